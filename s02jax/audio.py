@@ -1,0 +1,278 @@
+"""Waveforms: files, resampling, frames, spectra, log-mel.
+
+Shape letters: b batch, n samples, t frames, w window (samples), f frequency
+bins (w // 2 + 1), m mel bins.
+
+A frame grid has one frame for every `hop` samples: frame i covers `window`
+samples centred on sample (i + 1/2) * hop, with zeros outside of the signal. So
+n samples always make n // hop frames, and a frame rate is rate / hop exactly.
+"""
+
+import dataclasses
+import functools
+import io
+import os
+import pathlib
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import soundfile
+import soxr
+from jaxtyping import Array, Complex, Float
+
+from s02jax.errors import UserError
+
+# ------------------------------------------------------------------- files
+
+
+def read(path) -> tuple[np.ndarray, int]:
+  """Reads a recording as mono.
+
+  Args:
+    path: file name or binary file object; WAV, FLAC, OGG and MP3 by libsndfile,
+      everything else by PyAV.
+
+  Returns:
+    wave float32 [n] in -1..1 (channels averaged), rate in Hz.
+
+  Raises:
+    UserError: the file cannot be read as audio.
+  """
+  name = getattr(path, "name", path)
+  if isinstance(path, str | os.PathLike) and not pathlib.Path(path).is_file():
+    raise UserError(f"{name}: no such file; give the path of a recording.")
+  try:
+    wave, rate = soundfile.read(path, dtype="float32", always_2d=True)
+  except soundfile.LibsndfileError:
+    wave, rate = _read_with_av(path, name)
+  return wave.mean(axis=1), rate
+
+
+def _read_with_av(path, name) -> tuple[np.ndarray, int]:
+  """Decodes what libsndfile cannot; float32 [n, channels] and the rate."""
+  try:
+    import av
+  except ImportError as e:
+    raise UserError(
+      f"{name}: libsndfile cannot read this file; install s02jax[data] for"
+      " more formats, or convert it to WAV or FLAC."
+    ) from e
+  try:
+    with av.open(
+      os.fspath(path) if not hasattr(path, "read") else path
+    ) as file:
+      stream = file.streams.audio[0]
+      resampler = av.AudioResampler(format="fltp")
+      chunks = [
+        out.to_ndarray()
+        for frame in file.decode(stream)
+        for out in resampler.resample(frame)
+      ]
+      return np.concatenate(chunks, axis=1).T.astype(np.float32), stream.rate
+  except (av.error.FFmpegError, IndexError, ValueError, OSError) as e:
+    raise UserError(
+      f"{name}: not a readable recording ({e}); convert it to WAV or FLAC."
+    ) from e
+
+
+def write(path, wave: np.ndarray, rate: int) -> None:
+  """Writes float [n] in -1..1 in the format of the suffix, atomically.
+
+  Raises:
+    UserError: unknown suffix, or the folder cannot be written.
+  """
+  path = pathlib.Path(path)
+  temporary = path.with_name(f".{path.stem}.part{path.suffix}")
+  wave = np.clip(np.asarray(wave, np.float32), -1.0, 1.0)
+  try:
+    soundfile.write(temporary, wave, rate)
+    os.replace(temporary, path)
+  except (soundfile.LibsndfileError, OSError, TypeError, ValueError) as e:
+    temporary.unlink(missing_ok=True)
+    raise UserError(
+      f"{path}: cannot write audio ({e}); use .wav, .flac, .ogg or .mp3 in a"
+      " folder you may write to."
+    ) from e
+
+
+def encode_flac(wave: np.ndarray, rate: int) -> bytes:
+  """16-bit FLAC of float [n] in -1..1."""
+  buffer = io.BytesIO()
+  soundfile.write(
+    buffer, np.clip(wave, -1.0, 1.0), rate, format="FLAC", subtype="PCM_16"
+  )
+  return buffer.getvalue()
+
+
+def decode_flac(data: bytes) -> tuple[np.ndarray, int]:
+  """float32 [n] in -1..1 and the rate."""
+  return soundfile.read(io.BytesIO(data), dtype="float32")
+
+
+def resample(wave: np.ndarray, from_rate: int, to_rate: int) -> np.ndarray:
+  """Band-limited resampling of float32 [n] (soxr, high quality)."""
+  if from_rate == to_rate:
+    return wave
+  return soxr.resample(wave, from_rate, to_rate, quality="HQ")
+
+
+# ------------------------------------------------------------------ frames
+
+
+def frame(
+  wave: Float[Array, "b n"], window: int, hop: int
+) -> Float[Array, "b t w"]:
+  """Frames on the grid of the module docstring; window % hop must be 0.
+
+  Only reshapes and concatenations: no gather, on any platform.
+  """
+  b, n = wave.shape
+  t, k = n // hop, window // hop
+  left = (window - hop) // 2
+  right = window - hop - left
+  padded = jnp.pad(wave[:, : t * hop], ((0, 0), (left, right)))
+  blocks = padded.reshape(b, t + k - 1, hop)
+  return jnp.concatenate([blocks[:, i : i + t] for i in range(k)], axis=-1)
+
+
+def overlap_add(frames: Float[Array, "b t w"], hop: int) -> Float[Array, "b n"]:
+  """Adjoint of `frame`: sums the frames where they overlap, [b, t * hop]."""
+  b, t, window = frames.shape
+  k = window // hop
+  left = (window - hop) // 2
+  blocks = frames.reshape(b, t, k, hop)
+  total = sum(
+    jnp.pad(blocks[:, :, i], ((0, 0), (i, k - 1 - i), (0, 0))) for i in range(k)
+  )
+  return total.reshape(b, -1)[:, left : left + t * hop]
+
+
+def hann(window: int) -> np.ndarray:
+  """Periodic Hann window, float32 [w]."""
+  return (0.5 - 0.5 * np.cos(2 * np.pi * np.arange(window) / window)).astype(
+    np.float32
+  )
+
+
+@functools.cache
+def _dft_matrices(n: int) -> tuple[np.ndarray, np.ndarray]:
+  angles = 2 * np.pi * np.outer(np.arange(n), np.arange(n // 2 + 1)) / n
+  return np.cos(angles).astype(np.float32), np.sin(angles).astype(np.float32)
+
+
+def rfft(x: Float[Array, "*b w"]) -> Complex[Array, "*b f"]:
+  """DFT of real frames: an FFT, or on TPU a matrix product.
+
+  The product needs float32-like precision: bfloat16 passes err by up to two
+  nats in quiet bins.
+  """
+
+  def by_matrix(x):
+    cos, sin = _dft_matrices(x.shape[-1])
+    dot = functools.partial(jnp.matmul, precision=jax.lax.Precision.HIGH)
+    return jax.lax.complex(dot(x, cos), -dot(x, sin))
+
+  return jax.lax.platform_dependent(
+    x.astype(jnp.float32), tpu=by_matrix, default=jnp.fft.rfft
+  )
+
+
+def irfft(x: Complex[Array, "*b f"]) -> Float[Array, "*b w"]:
+  """Inverse of `rfft` for an even window of 2 (f - 1) samples."""
+
+  def by_matrix(x):
+    window = 2 * (x.shape[-1] - 1)
+    cos, sin = _dft_matrices(window)
+    weight = np.full(x.shape[-1], 2.0 / window, np.float32)
+    weight[[0, -1]] = 1.0 / window
+    dot = functools.partial(jnp.matmul, precision=jax.lax.Precision.HIGH)
+    return dot(x.real * weight, cos.T) - dot(x.imag * weight, sin.T)
+
+  return jax.lax.platform_dependent(x, tpu=by_matrix, default=jnp.fft.irfft)
+
+
+def stft(
+  wave: Float[Array, "b n"], window: int, hop: int
+) -> Complex[Array, "b t f"]:
+  """Hann-windowed spectrum on the frame grid."""
+  return rfft(frame(wave, window, hop) * hann(window))
+
+
+# ----------------------------------------------------------------- log-mel
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class LogMel:
+  """A log-mel spectrogram."""
+
+  rate: int = 16000  # Hz of the waveform
+  hop: int = 320  # samples from frame to frame
+  window: int = 640  # samples of a Hann window, a multiple of hop
+  bins: int = 80  # mel bands from 0 Hz to rate / 2
+  floor: float = 1e-3  # added to a magnitude before the logarithm
+
+
+@functools.cache
+def mel_filters(rate: int, window: int, bins: int) -> np.ndarray:
+  """Triangles of height 1 on the HTK mel scale, float32 [f, m]."""
+  mel = lambda hz: 2595.0 * np.log10(1.0 + hz / 700.0)
+  edges = np.linspace(mel(0.0), mel(rate / 2), bins + 2)
+  edges = 700.0 * (10.0 ** (edges / 2595.0) - 1.0)
+  hz = np.linspace(0.0, rate / 2, window // 2 + 1)[:, None]
+  # A band narrower than a bin would catch none: widen it to one bin each side.
+  bin_width = rate / window
+  low = np.minimum(edges[:-2], edges[1:-1] - bin_width)
+  high = np.maximum(edges[2:], edges[1:-1] + bin_width)
+  rising = (hz - low) / (edges[1:-1] - low)
+  falling = (high - hz) / (high - edges[1:-1])
+  return np.maximum(0.0, np.minimum(rising, falling)).astype(np.float32)
+
+
+def log_mel(wave: Float[Array, "b n"], spec: LogMel) -> Float[Array, "b t m"]:
+  """log(floor + mel(|STFT|)), float32, t = n // hop frames."""
+  filters = mel_filters(spec.rate, spec.window, spec.bins)
+  spectrum = stft(wave.astype(jnp.float32), spec.window, spec.hop)
+  magnitude = magnitude_of(spectrum)
+  return jnp.log(
+    jnp.matmul(magnitude, filters, precision=jax.lax.Precision.HIGH)
+    + spec.floor
+  )
+
+
+def magnitude_of(
+  spectrum: Complex[Array, "*b"], epsilon: float = 1e-8
+) -> Float[Array, "*b"]:
+  """|x| with a finite gradient at zero: sqrt(re^2 + im^2 + epsilon)."""
+  return jnp.sqrt(spectrum.real**2 + spectrum.imag**2 + epsilon)
+
+
+def griffin_lim(
+  mel: Float[Array, "b t m"], spec: LogMel, iterations: int = 32
+) -> Float[Array, "b n"]:
+  """A waveform whose log-mel is near `mel` (Griffin and Lim, 1984).
+
+  Phases start at a fixed random draw, so the result is deterministic.
+  """
+  filters = mel_filters(spec.rate, spec.window, spec.bins)
+  inverse = np.linalg.pinv(filters).astype(np.float32)
+  linear = jnp.maximum(jnp.exp(mel) - spec.floor, 0.0)
+  magnitude = jnp.maximum(jnp.matmul(linear, inverse), 0.0)
+  window = hann(spec.window)
+  envelope = overlap_add(
+    jnp.broadcast_to(window**2, (*mel.shape[:2], spec.window)), spec.hop
+  )
+  phase = jax.random.uniform(
+    jax.random.key(0), magnitude.shape, maxval=2 * np.pi
+  )
+
+  def invert(spectrum):
+    frames = irfft(spectrum) * window
+    return overlap_add(frames, spec.hop) / jnp.maximum(envelope, 1e-3)
+
+  def step(_, spectrum):
+    again = stft(invert(spectrum), spec.window, spec.hop)
+    return magnitude * again / magnitude_of(again)
+
+  first = magnitude * jnp.exp(1j * phase)
+  return invert(jax.lax.fori_loop(0, iterations, step, first))
