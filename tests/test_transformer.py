@@ -1,0 +1,200 @@
+"""The Transformer's promises, proved on a tiny one."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from s02jax.models import transformer
+
+CONFIG = transformer.TransformerConfig(
+  width=16, layers=2, heads=4, kv_heads=2, hidden=24
+)
+S = 12
+
+
+def _ones(b=2, s=S):
+  return jnp.ones((b, s), jnp.int32)
+
+
+def _positions(b=2, s=S):
+  return jnp.tile(jnp.arange(s, dtype=jnp.int32)[None], (b, 1))
+
+
+@pytest.fixture(scope="module")
+def x():
+  return jax.random.normal(jax.random.PRNGKey(0), (2, S, CONFIG.width))
+
+
+@pytest.fixture(scope="module")
+def params(x):
+  stack = transformer.Stack(CONFIG)
+  return stack.init(jax.random.PRNGKey(1), x, _ones(), _positions(), 1)
+
+
+def apply(params, x, segment, position, block, modulation=None, **changes):
+  stack = transformer.Stack(dataclasses.replace(CONFIG, **changes))
+  return stack.apply(params, x, segment, position, block, modulation)
+
+
+def close(a, b, tolerance=2e-5):
+  np.testing.assert_allclose(a, b, rtol=tolerance, atol=tolerance)
+
+
+def reaches(params, x, block):
+  """[s, t]: whether output s has a gradient to input t."""
+
+  def out(v):
+    y = apply(params, v[None], _ones(1), _positions(1), block)[0]
+    return y @ jnp.arange(1.0, CONFIG.width + 1)
+
+  return np.abs(jax.jacrev(out)(x[0])).sum(-1) > 0
+
+
+@pytest.mark.parametrize("block", [1, 4, 5, 100, None])
+def test_gradients_reach_exactly_what_the_mask_allows(params, x, block):
+  size = S if block is None else block
+  i = np.arange(S) // size
+  expected = i[None, :] <= i[:, None]
+  np.testing.assert_array_equal(reaches(params, x, block), expected)
+
+
+def test_block_may_be_traced(params, x):
+  traced = jax.jit(lambda block: apply(params, x, _ones(), _positions(), block))
+  for block in (1, 3, S):
+    close(traced(block), apply(params, x, _ones(), _positions(), block))
+
+
+@pytest.mark.parametrize("block", [1, 4, None])
+def test_nan_padding_changes_no_value_and_no_gradient(params, x, block):
+  segment = _ones().at[0, 7:].set(0).at[1, :3].set(0)
+  valid = segment[:, :, None] > 0
+
+  def loss(p, v):
+    y = apply(p, v, segment, _positions(), block)
+    return jnp.sum(jnp.where(valid, jnp.square(y) + jnp.sin(y), 0))
+
+  poisoned = jnp.where(valid, x, jnp.nan)
+  clean = jax.value_and_grad(loss, (0, 1))(params, jnp.where(valid, x, 0))
+  dirty = jax.value_and_grad(loss, (0, 1))(params, poisoned)
+  jax.tree.map(np.testing.assert_array_equal, clean, dirty)
+  assert all(np.isfinite(v).all() for v in jax.tree.leaves(dirty))
+
+
+def test_attention_alone_stands_nan_queries_keys_and_values():
+  key = jax.random.PRNGKey(2)
+  q, k, v = (
+    jax.random.normal(key, shape)
+    for shape in ((1, S, 4, 4), (1, S, 2, 4), (1, S, 2, 4))
+  )
+  segment = _ones(1).at[:, 5:].set(0)
+  mask = transformer.attention_mask(
+    segment, _positions(1), segment, _positions(1), 1
+  )
+  valid = segment[:, :, None, None] > 0
+
+  def loss(q, k, v):
+    y = transformer.attention(q, k, v, mask)
+    return jnp.sum(jnp.where(valid, jnp.sin(y), 0))
+
+  grad = jax.grad(loss, (0, 1, 2))
+  clean = grad(q, k, v)
+  dirty = grad(*(jnp.where(valid, z, jnp.nan) for z in (q, k, v)))
+  jax.tree.map(np.testing.assert_array_equal, clean, dirty)
+
+
+def test_attention_equals_plain_heads_in_numpy():
+  rng = np.random.default_rng(0)
+  q = rng.normal(size=(1, S, 4, 6)).astype(np.float32)
+  k, v = rng.normal(size=(2, 1, S, 2, 6)).astype(np.float32)
+  mask = np.tril(np.ones((1, S, S), bool))
+  y = transformer.attention(*map(jnp.asarray, (q, k, v, mask)))
+  for h in range(4):
+    logits = q[0, :, h] @ k[0, :, h // 2].T / np.sqrt(6)
+    weights = np.exp(np.where(mask[0], logits, -np.inf))
+    weights /= weights.sum(-1, keepdims=True)
+    close(y[0, :, h], weights @ v[0, :, h // 2])
+
+
+def test_packed_segments_equal_separate_rows(params, x):
+  segment = jnp.asarray([[1] * 5 + [2] * 4 + [0] * 3])
+  position = jnp.asarray([[*range(5), *range(4), *range(3)]])
+  packed = apply(params, x[:1], segment, position, 1)
+  for begin, end in ((0, 5), (5, 9)):
+    n = end - begin
+    alone = apply(params, x[:1, begin:end], _ones(1, n), _positions(1, n), 1)
+    close(packed[:, begin:end], alone)
+
+
+def test_rope_sees_only_differences_of_positions(params, x):
+  near = apply(params, x, _ones(), _positions(), 1)
+  far = apply(params, x, _ones(), _positions() + 500, 1)
+  close(near, far, 1e-3)
+  stretched = apply(params, x, _ones(), _positions() * 3, 1)
+  assert np.abs(near - stretched).max() > 1e-2
+
+
+@pytest.mark.parametrize("remat", ["full", "dots"])
+def test_remat_changes_nothing(params, x, remat):
+  def loss(p, remat):
+    y = apply(p, x, _ones(), _positions(), 1, remat=remat)
+    return jnp.sum(jnp.sin(y))
+
+  plain = jax.value_and_grad(loss)(params, "none")
+  again = jax.value_and_grad(loss)(params, remat)
+  jax.tree.map(close, plain, again)
+
+
+def test_cached_pieces_equal_the_whole_row(params, x):
+  stack = transformer.Stack(CONFIG)
+  segment = _ones().at[1, :4].set(0)
+  position = jnp.maximum(_positions() - 4 * (segment[:, :1] == 0), 0)
+  whole = stack.apply(params, x, segment, position, 1)
+  cache = transformer.empty_cache(CONFIG, 2, S + 3, jnp.float32)
+  begin = 0
+  for n in (5, 1, 1, 3, 1, 1):
+    span = slice(begin, begin + n)
+    y, cache = stack.apply(
+      params,
+      jnp.where(segment[:, span, None] > 0, x[:, span], jnp.nan),
+      segment[:, span],
+      position[:, span],
+      cache,
+      method="extend",
+    )
+    begin += n
+    valid = np.asarray(segment[:, span] > 0)
+    close(np.asarray(y)[valid], np.asarray(whole[:, span])[valid])
+  assert int(cache.index) == S
+
+
+def test_zero_modulation_is_the_identity_and_modulation_acts(params, x):
+  shape = (CONFIG.layers, 2, 6 * CONFIG.width)
+  norm = transformer.RMSNorm().apply({"params": params["params"]["norm"]}, x)
+  still = apply(params, x, _ones(), _positions(), None, jnp.zeros(shape))
+  close(still, norm)
+  # shift 0, scale 0, gate 1 is the plain block
+  gates = jnp.zeros((6, CONFIG.width)).at[jnp.asarray([2, 5])].set(1)
+  gates = jnp.broadcast_to(gates.reshape(1, 1, -1), shape)
+  plain = apply(params, x, _ones(), _positions(), None)
+  close(apply(params, x, _ones(), _positions(), None, gates), plain)
+
+
+def test_bfloat16_products_keep_float32_parameters(params, x):
+  stack = transformer.Stack(CONFIG, jnp.bfloat16)
+  args = x.astype(jnp.bfloat16), _ones(), _positions(), 1
+  variables = stack.init(jax.random.PRNGKey(1), *args)
+  assert all(v.dtype == jnp.float32 for v in jax.tree.leaves(variables))
+  y = stack.apply(params, *args)
+  assert y.dtype == jnp.bfloat16
+  close(y.astype(jnp.float32), apply(params, x, *args[1:]), 0.15)
+
+
+@pytest.mark.parametrize(
+  "fault", [{"heads": 3}, {"kv_heads": 3}, {"remat": "some"}]
+)
+def test_impossible_configs_are_refused(fault):
+  with pytest.raises(ValueError, match="multiple|remat"):
+    dataclasses.replace(CONFIG, **fault)
