@@ -1,0 +1,106 @@
+"""Stages: what the one loop can train. One file each, read top to bottom.
+
+A stage is named in the config, by a name of `STAGES` or by "module:Class".
+Its class is made from the resolved config; its module may define
+`resolve(config)`, which fills what only the corpus knows (sample rate,
+vocabulary size, number of codes, latent statistics).
+"""
+
+import importlib
+from typing import Any, Protocol
+
+import jax
+import numpy as np
+from ml_collections import ConfigDict
+
+from s02jax import errors
+
+PyTree = Any
+State = Any  # A pytree dataclass with int32 scalars `step` and `skipped`.
+Batch = dict[str, jax.Array]
+Metrics = dict[str, jax.Array]
+
+STAGES = {
+  "audio_tokenizer": "s02jax.stages.audio_tokenizer:AudioTokenizerStage",
+  "flow_vae": "s02jax.stages.flow_vae:FlowVAEStage",
+  "ar": "s02jax.stages.ar:ARStage",
+  "flow_matching": "s02jax.stages.flow_matching:FlowMatchingStage",
+}
+
+
+class Rows(Protocol):
+  """Training rows, each a pure function of (seed, index); thread-safe.
+
+  The rows of one global batch, those with the same `index // batch_size`,
+  have one shape. Two keys are for the loop and never reach the device:
+  "audio_seconds" (f32 seconds of speech) and "padding" (f32 share, 0 to 1).
+  """
+
+  batch_size: int
+
+  def __getitem__(self, index: int) -> dict[str, np.ndarray]: ...
+
+
+class Stage(Protocol):
+  """What `s02jax.train` asks of a stage. Made as `Class(config)`."""
+
+  name: str
+
+  def rows(self, corpus: str, split: str, batch_size: int, seed: int) -> Rows:
+    """The rows of a split; a pure function of its arguments."""
+    ...
+
+  def init_state(self, key: jax.Array) -> State:
+    """The state before step 0; traceable."""
+    ...
+
+  def train_step(self, state: State, batch: Batch) -> tuple[State, Metrics]:
+    """One step; pure. Metrics are f32 scalars, among them loss, grad_norm
+    and skipped (1 where the step was not finite and changed nothing)."""
+    ...
+
+  def eval_step(self, state: State, batch: Batch) -> Metrics:
+    """Deterministic, with the averaged parameters."""
+    ...
+
+  def flops(self, batch: Batch) -> float:
+    """Analytic model FLOPs of one train step on a batch of these shapes."""
+    ...
+
+  def inference_params(self, state: State) -> PyTree:
+    """The averaged parameters that go into the bundle."""
+    ...
+
+
+def _module_and_class(name: str) -> tuple[Any, str]:
+  target = STAGES[name] if name in STAGES else name
+  module, _, cls = target.partition(":")
+  if not cls:
+    raise errors.UserError(
+      f"config.stage is {name!r}; it must be one of {', '.join(STAGES)}, "
+      "or module:Class."
+    )
+  try:
+    return importlib.import_module(module), cls
+  except ModuleNotFoundError as error:
+    if error.name is None or not module.startswith(error.name):
+      raise
+    raise errors.UserError(
+      f"config.stage is {name!r}, but there is no module {module}."
+    ) from error
+
+
+def resolve(config: ConfigDict) -> ConfigDict:
+  """Returns a copy of `config` with the corpus's own values filled in."""
+  module, _ = _module_and_class(config.stage)
+  copy = config.copy_and_resolve_references()
+  if hasattr(module, "resolve"):
+    with copy.unlocked():
+      copy = module.resolve(copy)
+  return copy
+
+
+def make(config: ConfigDict) -> Stage:
+  """Makes the stage that a resolved config names."""
+  module, cls = _module_and_class(config.stage)
+  return getattr(module, cls)(config)

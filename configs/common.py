@@ -1,0 +1,57 @@
+"""The fields that every experiment has, whatever its stage."""
+
+from ml_collections import ConfigDict, config_dict
+
+SIZES = ("test", "demo", "mini", "base")
+
+
+def base(stage: str) -> ConfigDict:
+  """Returns the loop's fields; the stage's file adds model, data and loss."""
+  config = ConfigDict()
+  # Name in `s02jax.stages`, or "module:Class".
+  config.stage = stage
+  # Folder that `s02 corpus` wrote.
+  config.corpus = config_dict.placeholder(str)
+  config.seed = 0
+
+  # Devices along each axis; -1 takes what the others leave.
+  config.mesh = ConfigDict({"data": -1, "fsdp": 1, "sequence": 1, "tensor": 1})
+
+  # Rows of one step, over all devices and hosts.
+  config.batch_size = 8
+  # Microbatches whose gradients are averaged into one step.
+  config.accumulate = 1
+  config.steps = 1000
+  # Threads of each host that prepare rows.
+  config.threads = 2
+
+  # All in steps. The last step is always logged, evaluated and kept.
+  config.log_every = 10
+  config.eval_every = 500
+  config.checkpoint_every = 200
+  # Batches of one evaluation, and the splits it reads.
+  config.eval_batches = 4
+  config.eval_splits = ("seen", "unseen")
+  # Newest checkpoints kept.
+  config.keep = 2
+
+  config.model = ConfigDict()
+  config.data = ConfigDict()
+  config.loss = ConfigDict()
+  config.optimizer = ConfigDict(
+    {
+      "learning_rate": 1e-3,
+      # Steps of linear warm-up.
+      "warmup": 100,
+      "b1": 0.9,
+      "b2": 0.99,
+      "weight_decay": 0.01,
+      # Largest global gradient norm.
+      "clip": 1.0,
+      # Decay of the averaged parameters, reached by a warm-up.
+      "ema": 0.999,
+      # Learning rate at the last step, as a share of the peak.
+      "final_ratio": 0.1,
+    }
+  )
+  return config

@@ -1,0 +1,52 @@
+"""`s02 <verb> …`: one verb, one module, one line per verb below."""
+
+import importlib
+import sys
+from collections.abc import Callable
+
+from s02jax import errors
+
+VERBS = {
+  "corpus": "make a corpus: `espeak`, or your own recordings by a `manifest`",
+  "text": "train the text model on a corpus",
+  "train": "train one stage",
+  "extract": "write tokens and latents beside a corpus",
+  "bundle": "gather trained stages into one folder",
+  "synthesize": "speak a text in the voice of a reference",
+  "report": "measure a bundle and write a page about it",
+}
+
+
+def run(main: Callable[[list[str]], int | None], argv: list[str]) -> int:
+  """Runs a verb; a UserError becomes one line on stderr and exit code 2."""
+  try:
+    return main(argv) or 0
+  except errors.UserError as error:
+    print(f"s02: {error}", file=sys.stderr)
+    return 2
+  except KeyboardInterrupt:
+    print("s02: stopped by the keyboard.", file=sys.stderr)
+    return 130
+
+
+def usage() -> str:
+  """The help text of `s02` alone."""
+  width = max(map(len, VERBS))
+  lines = [f"  {verb:<{width}}  {line}" for verb, line in VERBS.items()]
+  return "\n".join(
+    ["usage: s02 VERB [ARGUMENTS]", "", *lines, "", "s02 VERB --help says more"]
+  )
+
+
+def main() -> None:
+  """Entry point of the console command."""
+  verb, argv = (sys.argv[1] if len(sys.argv) > 1 else ""), sys.argv[2:]
+  if verb in ("-h", "--help", "help"):
+    print(usage())
+    sys.exit(0)
+  if verb not in VERBS:
+    what = f"{verb!r} is not a verb" if verb else "a verb is missing"
+    print(f"s02: {what}; see `s02 --help`.", file=sys.stderr)
+    sys.exit(2)
+  module = importlib.import_module(f"s02jax.{verb}")
+  sys.exit(run(module.main, argv))

@@ -1,0 +1,190 @@
+"""Where arrays live: the only file that names a mesh axis.
+
+  A mesh has four axes. `data` holds replicas (and may span slices), `fsdp`
+  splits parameters and batch, `sequence` splits time, `tensor` splits width.
+  Parameters carry no annotations: the first rule of `PARAMETER_RULES` whose
+  pattern is found in a parameter's path gives the axes of its LAST
+  dimensions, and dimensions in front of those (layers of a scanned stack,
+  taps of a convolution) are replicated. Optimizer moments and averages end
+  in the parameter's path, so they follow it. Activations are named by
+  meaning: `shard(x, "batch", "time", "embed")`. A dimension that an axis
+  does not divide is replicated.
+
+`-1` devices on one axis means: all that the others leave.
+"""
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import numpy as np
+from jax.experimental import mesh_utils
+from jax.sharding import AxisType, Mesh, NamedSharding
+from jax.sharding import PartitionSpec as P
+
+from s02jax import errors
+
+PyTree = Any
+Axes = str | tuple[str, ...] | None
+
+AXES = ("data", "fsdp", "sequence", "tensor")
+
+# Logical name of an activation's dimension -> mesh axes.
+ACTIVATION_RULES: dict[str, Axes] = {
+  "batch": ("data", "fsdp"),
+  "time": "sequence",
+  "embed": None,
+  "heads": "tensor",
+  "head_dim": None,
+  "mlp": "tensor",
+  "vocab": "tensor",
+  "channels": None,
+}
+
+# Pattern in a path -> axes of the last dimensions. First match wins.
+PARAMETER_RULES: tuple[tuple[str, tuple[Axes, ...]], ...] = (
+  # Attention: into the heads, and back.
+  (r"(^|/)(q|k|v)/kernel$", ("fsdp", "tensor")),
+  (r"(^|/)o/kernel$", ("tensor", "fsdp")),
+  # Feed-forward: into the hidden width, and back.
+  (r"(^|/)(gate|up)/kernel$", ("fsdp", "tensor")),
+  (r"(^|/)down/kernel$", ("tensor", "fsdp")),
+  # Tables of rows to look up.
+  (r"(^|/)embedding$", ("tensor", "fsdp")),
+  # Every other dense layer or convolution.
+  (r"(^|/)kernel$", ("fsdp", "tensor")),
+  # Vectors, one per layer where a stack is scanned.
+  (r"(^|/)(bias|scale|gamma|beta|query|queries|null|mask|start)$", ()),
+  # Codebooks and their statistics are small and read whole.
+  (r"(^|/)(codebook\w*|codes\w*|counts?|sums?|usage)$", ()),
+)
+
+
+def make_mesh(
+  config: Mapping[str, int], devices: list[jax.Device] | None = None
+) -> Mesh:
+  """Lays the devices out along the four axes.
+
+  Args:
+    config: devices along each of `AXES`; at most one may be -1.
+    devices: all of the process group's devices where absent.
+
+  Raises:
+    UserError: the sizes do not multiply to the number of devices.
+  """
+  devices = jax.devices() if devices is None else devices
+  for name in config:
+    if name not in AXES:
+      raise errors.UserError(
+        f"config.mesh.{name} is not a mesh axis; they are {', '.join(AXES)}."
+      )
+  sizes = [int(config[axis]) if axis in config else 1 for axis in AXES]
+  known = int(np.prod([size for size in sizes if size != -1]))
+  if sizes.count(-1) == 1 and known > 0 and len(devices) % known == 0:
+    sizes = [len(devices) // known if s == -1 else s for s in sizes]
+  if int(np.prod(sizes)) != len(devices) or min(sizes) < 1:
+    shape = ", ".join(f"{a}={s}" for a, s in zip(AXES, sizes, strict=True))
+    raise errors.UserError(
+      f"config.mesh ({shape}) does not cover the {len(devices)} devices here; "
+      "the sizes must multiply to that number (-1 fills one of them)."
+    )
+  grid = _device_grid(tuple(sizes), devices)
+  return Mesh(grid, AXES, axis_types=(AxisType.Auto,) * len(AXES))
+
+
+def _device_grid(
+  sizes: tuple[int, ...], devices: list[jax.Device]
+) -> np.ndarray:
+  """Devices in the shape of the mesh; slices lie along the data axis."""
+  if devices[0].platform != "tpu":
+    return np.array(devices, dtype=object).reshape(sizes)
+  slices = len({device.slice_index for device in devices})
+  if slices == 1:
+    return mesh_utils.create_device_mesh(sizes, devices)
+  if sizes[0] % slices:
+    raise errors.UserError(
+      f"config.mesh.data is {sizes[0]}; it must be a multiple of the "
+      f"{slices} slices, which only the data axis may span."
+    )
+  within = (sizes[0] // slices, *sizes[1:])
+  return mesh_utils.create_hybrid_device_mesh(
+    within, (slices, 1, 1, 1), devices
+  )
+
+
+def parameter_spec(path: str, shape: tuple[int, ...], mesh: Mesh) -> P:
+  """The PartitionSpec of one parameter, by its path.
+
+  Raises:
+    ValueError: no rule matches; a new kind of parameter needs a line in
+      PARAMETER_RULES.
+  """
+  if len(shape) < 2:
+    return P()
+  for pattern, axes in PARAMETER_RULES:
+    if re.search(pattern, path):
+      tail = axes[-len(shape) :] if axes else ()
+      full = (None,) * (len(shape) - len(tail)) + tail
+      return _fit(full, shape, mesh)
+  raise ValueError(
+    f"no sharding rule matches the parameter {path!r} of shape {shape}; "
+    "add one to PARAMETER_RULES in s02jax/sharding.py"
+  )
+
+
+def parameter_shardings(mesh: Mesh, tree: PyTree) -> PyTree:
+  """NamedShardings for a state or for parameters, leaf by leaf."""
+
+  def place(path: tuple, leaf: Any) -> NamedSharding:
+    name = jax.tree_util.keystr(path, simple=True, separator="/")
+    return NamedSharding(mesh, parameter_spec(name, leaf.shape, mesh))
+
+  return jax.tree_util.tree_map_with_path(place, tree)
+
+
+def batch_sharding(mesh: Mesh) -> NamedSharding:
+  """Rows over the replicas; everything else whole."""
+  return NamedSharding(mesh, P(ACTIVATION_RULES["batch"]))
+
+
+def batch_shards(mesh: Mesh) -> int:
+  """Parts the rows of a batch are split into."""
+  return _size(ACTIVATION_RULES["batch"], mesh)
+
+
+def replicated(mesh: Mesh) -> NamedSharding:
+  """The same on every device."""
+  return NamedSharding(mesh, P())
+
+
+def shard(x: jax.Array, *names: str | None) -> jax.Array:
+  """Constrains an activation, one logical name per dimension.
+
+  Outside a mesh (`jax.set_mesh`) the array is returned as it is.
+  """
+  mesh = jax.sharding.get_abstract_mesh()
+  if mesh.empty:
+    return x
+  if len(names) != x.ndim:
+    raise ValueError(f"{len(names)} names for an array of shape {x.shape}")
+  axes = tuple(None if n is None else ACTIVATION_RULES[n] for n in names)
+  return jax.lax.with_sharding_constraint(x, _fit(axes, x.shape, mesh))
+
+
+def _fit(axes: tuple[Axes, ...], shape: tuple[int, ...], mesh: Any) -> P:
+  """Drops the axes that do not divide their dimension, or do not split it."""
+  kept = []
+  for axis, size in zip(axes, shape, strict=True):
+    parts = _size(axis, mesh)
+    kept.append(axis if parts > 1 and size % parts == 0 else None)
+  while kept and kept[-1] is None:
+    kept.pop()
+  return P(*kept)
+
+
+def _size(axis: Axes, mesh: Any) -> int:
+  if axis is None:
+    return 1
+  names = (axis,) if isinstance(axis, str) else axis
+  return int(np.prod([mesh.shape[name] for name in names]))

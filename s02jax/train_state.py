@@ -1,0 +1,192 @@
+"""Parameters, optimizer, average: what a step turns into the next.
+
+norm  = ‖g‖₂ over all gradients; a non-finite one leaves everything as it
+        was but for the two counters                                   (1)
+ema   = d·ema + (1−d)·params,  d = min(decay, (1+s)/(10+s))            (2)
+"""
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import flax.struct
+import jax
+import jax.numpy as jnp
+import optax
+
+PyTree = Any
+
+
+class TrainState(flax.struct.PyTreeNode):
+  """All that one model's training is, at one step."""
+
+  # int32 scalar, steps taken.
+  step: jax.Array
+  # float32.
+  params: PyTree
+  opt_state: optax.OptState
+  # Averaged parameters, shaped like `params`; never the same buffers.
+  ema: PyTree
+  # int32 scalar, steps among them that were not finite.
+  skipped: jax.Array
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class OptimizerConfig:
+  """AdamW behind a clip, warm-up then cosine."""
+
+  learning_rate: float = 1e-3
+  # Steps of linear warm-up from zero.
+  warmup: int = 100
+  b1: float = 0.9
+  b2: float = 0.99
+  # Of matrices only; vectors are not decayed.
+  weight_decay: float = 0.01
+  # Largest global gradient norm.
+  clip: float = 1.0
+  # Decay of the averaged parameters, reached by the warm-up of (2).
+  ema: float = 0.999
+  # Learning rate at the last step, as a share of the peak.
+  final_ratio: float = 0.1
+
+
+def schedule(cfg: OptimizerConfig, steps: int) -> optax.Schedule:
+  """Returns the learning rate as a function of the step."""
+  warmup = min(cfg.warmup, max(steps - 1, 0))
+  return optax.warmup_cosine_decay_schedule(
+    init_value=0.0 if warmup else cfg.learning_rate,
+    peak_value=cfg.learning_rate,
+    warmup_steps=warmup,
+    decay_steps=max(steps, 1),
+    end_value=cfg.learning_rate * cfg.final_ratio,
+  )
+
+
+def make_optimizer(
+  cfg: OptimizerConfig, steps: int
+) -> optax.GradientTransformation:
+  """Clip, AdamW, warm-up and cosine over `steps`."""
+  return optax.chain(
+    optax.clip_by_global_norm(cfg.clip),
+    optax.adamw(
+      schedule(cfg, steps),
+      b1=cfg.b1,
+      b2=cfg.b2,
+      weight_decay=cfg.weight_decay,
+      mask=_decayed,
+    ),
+  )
+
+
+def _decayed(params: PyTree) -> PyTree:
+  """True for the matrices: kernels and embeddings."""
+  return jax.tree_util.tree_map_with_path(
+    lambda path, _: jax.tree_util.keystr(path, simple=True).endswith(
+      ("kernel", "embedding")
+    ),
+    params,
+  )
+
+
+def create(
+  params: PyTree, optimizer: optax.GradientTransformation
+) -> TrainState:
+  """The state before the first step; the average is a copy of `params`."""
+  return TrainState(
+    step=jnp.zeros((), jnp.int32),
+    params=params,
+    opt_state=optimizer.init(params),
+    ema=jax.tree.map(jnp.copy, params),
+    skipped=jnp.zeros((), jnp.int32),
+  )
+
+
+def update(
+  state: TrainState,
+  grads: PyTree,
+  optimizer: optax.GradientTransformation,
+  ema: float,
+) -> tuple[TrainState, dict[str, jax.Array]]:
+  """Applies `grads`, or skips them when their norm is not finite.
+
+  Returns:
+    The next state and {"grad_norm", "skipped"}, f32 scalars.
+  """
+  norm = optax.global_norm(grads).astype(jnp.float32)  # (1)
+  good = jnp.isfinite(norm)
+  updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
+  params = optax.apply_updates(state.params, updates)
+  average = ema_update(state.ema, params, state.step, ema)
+
+  def keep(new: PyTree, old: PyTree) -> PyTree:
+    return jax.tree.map(lambda n, o: jnp.where(good, n, o), new, old)
+
+  state = TrainState(
+    step=state.step + 1,
+    params=keep(params, state.params),
+    opt_state=keep(opt_state, state.opt_state),
+    ema=keep(average, state.ema),
+    skipped=state.skipped + (~good).astype(jnp.int32),
+  )
+  return state, {"grad_norm": norm, "skipped": (~good).astype(jnp.float32)}
+
+
+def ema_update(
+  ema: PyTree, params: PyTree, step: jax.Array, decay: float
+) -> PyTree:
+  """Equation (2), `step` being the steps taken before this one."""
+  s = step.astype(jnp.float32)
+  d = jnp.minimum(decay, (1.0 + s) / (10.0 + s))
+  return jax.tree.map(lambda e, p: d * e + (1.0 - d) * p, ema, params)
+
+
+def step_key(seed: int, step: jax.Array) -> jax.Array:
+  """The key of one step, the same whenever and wherever it is taken."""
+  return jax.random.fold_in(jax.random.PRNGKey(seed), step)
+
+
+def accumulate(
+  loss_and_grad: Callable[[PyTree], Any],
+  batch: PyTree,
+  n: int,
+  weight: Callable[[PyTree], jax.Array] | None = None,
+) -> Any:
+  """Averages `loss_and_grad` over `n` microbatches, one after another.
+
+  Args:
+    loss_and_grad: a function of a microbatch that returns a pytree of float
+      arrays, such as the result of `jax.value_and_grad(..., has_aux=True)`.
+      A key that should differ between microbatches belongs into `batch`
+      as an array with one key a row.
+    batch: arrays of equal leading size, a multiple of `n`.
+    n: 1 calls `loss_and_grad` directly.
+    weight: the share a microbatch has in the average, for losses that are
+      themselves weighted means; equal shares where absent.
+
+  Returns:
+    What `loss_and_grad` returns on the whole batch, up to rounding.
+  """
+  if n == 1:
+    return loss_and_grad(batch)
+
+  # Row i goes to microbatch i mod n, so that each holds rows of every device.
+  split = jax.tree.map(
+    lambda x: jnp.moveaxis(x.reshape(x.shape[0] // n, n, *x.shape[1:]), 1, 0),
+    batch,
+  )
+
+  def share(micro: PyTree) -> jax.Array:
+    return jnp.float32(1.0) if weight is None else weight(micro)
+
+  def body(carry: tuple, micro: PyTree) -> tuple[tuple, None]:
+    total, weights = carry
+    w = share(micro)
+    value = loss_and_grad(micro)
+    total = jax.tree.map(lambda t, v: t + w * v, total, value)
+    return (total, weights + w), None
+
+  first = jax.tree.map(lambda x: x[0], split)
+  shapes = jax.eval_shape(loss_and_grad, first)
+  zeros = jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), shapes)
+  (total, weights), _ = jax.lax.scan(body, (zeros, jnp.float32(0.0)), split)
+  return jax.tree.map(lambda t: t / jnp.maximum(weights, 1e-6), total)
