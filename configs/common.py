@@ -2,6 +2,8 @@
 
 from ml_collections import ConfigDict, config_dict
 
+from s02jax.errors import UserError
+
 SIZES = ("test", "demo", "mini", "base")
 
 
@@ -55,3 +57,33 @@ def base(stage: str) -> ConfigDict:
     }
   )
   return config
+
+
+# Hz of the corpus that a size is made for.
+SAMPLE_RATE = {"test": 16000, "demo": 16000, "mini": 16000, "base": 24000}
+# Log-mel frames of one audio token, at 25 tokens a second.
+FRAMES_PER_TOKEN = {"test": 2, "demo": 2, "mini": 2, "base": 4}
+
+
+def check(size: str) -> None:
+  """Raises UserError unless `size` is one of SIZES."""
+  if size not in SIZES:
+    raise UserError(
+      f"there is no size {size!r}; the sizes are {', '.join(SIZES)}."
+    )
+
+
+def integer():
+  """A field that `stages.resolve` fills from the corpus."""
+  return config_dict.placeholder(int)
+
+
+def mel(size: str) -> ConfigDict:
+  """The log-mel of a size: see `s02jax.audio.LogMel`."""
+  rate = SAMPLE_RATE[size]
+  hop = rate // (25 * FRAMES_PER_TOKEN[size])
+  window = 2 * hop if FRAMES_PER_TOKEN[size] == 2 else 4 * hop
+  bins = 80 if rate <= 16000 else 100
+  return ConfigDict(
+    dict(rate=rate, hop=hop, window=window, bins=bins, floor=1e-3)
+  )

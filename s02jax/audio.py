@@ -186,6 +186,7 @@ def irfft(x: Complex[Array, "*b f"]) -> Float[Array, "*b w"]:
     cos, sin = _dft_matrices(window)
     weight = np.full(x.shape[-1], 2.0 / window, np.float32)
     weight[[0, -1]] = 1.0 / window
+    weight = weight.reshape((1,) * (x.ndim - 1) + (-1,))
     dot = functools.partial(jnp.matmul, precision=jax.lax.Precision.HIGH)
     return dot(x.real * weight, cos.T) - dot(x.imag * weight, sin.T)
 
@@ -196,7 +197,7 @@ def stft(
   wave: Float[Array, "b n"], window: int, hop: int
 ) -> Complex[Array, "b t f"]:
   """Hann-windowed spectrum on the frame grid."""
-  return rfft(frame(wave, window, hop) * hann(window))
+  return rfft(frame(wave, window, hop) * hann(window)[None, None])
 
 
 # ----------------------------------------------------------------- log-mel
@@ -216,7 +217,10 @@ class LogMel:
 @functools.cache
 def mel_filters(rate: int, window: int, bins: int) -> np.ndarray:
   """Triangles of height 1 on the HTK mel scale, float32 [f, m]."""
-  mel = lambda hz: 2595.0 * np.log10(1.0 + hz / 700.0)
+
+  def mel(hz):
+    return 2595.0 * np.log10(1.0 + hz / 700.0)
+
   edges = np.linspace(mel(0.0), mel(rate / 2), bins + 2)
   edges = 700.0 * (10.0 ** (edges / 2595.0) - 1.0)
   hz = np.linspace(0.0, rate / 2, window // 2 + 1)[:, None]
@@ -258,7 +262,7 @@ def griffin_lim(
   inverse = np.linalg.pinv(filters).astype(np.float32)
   linear = jnp.maximum(jnp.exp(mel) - spec.floor, 0.0)
   magnitude = jnp.maximum(jnp.matmul(linear, inverse), 0.0)
-  window = hann(spec.window)
+  window = hann(spec.window)[None, None]
   envelope = overlap_add(
     jnp.broadcast_to(window**2, (*mel.shape[:2], spec.window)), spec.hop
   )

@@ -1,0 +1,56 @@
+"""Audio tokenizer: Encoder–VQ–Decoder over log-mel, 25 tokens/s, CTC.
+
+  s02 train --config configs/audio_tokenizer.py:demo --config.corpus DIR \
+    --workdir runs/audio_tokenizer
+
+Sizes: `test` seconds on a CPU, `demo` minutes on one core, `mini` about an hour
+on one core, `base` accelerators.
+"""
+
+from configs import common
+
+# width, blocks, codes, batch, bucket seconds, steps, learning rate
+_SIZES = {
+  "test": dict(width=32, blocks=1, codes=64, batch=4, steps=20),
+  "demo": dict(width=160, blocks=3, codes=512, batch=16, steps=1500),
+  "mini": dict(width=224, blocks=4, codes=1024, batch=16, steps=9000),
+  "base": dict(width=768, blocks=8, codes=8192, batch=256, steps=400_000),
+}
+_BUCKETS = {
+  "test": (4.0,),
+  "demo": (2.0, 3.2),
+  "mini": (2.0, 3.2, 6.4),
+  "base": (2.0, 4.0, 6.0, 8.0, 12.0, 16.0, 24.0),
+}
+
+
+def get_config(size: str = "demo"):
+  """The resolved experiment of one size."""
+  common.check(size)
+  s = _SIZES[size]
+  config = common.base("audio_tokenizer")
+  config.batch_size = s["batch"]
+  config.steps = s["steps"]
+  config.mel = common.mel(size)
+  config.model = dict(
+    mel_bins=config.mel.bins,
+    frames_per_token=common.FRAMES_PER_TOKEN[size],
+    width=s["width"],
+    encoder_blocks=s["blocks"],
+    decoder_blocks=s["blocks"],
+    ctc_blocks=2,
+    num_codes=s["codes"],
+    code_dim=16,
+    vocab_size=common.integer(),  # from the corpus
+    dtype="bfloat16" if size == "base" else "float32",
+  )
+  config.data = dict(buckets=_BUCKETS[size])
+  config.loss = dict(
+    ctc=0.5, commitment=0.25, codebook_decay=0.98, restart_below=0.03
+  )
+  config.optimizer.update(
+    dict(learning_rate=4e-4 if size == "base" else 2e-3, b2=0.99, ema=0.995)
+  )
+  if size == "base":
+    config.optimizer.update(dict(warmup=2000, ema=0.9999))
+  return config

@@ -1,0 +1,77 @@
+"""Flow-VAE: waveform autoencoder with a normalizing flow in its KL term.
+
+  s02 train --config configs/flow_vae.py:demo --config.corpus DIR \
+    --workdir runs/flow_vae
+
+Sizes: `test` seconds on a CPU, `demo` minutes on one core, `mini` about an hour
+on one core, `base` accelerators. Adversarial losses start after
+`loss.adversarial_start` steps: earlier they lose to plain regression at equal
+time.
+"""
+
+from configs import common
+
+_SIZES = {
+  "test": dict(width=32, blocks=2, channels=16, flow=2, batch=2, steps=20),
+  "demo": dict(width=256, blocks=6, channels=64, flow=4, batch=8, steps=1800),
+  "mini": dict(width=320, blocks=8, channels=64, flow=4, batch=8, steps=9000),
+  "base": dict(
+    width=768, blocks=12, channels=64, flow=8, batch=256, steps=500_000
+  ),
+}
+# Step of the first adversarial update, and the discriminators' widths.
+_ADVERSARIAL = {
+  "test": (10, (4, 8), 4),
+  "demo": (1700, (8, 16, 32), 8),
+  "mini": (8400, (16, 32, 64), 12),
+  "base": (50_000, (32, 128, 512, 1024), 32),
+}
+
+
+def get_config(size: str = "demo"):
+  """The resolved experiment of one size."""
+  common.check(size)
+  s = _SIZES[size]
+  start, period_channels, spectral_channels = _ADVERSARIAL[size]
+  config = common.base("flow_vae")
+  config.batch_size = s["batch"]
+  config.steps = s["steps"]
+  config.rate = common.integer()  # from the corpus
+  hop = common.SAMPLE_RATE[size] // 50
+  config.model = dict(
+    hop=hop,
+    encoder_window=2 * hop,
+    decoder_window=4 * hop,
+    channels=s["channels"],
+    encoder_width=s["width"],
+    encoder_blocks=max(2, s["blocks"] // 2),
+    decoder_width=s["width"],
+    decoder_lookahead=(3, 3) + (0,) * (s["blocks"] - 2),
+    flow_layers=s["flow"],
+    flow_width=16 if size == "test" else 128,
+    dtype="bfloat16" if size == "base" else "float32",
+  )
+  config.discriminators = dict(
+    periods=(2, 3) if size == "test" else (2, 3, 5, 7, 11),
+    period_channels=period_channels,
+    windows=(512, 256) if size == "test" else (2048, 1024, 512),
+    spectral_channels=spectral_channels,
+  )
+  config.data = dict(crop_samples=32 * hop)
+  config.loss = dict(
+    windows=(2048, 1024, 512, 256),
+    mel_bins=(80, 80, 40, 20),
+    mel=1.0,
+    complex=1.0,
+    kl=0.02,
+    adversarial=0.1,
+    matching=0.5,
+    adversarial_start=start,
+    dither=1e-4,
+  )
+  config.optimizer.update(
+    dict(learning_rate=1e-3, warmup=200, b1=0.8, b2=0.99, ema=0.998)
+  )
+  if size == "base":
+    config.optimizer.update(dict(learning_rate=3e-4, warmup=2000, ema=0.9999))
+  return config

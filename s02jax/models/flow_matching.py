@@ -1,0 +1,206 @@
+"""Flow matching: audio tokens and a voice to latents of the Flow-VAE.
+
+Report §3.2. x₁ standardised latents, x₀ ~ N(0, I), t in 0..1:
+
+  (1)  x_t = (1 − t) x₀ + t x₁          target velocity  u = x₁ − x₀
+  (2)  u ≈ v(x_t, t; c′, v, x_p)
+
+c′ are the audio tokens, embedded, convolved and upsampled to the latent rate; v
+is the vector of a speaker encoder trained here; x_p are prompt latents. Any of
+them can be dropped, which makes classifier-free guidance possible.
+
+Our addition: the condition also regresses a diagonal Gaussian N(m, s²) of x₁
+(trained on its own, gradients stopped towards the velocity). Were x₁ exactly
+Gaussian, the velocity would be known in closed form,
+
+  (3)  v* = m + (s² t − (1 − t)) / ((1 − t)² + s² t²) · (x_t − t m),
+
+so the Transformer learns only what (3) lacks: v = v* + Transformer. Where the
+conditions are dropped m = 0 and s = 1, the statistics of x₁ itself.
+
+Attention is block-causal over chunks or full, chosen by a run-time number; the
+look-ahead of the convolutions is stated in the config.
+
+Shape letters: b batch, s tokens, r latents per token, l = s · r latents, c
+latent channels, d width, e speaker vector, t mel frames, m mel bins.
+"""
+
+import dataclasses
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Bool, Float, Int
+
+from s02jax.models.convnext import ConvStack, keep_valid, split_time
+from s02jax.models.speaker_encoder import SpeakerEncoder
+from s02jax.models.transformer import Stack, TransformerConfig
+
+FULL = 2**30  # a block no row is longer than: full attention
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class FlowMatchingConfig:
+  """Sizes of the flow-matching model."""
+
+  transformer: TransformerConfig
+  num_codes: int = 512
+  channels: int = 64  # of the latents
+  latents_per_token: int = 2
+  mel_bins: int = 80  # of the reference
+  condition_width: int = 256
+  # Future frames each convolution block sees, at the token and latent rate.
+  token_lookahead: tuple[int, ...] = (2, 2)
+  latent_lookahead: tuple[int, ...] = (2, 2)
+  speaker_width: int = 128
+  speaker_layers: int = 3
+  speaker_dim: int = 128
+  dtype: str = "float32"  # of the computation
+
+
+def gaussian_velocity(x_t, t, mean, log_scale):
+  """Equation 3; t broadcasts over latents and channels."""
+  variance = jnp.exp(2 * log_scale)
+  slope = (variance * t - (1 - t)) / ((1 - t) ** 2 + variance * t**2)
+  return mean + slope * (x_t - t * mean)
+
+
+def time_features(t: Float[Array, "b"], size: int) -> Float[Array, "b f"]:
+  """Sines and cosines of t at frequencies of 1 to 1,000 radians."""
+  frequencies = np.geomspace(1.0, 1000.0, size // 2).astype(np.float32)
+  angles = t[:, None] * frequencies[None, :]
+  return jnp.concatenate([jnp.sin(angles), jnp.cos(angles)], axis=-1)
+
+
+class FlowMatching(nn.Module):
+  """Methods `speaker`, `condition`, `velocity`."""
+
+  config: FlowMatchingConfig
+
+  def setup(self):
+    c = self.config
+    dtype = jnp.dtype(c.dtype)
+    width = c.transformer.width
+    self.speaker_encoder = SpeakerEncoder(
+      width=c.speaker_width,
+      layers=c.speaker_layers,
+      out=c.speaker_dim,
+      dtype=dtype,
+    )
+    self.embedding = nn.Embed(c.num_codes, c.condition_width)
+    self.voice = nn.Dense(c.condition_width)
+    self.token_stack = ConvStack(
+      c.condition_width, c.token_lookahead, dtype=dtype
+    )
+    self.upsample = nn.Dense(
+      c.condition_width * c.latents_per_token, dtype=dtype
+    )
+    self.latent_stack = ConvStack(
+      c.condition_width, c.latent_lookahead, dtype=dtype
+    )
+    self.gaussian = nn.Dense(2 * c.channels, dtype=jnp.float32)
+    self.into = nn.Dense(width, dtype=dtype)
+    self.time_mlp = nn.Sequential([nn.Dense(width), nn.silu, nn.Dense(width)])
+    self.voice_mlp = nn.Dense(width)
+    self.modulation = nn.Dense(
+      6 * width * c.transformer.layers, kernel_init=nn.initializers.zeros
+    )
+    self.stack = Stack(c.transformer, dtype)
+    self.out = nn.Dense(
+      c.channels, kernel_init=nn.initializers.zeros, dtype=jnp.float32
+    )
+
+  def speaker(
+    self, mel: Float[Array, "b t m"], mask: Bool[Array, "b t"]
+  ) -> Float[Array, "b e"]:
+    """The voice of a reference recording."""
+    return self.speaker_encoder(mel, mask)
+
+  def condition(
+    self,
+    tokens: Int[Array, "b s"],
+    mask: Bool[Array, "b s"],
+    speaker: Float[Array, "b e"],
+  ) -> Float[Array, "b l k"]:
+    """c′ beside m and log s of equation 3, [b, s r, condition_width + 2 c]."""
+    c = self.config
+    x = self.embedding(jnp.where(mask, tokens, 0))
+    x = self.token_stack(x + self.voice(speaker)[:, None], mask)
+    x = split_time(self.upsample(x), c.latents_per_token)
+    mask = jnp.repeat(mask, c.latents_per_token, axis=1)
+    x = self.latent_stack(x + self.voice(speaker)[:, None], mask)
+    mean, log_scale = jnp.split(self.gaussian(x), 2, axis=-1)
+    log_scale = jnp.clip(log_scale, -3.0, 0.5)
+    return jnp.concatenate([x, mean, log_scale], axis=-1)
+
+  def split_condition(self, condition):
+    """c′, m and log s."""
+    c = self.config
+    return jnp.split(
+      condition, [c.condition_width, c.condition_width + c.channels], axis=-1
+    )
+
+  def velocity(
+    self,
+    x_t: Float[Array, "b l c"],
+    t: Float[Array, "b"],
+    condition: Float[Array, "b l k"],
+    speaker: Float[Array, "b e"],
+    prompt: Float[Array, "b l c"],
+    prompt_mask: Bool[Array, "b l"],
+    mask: Bool[Array, "b l"],
+    keep: Bool[Array, "b"],
+    block: int | Int[Array, ""] = FULL,
+  ) -> Float[Array, "b l c"]:
+    """Equation 2, float32; zero where the mask is False.
+
+    Args:
+      x_t: noisy latents of equation 1.
+      t: time, 0 is noise.
+      condition: of `condition`.
+      speaker: v.
+      prompt: standardised latents x_p where `prompt_mask`, anything elsewhere.
+      prompt_mask: latents that are given.
+      mask: latents that exist.
+      keep: rows that see their conditions; in others all are dropped.
+      block: latents per chunk of block-causal attention.
+    """
+    kept = keep[:, None, None]
+    x_t = keep_valid(x_t, mask)
+    condition = jnp.where(kept & mask[..., None], condition, 0)
+    prompt_mask = prompt_mask & mask & keep[:, None]
+    prompt = keep_valid(prompt, prompt_mask)
+    speaker = jnp.where(keep[:, None], speaker, 0)
+    features, mean, log_scale = self.split_condition(condition)
+    mean, log_scale = jax.lax.stop_gradient((mean, log_scale))
+    inputs = jnp.concatenate(
+      [x_t, features, mean, prompt, prompt_mask[..., None]], axis=-1
+    )
+    where = self.time_mlp(time_features(t, 128)) + self.voice_mlp(speaker)
+    modulation = self.modulation(nn.silu(where))
+    layers = self.config.transformer.layers
+    modulation = modulation.reshape(len(t), layers, -1).transpose(1, 0, 2)
+    positions = jnp.broadcast_to(jnp.arange(mask.shape[1])[None], mask.shape)
+    x = self.stack(
+      self.into(inputs),
+      mask.astype(jnp.int32),
+      positions,
+      block,
+      modulation,
+    )
+    linear = gaussian_velocity(x_t, t[:, None, None], mean, log_scale)
+    return keep_valid(linear + self.out(x), mask)
+
+  def __call__(
+    self, tokens, mel, mel_mask, x_t, t, prompt_mask, prompt, mask, keep, block
+  ) -> dict[str, Array]:
+    """One training pass: velocity, and m and log s of equation 3."""
+    speaker = self.speaker(mel, mel_mask)
+    token_mask = mask[:, :: self.config.latents_per_token]
+    condition = self.condition(tokens, token_mask, speaker)
+    _, mean, log_scale = self.split_condition(condition)
+    velocity = self.velocity(
+      x_t, t, condition, speaker, prompt, prompt_mask, mask, keep, block
+    )
+    return {"velocity": velocity, "mean": mean, "log_scale": log_scale}

@@ -1,0 +1,239 @@
+"""Flow-VAE: a waveform autoencoder with a normalizing flow in its KL term.
+
+Report §3.3. x waveform, z latent, g: z → z̃ an invertible flow.
+
+  (1)  z ~ N(μ_φ(x), σ_φ(x))
+  (2)  z̃ = g(z)
+  (3)  KL = log N(z; μ, σ) − log|det ∂g/∂z| − log N(z̃; 0, I)
+  (4)  x̂ = decoder(z)                 z before the flow, as for flow matching
+
+The encoder sees windowed waveform frames beside their log-magnitude spectrum,
+so no information is lost; the decoder is a ConvNeXt vocoder that ends in an
+inverse STFT (Vocos). Every large operation is a matrix product at the latent
+rate. With `flow_layers=0` g is the identity and (3) is the KL of a plain VAE.
+
+Shape letters: b batch, n samples, t latent frames, c latent channels, w window,
+f frequency bins, d width.
+"""
+
+import dataclasses
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Bool, Float
+
+from s02jax import audio
+from s02jax.models.convnext import ConvStack, keep_valid
+
+LOG_2PI = float(np.log(2 * np.pi))
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class FlowVAEConfig:
+  """Sizes of the Flow-VAE."""
+
+  hop: int = 320  # samples per latent frame
+  encoder_window: int = 640  # samples, a multiple of hop
+  decoder_window: int = 1280  # samples of the inverse STFT, a multiple of hop
+  channels: int = 64  # of z, even
+  encoder_width: int = 256
+  encoder_blocks: int = 3
+  decoder_width: int = 256
+  # Future frames each vocoder block sees: their sum is the look-ahead.
+  decoder_lookahead: tuple[int, ...] = (3, 3, 0, 0, 0, 0)
+  flow_layers: int = 4  # affine couplings; 0 is a plain VAE
+  flow_width: int = 128
+  dtype: str = "float32"  # of the computation
+
+
+class Coupling(nn.Module):
+  """z_b ← z_b · exp(s(z_a)) + m(z_a), over halves of the channels."""
+
+  width: int
+  flip: bool  # which half conditions the other
+  channels: int
+
+  def setup(self):
+    self.hidden = ConvStack(self.width, (1,), kernel=3)
+    self.out = nn.Dense(self.channels, kernel_init=nn.initializers.zeros)
+
+  def scale_and_shift(self, half, mask):
+    log_scale, shift = jnp.split(self.out(self.hidden(half, mask)), 2, axis=-1)
+    return 1.5 * jnp.tanh(log_scale / 1.5), shift
+
+  def halves(self, z):
+    a, b = jnp.split(z, 2, axis=-1)
+    return (b, a) if self.flip else (a, b)
+
+  def join(self, a, b):
+    return jnp.concatenate((b, a) if self.flip else (a, b), axis=-1)
+
+  def __call__(self, z, mask):
+    a, b = self.halves(z)
+    log_scale, shift = self.scale_and_shift(a, mask)
+    moved = b * jnp.exp(log_scale) + shift
+    return self.join(a, moved), jnp.sum(log_scale, axis=-1)
+
+  def inverse(self, z, mask):
+    a, b = self.halves(z)
+    log_scale, shift = self.scale_and_shift(a, mask)
+    return self.join(a, (b - shift) * jnp.exp(-log_scale))
+
+
+class Flow(nn.Module):
+  """g of equation 2: a learnable affine map, then affine couplings."""
+
+  channels: int
+  layers: int
+  width: int
+
+  def setup(self):
+    if self.layers:
+      shape = (self.channels,)
+      self.log_scale = self.param("log_scale", nn.initializers.zeros, shape)
+      self.shift = self.param("shift", nn.initializers.zeros, shape)
+    self.couplings = [
+      Coupling(self.width, bool(i % 2), self.channels, name=f"coupling_{i}")
+      for i in range(self.layers)
+    ]
+
+  def scale(self):
+    return jnp.exp(self.log_scale)[None, None]
+
+  def __call__(
+    self, z: Float[Array, "b t c"], mask: Bool[Array, "b t"] | None = None
+  ) -> tuple[Float[Array, "b t c"], Float[Array, "b t"]]:
+    """z̃ and the frame's share of log|det ∂g/∂z|, float32."""
+    z = z.astype(jnp.float32)
+    log_det = jnp.zeros(z.shape[:2], jnp.float32)
+    if self.layers:
+      z = z * self.scale() + self.shift[None, None]
+      log_det += jnp.sum(self.log_scale)
+    for coupling in self.couplings:
+      z, change = coupling(z, mask)
+      log_det += change
+    return z, log_det
+
+  def inverse(
+    self, z: Float[Array, "b t c"], mask: Bool[Array, "b t"] | None = None
+  ) -> Float[Array, "b t c"]:
+    """g⁻¹."""
+    for coupling in reversed(self.couplings):
+      z = coupling.inverse(z, mask)
+    if self.layers:
+      z = (z - self.shift[None, None]) / self.scale()
+    return z
+
+
+class Encoder(nn.Module):
+  """Waveform to μ and log σ, one frame per hop."""
+
+  config: FlowVAEConfig
+
+  @nn.compact
+  def __call__(self, wave, mask):
+    c = self.config
+    frames = audio.frame(wave, c.encoder_window, c.hop)
+    frames = frames * audio.hann(c.encoder_window)[None, None]
+    spectrum = audio.rfft(frames)
+    power = spectrum.real**2 + spectrum.imag**2
+    features = jnp.concatenate(
+      [4.0 * frames, 0.3 * jnp.log(power + 1e-4) + 1.0], axis=-1
+    )
+    x = ConvStack(
+      c.encoder_width,
+      (3,) * c.encoder_blocks,
+      dtype=jnp.dtype(c.dtype),
+      name="stack",
+    )(features, mask)
+    out = nn.Dense(2 * c.channels, dtype=jnp.float32, name="out")(x)
+    mu, log_sigma = jnp.split(out, 2, axis=-1)
+    return mu, jnp.clip(log_sigma - 1.0, -7.0, 2.0)
+
+
+class Vocoder(nn.Module):
+  """Latents to waveform (equation 4): ConvNeXt blocks, then inverse STFT."""
+
+  config: FlowVAEConfig
+
+  @nn.compact
+  def __call__(self, z, mask):
+    c = self.config
+    x = ConvStack(
+      c.decoder_width,
+      c.decoder_lookahead,
+      dtype=jnp.dtype(c.dtype),
+      name="stack",
+    )(z, mask)
+    x = nn.LayerNorm(epsilon=1e-5, dtype=jnp.float32, name="norm")(x)
+    bins = c.decoder_window // 2 + 1
+    x = nn.Dense(2 * bins, dtype=jnp.float32, name="head")(x)
+    log_magnitude, phase = jnp.split(x, 2, axis=-1)
+    magnitude = keep_valid(jnp.exp(jnp.minimum(log_magnitude, 5.0)), mask)
+    spectrum = jax.lax.complex(
+      magnitude * jnp.cos(phase), magnitude * jnp.sin(phase)
+    )
+    return inverse_stft(spectrum, c.decoder_window, c.hop)
+
+
+def inverse_stft(spectrum, window: int, hop: int) -> Float[Array, "b n"]:
+  """Least-squares inverse of `audio.stft` for frames [b, t, f]."""
+  shape = audio.hann(window)[None, None]
+  frames = audio.irfft(spectrum) * shape
+  envelope = audio.overlap_add(
+    jnp.broadcast_to(shape**2, (1, *frames.shape[1:])), hop
+  )
+  return audio.overlap_add(frames, hop) / jnp.maximum(envelope, 1e-2)
+
+
+class FlowVAE(nn.Module):
+  """Methods `encode`, `decode`, `flow`, `unflow`."""
+
+  config: FlowVAEConfig
+
+  def setup(self):
+    c = self.config
+    self.encoder = Encoder(c)
+    self.vocoder = Vocoder(c)
+    self.g = Flow(c.channels, c.flow_layers, c.flow_width)
+
+  def encode(
+    self,
+    wave: Float[Array, "b n"],
+    mask: Bool[Array, "b t"] | None = None,
+  ) -> tuple[Float[Array, "b t c"], Float[Array, "b t c"]]:
+    """μ and log σ of equation 1, float32, t = n // hop.
+
+    Samples in masked frames must be finite; they reach no valid frame but the
+    window's overhang, as silence would.
+    """
+    return self.encoder(wave, mask)
+
+  def decode(
+    self,
+    z: Float[Array, "b t c"],
+    mask: Bool[Array, "b t"] | None = None,
+  ) -> Float[Array, "b n"]:
+    """Equation 4, float32, n = t · hop."""
+    return self.vocoder(z, mask)
+
+  def flow(self, z, mask=None):
+    """Equation 2: z̃ and log|det| per frame."""
+    return self.g(z, mask)
+
+  def unflow(self, z, mask=None):
+    """g⁻¹ of equation 2."""
+    return self.g.inverse(z, mask)
+
+  def __call__(self, wave: Float[Array, "b n"], key) -> dict[str, Array]:
+    """One training pass: wave [b, n], kl [b, t] nats per latent dimension."""
+    mu, log_sigma = self.encode(wave)
+    noise = jax.random.normal(key, mu.shape)
+    z = mu + jnp.exp(log_sigma) * noise
+    z_tilde, log_det = self.flow(z)
+    log_q = -0.5 * noise**2 - log_sigma - 0.5 * LOG_2PI
+    log_p = -0.5 * z_tilde**2 - 0.5 * LOG_2PI
+    kl = jnp.sum(log_q - log_p, axis=-1) - log_det
+    return {"wave": self.decode(z), "kl": kl / self.config.channels, "z": z}

@@ -1,0 +1,258 @@
+"""Stage: the audio tokenizer (report §3.1).
+
+Loss = |mel − mel̂|₁ + ctc · CTC per text token + commitment · (1 − cos(e, c)).
+The codebook follows exponential averages of the vectors assigned to each code;
+a code nobody uses restarts at a random vector of the batch.
+
+Shape letters: as in `models/audio_tokenizer.py`; n samples, l text tokens.
+"""
+
+import dataclasses
+
+import flax
+import jax
+import jax.numpy as jnp
+import optax
+from jaxtyping import Array, Bool, Float, Int
+
+from s02jax import audio
+from s02jax.config import build
+from s02jax.data.records import Corpus
+from s02jax.data.rows import Utterances
+from s02jax.models.audio_tokenizer import (
+  AudioTokenizer,
+  AudioTokenizerConfig,
+  normalise,
+)
+from s02jax.models.convnext import lengths_to_mask
+from s02jax.stages.corpus import check_rate
+from s02jax.stages.flops import products
+from s02jax.text import TextModel
+from s02jax.train_state import (
+  OptimizerConfig,
+  TrainState,
+  accumulate,
+  make_optimizer,
+  update,
+)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class LossConfig:
+  """Weights, and the codebook's averages."""
+
+  ctc: float = 0.5  # per text token
+  commitment: float = 0.25
+  codebook_decay: float = 0.98  # per step
+  restart_below: float = 0.03  # average uses per step of a dead code
+
+
+@flax.struct.dataclass
+class Codebook:
+  """Averages behind the codes."""
+
+  codes: Float[Array, "k c"]  # unit norm
+  uses: Float[Array, "k"]  # average uses per step
+  sums: Float[Array, "k c"]  # average sum of the vectors assigned
+
+
+@flax.struct.dataclass
+class State:
+  """Trained by gradients, and the codebook, which is not."""
+
+  train: TrainState
+  codebook: Codebook
+
+  @property
+  def step(self):
+    return self.train.step
+
+
+def move_codebook(
+  codebook: Codebook,
+  vectors: Float[Array, "n c"],
+  codes: Int[Array, "n"],
+  valid: Bool[Array, "n"],
+  key,
+  config: LossConfig,
+) -> Codebook:
+  """One step of the averages; dead codes restart at vectors of the batch."""
+  k = codebook.codes.shape[0]
+  one_hot = jax.nn.one_hot(codes, k) * valid[:, None]
+  decay = config.codebook_decay
+  uses = decay * codebook.uses + (1 - decay) * one_hot.sum(0)
+  sums = decay * codebook.sums + (1 - decay) * jnp.einsum(
+    "nk,nc->kc", one_hot, vectors, precision=jax.lax.Precision.HIGHEST
+  )
+  order = jnp.argsort(jax.random.uniform(key, valid.shape) + ~valid)
+  chosen = order[jnp.arange(k) % jnp.maximum(valid.sum(), 1)]
+  dead = (uses < config.restart_below)[:, None]
+  fresh_uses = 2 * config.restart_below
+  sums = jnp.where(dead, fresh_uses * vectors[chosen], sums)
+  uses = jnp.where(dead[:, 0], fresh_uses, uses)
+  return Codebook(codes=normalise(sums), uses=uses, sums=sums)
+
+
+def ctc_per_token(
+  logits: Float[Array, "b s v"],
+  mask: Bool[Array, "b s"],
+  text: Int[Array, "b l"],
+  text_length: Int[Array, "b"],
+) -> Float[Array, ""]:
+  """CTC loss per text token, over rows whose text fits into their frames.
+
+  A row needs as many frames as tokens plus immediate repeats; with fewer the
+  loss is infinite, and such rows are left out.
+  """
+  labels = lengths_to_mask(text_length, text.shape[1])
+  repeats = jnp.sum((text[:, 1:] == text[:, :-1]) & labels[:, 1:], axis=1)
+  fits = (mask.sum(1) >= text_length + repeats) & (text_length > 0)
+  losses = optax.ctc_loss(
+    logits,
+    1.0 - mask,
+    text,
+    1.0 - labels,
+    blank_id=logits.shape[-1] - 1,
+  )
+  total = jnp.sum(jnp.where(fits, losses, 0.0))
+  return total / jnp.maximum(jnp.sum(jnp.where(fits, text_length, 0)), 1)
+
+
+class AudioTokenizerStage:
+  """Trains `AudioTokenizer` on whole utterances."""
+
+  name = "audio_tokenizer"
+
+  def __init__(self, config):
+    self.config = config
+    self.model_config = build(AudioTokenizerConfig, config.model, "model")
+    self.loss = build(LossConfig, config.loss, "loss")
+    self.mel = build(audio.LogMel, config.mel, "mel")
+    self.optimizer_config = build(
+      OptimizerConfig, config.optimizer, "optimizer"
+    )
+    self.model = AudioTokenizer(self.model_config)
+    self.optimizer = make_optimizer(self.optimizer_config, config.steps)
+
+  def rows(self, corpus: str, split: str, batch_size: int, seed: int):
+    """Whole utterances in length buckets, with their text."""
+    return Utterances(
+      Corpus.open(corpus, split),
+      TextModel.load(f"{corpus}/text.model"),
+      batch_size=batch_size,
+      seed=seed,
+      **self.config.data,
+    )
+
+  def init_state(self, key) -> State:
+    """Fresh parameters and an empty codebook, filled by the first batch."""
+    r = self.model_config.frames_per_token
+    mel = jnp.zeros((1, 2 * r, self.model_config.mel_bins))
+    variables = self.model.init(key, mel, jnp.ones((1, 2 * r), bool))
+    codes = variables["codebook"]["codes"]
+    return State(
+      train=TrainState.create(variables["params"], self.optimizer),
+      codebook=Codebook(
+        codes=codes,
+        uses=jnp.zeros(codes.shape[0]),
+        sums=jnp.zeros_like(codes),
+      ),
+    )
+
+  def features(self, batch) -> tuple[Array, Array]:
+    """Log-mel [b, t, m] and its mask, t a multiple of r."""
+    r = self.model_config.frames_per_token
+    mel = audio.log_mel(batch["wave"], self.mel)
+    t = mel.shape[1] // r * r
+    frames = batch["samples"] // (self.mel.hop * r) * r
+    return mel[:, :t], lengths_to_mask(frames, t)
+
+  def losses(self, params, codes, batch):
+    """Loss, and what the step needs besides."""
+    mel, mask = self.features(batch)
+    out = self.model.apply(
+      {"params": params, "codebook": {"codes": codes}}, mel, mask
+    )
+    token_mask = mask[:, :: self.model_config.frames_per_token]
+    error = jnp.where(mask[..., None], jnp.abs(out["mel"] - mel), 0.0)
+    mel_l1 = error.sum() / jnp.maximum(mask.sum() * mel.shape[-1], 1)
+    ctc = ctc_per_token(
+      out["text"], token_mask, batch["text"], batch["text_length"]
+    )
+    cosine = jnp.sum(
+      out["vectors"] * jax.lax.stop_gradient(codes[out["codes"]]), axis=-1
+    )
+    commitment = jnp.sum(jnp.where(token_mask, 1.0 - cosine, 0.0)) / (
+      jnp.maximum(token_mask.sum(), 1)
+    )
+    loss = mel_l1 + self.loss.ctc * ctc + self.loss.commitment * commitment
+    metrics = {"mel_l1": mel_l1, "ctc": ctc, "commitment": commitment}
+    used = {
+      "vectors": jax.lax.stop_gradient(out["vectors"]),
+      "codes": out["codes"],
+      "valid": token_mask,
+    }
+    return loss, (metrics | {"loss": loss}, used)
+
+  def train_step(self, state: State, batch) -> tuple[State, dict]:
+    """One step of parameters and codebook."""
+
+    def gradients(microbatch):
+      grads, (metrics, used) = jax.grad(self.losses, has_aux=True)(
+        state.train.params, state.codebook.codes, microbatch
+      )
+      return grads, metrics, used
+
+    grads, metrics, used = accumulate(gradients, batch, self.config.accumulate)
+    train, step_metrics = update(
+      state.train, grads, self.optimizer, self.optimizer_config.ema
+    )
+    key = jax.random.fold_in(jax.random.key(self.config.seed), state.train.step)
+    code_dim = self.model_config.code_dim
+    moved = move_codebook(
+      state.codebook,
+      used["vectors"].reshape(-1, code_dim),
+      used["codes"].reshape(-1),
+      used["valid"].reshape(-1),
+      key,
+      self.loss,
+    )
+    skipped = step_metrics["skipped"] > 0
+    codebook = jax.tree.map(
+      lambda old, new: jnp.where(skipped, old, new), state.codebook, moved
+    )
+    share = jnp.mean(codebook.uses > 3 * self.loss.restart_below)
+    return State(train=train, codebook=codebook), (
+      metrics | step_metrics | {"codes_in_use": share}
+    )
+
+  def eval_step(self, state: State, batch) -> dict:
+    """Losses of the averaged parameters."""
+    _, (metrics, _) = self.losses(state.train.ema, state.codebook.codes, batch)
+    return metrics
+
+  def inference_params(self, state: State) -> dict:
+    """Variables of `AudioTokenizer.apply`."""
+    return {
+      "params": state.train.ema,
+      "codebook": {"codes": state.codebook.codes},
+    }
+
+  def flops(self, batch) -> int:
+    """Matrix products of one step."""
+    b, n = batch["wave"].shape
+    frames = b * n // self.mel.hop
+    tokens = frames // self.model_config.frames_per_token
+    params = jax.eval_shape(self.init_state, jax.random.key(0)).train.params
+    at_frames = ("encoder", "decoder", "to_mel")
+    return sum(
+      products(tree, frames if name in at_frames else tokens)
+      for name, tree in params.items()
+    )
+
+
+def resolve(config):
+  """Fills the text vocabulary's size; the corpus must have the mel's rate."""
+  check_rate(config, config.mel.rate)
+  config.model.vocab_size = TextModel.load(f"{config.corpus}/text.model").size
+  return config

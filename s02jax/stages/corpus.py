@@ -1,0 +1,19 @@
+"""What a stage asks of its corpus before anything is built."""
+
+from s02jax.data.records import Corpus
+from s02jax.errors import UserError
+
+
+def corpus_rate(config) -> int:
+  """Sample rate of config.corpus in Hz."""
+  return Corpus.open(config.corpus, "train").rate
+
+
+def check_rate(config, rate: int) -> None:
+  """Raises UserError unless the corpus has this sample rate in Hz."""
+  found = corpus_rate(config)
+  if found != rate:
+    raise UserError(
+      f"{config.corpus} is sampled at {found} Hz but mel.rate is {rate}; build"
+      f" the corpus with --rate {rate}, or choose another size."
+    )

@@ -1,0 +1,130 @@
+"""Flow-VAE: the flow's algebra, the frame grid, the KL."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from s02jax import audio
+from s02jax.models.flow_vae import FlowVAE, FlowVAEConfig, inverse_stft
+
+CONFIG = FlowVAEConfig(
+  channels=6,
+  encoder_width=16,
+  encoder_blocks=1,
+  decoder_width=16,
+  decoder_lookahead=(1, 0),
+  flow_layers=3,
+  flow_width=8,
+)
+
+
+@pytest.fixture(scope="module")
+def vae():
+  model = FlowVAE(CONFIG)
+  wave = jnp.zeros((1, 1600))
+  params = model.init(jax.random.key(0), wave, jax.random.key(0))
+  # A flow that starts as the identity would hide every fault of its inverse.
+  params = jax.tree.map(
+    lambda x: (
+      x + 0.1 * jax.random.normal(jax.random.key(x.size), x.shape, x.dtype)
+    ),
+    params,
+  )
+  return model, params
+
+
+def test_flow_inverts(vae):
+  model, params = vae
+  z = jax.random.normal(jax.random.key(1), (2, 5, 6))
+  z_tilde, _ = model.apply(params, z, method="flow")
+  back = model.apply(params, z_tilde, method="unflow")
+  np.testing.assert_allclose(back, z, atol=1e-5)
+  assert np.abs(z_tilde - z).mean() > 0.05
+
+
+def test_log_determinant_is_the_jacobians(vae):
+  model, params = vae
+  z = jax.random.normal(jax.random.key(1), (1, 3, 6))
+
+  def flat(x):
+    return model.apply(params, x.reshape(z.shape), method="flow")[0].reshape(-1)
+
+  jacobian = jax.jacobian(flat)(z.reshape(-1))
+  expected = np.linalg.slogdet(np.asarray(jacobian))[1]
+  log_det = model.apply(params, z, method="flow")[1]
+  np.testing.assert_allclose(log_det.sum(), expected, rtol=1e-4)
+
+
+def test_identity_flow_gives_the_plain_kl():
+  config = FlowVAEConfig(
+    channels=4,
+    encoder_width=8,
+    encoder_blocks=1,
+    decoder_width=8,
+    decoder_lookahead=(0,),
+    flow_layers=0,
+  )
+  model = FlowVAE(config)
+  wave = 0.1 * jax.random.normal(jax.random.key(0), (1, 3200))
+  params = model.init(jax.random.key(0), wave, jax.random.key(0))
+  mu, log_sigma = model.apply(params, wave, method="encode")
+  closed = 0.5 * (mu**2 + jnp.exp(2 * log_sigma) - 1) - log_sigma
+  keys = jax.random.split(jax.random.key(2), 400)
+  drawn = jax.vmap(lambda k: model.apply(params, wave, k)["kl"])(keys)
+  np.testing.assert_allclose(
+    drawn.mean(0), closed.mean(-1), rtol=0.1, atol=0.02
+  )
+
+
+def test_encoder_keeps_its_frame_grid_and_masks_padding(vae):
+  model, params = vae
+  wave = 0.1 * jax.random.normal(jax.random.key(3), (1, 3200))
+  mu, _ = model.apply(params, wave, method="encode")
+  assert mu.shape == (1, 10, 6)
+  padded = jnp.pad(wave, ((0, 0), (0, 1600)))
+  mask = jnp.arange(15)[None] < 10
+  again, _ = model.apply(params, padded, mask, method="encode")
+  np.testing.assert_allclose(again[:, :10], mu, atol=1e-5)
+
+
+def test_decoder_looks_ahead_as_far_as_it_says(vae):
+  model, params = vae
+  z = jax.random.normal(jax.random.key(4), (1, 12, 6))
+  frame = 5
+
+  def energy(z):
+    wave = model.apply(params, z, method="decode")
+    return jnp.sum(wave[:, : (frame + 1) * CONFIG.hop] ** 2)
+
+  reach = np.abs(jax.grad(energy)(z)).sum((0, 2))
+  # The convolutions see one frame ahead, the inverse STFT two more.
+  last = frame + sum(CONFIG.decoder_lookahead) + 2
+  assert (reach[last + 1 :] == 0).all() and reach[last] > 0
+
+
+def test_inverse_stft_inverts_stft():
+  wave = jax.random.normal(jax.random.key(5), (2, 6400))
+  again = inverse_stft(audio.stft(wave, 1280, 320), 1280, 320)
+  np.testing.assert_allclose(again, wave, atol=1e-4)
+
+
+def test_dft_by_matrix_equals_fft():
+  x = jax.random.normal(jax.random.key(6), (3, 64))
+  cos, sin = audio._dft_matrices(64)
+  np.testing.assert_allclose(x @ cos - 1j * (x @ sin), audio.rfft(x), atol=1e-4)
+  np.testing.assert_allclose(audio.irfft(audio.rfft(x)), x, atol=1e-5)
+
+
+def test_overlap_add_is_the_adjoint_of_frame():
+  x = jax.random.normal(jax.random.key(7), (1, 1000))
+  y = jax.random.normal(jax.random.key(8), (1, 10, 400))
+  left = jnp.vdot(audio.frame(x, 400, 100), y)
+  right = jnp.vdot(x, audio.overlap_add(y, 100))
+  np.testing.assert_allclose(left, right, rtol=1e-4)
+
+
+def test_log_mel_of_silence_has_a_finite_gradient():
+  spec = audio.LogMel()
+  grad = jax.grad(lambda w: audio.log_mel(w, spec).sum())(jnp.zeros((1, 640)))
+  assert np.isfinite(grad).all()
