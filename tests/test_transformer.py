@@ -1,6 +1,7 @@
 """The Transformer's promises, proved on a tiny one."""
 
 import dataclasses
+import functools
 
 import jax
 import jax.numpy as jnp
@@ -30,13 +31,20 @@ def x():
 
 @pytest.fixture(scope="module")
 def params(x):
-  stack = transformer.Stack(CONFIG)
-  return stack.init(jax.random.PRNGKey(1), x, _ones(), _positions(), 1)
+  init = jax.jit(transformer.Stack(CONFIG).init, static_argnums=4)
+  return init(jax.random.PRNGKey(1), x, _ones(), _positions(), 1)
 
 
-def apply(params, x, segment, position, block, modulation=None, **changes):
-  stack = transformer.Stack(dataclasses.replace(CONFIG, **changes))
+@functools.partial(jax.jit, static_argnames=("block", "remat"))
+def apply(params, x, segment, position, block, modulation=None, remat="none"):
+  stack = transformer.Stack(dataclasses.replace(CONFIG, remat=remat))
   return stack.apply(params, x, segment, position, block, modulation)
+
+
+@jax.jit
+def extend(params, x, segment, position, cache):
+  stack = transformer.Stack(CONFIG)
+  return stack.apply(params, x, segment, position, cache, method="extend")
 
 
 def close(a, b, tolerance=2e-5):
@@ -50,10 +58,10 @@ def reaches(params, x, block):
     y = apply(params, v[None], _ones(1), _positions(1), block)[0]
     return y @ jnp.arange(1.0, CONFIG.width + 1)
 
-  return np.abs(jax.jacrev(out)(x[0])).sum(-1) > 0
+  return np.abs(jax.jit(jax.jacrev(out))(x[0])).sum(-1) > 0
 
 
-@pytest.mark.parametrize("block", [1, 4, 5, 100, None])
+@pytest.mark.parametrize("block", [1, 4, None])
 def test_gradients_reach_exactly_what_the_mask_allows(params, x, block):
   size = S if block is None else block
   i = np.arange(S) // size
@@ -62,12 +70,18 @@ def test_gradients_reach_exactly_what_the_mask_allows(params, x, block):
 
 
 def test_block_may_be_traced(params, x):
-  traced = jax.jit(lambda block: apply(params, x, _ones(), _positions(), block))
-  for block in (1, 3, S):
+
+  @jax.jit
+  def traced(block):
+    return transformer.Stack(CONFIG).apply(
+      params, x, _ones(), _positions(), block
+    )
+
+  for block in (1, 4):
     close(traced(block), apply(params, x, _ones(), _positions(), block))
 
 
-@pytest.mark.parametrize("block", [1, 4, None])
+@pytest.mark.parametrize("block", [1, None])
 def test_nan_padding_changes_no_value_and_no_gradient(params, x, block):
   segment = _ones().at[0, 7:].set(0).at[1, :3].set(0)
   valid = segment[:, :, None] > 0
@@ -77,8 +91,9 @@ def test_nan_padding_changes_no_value_and_no_gradient(params, x, block):
     return jnp.sum(jnp.where(valid, jnp.square(y) + jnp.sin(y), 0))
 
   poisoned = jnp.where(valid, x, jnp.nan)
-  clean = jax.value_and_grad(loss, (0, 1))(params, jnp.where(valid, x, 0))
-  dirty = jax.value_and_grad(loss, (0, 1))(params, poisoned)
+  value_and_grad = jax.jit(jax.value_and_grad(loss, (0, 1)))
+  clean = value_and_grad(params, jnp.where(valid, x, 0))
+  dirty = value_and_grad(params, poisoned)
   jax.tree.map(np.testing.assert_array_equal, clean, dirty)
   assert all(np.isfinite(v).all() for v in jax.tree.leaves(dirty))
 
@@ -99,7 +114,7 @@ def test_attention_alone_stands_nan_queries_keys_and_values():
     y = transformer.attention(q, k, v, mask)
     return jnp.sum(jnp.where(valid, jnp.sin(y), 0))
 
-  grad = jax.grad(loss, (0, 1, 2))
+  grad = jax.jit(jax.grad(loss, (0, 1, 2)))
   clean = grad(q, k, v)
   dirty = grad(*(jnp.where(valid, z, jnp.nan) for z in (q, k, v)))
   jax.tree.map(np.testing.assert_array_equal, clean, dirty)
@@ -142,27 +157,26 @@ def test_remat_changes_nothing(params, x, remat):
     y = apply(p, x, _ones(), _positions(), 1, remat=remat)
     return jnp.sum(jnp.sin(y))
 
-  plain = jax.value_and_grad(loss)(params, "none")
-  again = jax.value_and_grad(loss)(params, remat)
+  value_and_grad = jax.jit(jax.value_and_grad(loss), static_argnums=1)
+  plain = value_and_grad(params, "none")
+  again = value_and_grad(params, remat)
   jax.tree.map(close, plain, again)
 
 
 def test_cached_pieces_equal_the_whole_row(params, x):
-  stack = transformer.Stack(CONFIG)
   segment = _ones().at[1, :4].set(0)
   position = jnp.maximum(_positions() - 4 * (segment[:, :1] == 0), 0)
-  whole = stack.apply(params, x, segment, position, 1)
+  whole = apply(params, x, segment, position, 1)
   cache = transformer.empty_cache(CONFIG, 2, S + 3, jnp.float32)
   begin = 0
-  for n in (5, 1, 1, 3, 1, 1):
+  for n in (5, 1, 1, 2, 1, 1, 1):
     span = slice(begin, begin + n)
-    y, cache = stack.apply(
+    y, cache = extend(
       params,
       jnp.where(segment[:, span, None] > 0, x[:, span], jnp.nan),
       segment[:, span],
       position[:, span],
       cache,
-      method="extend",
     )
     begin += n
     valid = np.asarray(segment[:, span] > 0)
@@ -185,9 +199,11 @@ def test_zero_modulation_is_the_identity_and_modulation_acts(params, x):
 def test_bfloat16_products_keep_float32_parameters(params, x):
   stack = transformer.Stack(CONFIG, jnp.bfloat16)
   args = x.astype(jnp.bfloat16), _ones(), _positions(), 1
-  variables = stack.init(jax.random.PRNGKey(1), *args)
+  variables = jax.jit(stack.init, static_argnums=4)(
+    jax.random.PRNGKey(1), *args
+  )
   assert all(v.dtype == jnp.float32 for v in jax.tree.leaves(variables))
-  y = stack.apply(params, *args)
+  y = jax.jit(stack.apply, static_argnums=4)(params, *args)
   assert y.dtype == jnp.bfloat16
   close(y.astype(jnp.float32), apply(params, x, *args[1:]), 0.15)
 

@@ -25,6 +25,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
+from s02jax.sharding import shard
+
 REMAT_POLICIES = {
   "full": jax.checkpoint_policies.nothing_saveable,
   "dots": jax.checkpoint_policies.dots_with_no_batch_dims_saveable,
@@ -146,12 +148,12 @@ class Attention(nn.Module):
 
   def setup(self):
     cfg = self.config
-    self.query = _linear(cfg.width, self.dtype)
-    self.key = _linear(cfg.kv_heads * cfg.head_dim, self.dtype)
-    self.value = _linear(cfg.kv_heads * cfg.head_dim, self.dtype)
-    self.out = _linear(cfg.width, self.dtype, cfg.layers)
-    self.query_norm = RMSNorm(self.dtype)
-    self.key_norm = RMSNorm(self.dtype)
+    self.q = _linear(cfg.width, self.dtype)
+    self.k = _linear(cfg.kv_heads * cfg.head_dim, self.dtype)
+    self.v = _linear(cfg.kv_heads * cfg.head_dim, self.dtype)
+    self.o = _linear(cfg.width, self.dtype, cfg.layers)
+    self.q_norm = RMSNorm(self.dtype)
+    self.k_norm = RMSNorm(self.dtype)
 
   def __call__(self, x, angles, mask, cached=None, index=None):
     """Returns [b, s, d] and the keys and values of x (None without a cache).
@@ -163,10 +165,14 @@ class Attention(nn.Module):
       cached: keys and values [b, t, k, f] that x continues, or None.
       index: i32 scalar, the slot of x's first position.
     """
-    heads = (*x.shape[:2], -1, self.config.head_dim)
-    query = rotate(self.query_norm(self.query(x).reshape(heads)), angles)
-    key = rotate(self.key_norm(self.key(x).reshape(heads)), angles)
-    value = self.value(x).reshape(heads)
+
+    def heads(y):
+      y = y.reshape(*x.shape[:2], -1, self.config.head_dim)
+      return shard(y, "batch", "time", "heads", "head_dim")
+
+    query = rotate(self.q_norm(heads(self.q(x))), angles)
+    key = rotate(self.k_norm(heads(self.k(x))), angles)
+    value = heads(self.v(x))
     if cached is None:
       out, fresh = attention(query, key, value, mask), None
     else:
@@ -178,7 +184,7 @@ class Attention(nn.Module):
         for old, new in zip(cached, fresh, strict=True)
       )
       out = attention(query, keys, values, mask)
-    return self.out(out.reshape(x.shape)), fresh
+    return self.o(out.reshape(x.shape)), fresh
 
 
 class SwiGLU(nn.Module):
@@ -192,7 +198,8 @@ class SwiGLU(nn.Module):
     self.down = _linear(cfg.width, self.dtype, cfg.layers)
 
   def __call__(self, x: Float[Array, "b s d"]) -> Float[Array, "b s d"]:
-    return self.down(nn.silu(self.gate(x)) * self.up(x))
+    hidden = nn.silu(self.gate(x)) * self.up(x)
+    return self.down(shard(hidden, "batch", "time", "mlp"))
 
 
 class Block(nn.Module):
@@ -215,19 +222,18 @@ class Block(nn.Module):
   def __call__(self, x, angles, mask, modulation=None, cached=None, index=None):
     """Returns x and the fresh keys and values; arguments as in Attention."""
     if modulation is None:
-      y, fresh = self.attention(
-        self.attention_norm(x), angles, mask, cached, index
+      shift_a = scale_a = shift_m = scale_m = 0
+      gate_a = gate_m = 1
+    else:
+      shift_a, scale_a, gate_a, shift_m, scale_m, gate_m = jnp.split(
+        modulation.astype(self.dtype)[:, None], 6, axis=-1
       )
-      x = x + y.astype(x.dtype)
-      return x + self.mlp(self.mlp_norm(x)).astype(x.dtype), fresh
-    shift_a, scale_a, gate_a, shift_m, scale_m, gate_m = jnp.split(
-      modulation.astype(self.dtype)[:, None], 6, axis=-1
-    )
     y = self.attention_norm(x) * (1 + scale_a) + shift_a
     y, fresh = self.attention(y, angles, mask, cached, index)
-    x = x + (gate_a * y).astype(x.dtype)
+    x = shard(x + (gate_a * y).astype(x.dtype), "batch", "time", "embed")
     y = self.mlp_norm(x) * (1 + scale_m) + shift_m
-    return x + (gate_m * self.mlp(y)).astype(x.dtype), fresh
+    x = x + (gate_m * self.mlp(y)).astype(x.dtype)
+    return shard(x, "batch", "time", "embed"), fresh
 
 
 @flax.struct.dataclass

@@ -1,0 +1,173 @@
+"""AR Transformer: text and a speaker's voice to audio tokens (report, 3.2).
+
+One causal row holds one or more segments
+
+  [speaker] [language] text ... [start] audio tokens ...
+
+over joint ids: those of the text model, then text_size + code for the audio
+tokens. At a [speaker] position the speaker encoder's vector, projected, takes
+the place of an embedding. The head predicts the next code or END (num_codes).
+The speaker encoder is part of the model and learns with it.
+
+Shape letters:
+  b batch    s positions    r references of a row    d width    o speaker vector
+  t log-mel frames    m mel bins    c codes and END
+"""
+
+import dataclasses
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Int
+
+from s02jax.models.speaker_encoder import SpeakerEncoder
+from s02jax.models.transformer import (
+  Cache,
+  Stack,
+  TransformerConfig,
+  empty_cache,
+)
+from s02jax.sharding import shard
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class SpeakerConfig:
+  width: int = 128
+  layers: int = 3
+  out: int = 128  # features of the speaker vector
+  join: int = 2  # log-mel frames of one position
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ARConfig:
+  text_size: int  # ids of the text model
+  num_codes: int  # codes of the audio tokenizer
+  speaker_id: int  # text id whose embedding the speaker vector replaces
+  mel_bins: int
+  transformer: TransformerConfig
+  speaker: SpeakerConfig
+  dtype: str = "float32"  # of the products; parameters are float32
+
+  @property
+  def end(self) -> int:
+    """The head's class for the end of speech."""
+    return self.num_codes
+
+
+class ARTransformer(nn.Module):
+  config: ARConfig
+
+  def setup(self):
+    cfg, dtype = self.config, jnp.dtype(self.config.dtype)
+    width = cfg.transformer.width
+    self.embed = nn.Embed(
+      cfg.text_size + cfg.num_codes,
+      width,
+      dtype=dtype,
+      embedding_init=nn.initializers.normal(width**-0.5),
+    )
+    self.speaker_encoder = SpeakerEncoder(
+      cfg.speaker.width,
+      cfg.speaker.layers,
+      cfg.speaker.out,
+      cfg.speaker.join,
+      dtype=dtype,
+    )
+    self.speaker_in = nn.Dense(width, use_bias=False, dtype=dtype)
+    self.stack = Stack(cfg.transformer, dtype)
+    self.head = nn.Dense(cfg.num_codes + 1, dtype=dtype)
+
+  def speaker(
+    self, mel: Float[Array, "b t m"], mask: Bool[Array, "b t"]
+  ) -> Float[Array, "b o"]:
+    """Reference speech to speaker vectors, float32."""
+    return self.speaker_encoder(mel, mask)
+
+  def _inputs(self, ids, segment, speakers) -> Float[Array, "b s d"]:
+    """Embeddings, and at [speaker] the vector of the segment's reference."""
+    x = self.embed(jnp.where(segment > 0, ids, 0))
+    number = jnp.arange(1, speakers.shape[1] + 1)[None, None]
+    here = (ids == self.config.speaker_id)[:, :, None]
+    here &= segment[:, :, None] == number  # [b, s, r]
+    used = here.any(1)[:, :, None]
+    vectors = self.speaker_in(jnp.where(used, speakers, 0))
+    voice = jnp.einsum("bsr,brd->bsd", here.astype(vectors.dtype), vectors)
+    x = jnp.where(here.any(2)[:, :, None], voice, x)
+    return shard(x, "batch", "time", "embed")
+
+  def _logits(self, x: Float[Array, "b s d"]) -> Float[Array, "b s c"]:
+    logits = self.head(x).astype(jnp.float32)
+    return shard(logits, "batch", "time", "vocab")
+
+  def __call__(
+    self,
+    ids: Int[Array, "b s"],
+    segment: Int[Array, "b s"],
+    position: Int[Array, "b s"],
+    speakers: Float[Array, "b r o"],
+  ) -> Float[Array, "b s c"]:
+    """Float32 logits of what follows each position.
+
+    Args:
+      ids: joint ids.
+      segment: 0 is padding; segment i speaks with speakers[:, i - 1].
+      position: restarts at 0 in every segment.
+      speakers: one vector per segment; unused ones may hold anything.
+    """
+    x = self._inputs(ids, segment, speakers)
+    return self._logits(self.stack(x, segment, position, 1))
+
+  def prefill(
+    self,
+    ids: Int[Array, "b s"],
+    segment: Int[Array, "b s"],
+    position: Int[Array, "b s"],
+    speakers: Float[Array, "b 1 o"],
+    slots: int,
+  ) -> tuple[Float[Array, "b c"], Cache]:
+    """Reads prompts that END at the last position, segment 0 on their left.
+
+    Args:
+      slots: positions the cache has room for, prompt included.
+
+    Returns:
+      Logits of the first token after each prompt, and the cache.
+    """
+    cfg = self.config
+    cache = empty_cache(
+      cfg.transformer, ids.shape[0], slots, jnp.dtype(cfg.dtype)
+    )
+    x = self._inputs(ids, segment, speakers)
+    x, cache = self.stack.extend(x, segment, position, cache)
+    return self._logits(x[:, -1:])[:, 0], cache
+
+  def decode_step(
+    self,
+    codes: Int[Array, "b"],
+    active: Bool[Array, "b"],
+    position: Int[Array, "b"],
+    cache: Cache,
+  ) -> tuple[Float[Array, "b c"], Cache]:
+    """Appends one code to every row; rows that are not active append padding.
+
+    Args:
+      codes: audio codes, without the offset text_size.
+      position: of that code in its row, prompt included.
+    """
+    x = self.embed(jnp.where(active, codes + self.config.text_size, 0)[:, None])
+    segment = active.astype(jnp.int32)[:, None]
+    x, cache = self.stack.extend(x, segment, position[:, None], cache)
+    return self._logits(x)[:, 0], cache
+
+  def _touch(self, ids, mel):
+    """Uses every parameter once, for initialisation."""
+    speakers = self.speaker(mel, jnp.ones(mel.shape[:2], bool))[:, None]
+    return self(ids, jnp.ones_like(ids), ids, speakers)
+
+
+def init(model: ARTransformer, key: jax.Array) -> dict:
+  """Fresh variables {"params": ...}, all float32."""
+  ids = jnp.zeros((1, 2), jnp.int32)
+  mel = jnp.zeros((1, 2, model.config.mel_bins))
+  return model.init(key, ids, mel, method="_touch")

@@ -1,0 +1,182 @@
+"""Prompts of the AR Transformer, and decoding with a key-value cache.
+
+zero-shot  [speaker][language] text [start]
+one-shot   [speaker][language] prompt text, text [start] prompt tokens
+
+Shape letters: b batch, p prompt positions, n tokens, o speaker vector.
+"""
+
+import functools
+
+import flax.struct
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Bool, Float, Int
+
+from s02jax.models.ar import ARTransformer
+from s02jax.models.transformer import Cache
+from s02jax.synthesis.sampling import Sampling, recent, sample
+from s02jax.text import TextModel
+
+
+@flax.struct.dataclass
+class Generated:
+  tokens: Int[Array, "b n"]  # codes after the prompt; 0 past the length
+  length: Int[Array, "b"]  # codes, END not counted
+  ended: Bool[Array, "b"]  # by END, not by a limit
+
+
+def zero_shot(text_model: TextModel, text: str, language: str) -> list[int]:
+  """Joint ids of a prompt without a transcript of the reference."""
+  ids = text_model.encode(text, language)
+  return [text_model.speaker_id, *ids, text_model.start_id]
+
+
+def one_shot(
+  text_model: TextModel,
+  text: str,
+  language: str,
+  prompt_text: str,
+  prompt_tokens: np.ndarray,
+) -> list[int]:
+  """Joint ids of a prompt that continues a transcribed recording.
+
+  Args:
+    prompt_text: what the recording says.
+    prompt_tokens: its audio codes, i32 [n].
+  """
+  return [
+    text_model.speaker_id,
+    text_model.language_id(language),
+    *text_model.pieces(prompt_text),
+    *text_model.pieces(text),
+    text_model.start_id,
+    *(text_model.size + np.asarray(prompt_tokens)).tolist(),
+  ]
+
+
+def pad_prompts(
+  prompts: list[list[int]], multiple: int = 32
+) -> tuple[np.ndarray, np.ndarray]:
+  """Right-padded ids i32 [b, p] and lengths i32 [b].
+
+  p is a multiple of `multiple`, so that few shapes are compiled.
+  """
+  lengths = np.array([len(prompt) for prompt in prompts], np.int32)
+  p = -(-int(lengths.max()) // multiple) * multiple
+  ids = np.zeros((len(prompts), p), np.int32)
+  for row, prompt in zip(ids, prompts, strict=True):
+    row[: len(prompt)] = prompt
+  return ids, lengths
+
+
+@flax.struct.dataclass
+class _Loop:
+  step: Int[Array, ""]  # tokens decided so far
+  tokens: Int[Array, "b n"]
+  length: Int[Array, "b"]
+  ended: Bool[Array, "b"]
+  active: Bool[Array, "b"]
+  logits: Float[Array, "b c"]  # of the next token
+  cache: Cache
+
+
+@functools.partial(jax.jit, static_argnames=("model", "max_tokens"))
+def generate(
+  model: ARTransformer,
+  variables: dict,
+  ids: Int[Array, "b p"],
+  lengths: Int[Array, "b"],
+  speakers: Float[Array, "b o"],
+  seeds: Int[Array, "b"],
+  sampling: Sampling,
+  limits: Int[Array, "b"],
+  min_tokens: Int[Array, ""] | int = 1,
+  *,
+  max_tokens: int,
+) -> Generated:
+  """Continues every prompt until END or its limit.
+
+  A row's result depends on its own prompt, vector, seed and limit alone, up
+  to the rounding of the products.
+
+  Args:
+    ids: prompts, padded on the right with anything.
+    lengths: their true lengths, 1 to p.
+    speakers: speaker vectors.
+    seeds: one a row.
+    sampling: settings, scalars or one value a row.
+    limits: most tokens of each row, at most max_tokens.
+    min_tokens: END is not drawn before so many tokens.
+    max_tokens: n; sizes the cache.
+  """
+  cfg = model.config
+  b, p = ids.shape
+  # Prompts move to the right end, so that all rows share one cache slot a step.
+  column = jnp.arange(p)[None, :] - (p - lengths)[:, None]
+  position = jnp.maximum(column, 0)
+  ids = jnp.take_along_axis(ids, position, axis=1)
+  segment = (column >= 0).astype(jnp.int32)
+  logits, cache = model.apply(
+    variables,
+    ids,
+    segment,
+    position,
+    speakers[:, None],
+    p + max_tokens,
+    method="prefill",
+  )
+  keys = jax.vmap(jax.random.key)(seeds)
+  is_end = (jnp.arange(cfg.num_codes + 1) == cfg.end)[None]
+
+  def decide(loop: _Loop) -> _Loop:
+    """Draws token number `step` of every active row."""
+    early = (loop.step < min_tokens) & is_end
+    repeated = recent(
+      loop.tokens, loop.step, sampling.window, cfg.num_codes + 1
+    )
+    drawn = sample(
+      jnp.where(early, -jnp.inf, loop.logits),
+      jax.vmap(lambda key: jax.random.fold_in(key, loop.step))(keys),
+      sampling,
+      repeated & ~is_end,
+    )
+    speaks = loop.active & (drawn != cfg.end)
+    code = jnp.where(speaks, drawn, 0)
+    return loop.replace(
+      step=loop.step + 1,
+      tokens=loop.tokens.at[:, loop.step].set(code),
+      length=loop.length + speaks,
+      ended=loop.ended | (loop.active & (drawn == cfg.end)),
+      active=speaks & (loop.length + 1 < limits),
+    )
+
+  def body(loop: _Loop) -> _Loop:
+    """Feeds the last token, then decides the next."""
+    code = loop.tokens[:, loop.step - 1]
+    logits, cache = model.apply(
+      variables,
+      code,
+      loop.active,
+      lengths + loop.step - 1,
+      loop.cache,
+      method="decode_step",
+    )
+    return decide(loop.replace(logits=logits, cache=cache))
+
+  loop = decide(
+    _Loop(
+      step=jnp.zeros((), jnp.int32),
+      tokens=jnp.zeros((b, max_tokens), jnp.int32),
+      length=jnp.zeros((b,), jnp.int32),
+      ended=jnp.zeros((b,), bool),
+      active=limits > 0,
+      logits=logits,
+      cache=cache,
+    )
+  )
+  loop = jax.lax.while_loop(
+    lambda loop: (loop.step < max_tokens) & loop.active.any(), body, loop
+  )
+  return Generated(tokens=loop.tokens, length=loop.length, ended=loop.ended)
