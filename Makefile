@@ -1,0 +1,34 @@
+# Every target makes the environment it needs; nothing else is asked of a machine
+# than Python 3.11 or newer and make.
+PYTHON ?= python3
+BIN := .venv/bin
+EXTRAS := data,eval,dev
+
+.PHONY: demo test lint format golden clean
+
+demo: .venv/ready
+	$(BIN)/python -m launch.demo
+
+test: .venv/ready
+	$(BIN)/pytest -n 2 --dist loadfile
+
+lint: .venv/ready
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/pyrefly check
+
+format: .venv/ready
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+# resemblyzer's wheel carries the weights of a speaker judge; its dependencies
+# (torch among them) are not needed to read them.
+.venv/ready: setup.cfg pyproject.toml
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet --editable '.[$(EXTRAS)]'
+	$(BIN)/python -m pip install --quiet --no-deps 'resemblyzer>=0.1.4'
+	touch $@
+
+clean:
+	rm -rf .venv runs .cache

@@ -1,0 +1,226 @@
+"""From nothing to a page: corpus, four stages, bundle, report.
+
+  python -m launch.demo [--size demo] [--workdir runs/demo] [--manifest FILE]
+
+Every phase is a command a person could type, started here one after another
+and logged to WORKDIR/logs. A phase that is done says so and costs nothing, so an
+interrupted run goes on where it was. The audio tokenizer and the Flow-VAE do not
+need each other, nor do the AR model and flow matching: on a CPU of several cores
+each pair trains side by side, every stage on its own share of the cores.
+"""
+
+import argparse
+import dataclasses
+import json
+import os
+import pathlib
+import subprocess
+import sys
+import time
+
+from s02jax.cli import run
+from s02jax.errors import UserError
+
+# What `s02 corpus espeak` builds, and the text vocabulary, per size.
+CORPORA = {
+  "test": dict(
+    languages="en,es", words=8, speakers=8, clips_per_speaker=4, vocab_size=300
+  ),
+  "demo": dict(
+    languages="en,es,de",
+    words=32,
+    speakers=240,
+    clips_per_speaker=8,
+    vocab_size=448,
+  ),
+  "mini": dict(
+    languages="en,es,de",
+    words=40,
+    speakers=600,
+    clips_per_speaker=12,
+    vocab_size=512,
+  ),
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Command:
+  """One command of the demo."""
+
+  name: str
+  argv: tuple[str, ...]  # after `python -m`
+
+
+class Phases:
+  """Runs commands and remembers what each took, across interruptions."""
+
+  def __init__(self, workdir: pathlib.Path):
+    self.workdir = workdir
+    self.file = workdir / "phases.json"
+    self.seconds = json.loads(self.file.read_text()) if self.file.exists() else {}
+
+  def run(self, *commands: Command) -> None:
+    """Runs the commands at the same time, each on its share of the cores."""
+    start = time.time()
+    cores = sorted(os.sched_getaffinity(0))
+    share = max(1, len(cores) // len(commands))
+    processes = [
+      self._start(command, cores[i * share : (i + 1) * share])
+      for i, command in enumerate(commands)
+    ]
+    failed = None
+    for command, process in zip(commands, processes, strict=True):
+      if process.wait() and failed is None:
+        failed = command
+    took = time.time() - start
+    name = " + ".join(c.name for c in commands)
+    self.seconds[name] = round(self.seconds.get(name, 0.0) + took, 1)
+    self._save()
+    if failed:
+      raise UserError(self._complaint(failed))
+    print(f"  {name}: {took:.0f} s", flush=True)
+
+  def _start(self, command: Command, cores: list[int]) -> subprocess.Popen:
+    log = self.workdir / "logs" / f"{command.name}.log"
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with open(log, "a") as file:
+      return subprocess.Popen(
+        [sys.executable, "-m", *command.argv],
+        stdout=file,
+        stderr=subprocess.STDOUT,
+        preexec_fn=lambda: os.sched_setaffinity(0, cores),
+      )
+
+  def _complaint(self, command: Command) -> str:
+    log = self.workdir / "logs" / f"{command.name}.log"
+    lines = log.read_text(errors="replace").splitlines()
+    last = lines[-1] if lines else "it printed nothing"
+    return f"{command.name} failed: {last} (all of it is in {log})"
+
+  def _save(self) -> None:
+    part = self.file.with_suffix(".part")
+    part.write_text(json.dumps(self.seconds, indent=2))
+    os.replace(part, self.file)
+
+
+def corpus_commands(args, corpus: pathlib.Path) -> list[Command]:
+  """Commands that build the corpus and its text model."""
+  if args.manifest:
+    build = ["manifest", args.manifest, "--rate", "16000"]
+    build += ["--allow_empty_text"]
+    vocab_size = args.vocab_size
+  else:
+    settings = dict(CORPORA[args.size])
+    vocab_size = settings.pop("vocab_size")
+    build = ["espeak", "--rate", "16000", "--seed", "0"]
+    for name, value in settings.items():
+      build += [f"--{name}", str(value)]
+  text = ["--corpus", str(corpus), "--vocab_size", str(vocab_size)]
+  return [
+    Command("corpus", ("s02jax.corpus", *build, "--out", str(corpus))),
+    Command("text", ("s02jax.text", *text)),
+  ]
+
+
+def train_command(args, stage: str, corpus: pathlib.Path) -> Command:
+  """Command that trains one stage."""
+  overrides = [
+    f"--config.{o.removeprefix(stage + '.')}"
+    for o in args.set
+    if o.startswith(f"{stage}.")
+  ]
+  return Command(
+    stage,
+    (
+      "s02jax.train",
+      f"--config=configs/{stage}.py:{args.size}",
+      f"--config.corpus={corpus}",
+      f"--workdir={args.workdir / stage}",
+      *overrides,
+    ),
+  )
+
+
+def main(argv: list[str]) -> None:
+  """Runs every phase; see the module docstring."""
+  parser = argparse.ArgumentParser(
+    description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+  )
+  parser.add_argument("--size", choices=tuple(CORPORA), default="demo")
+  parser.add_argument("--workdir", type=pathlib.Path, default="runs/demo")
+  parser.add_argument("--manifest", help="own recordings instead of espeak")
+  parser.add_argument("--vocab_size", type=int, default=1024)
+  parser.add_argument("--items", type=int, help="items per split in the report")
+  parser.add_argument(
+    "--set",
+    action="append",
+    default=[],
+    metavar="STAGE.FIELD=VALUE",
+    help="override of a stage's config, e.g. ar.steps=500",
+  )
+  args = parser.parse_args(argv)
+  start = time.time()
+  args.workdir.mkdir(parents=True, exist_ok=True)
+  phases = Phases(args.workdir)
+  corpus = args.workdir / "corpus"
+  print(f"Size {args.size} in {args.workdir}; logs in {args.workdir}/logs.")
+  for command in corpus_commands(args, corpus):
+    phases.run(command)
+
+  def stages(*names):
+    commands = [train_command(args, name, corpus) for name in names]
+    if side_by_side():
+      phases.run(*commands)
+    else:
+      for command in commands:
+        phases.run(command)
+
+  def workdirs(*names):
+    return [x for n in names for x in (f"--{n}", str(args.workdir / n))]
+
+  audio_stages = ("audio_tokenizer", "flow_vae")
+  token_stages = ("ar", "flow_matching")
+  every = audio_stages + token_stages
+  stages(*audio_stages)
+  source = ("--corpus", str(corpus))
+  phases.run(
+    Command("extract", ("s02jax.extract", *source, *workdirs(*audio_stages)))
+  )
+  stages(*token_stages)
+  bundle, report = args.workdir / "bundle", args.workdir / "report"
+  phases.run(
+    Command(
+      "bundle",
+      ("s02jax.bundle", *source, *workdirs(*every), "--out", str(bundle)),
+    )
+  )
+  runs = [str(args.workdir / name) for name in every]
+  options = ["--items", str(args.items)] if args.items else []
+  if args.size != "test":
+    options += ["--bars", args.size]
+  phases.run(
+    Command(
+      "report",
+      (
+        "s02jax.report",
+        *source,
+        *("--bundle", str(bundle), "--out", str(report)),
+        *("--phases", str(phases.file)),
+        *options,
+        *("--runs", *runs),
+      ),
+    )
+  )
+  print(f"All phases: {time.time() - start:.0f} s in this call.")
+  print(f"Open {(report / 'index.html').resolve()}")
+
+
+def side_by_side() -> bool:
+  """True on a CPU of several cores: stages then share the cores."""
+  import jax
+
+  return jax.default_backend() == "cpu" and len(os.sched_getaffinity(0)) > 1
+
+
+if __name__ == "__main__":
+  sys.exit(run(main))
