@@ -1,0 +1,301 @@
+"""The embedded corpus: many synthetic speakers, closed lists of words.
+
+Everything is drawn from (seed, speaker number, clip number), so that a clip
+does not depend on which others are made, in which order, or by how many
+processes. Whether a sentence belongs to train, seen or unseen is decided by
+the sentence alone: no sentence of one split occurs in another.
+"""
+
+import dataclasses
+import hashlib
+import pathlib
+import unicodedata
+from collections.abc import Callable, Iterator
+
+import numpy as np
+
+from data_pipelines import clips, corpus_writer, parallel, words
+from s02jax import espeak, languages
+from s02jax.errors import UserError
+
+# Variants of espeak-ng that sound like people, no two of them alike. Robots,
+# whispers and copies of other variants are left out.
+_VARIANTS = """
+  Alex Alicia Andrea Andy Annie Denis Diogo Gene Henrique Hugo Jacky Lee Marco
+  Mario Michael Mike Nguyen Reed adam anika announcer antonio aunty belinda
+  benjamin boris caleb david ed edward f1 f2 f3 f4 f5 grandma grandpa gustave
+  ian iven john kaukovalta klatt klatt2 klatt3 klatt4 klatt5 klatt6 m1 m2 m3 m4
+  m5 m6 m7 m8 marcelo max michel miguel mike2 norbert pablo paul pedro quincy
+  rob robert sandro shelby steph travis victor zac"""
+VARIANTS = tuple(_VARIANTS.split())
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class EspeakArguments:
+  """What is to be spoken, and by how many."""
+
+  languages: tuple[str, ...] = ("en", "es", "de")
+  speakers: int = 240  # that train is made of, shared out among the languages
+  clips_per_speaker: int = 8
+  seen_speakers: int = 40  # of the train speakers, who also speak in `seen`
+  seen_clips: int = 2
+  unseen_speakers: int = 24
+  unseen_clips: int = 6
+  words: int = 40  # the first so many of each language's list
+  sentence_words: tuple[int, int] = (3, 6)  # fewest and most
+  rate: int = 16_000
+  seed: int = 0
+  sentences: str = ""  # file of lines language|text, instead of word lists
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Speaker:
+  """A voice. `tract` > 1 is a shorter vocal tract: all formants higher."""
+
+  name: str
+  language: str
+  variant: str
+  pitch: int  # of espeak-ng, 0 to 99
+  pitch_range: int
+  words_per_minute: float
+  tract: float
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Task:
+  """One clip to render."""
+
+  id: str
+  text: str
+  speaker: Speaker
+  rate: int
+
+
+def _digest(*parts: str) -> int:
+  joined = "\0".join(parts).encode()
+  return int.from_bytes(hashlib.blake2b(joined, digest_size=8).digest())
+
+
+def _generator(seed: int, *parts: object) -> np.random.Generator:
+  return np.random.default_rng([seed, _digest(*map(str, parts))])
+
+
+def make_speaker(arguments: EspeakArguments, number: int) -> Speaker:
+  """Speaker `number`; its language is number modulo the languages.
+
+  Within a language every variant is used once before any is used twice.
+  """
+  count = len(arguments.languages)
+  language = arguments.languages[number % count]
+  turn, place = divmod(number // count, len(VARIANTS))
+  order = _generator(arguments.seed, "variants", language, turn)
+  rng = _generator(arguments.seed, "speaker", number)
+  return Speaker(
+    name=f"espeak-{language}-{number:05d}",
+    language=language,
+    variant=VARIANTS[order.permutation(len(VARIANTS))[place]],
+    pitch=int(rng.integers(15, 86)),
+    pitch_range=int(rng.integers(30, 71)),
+    words_per_minute=float(rng.uniform(135, 185)),
+    tract=float(np.exp(rng.uniform(np.log(0.85), np.log(1.18)))),
+  )
+
+
+def _split_of(text: str) -> str:
+  """The only split this sentence may occur in: 1/8 seen, 1/8 unseen."""
+  place = _digest("split", text) % 8
+  return {0: "seen", 1: "unseen"}.get(place, "train")
+
+
+Sentence = Callable[[str, str, np.random.Generator, int], str]
+
+
+def _word_sentences(arguments: EspeakArguments) -> Sentence:
+  """Random sequences of known words."""
+  vocabulary = {
+    code: words.first_words(languages.BY_CODE[code], arguments.words)
+    for code in arguments.languages
+  }
+  fewest, most = arguments.sentence_words
+
+  def sentence(
+    language: str, split: str, rng: np.random.Generator, clip: int
+  ) -> str:
+    known = vocabulary[language]
+    while True:
+      count = rng.integers(fewest, most + 1)
+      picked = rng.choice(len(known), count)
+      separator = languages.BY_CODE[language].separator
+      text = separator.join(known[index] for index in picked)
+      if _split_of(text) == split:
+        return text
+
+  return sentence
+
+
+def read_sentences(path: str) -> dict[str, list[str]]:
+  """Lines language|text -> distinct NFC texts of each language."""
+  texts: dict[str, dict[str, None]] = {}
+  try:
+    lines = pathlib.Path(path).read_text(encoding="utf-8").splitlines()
+  except (OSError, UnicodeDecodeError) as error:
+    raise UserError(f"cannot read {path}: {error}") from error
+  for number, line in enumerate(lines, start=1):
+    if not line.strip():
+      continue
+    code, bar, text = line.partition("|")
+    text = unicodedata.normalize("NFC", text.strip())
+    if not bar or not text:
+      raise UserError(f"{path}, line {number}: expected language|text")
+    try:
+      language = languages.resolve(code)
+    except UserError as error:
+      raise UserError(f"{path}, line {number}: {error}") from error
+    texts.setdefault(language.code, {})[text] = None
+  return {code: list(lines) for code, lines in texts.items()}
+
+
+def _file_sentences(arguments: EspeakArguments) -> Sentence:
+  """A person's own texts, an eighth each for seen and unseen."""
+  pools: dict[tuple[str, str], list[str]] = {}
+  texts = read_sentences(arguments.sentences)
+  for code in arguments.languages:
+    known = sorted(texts.get(code, []), key=lambda text: _digest(text))
+    if len(known) < 3:
+      raise UserError(
+        f"{arguments.sentences}: language {code!r} has {len(known)} sentences;"
+        " at least 3 are needed, one for each split"
+      )
+    held = max(1, len(known) // 8)
+    pools[code, "seen"] = known[:held]
+    pools[code, "unseen"] = known[held : 2 * held]
+    pools[code, "train"] = known[2 * held :]
+
+  def sentence(
+    language: str, split: str, rng: np.random.Generator, clip: int
+  ) -> str:
+    pool = pools[language, split]
+    start = int(rng.integers(len(pool)))  # the same for all of its clips
+    return pool[(start + clip) % len(pool)]
+
+  return sentence
+
+
+def _tasks(
+  arguments: EspeakArguments,
+  split: str,
+  numbers: range,
+  clips_per_speaker: int,
+  sentence: Sentence,
+) -> Iterator[Task]:
+  by_file = bool(arguments.sentences)
+  for number in numbers:
+    speaker = make_speaker(arguments, number)
+    for clip in range(clips_per_speaker):
+      place = "file" if by_file else clip
+      rng = _generator(arguments.seed, "sentence", split, number, place)
+      yield Task(
+        id=f"{speaker.name}-{split}-{clip:04d}",
+        text=sentence(speaker.language, split, rng, clip),
+        speaker=speaker,
+        rate=arguments.rate,
+      )
+
+
+def render(task: Task) -> clips.Example:
+  """Speaks one clip. Playing it `tract` times faster moves the formants."""
+  speaker = task.speaker
+  voice = languages.BY_CODE[speaker.language].espeak
+  wave, rate = espeak.render(
+    task.text,
+    voice,
+    variant=speaker.variant,
+    rate=round(speaker.words_per_minute / speaker.tract),
+    pitch=speaker.pitch,
+    pitch_range=speaker.pitch_range,
+  )
+  wave = clips.resample(wave, rate * speaker.tract, task.rate)
+  if not len(wave) or np.max(np.abs(wave)) < clips.SILENCE:
+    raise UserError(
+      f"espeak-ng says nothing for {task.text!r} in {speaker.language!r}"
+    )
+  wave = clips.level(clips.trim(wave, task.rate), task.rate)
+  audio, num_samples = clips.encode(wave, task.rate)
+  return clips.Example(
+    id=task.id,
+    audio=audio,
+    num_samples=num_samples,
+    text=task.text,
+    language=speaker.language,
+    speaker=speaker.name,
+    source=f"espeak-ng {voice}+{speaker.variant}",
+  )
+
+
+def check(arguments: EspeakArguments) -> None:
+  """Raises UserError for arguments no corpus can be made of."""
+  for code in arguments.languages:
+    if code not in languages.BY_CODE:
+      known = ", ".join(languages.BY_CODE)
+      raise UserError(f"language {code!r} is unknown: the codes are {known}")
+  if len(set(arguments.languages)) != len(arguments.languages):
+    raise UserError("--languages names a language twice")
+  if arguments.speakers < len(arguments.languages):
+    raise UserError(
+      f"--speakers {arguments.speakers} is fewer than the"
+      f" {len(arguments.languages)} languages: each needs a speaker"
+    )
+  if arguments.clips_per_speaker < 1:
+    raise UserError("--clips_per_speaker must be at least 1")
+  if arguments.seen_speakers > arguments.speakers:
+    raise UserError("--seen_speakers cannot exceed --speakers")
+  fewest, most = arguments.sentence_words
+  if not 1 <= fewest <= most:
+    raise UserError("--sentence_words needs 1 <= fewest <= most")
+
+
+def build(
+  arguments: EspeakArguments, out: pathlib.Path, processes: int
+) -> None:
+  """Writes the corpus to `out`, or says that it is already there."""
+  check(arguments)
+  own = bool(arguments.sentences)
+  sentence = (_file_sentences if own else _word_sentences)(arguments)
+  train = range(arguments.speakers)
+  unseen = range(
+    arguments.speakers, arguments.speakers + arguments.unseen_speakers
+  )
+  plan = {
+    "train": (train, arguments.clips_per_speaker),
+    "seen": (train[: arguments.seen_speakers], arguments.seen_clips),
+    "unseen": (unseen, arguments.unseen_clips),
+  }
+  with (
+    corpus_writer.CorpusWriter(
+      out,
+      rate=arguments.rate,
+      builder="espeak",
+      arguments=dataclasses.asdict(arguments),
+      notes="" if own else "The vocabulary is closed: " + _CLOSED,
+    ) as writer,
+    parallel.process_pool(processes) as pool,
+  ):
+    if writer.finished:
+      return
+    examples = {
+      split: parallel.ordered_map(
+        pool,
+        render,
+        _tasks(arguments, split, numbers, clips_each, sentence),
+        window=16 * processes,
+      )
+      for split, (numbers, clips_each) in plan.items()
+    }
+    total = sum(len(numbers) * each for numbers, each in plan.values())
+    writer.write(examples, total)
+
+
+_CLOSED = (
+  "every sentence is a random sequence of the words listed in the builder;"
+  " sentences of seen and unseen never occur in train, their words do."
+)
