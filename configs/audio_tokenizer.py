@@ -9,12 +9,13 @@ on one core, `base` accelerators.
 
 from configs import common
 
-# width, blocks, codes, batch, bucket seconds, steps, learning rate
 _SIZES = {
-  "test": dict(width=32, blocks=1, codes=64, batch=4, steps=20),
-  "demo": dict(width=160, blocks=3, codes=512, batch=16, steps=1500),
-  "mini": dict(width=224, blocks=4, codes=1024, batch=16, steps=9000),
-  "base": dict(width=768, blocks=8, codes=8192, batch=256, steps=400_000),
+  "test": dict(width=32, blocks=(1, 1, 1), codes=64, batch=4, steps=20),
+  "demo": dict(width=192, blocks=(1, 4, 2), codes=512, batch=16, steps=1000),
+  "mini": dict(width=256, blocks=(1, 5, 3), codes=1024, batch=16, steps=9000),
+  "base": dict(
+    width=768, blocks=(3, 12, 8), codes=8192, batch=256, steps=400_000
+  ),
 }
 _BUCKETS = {
   "test": (4.0,),
@@ -28,6 +29,7 @@ def get_config(size: str = "demo"):
   """The resolved experiment of one size."""
   common.check(size)
   s = _SIZES[size]
+  mel_blocks, encoder_blocks, decoder_blocks = s["blocks"]
   config = common.base("audio_tokenizer")
   config.batch_size = s["batch"]
   config.steps = s["steps"]
@@ -36,8 +38,9 @@ def get_config(size: str = "demo"):
     mel_bins=config.mel.bins,
     frames_per_token=common.FRAMES_PER_TOKEN[size],
     width=s["width"],
-    encoder_blocks=s["blocks"],
-    decoder_blocks=s["blocks"],
+    mel_blocks=mel_blocks,
+    encoder_blocks=encoder_blocks,
+    decoder_blocks=decoder_blocks,
     ctc_blocks=2,
     num_codes=s["codes"],
     code_dim=16,

@@ -44,6 +44,7 @@ class ARConfig:
   text_size: int  # ids of the text model
   num_codes: int  # codes of the audio tokenizer
   speaker_id: int  # text id whose embedding the speaker vector replaces
+  start_id: int  # text id after which the audio tokens follow
   mel_bins: int
   transformer: TransformerConfig
   speaker: SpeakerConfig

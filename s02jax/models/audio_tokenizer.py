@@ -34,8 +34,9 @@ class AudioTokenizerConfig:
   mel_bins: int = 80
   frames_per_token: int = 2  # r: mel frames per token (mel rate / 25)
   width: int = 192
-  encoder_blocks: int = 3  # at the mel rate, and again at the token rate
-  decoder_blocks: int = 3  # at the token rate, and again at the mel rate
+  mel_blocks: int = 1  # at the mel rate, of the encoder and of the decoder
+  encoder_blocks: int = 4  # at the token rate
+  decoder_blocks: int = 2  # at the token rate
   ctc_blocks: int = 2  # between the codes and the CTC head
   num_codes: int = 512
   code_dim: int = 16
@@ -71,12 +72,12 @@ class AudioTokenizer(nn.Module):
     def stack(blocks):
       return ConvStack(c.width, (3,) * blocks, dtype=dtype)
 
-    self.encoder = stack(c.encoder_blocks)
+    self.encoder = stack(c.mel_blocks)
     self.token_encoder = stack(c.encoder_blocks)
     self.to_code = nn.Dense(c.code_dim, dtype=jnp.float32)
     self.token_decoder = stack(c.decoder_blocks)
     self.to_frames = nn.Dense(c.width * c.frames_per_token, dtype=dtype)
-    self.decoder = stack(c.decoder_blocks)
+    self.decoder = stack(c.mel_blocks)
     self.to_mel = nn.Dense(c.mel_bins, dtype=jnp.float32)
     self.ctc = stack(c.ctc_blocks)
     self.to_text = nn.Dense(c.vocab_size + 1, dtype=jnp.float32)
