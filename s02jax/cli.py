@@ -17,10 +17,20 @@ VERBS = {
 }
 
 
-def run(main: Callable[[list[str]], int | None], argv: list[str]) -> int:
-  """Runs a verb; a UserError becomes one line on stderr and exit code 2."""
+def run(
+  main: Callable[[list[str]], int | None], argv: list[str] | None = None
+) -> int:
+  """Runs a verb; a UserError becomes one line on stderr and exit code 2.
+
+  Args:
+    main: of the verb's module.
+    argv: without the program and the verb; the command line's where absent.
+
+  Returns:
+    The exit code.
+  """
   try:
-    return main(argv) or 0
+    return main(sys.argv[1:] if argv is None else argv) or 0
   except errors.UserError as error:
     print(f"s02: {error}", file=sys.stderr)
     return 2

@@ -57,7 +57,7 @@ PARAMETER_RULES: tuple[tuple[str, tuple[Axes, ...]], ...] = (
   # Vectors, one per layer where a stack is scanned.
   (r"(^|/)(bias|scale|gamma|beta|query|queries|null|mask|start)$", ()),
   # Codebooks and their statistics are small and read whole.
-  (r"(^|/)(codebook\w*|codes\w*|counts?|sums?|usage)$", ()),
+  (r"(^|/)codebook/", ()),
 )
 
 
@@ -148,9 +148,28 @@ def batch_sharding(mesh: Mesh) -> NamedSharding:
   return NamedSharding(mesh, P(ACTIVATION_RULES["batch"]))
 
 
-def batch_shards(mesh: Mesh) -> int:
-  """Parts the rows of a batch are split into."""
-  return _size(ACTIVATION_RULES["batch"], mesh)
+def local_rows(mesh: Mesh, batch_size: int) -> tuple[int, int]:
+  """Which rows of a global batch this process must bring.
+
+  Processes that hold other parts of the same rows bring the same ones.
+
+  Returns:
+    (k, n): it brings the k-th of n equal parts.
+
+  Raises:
+    UserError: the rows do not split evenly over the devices.
+  """
+  parts = _size(ACTIVATION_RULES["batch"], mesh)
+  if batch_size % parts:
+    raise errors.UserError(
+      f"config.batch_size is {batch_size}; it must be a multiple of "
+      f"{parts}, the devices along config.mesh.data and config.mesh.fsdp."
+    )
+  shardings = batch_sharding(mesh)
+  rows = shardings.addressable_devices_indices_map((batch_size,)).values()
+  starts = [index[0].start or 0 for index in rows]
+  share = batch_size // parts * len(set(starts))
+  return min(starts) // share, batch_size // share
 
 
 def replicated(mesh: Mesh) -> NamedSharding:

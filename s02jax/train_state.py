@@ -30,6 +30,26 @@ class TrainState(flax.struct.PyTreeNode):
   # int32 scalar, steps among them that were not finite.
   skipped: jax.Array
 
+  @classmethod
+  def create(
+    cls, params: PyTree, optimizer: optax.GradientTransformation
+  ) -> "TrainState":
+    """The state before the first step; the average is a copy of `params`."""
+    return cls(
+      step=jnp.zeros((), jnp.int32),
+      params=params,
+      opt_state=optimizer.init(params),
+      ema=jax.tree.map(jnp.copy, params),
+      skipped=jnp.zeros((), jnp.int32),
+    )
+
+
+def skipped_steps(state: PyTree) -> jax.Array:
+  """Steps skipped so far, int32, of a state that holds TrainStates."""
+  leaves = jax.tree.leaves(state, is_leaf=lambda x: isinstance(x, TrainState))
+  counts = [x.skipped for x in leaves if isinstance(x, TrainState)]
+  return jnp.max(jnp.stack(counts))
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class OptimizerConfig:
@@ -88,19 +108,6 @@ def _decayed(params: PyTree) -> PyTree:
   )
 
 
-def create(
-  params: PyTree, optimizer: optax.GradientTransformation
-) -> TrainState:
-  """The state before the first step; the average is a copy of `params`."""
-  return TrainState(
-    step=jnp.zeros((), jnp.int32),
-    params=params,
-    opt_state=optimizer.init(params),
-    ema=jax.tree.map(jnp.copy, params),
-    skipped=jnp.zeros((), jnp.int32),
-  )
-
-
 def update(
   state: TrainState,
   grads: PyTree,
@@ -146,47 +153,59 @@ def step_key(seed: int, step: jax.Array) -> jax.Array:
 
 
 def accumulate(
-  loss_and_grad: Callable[[PyTree], Any],
+  gradients: Callable[[PyTree], tuple],
   batch: PyTree,
   n: int,
   weight: Callable[[PyTree], jax.Array] | None = None,
-) -> Any:
-  """Averages `loss_and_grad` over `n` microbatches, one after another.
+) -> tuple:
+  """Averages `gradients` over `n` microbatches, one after another.
 
   Args:
-    loss_and_grad: a function of a microbatch that returns a pytree of float
-      arrays, such as the result of `jax.value_and_grad(..., has_aux=True)`.
-      A key that should differ between microbatches belongs into `batch`
-      as an array with one key a row.
-    batch: arrays of equal leading size, a multiple of `n`.
-    n: 1 calls `loss_and_grad` directly.
-    weight: the share a microbatch has in the average, for losses that are
-      themselves weighted means; equal shares where absent.
+    gradients: a function of a microbatch that returns a tuple. Its first two
+      elements, say gradients and metrics in either order, are averaged. An
+      optional third holds arrays with one entry a row, which are gathered.
+      Noise that should differ between microbatches must come from `batch`.
+    batch: arrays of equal leading size, a multiple of `n`; a scalar is given
+      to every microbatch.
+    n: 1 calls `gradients` directly.
+    weight: of a microbatch in the average, for losses that are themselves
+      weighted means; equal where absent.
 
   Returns:
-    What `loss_and_grad` returns on the whole batch, up to rounding.
+    What `gradients` returns on the whole batch, up to rounding.
   """
   if n == 1:
-    return loss_and_grad(batch)
+    return gradients(batch)
+  micro = jax.tree.map(lambda x: _split(x, n), batch)
 
-  # Row i goes to microbatch i mod n, so that each holds rows of every device.
-  split = jax.tree.map(
-    lambda x: jnp.moveaxis(x.reshape(x.shape[0] // n, n, *x.shape[1:]), 1, 0),
-    batch,
-  )
-
-  def share(micro: PyTree) -> jax.Array:
-    return jnp.float32(1.0) if weight is None else weight(micro)
-
-  def body(carry: tuple, micro: PyTree) -> tuple[tuple, None]:
+  def body(carry: tuple, part: PyTree) -> tuple[tuple, tuple]:
     total, weights = carry
-    w = share(micro)
-    value = loss_and_grad(micro)
-    total = jax.tree.map(lambda t, v: t + w * v, total, value)
-    return (total, weights + w), None
+    w = jnp.float32(1.0) if weight is None else weight(part)
+    averaged, rows = _halves(gradients(part))
+    total = jax.tree.map(lambda t, v: t + w * v, total, averaged)
+    return (total, weights + w), rows
 
-  first = jax.tree.map(lambda x: x[0], split)
-  shapes = jax.eval_shape(loss_and_grad, first)
+  shapes, _ = _halves(
+    jax.eval_shape(gradients, jax.tree.map(lambda x: x[0], micro))
+  )
   zeros = jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), shapes)
-  (total, weights), _ = jax.lax.scan(body, (zeros, jnp.float32(0.0)), split)
-  return jax.tree.map(lambda t: t / jnp.maximum(weights, 1e-6), total)
+  (total, weights), rows = jax.lax.scan(body, (zeros, jnp.float32(0.0)), micro)
+  averaged = jax.tree.map(lambda t: t / jnp.maximum(weights, 1e-6), total)
+  return averaged + jax.tree.map(_join, rows)
+
+
+def _halves(result: tuple) -> tuple[tuple, tuple]:
+  return result[:2], result[2:]
+
+
+def _split(x: jax.Array, n: int) -> jax.Array:
+  """[b, …] to [n, b/n, …]: row i to microbatch i mod n, so that each has
+  rows of every device."""
+  if x.ndim == 0:
+    return jnp.broadcast_to(x, (n,))
+  return jnp.moveaxis(x.reshape(x.shape[0] // n, n, *x.shape[1:]), 1, 0)
+
+
+def _join(x: jax.Array) -> jax.Array:
+  """The inverse of `_split`."""
+  return jnp.moveaxis(x, 0, 1).reshape(-1, *x.shape[2:])

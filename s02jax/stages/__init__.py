@@ -16,7 +16,7 @@ from ml_collections import ConfigDict
 from s02jax import errors
 
 PyTree = Any
-State = Any  # A pytree dataclass with int32 scalars `step` and `skipped`.
+State = Any  # A pytree with `.step` (int32) that holds TrainStates.
 Batch = dict[str, jax.Array]
 Metrics = dict[str, jax.Array]
 
@@ -73,7 +73,7 @@ class Stage(Protocol):
 
 
 def _module_and_class(name: str) -> tuple[Any, str]:
-  target = STAGES[name] if name in STAGES else name
+  target = STAGES.get(name, name)
   module, _, cls = target.partition(":")
   if not cls:
     raise errors.UserError(

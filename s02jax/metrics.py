@@ -1,0 +1,206 @@
+"""What a run writes for people and programs while it trains.
+
+`<workdir>/metrics.jsonl`: one object a line. `{"step": 20, "loss": …}` is a
+training step; keys of an evaluation begin with its split, `unseen/loss`.
+`<workdir>/tensorboard/` has the same. A terminal gets a progress bar, a log
+one line per logged step.
+"""
+
+import collections
+import contextlib
+import json
+import logging
+import math
+import os
+import pathlib
+import sys
+import time
+from collections.abc import Iterator, Mapping
+
+import jax
+import numpy as np
+import tensorboardX
+import tqdm
+
+# Dense bfloat16 products per second and device, from the makers' data sheets.
+PEAK_FLOPS = {
+  "TPU v4": 275e12,
+  "TPU v5 lite": 197e12,
+  "TPU v5e": 197e12,
+  "TPU v5": 459e12,
+  "TPU v5p": 459e12,
+  "TPU v6 lite": 918e12,
+  "TPU v6e": 918e12,
+  "TPU7x": 2307e12,
+  "NVIDIA A100-SXM4-40GB": 312e12,
+  "NVIDIA A100-SXM4-80GB": 312e12,
+  "NVIDIA H100 80GB HBM3": 989e12,
+  "NVIDIA H200": 989e12,
+}
+
+# Shown on the console, in this order, where present.
+SHOWN = ("loss", "grad_norm", "rows_per_second", "data_wait", "mfu")
+
+
+def peak_flops() -> float | None:
+  """Peak of all devices in FLOP/s; None where it is not known.
+
+  On the CPU it is measured: a float32 matrix product on the cores this
+  process may use, about 0.3 s.
+  """
+  device = jax.devices()[0]
+  if device.platform == "cpu":
+    # Fake devices share the cores of their process.
+    return _measure_peak() * jax.process_count()
+  each = PEAK_FLOPS.get(device.device_kind)
+  return None if each is None else each * jax.device_count()
+
+
+def _measure_peak() -> float:
+  n = 1024
+  x = jax.device_put(np.ones((n, n), np.float32), jax.local_devices()[0])
+  product = jax.jit(lambda a: a @ a).lower(x).compile()
+  product(x).block_until_ready()
+  best, began = math.inf, time.perf_counter()
+  while time.perf_counter() - began < 0.2:
+    start = time.perf_counter()
+    product(x).block_until_ready()
+    best = min(best, time.perf_counter() - start)
+  return 2 * n**3 / best
+
+
+class Meter:
+  """Counts what went through between two lines of the log."""
+
+  def __init__(self, peak: float | None):
+    """`peak`: FLOP/s of all devices together, None where unknown."""
+    self._peak = peak
+    self._reset()
+
+  def _reset(self) -> None:
+    self._began = time.perf_counter()
+    self._paused = 0.0
+    self._wait = 0.0
+    self._sums = collections.Counter()
+
+  def add(
+    self,
+    *,
+    rows: int,
+    audio_seconds: float,
+    padding: float,
+    flops: float,
+    wait: float,
+  ) -> None:
+    """Counts one step; `wait` is the time its batch was waited for."""
+    self._wait += wait
+    self._sums.update(
+      steps=1, rows=rows, audio=audio_seconds, padding=padding, flops=flops
+    )
+
+  @contextlib.contextmanager
+  def pause(self) -> Iterator[None]:
+    """Leaves out what happens inside: compiling, evaluating."""
+    began = time.perf_counter()
+    yield
+    self._paused += time.perf_counter() - began
+
+  def read(self) -> dict[str, float]:
+    """Rates and shares since the last call."""
+    seconds = time.perf_counter() - self._began - self._paused
+    seconds = max(seconds, 1e-9)
+    sums, wait = self._sums, self._wait
+    self._reset()
+    values = {
+      "rows_per_second": sums["rows"] / seconds,
+      "audio_seconds_per_second": sums["audio"] / seconds,
+      "padding": sums["padding"] / max(sums["steps"], 1),
+      "data_wait": min(wait / seconds, 1.0),
+    }
+    if self._peak is not None:
+      values["mfu"] = sums["flops"] / seconds / self._peak
+    return values
+
+
+class Writer:
+  """Appends metrics to a run's files; does nothing on other processes."""
+
+  def __init__(
+    self, workdir: str | pathlib.Path, start_step: int, steps: int, main: bool
+  ):
+    """Opens the files, without what lies after `start_step`.
+
+    Args:
+      workdir: an existing folder.
+      start_step: steps already taken.
+      steps: of the whole run.
+      main: whether this process writes.
+    """
+    self._main = main
+    if not main:
+      return
+    path = pathlib.Path(workdir) / "metrics.jsonl"
+    roll_back(path, start_step)
+    self._file = path.open("a", encoding="utf-8")
+    self._board = tensorboardX.SummaryWriter(
+      str(pathlib.Path(workdir) / "tensorboard"), purge_step=start_step + 1
+    )
+    terminal = sys.stderr.isatty()
+    self._bar = tqdm.tqdm(
+      total=steps, initial=start_step, unit="step", disable=not terminal
+    )
+
+  def advance(self, step: int) -> None:
+    """Moves the progress bar to `step`."""
+    if self._main:
+      self._bar.update(step - self._bar.n)
+
+  def write(self, step: int, values: Mapping[str, float]) -> None:
+    """Writes one line; a value that is not finite becomes null."""
+    if not self._main:
+      return
+    values = {name: float(value) for name, value in values.items()}
+    finite = {k: v for k, v in values.items() if math.isfinite(v)}
+    record = {"step": step} | {k: finite.get(k) for k in values}
+    self._file.write(json.dumps(record) + "\n")
+    self._file.flush()
+    for name, value in finite.items():
+      self._board.add_scalar(name, value, step)
+    self._show(step, values)
+
+  def _show(self, step: int, values: Mapping[str, float]) -> None:
+    names = [name for name in SHOWN if name in values]
+    names += [name for name in values if "/" in name]
+    line = "  ".join(f"{name} {values[name]:.4g}" for name in names)
+    if self._bar.disable:
+      logging.info("step %d  %s", step, line)
+    else:
+      self._bar.set_postfix_str(line)
+
+  def close(self) -> None:
+    """Closes the files."""
+    if self._main:
+      self._bar.close()
+      self._board.close()
+      self._file.close()
+
+
+def roll_back(path: pathlib.Path, step: int) -> None:
+  """Drops the lines after `step`, and a last line cut short."""
+  if not path.exists():
+    return
+  kept = [
+    line
+    for line in path.read_text(encoding="utf-8").splitlines()
+    if _step_of(line) <= step
+  ]
+  temporary = path.with_name(path.name + ".tmp")
+  temporary.write_text("".join(f"{line}\n" for line in kept), encoding="utf-8")
+  os.replace(temporary, path)
+
+
+def _step_of(line: str) -> float:
+  try:
+    return json.loads(line)["step"]
+  except (ValueError, KeyError, TypeError):
+    return math.inf
