@@ -107,28 +107,34 @@ def _split_of(text: str) -> str:
   return {0: "seen", 1: "unseen"}.get(place, "train")
 
 
-Sentence = Callable[[str, str, np.random.Generator, int], str]
+# (language, split, number of the speaker, number of the clip) -> text
+Sentence = Callable[[str, str, int, int], str]
+
+_TRIES = 10_000
 
 
 def _word_sentences(arguments: EspeakArguments) -> Sentence:
-  """Random sequences of known words."""
+  """Random sequences of known words, none twice in a sentence."""
   vocabulary = {
     code: words.first_words(languages.BY_CODE[code], arguments.words)
     for code in arguments.languages
   }
   fewest, most = arguments.sentence_words
 
-  def sentence(
-    language: str, split: str, rng: np.random.Generator, clip: int
-  ) -> str:
+  def sentence(language: str, split: str, speaker: int, clip: int) -> str:
+    rng = _generator(arguments.seed, "sentence", split, speaker, clip)
     known = vocabulary[language]
-    while True:
+    separator = languages.BY_CODE[language].separator
+    for _ in range(_TRIES):
       count = rng.integers(fewest, most + 1)
-      picked = rng.choice(len(known), count)
-      separator = languages.BY_CODE[language].separator
+      picked = rng.choice(len(known), min(count, len(known)), replace=False)
       text = separator.join(known[index] for index in picked)
       if _split_of(text) == split:
         return text
+    raise UserError(
+      f"--words {arguments.words} and --sentence_words {fewest},{most} give"
+      f" too few sentences of {language!r} to keep some for {split!r}"
+    )
 
   return sentence
 
@@ -171,11 +177,9 @@ def _file_sentences(arguments: EspeakArguments) -> Sentence:
     pools[code, "unseen"] = known[held : 2 * held]
     pools[code, "train"] = known[2 * held :]
 
-  def sentence(
-    language: str, split: str, rng: np.random.Generator, clip: int
-  ) -> str:
+  def sentence(language: str, split: str, speaker: int, clip: int) -> str:
     pool = pools[language, split]
-    start = int(rng.integers(len(pool)))  # the same for all of its clips
+    start = _digest(str(arguments.seed), split, str(speaker))
     return pool[(start + clip) % len(pool)]
 
   return sentence
@@ -188,15 +192,12 @@ def _tasks(
   clips_per_speaker: int,
   sentence: Sentence,
 ) -> Iterator[Task]:
-  by_file = bool(arguments.sentences)
   for number in numbers:
     speaker = make_speaker(arguments, number)
     for clip in range(clips_per_speaker):
-      place = "file" if by_file else clip
-      rng = _generator(arguments.seed, "sentence", split, number, place)
       yield Task(
         id=f"{speaker.name}-{split}-{clip:04d}",
-        text=sentence(speaker.language, split, rng, clip),
+        text=sentence(speaker.language, split, number, clip),
         speaker=speaker,
         rate=arguments.rate,
       )
@@ -232,6 +233,10 @@ def render(task: Task) -> clips.Example:
   )
 
 
+def _crashed(task: Task) -> clips.Example:
+  raise UserError(f"espeak-ng crashed on {task.text!r} as {task.speaker}")
+
+
 def check(arguments: EspeakArguments) -> None:
   """Raises UserError for arguments no corpus can be made of."""
   for code in arguments.languages:
@@ -247,8 +252,6 @@ def check(arguments: EspeakArguments) -> None:
     )
   if arguments.clips_per_speaker < 1:
     raise UserError("--clips_per_speaker must be at least 1")
-  if arguments.seen_speakers > arguments.speakers:
-    raise UserError("--seen_speakers cannot exceed --speakers")
   fewest, most = arguments.sentence_words
   if not 1 <= fewest <= most:
     raise UserError("--sentence_words needs 1 <= fewest <= most")
@@ -270,24 +273,25 @@ def build(
     "seen": (train[: arguments.seen_speakers], arguments.seen_clips),
     "unseen": (unseen, arguments.unseen_clips),
   }
+  content = pathlib.Path(arguments.sentences).read_bytes() if own else b""
   with (
     corpus_writer.CorpusWriter(
       out,
       rate=arguments.rate,
       builder="espeak",
-      arguments=dataclasses.asdict(arguments),
+      arguments=dataclasses.asdict(arguments)
+      | {"sentences": hashlib.sha256(content).hexdigest() if own else ""},
       notes="" if own else "The vocabulary is closed: " + _CLOSED,
     ) as writer,
-    parallel.process_pool(processes) as pool,
+    parallel.Workers(processes) as workers,
   ):
     if writer.finished:
       return
     examples = {
-      split: parallel.ordered_map(
-        pool,
+      split: workers.map(
         render,
         _tasks(arguments, split, numbers, clips_each, sentence),
-        window=16 * processes,
+        _crashed,
       )
       for split, (numbers, clips_each) in plan.items()
     }

@@ -4,33 +4,86 @@ import collections
 import concurrent.futures
 import multiprocessing
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures.process import BrokenProcessPool
 from typing import TypeVar
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
 
-
-def process_pool(
-  processes: int,
-) -> concurrent.futures.ProcessPoolExecutor:
-  """Freshly spawned processes: they share no state with this one."""
-  return concurrent.futures.ProcessPoolExecutor(
-    processes, mp_context=multiprocessing.get_context("spawn")
-  )
+_WINDOW = 16  # tasks and results in memory, for each process
 
 
-def ordered_map(
-  pool: concurrent.futures.Executor,
-  function: Callable[[Task], Result],
-  tasks: Iterable[Task],
-  window: int,
-) -> Iterator[Result]:
-  """map() that holds at most `window` tasks and results at any time."""
-  pending: collections.deque[concurrent.futures.Future[Result]]
-  pending = collections.deque()
-  for task in tasks:
-    pending.append(pool.submit(function, task))
-    if len(pending) >= window:
-      yield pending.popleft().result()
-  while pending:
-    yield pending.popleft().result()
+class Workers:
+  """Context manager over freshly spawned processes.
+
+  A task that kills its process (a decoder that crashes, say) costs itself
+  and nothing else: the processes are started again and the tasks that were
+  under way are repeated, one at a time.
+  """
+
+  def __init__(self, processes: int):
+    self._processes = processes
+    self._pool = self._start()
+
+  def _start(self) -> concurrent.futures.ProcessPoolExecutor:
+    return concurrent.futures.ProcessPoolExecutor(
+      self._processes, mp_context=multiprocessing.get_context("spawn")
+    )
+
+  def __enter__(self) -> "Workers":
+    return self
+
+  def __exit__(self, kind, error, traceback) -> None:
+    self._pool.shutdown(cancel_futures=True)
+
+  def _submit(
+    self, function: Callable[[Task], Result], task: Task
+  ) -> concurrent.futures.Future[Result]:
+    try:
+      return self._pool.submit(function, task)
+    except BrokenProcessPool:
+      self._pool.shutdown(cancel_futures=True)
+      self._pool = self._start()
+      return self._pool.submit(function, task)
+
+  def _alone(
+    self,
+    function: Callable[[Task], Result],
+    task: Task,
+    crashed: Callable[[Task], Result],
+  ) -> Result:
+    try:
+      return self._submit(function, task).result()
+    except BrokenProcessPool:
+      return crashed(task)
+
+  def map(
+    self,
+    function: Callable[[Task], Result],
+    tasks: Iterable[Task],
+    crashed: Callable[[Task], Result],
+  ) -> Iterator[Result]:
+    """function(task) for each task, in order.
+
+    Args:
+      function: importable by the processes.
+      tasks: read only as far ahead as the window.
+      crashed: the result of a task that killed its process.
+    """
+    pending: collections.deque = collections.deque()
+
+    def finish() -> Iterator[Result]:
+      task, future = pending.popleft()
+      try:
+        yield future.result()
+      except BrokenProcessPool:
+        yield self._alone(function, task, crashed)
+        while pending:
+          yield self._alone(function, pending.popleft()[0], crashed)
+
+    for task in tasks:
+      pending.append((task, self._submit(function, task)))
+      if len(pending) >= _WINDOW * self._processes:
+        yield from finish()
+    while pending:
+      yield from finish()

@@ -24,6 +24,7 @@ def _parser() -> argparse.ArgumentParser:
   )
   commands = parser.add_subparsers(dest="command", required=True)
   _add_espeak(commands.add_parser("espeak", help="synthetic speakers"))
+  _add_manifest(commands.add_parser("manifest", help="your own recordings"))
   return parser
 
 
@@ -58,15 +59,68 @@ def _add_espeak(parser: argparse.ArgumentParser) -> None:
   add("--sentences", default="", help="file of language|text lines to speak")
 
 
+def _add_manifest(parser: argparse.ArgumentParser) -> None:
+  parser.add_argument(
+    "manifest",
+    type=pathlib.Path,
+    help="JSON Lines with path (from the file's folder), text, language,"
+    " speaker; and if known id, emotion, description",
+  )
+  _add_common(parser)
+  add = parser.add_argument
+  add("--min_seconds", type=float, default=0.3, help="after trimming")
+  add("--max_seconds", type=float, default=30.0)
+  add(
+    "--unseen_speakers",
+    type=float,
+    default=0.1,
+    help="share of the speakers who are never in train (%(default)s)",
+  )
+  add(
+    "--unseen_clips",
+    type=float,
+    default=0.15,
+    help="largest share of the clips this may cost train (%(default)s)",
+  )
+  add(
+    "--held_out_texts",
+    type=float,
+    default=0.05,
+    help="share of the texts kept for seen speakers (%(default)s)",
+  )
+  add(
+    "--allow_empty_text",
+    action="store_true",
+    help="keep clips without transcript, for the audio models",
+  )
+  add("--seed", type=int, default=0)
+
+
+def _build_manifest(arguments: argparse.Namespace) -> None:
+  from data_pipelines import manifest
+
+  manifest.build(
+    arguments.manifest,
+    _select(manifest.ManifestArguments, arguments),
+    arguments.out,
+    arguments.processes,
+  )
+
+
+def _select(cls: type, arguments: argparse.Namespace):
+  """The dataclass of those arguments that are its fields."""
+  names = {field.name for field in dataclasses.fields(cls)}
+  chosen = vars(arguments).items()
+  return cls(**{name: value for name, value in chosen if name in names})
+
+
 def _build_espeak(arguments: argparse.Namespace) -> None:
   from data_pipelines import espeak
 
-  names = {field.name for field in dataclasses.fields(espeak.EspeakArguments)}
-  chosen = {
-    name: value for name, value in vars(arguments).items() if name in names
-  }
   espeak.build(
-    espeak.EspeakArguments(**chosen), arguments.out, arguments.processes
+    _select(espeak.EspeakArguments, arguments),
+    arguments.out,
+    arguments.processes,
   )
 
 
@@ -78,7 +132,7 @@ def main(argv: list[str]) -> None:
   _BUILDERS[arguments.command](arguments)
 
 
-_BUILDERS = {"espeak": _build_espeak}
+_BUILDERS = {"espeak": _build_espeak, "manifest": _build_manifest}
 
 if __name__ == "__main__":
   from s02jax.cli import run

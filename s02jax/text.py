@@ -213,7 +213,9 @@ def main(argv: list[str]) -> None:
   arguments = parser.parse_args(argv)
   corpora = {split: Corpus.open(arguments.corpus, split) for split in SPLITS}
   train = corpora["train"]
-  texts = (train.text(index) for index in np.flatnonzero(train.text_bytes))
+  texts = (
+    train.text(index) for index in np.flatnonzero(train.text_bytes).tolist()
+  )
   data = train_model(texts, arguments.vocab_size)
   path = arguments.corpus / "text.model"
   if path.exists() and path.read_bytes() != data and not arguments.overwrite:

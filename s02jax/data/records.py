@@ -101,7 +101,7 @@ class Corpus:
       self.language: np.ndarray = index["language"]
       self.text_bytes: np.ndarray = index["text_bytes"]
     self._waves = _WaveCache(cache_bytes)
-    self._source = _open_records(folder, split) if len(self) else None
+    self._source: Any = _open_records(folder, split) if len(self) else None
 
   @classmethod
   def open(
@@ -189,10 +189,10 @@ def _read_card(folder: pathlib.Path) -> dict[str, Any]:
   return card
 
 
-def _open_records(folder: pathlib.Path, split: str):
+def _open_records(folder: pathlib.Path, split: str) -> Any:
   import tensorflow_datasets as tfds  # slow to import, needed only here
 
-  builder = tfds.builder_from_directory(folder / "speech" / FORMAT_VERSION)
+  builder: Any = tfds.builder_from_directory(folder / "speech" / FORMAT_VERSION)
   return builder.as_data_source(split)
 
 
