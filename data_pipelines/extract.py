@@ -1,0 +1,229 @@
+"""Tokens and latents of every record, written beside the corpus.
+
+`<corpus>/features/card.json` is written last: without it nothing was
+extracted. It names the checkpoints by digests of their parameters, so that the
+same command again does nothing, and another checkpoint extracts anew.
+"""
+
+import dataclasses
+import hashlib
+import json
+import logging
+import os
+import pathlib
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import tqdm
+
+from s02jax.data.records import SPLITS, Corpus, FeatureWriter
+from s02jax.errors import UserError
+from s02jax.stages.trained import Trained
+from s02jax.synthesis.batching import Batch, counts, pad, round_up
+from s02jax.synthesis.codec import (
+  TOKENS_PER_SECOND,
+  TokenizerCodec,
+  VaeCodec,
+  whole_tokens,
+)
+
+CHUNK = 4096  # records whose features are in memory at a time
+BATCH_TOKENS = 2048  # tokens of a padded batch
+
+
+@dataclasses.dataclass(kw_only=True)
+class Moments:
+  """Sums over frames of z ~ N(mean, sigma²), float64 [c]."""
+
+  frames: int = 0
+  total: np.ndarray | float = 0.0  # Σ mean
+  squares: np.ndarray | float = 0.0  # Σ mean² + sigma²
+
+  def add(self, mean: np.ndarray, sigma: np.ndarray) -> None:
+    """Adds the frames of [l, c] posteriors."""
+    mean, sigma = mean.astype(np.float64), sigma.astype(np.float64)
+    self.frames += len(mean)
+    self.total = self.total + mean.sum(0)
+    self.squares = self.squares + (mean**2 + sigma**2).sum(0)
+
+  @property
+  def mean(self) -> np.ndarray:
+    """Of z, per channel."""
+    return self.total / self.frames
+
+  @property
+  def std(self) -> np.ndarray:
+    """Of sampled z, per channel: the spread of means and that within."""
+    variance = self.squares / self.frames - self.mean**2
+    return np.sqrt(np.maximum(variance, 1e-8))
+
+
+def batches(waves: list[np.ndarray], samples_per_token: int) -> Iterator[Batch]:
+  """Batches of equal area, like lengths together, one shape per length.
+
+  Args:
+    waves: float32 [n] of whole tokens.
+    samples_per_token: rate // 25.
+  """
+  unit = 2 * TOKENS_PER_SECOND * samples_per_token
+  padded = np.array([round_up(len(wave), unit) for wave in waves])
+  for length in np.unique(padded):
+    rows = max(1, BATCH_TOKENS * samples_per_token // int(length))
+    group = np.flatnonzero(padded == length)
+    for start in range(0, len(group), rows):
+      indices = group[start : start + rows]
+      chosen = [waves[i] for i in indices]
+      yield Batch(
+        indices=indices,
+        values=pad(chosen, rows, int(length)),
+        lengths=counts(chosen, rows),
+      )
+
+
+def features(
+  waves: list[np.ndarray], tokenizer: TokenizerCodec, vae: VaeCodec
+) -> list[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+  """Tokens int32 [s], mean and sigma float32 [l, c] of each wave."""
+  samples = tokenizer.rate // TOKENS_PER_SECOND
+  waves = [whole_tokens(wave, tokenizer.rate) for wave in waves]
+  results: list[Any] = [None] * len(waves)
+  for batch in batches(waves, samples):
+    tokens = tokenizer.encode_batch(batch)
+    posterior = vae.posterior_batch(batch)
+    for i, row, (mean, sigma) in zip(
+      batch.indices, tokens, posterior, strict=False
+    ):
+      results[i] = (row, mean, sigma)
+  return results
+
+
+def extract(corpus: str, audio_tokenizer: str, flow_vae: str) -> None:
+  """Writes the features of all splits, unless these very ones are there.
+
+  Args:
+    corpus: folder of `s02 corpus`.
+    audio_tokenizer: workdir of the stage.
+    flow_vae: workdir of the stage.
+
+  Raises:
+    UserError: a stage of another sample rate, a run or corpus that is not
+      there, a folder that cannot be written.
+  """
+  splits = {name: Corpus.open(corpus, name) for name in SPLITS}
+  trained = {
+    "audio_tokenizer": Trained.load(audio_tokenizer, "audio_tokenizer"),
+    "flow_vae": Trained.load(flow_vae, "flow_vae"),
+  }
+  sources = _sources(trained, splits)
+  card_path = pathlib.Path(corpus) / "features" / "card.json"
+  if _read_sources(card_path) == sources:
+    logging.info(
+      "%s already has the features of these checkpoints; nothing to do", corpus
+    )
+    return
+  tokenizer, vae = (
+    codec(trained[name].config, trained[name].params)
+    for name, codec in (
+      ("audio_tokenizer", TokenizerCodec),
+      ("flow_vae", VaeCodec),
+    )
+  )
+  _check_rates(splits, tokenizer, vae)
+  try:
+    card_path.unlink(missing_ok=True)
+    moments = Moments()
+    for split, records in splits.items():
+      _extract_split(corpus, split, records, tokenizer, vae, moments)
+    _write_card(card_path, tokenizer, vae, moments, sources)
+  except OSError as e:
+    raise UserError(
+      f"{card_path.parent}: cannot write the features ({e.strerror}); make"
+      " room there, or give yourself the right to write."
+    ) from e
+
+
+def _sources(
+  trained: dict[str, Trained], splits: dict[str, Corpus]
+) -> dict[str, Any]:
+  """What the features are a function of."""
+  stages = {
+    name: {"fingerprint": run.fingerprint, "step": run.step}
+    for name, run in trained.items()
+  }
+  records = hashlib.sha256()
+  for name, split in splits.items():
+    records.update(name.encode())
+    records.update(np.asarray(split.num_samples, np.int32).tobytes())
+  return stages | {"records": records.hexdigest()[:16]}
+
+
+def _read_sources(card: pathlib.Path) -> dict[str, Any] | None:
+  try:
+    return json.loads(card.read_text())["sources"]
+  except (OSError, ValueError, KeyError):
+    return None
+
+
+def _check_rates(
+  splits: dict[str, Corpus], tokenizer: TokenizerCodec, vae: VaeCodec
+) -> None:
+  rate = splits["train"].rate
+  for name, codec in (("audio tokenizer", tokenizer), ("Flow-VAE", vae)):
+    if codec.rate != rate:
+      raise UserError(
+        f"the {name} was trained at {codec.rate} Hz and the corpus has {rate}"
+        " Hz; extract with stages trained on this corpus."
+      )
+
+
+def _extract_split(
+  corpus: str,
+  split: str,
+  records: Corpus,
+  tokenizer: TokenizerCodec,
+  vae: VaeCodec,
+  moments: Moments,
+) -> None:
+  """Writes one split; the statistics take in the train split alone."""
+  hours = float(np.sum(records.num_samples, dtype=np.int64)) / (
+    records.rate * 3600
+  )
+  logging.info("extracting %s: %d records, %.2f h", split, len(records), hours)
+  bar = tqdm.tqdm(
+    total=len(records),
+    desc=split,
+    unit="record",
+    disable=not sys.stderr.isatty(),
+  )
+  with bar, FeatureWriter(corpus, split) as writer:
+    for start in range(0, len(records), CHUNK):
+      stop = min(start + CHUNK, len(records))
+      waves = [records.wave(i) for i in range(start, stop)]
+      for tokens, mean, sigma in features(waves, tokenizer, vae):
+        writer.write(tokens, mean)
+        if split == "train":
+          moments.add(mean, sigma)
+      bar.update(stop - start)
+
+
+def _write_card(
+  path: pathlib.Path,
+  tokenizer: TokenizerCodec,
+  vae: VaeCodec,
+  moments: Moments,
+  sources: dict[str, Any],
+) -> None:
+  card = {
+    "num_codes": tokenizer.num_codes,
+    "channels": vae.config.channels,
+    "latents_per_token": vae.latents_per_token,
+    "latent_rate": TOKENS_PER_SECOND * vae.latents_per_token,
+    "mean": [float(x) for x in moments.mean],
+    "std": [float(x) for x in moments.std],
+    "sources": sources,
+  }
+  temporary = path.with_name(".card.json.part")
+  temporary.write_text(json.dumps(card, indent=1) + "\n")
+  os.replace(temporary, path)

@@ -1,0 +1,173 @@
+"""Waves to codes and latents, and back: the two audio models at inference.
+
+Lists of waves of any length go in and out; inside they are padded to few
+static shapes, and the models' masks keep the padding out of every result.
+
+Shape letters: b batch, n samples, t mel frames, s tokens, l latent frames,
+c latent channels.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from s02jax import audio
+from s02jax.config import build
+from s02jax.models.audio_tokenizer import AudioTokenizer, AudioTokenizerConfig
+from s02jax.models.convnext import lengths_to_mask
+from s02jax.models.flow_vae import FlowVAE, FlowVAEConfig
+from s02jax.synthesis.batching import Batch, map_batches
+
+TOKENS_PER_SECOND = 25
+UNIT = 32  # least padded length, in tokens
+BUDGET = 8 * 1024  # tokens of a batch
+
+
+def whole_tokens(wave: np.ndarray, rate: int) -> np.ndarray:
+  """float32 [n], cut to a whole number of tokens."""
+  samples = rate // TOKENS_PER_SECOND
+  return np.asarray(wave[: len(wave) // samples * samples], np.float32)
+
+
+def map_waves(function, waves: Sequence[np.ndarray], rate: int) -> list[Any]:
+  """`map_batches` over waves, padded to a whole number of tokens."""
+  samples = rate // TOKENS_PER_SECOND
+  waves = [whole_tokens(wave, rate) for wave in waves]
+  return map_batches(
+    function, waves, unit=UNIT * samples, budget=BUDGET * samples
+  )
+
+
+class TokenizerCodec:
+  """The audio tokenizer of a bundle or of a stage's workdir."""
+
+  def __init__(self, config: Mapping[str, Any], variables: Mapping[str, Any]):
+    """Takes the stage's resolved config and its inference parameters."""
+    self.config = build(AudioTokenizerConfig, config["model"], "model")
+    self.mel = build(audio.LogMel, config["mel"], "mel")
+    self.rate = self.mel.rate
+    self.num_codes = self.config.num_codes
+    self._variables = jax.tree.map(jnp.asarray, variables)
+    model = AudioTokenizer(self.config)
+
+    def encode(variables, wave, samples):
+      mel = audio.log_mel(wave, self.mel)
+      mask = lengths_to_mask(samples // self.mel.hop, mel.shape[1])
+      return model.apply(variables, mel, mask, method="encode")
+
+    def transcribe(variables, codes, mask):
+      logits = model.apply(variables, codes, mask, method="ctc_logits")
+      return jnp.argmax(logits, axis=-1)
+
+    def reconstruct(variables, codes, mask):
+      mel = model.apply(variables, codes, mask, method="decode")
+      valid = jnp.repeat(mask, self.config.frames_per_token, axis=1)
+      # Padding sounds as silence does, so that Griffin-Lim hears none of it.
+      silence = jnp.log(self.mel.floor)
+      return audio.griffin_lim(
+        jnp.where(valid[..., None], mel, silence), self.mel
+      )
+
+    self._encode = jax.jit(encode)
+    self._transcribe = jax.jit(transcribe)
+    self._reconstruct = jax.jit(reconstruct)
+
+  def encode(self, waves: Sequence[np.ndarray]) -> list[np.ndarray]:
+    """Codes int32 [s] of each wave float32 [n], s = n // (rate // 25)."""
+    return map_waves(self.encode_batch, waves, self.rate)
+
+  def encode_batch(self, batch: Batch) -> list[np.ndarray]:
+    """`encode` of padded waves."""
+    codes = self._encode(self._variables, batch.values, batch.lengths)
+    counts = batch.lengths * TOKENS_PER_SECOND // self.rate
+    return [row[:s] for row, s in zip(np.array(codes), counts, strict=True)]
+
+  def decode(self, codes: Sequence[np.ndarray]) -> list[np.ndarray]:
+    """Waves float32 [s · rate / 25], by the decoder and Griffin-Lim."""
+    samples = self.rate // TOKENS_PER_SECOND
+
+    def run(batch: Batch):
+      waves = self._reconstruct(self._variables, batch.values, batch.mask)
+      return [
+        row[: s * samples]
+        for row, s in zip(np.array(waves), batch.lengths, strict=True)
+      ]
+
+    return map_batches(run, codes, unit=UNIT, budget=BUDGET)
+
+  def text_ids(self, codes: Sequence[np.ndarray]) -> list[list[int]]:
+    """Text ids that the CTC head hears: best path, repeats and blanks gone."""
+    blank = self.config.vocab_size
+
+    def run(batch: Batch):
+      best = self._transcribe(self._variables, batch.values, batch.mask)
+      return [
+        collapse(row[:s], blank)
+        for row, s in zip(np.array(best), batch.lengths, strict=True)
+      ]
+
+    return map_batches(run, codes, unit=UNIT, budget=BUDGET)
+
+
+def collapse(path: np.ndarray, blank: int) -> list[int]:
+  """The labels of a CTC path [s]."""
+  fresh = np.ones(len(path), bool)
+  fresh[1:] = path[1:] != path[:-1]
+  return [int(x) for x in path[fresh] if x != blank]
+
+
+class VaeCodec:
+  """The Flow-VAE of a bundle or of a stage's workdir; z is not normalised."""
+
+  def __init__(self, config: Mapping[str, Any], variables: Mapping[str, Any]):
+    """Takes the stage's resolved config and its inference parameters."""
+    self.config = build(FlowVAEConfig, config["model"], "model")
+    self.rate = config["rate"]
+    self.latents_per_token = self.rate // TOKENS_PER_SECOND // self.config.hop
+    self._variables = jax.tree.map(jnp.asarray, variables)
+    model = FlowVAE(self.config)
+
+    def encode(variables, wave, samples):
+      frames = wave.shape[1] // self.config.hop
+      mask = lengths_to_mask(samples // self.config.hop, frames)
+      mu, log_sigma = model.apply(variables, wave, mask, method="encode")
+      return mu, jnp.exp(log_sigma)
+
+    def decode(variables, z, mask):
+      return model.apply(variables, z, mask, method="decode")
+
+    self._encode = jax.jit(encode)
+    self._decode = jax.jit(decode)
+
+  def posterior(
+    self, waves: Sequence[np.ndarray]
+  ) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Mean and standard deviation, float32 [l, c], of each wave's z."""
+    return map_waves(self.posterior_batch, waves, self.rate)
+
+  def posterior_batch(
+    self, batch: Batch
+  ) -> list[tuple[np.ndarray, np.ndarray]]:
+    """`posterior` of padded waves."""
+    mu, sigma = self._encode(self._variables, batch.values, batch.lengths)
+    frames = batch.lengths // self.config.hop
+    return [
+      (m[:t], s[:t])
+      for m, s, t in zip(np.array(mu), np.array(sigma), frames, strict=True)
+    ]
+
+  def decode(self, latents: Sequence[np.ndarray]) -> list[np.ndarray]:
+    """Waves float32 [l · hop] of latents float32 [l, c]."""
+    hop, r = self.config.hop, self.latents_per_token
+
+    def run(batch: Batch):
+      waves = self._decode(self._variables, batch.values, batch.mask)
+      return [
+        row[: t * hop]
+        for row, t in zip(np.array(waves), batch.lengths, strict=True)
+      ]
+
+    return map_batches(run, latents, unit=UNIT * r, budget=BUDGET * r)

@@ -1,0 +1,40 @@
+"""Reference recordings to speaker vectors, whichever model's encoder it is."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import jax
+import numpy as np
+
+from s02jax import audio
+from s02jax.config import build
+from s02jax.models.convnext import lengths_to_mask
+from s02jax.synthesis.batching import Batch
+from s02jax.synthesis.codec import map_waves
+
+
+class SpeakerVectors:
+  """Calls the method `speaker` of a model, padding kept out by its mask."""
+
+  def __init__(self, model, variables, mel: Mapping[str, Any]):
+    """Takes a Linen module with `speaker`, its variables, a LogMel's fields."""
+    spec = build(audio.LogMel, mel, "mel")
+    self.rate = spec.rate
+    self._variables = variables
+
+    def vectors(variables, wave, samples):
+      frames = audio.log_mel(wave, spec)
+      mask = lengths_to_mask(samples // spec.hop, frames.shape[1])
+      return model.apply(variables, frames, mask, method="speaker")
+
+    self._vectors = jax.jit(vectors)
+
+  def __call__(self, waves: Sequence[np.ndarray]) -> list[np.ndarray]:
+    """float32 [e] of each wave float32 [n]."""
+
+    def run(batch: Batch):
+      return np.array(
+        self._vectors(self._variables, batch.values, batch.lengths)
+      )
+
+    return map_waves(run, waves, self.rate)

@@ -1,0 +1,156 @@
+"""Texts and voices to audio tokens: the AR Transformer at inference.
+
+Shape letters: b batch, p positions, c codes and END, e speaker vector.
+"""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int
+
+from s02jax.config import build
+from s02jax.models.ar import ARConfig, ARTransformer
+from s02jax.models.convnext import lengths_to_mask
+from s02jax.synthesis.batching import counts, pad, plan, round_up, stack
+from s02jax.synthesis.decoding import generate, one_shot, zero_shot
+from s02jax.synthesis.request import token_limit
+from s02jax.synthesis.sampling import Sampling
+from s02jax.synthesis.speaker import SpeakerVectors
+from s02jax.synthesis.voice import Voice
+from s02jax.text import TextModel
+
+PROMPT_UNIT = 64  # least padded length of a prompt
+TOKENS_UNIT = 128  # least number of tokens to make room for
+BUDGET = 16 * 1024  # positions of a batch
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Script:
+  """A text for a voice to speak."""
+
+  text: str
+  language: str
+  voice: Voice
+  seed: int  # 32 bits, of this row alone
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Recorded:
+  """A text and the tokens of a recording of it."""
+
+  text: str
+  language: str
+  vector: np.ndarray  # float32 [e], the AR model's, of the speaker
+  tokens: np.ndarray  # int32 [s]
+
+
+class TokenGenerator:
+  """The AR Transformer of a bundle."""
+
+  def __init__(
+    self,
+    config: Mapping[str, Any],
+    variables: Mapping[str, Any],
+    text: TextModel,
+  ):
+    """Takes the stage's resolved config and its inference parameters."""
+    self.config = build(ARConfig, config["model"], "model")
+    self._text = text
+    self._variables = jax.tree.map(jnp.asarray, variables)
+    self._model = ARTransformer(self.config)
+    self.speakers = SpeakerVectors(self._model, self._variables, config["mel"])
+    self._nats = jax.jit(self._target_nats)
+
+  def __call__(
+    self, scripts: Sequence[Script], sampling: Sampling
+  ) -> list[tuple[np.ndarray, bool]]:
+    """Tokens int32 [s] of each script, and whether it ended by itself."""
+    results: list[Any] = [None] * len(scripts)
+    prompts = [np.array(self._prompt(script), np.int32) for script in scripts]
+    lengths = [len(prompt) for prompt in prompts]
+    for indices, rows, length in plan(lengths, PROMPT_UNIT, BUDGET):
+      chosen = [scripts[i] for i in indices]
+      limits = [token_limit(script.text) for script in chosen]
+      made = generate(
+        self._model,
+        self._variables,
+        pad([prompts[i] for i in indices], rows, length),
+        # A row that only fills the batch reads one position and says nothing.
+        np.maximum(counts([prompts[i] for i in indices], rows), 1),
+        stack([s.voice.ar_vector for s in chosen], rows),
+        stack([np.uint32(s.seed) for s in chosen], rows),
+        sampling,
+        stack([np.int32(limit) for limit in limits], rows),
+        max_tokens=round_up(max(limits), TOKENS_UNIT),
+      )
+      tokens, ended = np.array(made.tokens), np.array(made.ended)
+      for row, i in enumerate(indices):
+        results[i] = (tokens[row, : made.length[row]], bool(ended[row]))
+    return results
+
+  def _prompt(self, script: Script) -> list[int]:
+    prompt = script.voice.prompt
+    if prompt is None:
+      return zero_shot(self._text, script.text, script.language)
+    return one_shot(
+      self._text,
+      script.text,
+      script.language,
+      prompt.text,
+      prompt.tokens,
+    )
+
+  def cost(self, recordings: Sequence[Recorded]) -> float:
+    """Mean nats per target token, END included, over all recordings."""
+    starts = [
+      np.array(zero_shot(self._text, r.text, r.language), np.int32)
+      for r in recordings
+    ]
+    ids = [
+      np.concatenate([start, self._text.size + r.tokens]).astype(np.int32)
+      for start, r in zip(starts, recordings, strict=True)
+    ]
+    nats = 0.0
+    for indices, rows, length in plan(
+      [len(row) for row in ids], PROMPT_UNIT, BUDGET
+    ):
+      chosen = [ids[i] for i in indices]
+      nats += float(
+        self._nats(
+          self._variables,
+          pad(chosen, rows, length),
+          counts(chosen, rows),
+          counts([starts[i] for i in indices], rows),
+          stack([recordings[i].vector for i in indices], rows),
+        )
+      )
+    return nats / sum(len(r.tokens) + 1 for r in recordings)
+
+  def _target_nats(
+    self,
+    variables,
+    ids: Int[Array, "b p"],
+    lengths: Int[Array, "b"],
+    starts: Int[Array, "b"],
+    vectors: Float[Array, "b e"],
+  ) -> Float[Array, ""]:
+    """Summed cost of what follows [start] in rows of `zero_shot` + tokens."""
+    mask = lengths_to_mask(lengths, ids.shape[1])
+    position = jnp.broadcast_to(jnp.arange(ids.shape[1]), ids.shape)
+    logits = self._model.apply(
+      variables, ids, mask.astype(jnp.int32), position, vectors[:, None]
+    )
+    last = position == lengths[:, None] - 1
+    codes = jnp.roll(ids, -1, axis=1) - self.config.text_size
+    target = jnp.where(last, self.config.end, codes)
+    in_target = mask & (position >= starts[:, None] - 1)
+    chosen = jnp.take_along_axis(
+      jax.nn.log_softmax(logits),
+      jnp.where(in_target, target, 0)[..., None],
+      axis=-1,
+    )[..., 0]
+    return -jnp.sum(jnp.where(in_target, chosen, 0.0))

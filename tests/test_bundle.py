@@ -1,0 +1,185 @@
+"""Bundles: exact round trips, and one sentence for every fault."""
+
+import dataclasses
+import json
+import shutil
+
+import jax
+import numpy as np
+import pytest
+import tiny
+
+from s02jax import bundle as bundle_lib
+from s02jax.bundle import Bundle, check_match, flatten, unflatten
+from s02jax.cli import run
+from s02jax.errors import UserError
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory):
+  path = tmp_path_factory.mktemp("bundle") / "tiny"
+  tiny.bundle().write(path)
+  return path
+
+
+def copy(written, tmp_path):
+  return shutil.copytree(written, tmp_path / "copy")
+
+
+def test_round_trip_is_exact(written):
+  made, loaded = tiny.bundle(), Bundle.load(written)
+  assert jax.tree.structure(made.params) == jax.tree.structure(loaded.params)
+  jax.tree.map(np.testing.assert_array_equal, made.params, loaded.params)
+  assert loaded.text_model == made.text_model
+  assert loaded.text.decode(loaded.text.pieces("Hé, 你")) == "Hé, 你"
+  assert loaded.rate == made.rate
+  assert loaded.card == made.card
+  # Tuples became lists; nothing else may differ.
+  assert json.loads(json.dumps(made.configs)) == loaded.configs
+
+
+def test_flatten_joins_keys_and_back():
+  tree = {"params": {"a": {"kernel": np.ones((2, 3))}, "b": np.zeros(4)}}
+  flat = flatten(tree)
+  assert sorted(flat) == ["params/a/kernel", "params/b"]
+  jax.tree.map(np.testing.assert_array_equal, unflatten(flat), tree)
+
+
+def test_files_hold_no_pickle_and_no_leftovers(written):
+  names = sorted(p.name for p in written.iterdir())
+  models = [f"{name}.safetensors" for name in bundle_lib.MODELS]
+  assert names == sorted(
+    ["card.json", "config.json", "text.model", "voices", *models]
+  )
+  assert [p.name for p in written.parent.iterdir()] == ["tiny"]
+
+
+def test_writing_again_replaces_a_bundle(written, tmp_path):
+  path = copy(written, tmp_path)
+  other = dataclasses.replace(tiny.bundle(), card={"data": {"languages": []}})
+  (path / "stray").write_text("of the former bundle")
+  other.write(path)
+  assert Bundle.load(path).card == other.card
+  assert not (path / "stray").exists()
+  assert [p.name for p in tmp_path.iterdir()] == ["copy"]
+
+
+def test_what_is_not_a_bundle_is_not_replaced(tmp_path):
+  folder, file = tmp_path / "folder", tmp_path / "file"
+  folder.mkdir()
+  (folder / "thesis.txt").write_text("mine")
+  file.write_text("mine")
+  for path in (folder, file):
+    with pytest.raises(UserError, match="not a bundle"):
+      tiny.bundle().write(path)
+  assert (folder / "thesis.txt").read_text() == "mine"
+  assert file.read_text() == "mine"
+
+
+def test_a_failed_write_leaves_nothing(tmp_path, monkeypatch):
+  def full(*_):
+    raise OSError(28, "No space left on device")
+
+  monkeypatch.setattr(bundle_lib.safetensors.numpy, "save", full)
+  with pytest.raises(UserError, match="No space left"):
+    tiny.bundle().write(tmp_path / "out")
+  assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_that_cannot_be_made_is_one_sentence(tmp_path):
+  (tmp_path / "file").write_text("")
+  with pytest.raises(UserError, match="cannot write the bundle"):
+    tiny.bundle().write(tmp_path / "file" / "bundle")
+
+
+def test_another_version_is_one_sentence(written, tmp_path):
+  path = copy(written, tmp_path)
+  config = json.loads((path / "config.json").read_text())
+  (path / "config.json").write_text(json.dumps(config | {"format_version": 9}))
+  with pytest.raises(UserError, match="another version .*9") as error:
+    Bundle.load(path)
+  assert str(error.value).count(". ") == 0
+
+
+@pytest.mark.parametrize("name", ["ar.safetensors", "text.model", "card.json"])
+def test_a_missing_file_is_named(written, tmp_path, name):
+  path = copy(written, tmp_path)
+  (path / name).unlink()
+  with pytest.raises(UserError, match=name):
+    Bundle.load(path)
+
+
+def test_damage_is_named(written, tmp_path):
+  path = copy(written, tmp_path)
+  data = (path / "ar.safetensors").read_bytes()
+  (path / "ar.safetensors").write_bytes(data[: len(data) // 2])
+  with pytest.raises(UserError, match="ar.safetensors: damaged"):
+    Bundle.load(path)
+
+
+@pytest.mark.parametrize("content", [None, "{", "[]", "{}"])
+def test_no_bundle_is_one_sentence(tmp_path, content):
+  if content is not None:
+    (tmp_path / "config.json").write_text(content)
+  with pytest.raises(UserError, match="not a bundle"):
+    Bundle.load(tmp_path)
+
+
+# ------------------------------------------------------- runs that fit together
+
+
+def fitting():
+  configs = {name: config for name, (config, _) in tiny.stages().items()}
+  latents = configs["flow_matching"]["latents"]
+  return {
+    "configs": configs,
+    "fingerprints": {"audio_tokenizer": "a", "flow_vae": "b"},
+    "features": {
+      "sources": {
+        "audio_tokenizer": {"fingerprint": "a"},
+        "flow_vae": {"fingerprint": "b"},
+      },
+      "num_codes": configs["ar"]["model"]["num_codes"],
+      "mean": list(latents["mean"]),
+      "std": list(latents["std"]),
+    },
+    "text_size": configs["ar"]["model"]["text_size"],
+  }
+
+
+def test_fitting_runs_pass():
+  check_match(**fitting())
+
+
+def test_another_tokenizer_is_found():
+  runs = fitting()
+  runs["fingerprints"]["audio_tokenizer"] = "later"
+  with pytest.raises(UserError, match="audio_tokenizer.*s02 extract"):
+    check_match(**runs)
+
+
+def test_other_latents_are_found():
+  runs = fitting()
+  runs["features"]["mean"][3] += 1e-3
+  with pytest.raises(UserError, match="flow_matching"):
+    check_match(**runs)
+
+
+def test_another_vocabulary_is_found():
+  with pytest.raises(UserError, match="vocab_size is 384 .* 385"):
+    check_match(**fitting() | {"text_size": 385})
+
+
+def test_another_codebook_is_found():
+  runs = fitting()
+  runs["features"]["num_codes"] += 1
+  with pytest.raises(UserError, match="ar: model.num_codes"):
+    check_match(**runs)
+
+
+def test_the_verb_names_a_workdir_without_a_run(tmp_path, capsys):
+  flags = [f"--{name}={tmp_path}" for name in bundle_lib.MODELS]
+  argv = [f"--corpus={tmp_path}", f"--out={tmp_path}/out", *flags]
+  assert run(bundle_lib.main, argv) == 2
+  assert "no run here" in capsys.readouterr().err
+  assert list(tmp_path.iterdir()) == []

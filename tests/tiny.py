@@ -1,0 +1,151 @@
+"""A bundle of tiny models with random weights, for tests."""
+
+import functools
+import tempfile
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from configs import ar, audio_tokenizer, flow_matching, flow_vae
+from s02jax.bundle import Bundle
+from s02jax.config import build
+from s02jax.models.ar import ARConfig, ARTransformer
+from s02jax.models.ar import init as init_ar
+from s02jax.models.audio_tokenizer import AudioTokenizer, AudioTokenizerConfig
+from s02jax.models.flow_matching import (
+  FULL,
+  FlowMatching,
+  FlowMatchingConfig,
+)
+from s02jax.models.flow_vae import FlowVAE, FlowVAEConfig
+from s02jax.text import TextModel, train_text_model
+
+RATE = 16000
+SAMPLES = RATE // 25  # of a token
+SENTENCES = (
+  "The quick brown fox jumps over the lazy dog.",
+  "Good morning, how are you today?",
+  "El perro corre por la calle.",
+)
+
+
+def wave(seconds: float, seed: int = 0) -> np.ndarray:
+  """Something like a voice: noise over a buzz, float32 [n]."""
+  random = np.random.default_rng(seed)
+  t = np.arange(int(seconds * RATE)) / RATE
+  buzz = np.sin(2 * np.pi * (90 + 40 * seed) * t + 3 * np.sin(7 * t))
+  noise = random.normal(size=len(t))
+  return (0.2 * buzz + 0.05 * noise).astype(np.float32)
+
+
+def text_model() -> bytes:
+  """A serialised text model of the sentences above."""
+  with tempfile.TemporaryDirectory() as folder:
+    path = f"{folder}/text.model"
+    train_text_model(SENTENCES, 384, path)
+    with open(path, "rb") as file:
+      return file.read()
+
+
+def random_params(shapes, seed: int = 0):
+  """numpy float32 arrays of the shapes, nothing left at zero.
+
+  Made without compiling an initialiser: matrices keep the size of a vector,
+  scales are near one and biases near zero.
+  """
+  random = np.random.default_rng(seed)
+
+  def leaf(path, x):
+    noise = random.normal(size=x.shape)
+    name = jax.tree_util.keystr(path, simple=True)
+    if name.endswith("codes"):
+      return noise / np.linalg.norm(noise, axis=-1, keepdims=True)
+    if name.endswith("embedding"):
+      return noise
+    if name.endswith(("kernel", "taps")):
+      return noise * x.shape[-2] ** -0.5
+    return 0.05 * noise + name.endswith("scale")
+
+  return jax.tree_util.tree_map_with_path(
+    lambda path, x: leaf(path, x).astype(np.float32), shapes
+  )
+
+
+@functools.cache
+def stages() -> dict[str, tuple[dict, dict]]:
+  """Resolved config and random parameters of the four stages."""
+  text = TextModel(text_model())
+  configs = {
+    "audio_tokenizer": audio_tokenizer.get_config("test"),
+    "flow_vae": flow_vae.get_config("test"),
+    "ar": ar.get_config("test"),
+    "flow_matching": flow_matching.get_config("test"),
+  }
+  codes = configs["audio_tokenizer"].model.num_codes
+  channels = configs["flow_vae"].model.channels
+  configs["audio_tokenizer"].model.vocab_size = text.size
+  configs["flow_vae"].rate = RATE
+  configs["ar"].model.update(
+    text_size=text.size,
+    speaker_id=text.speaker_id,
+    start_id=text.start_id,
+    num_codes=codes,
+  )
+  configs["flow_matching"].model.update(
+    num_codes=codes, channels=channels, latents_per_token=2
+  )
+  configs["flow_matching"].latents = dict(
+    mean=[0.1] * channels, std=[0.8] * channels
+  )
+  params = {
+    name: random_params(
+      jax.eval_shape(_init(name, config.model), jax.random.key(1))
+    )
+    for name, config in configs.items()
+  }
+  return {
+    name: (config.to_dict(), params[name]) for name, config in configs.items()
+  }
+
+
+def _init(name: str, model):
+  """The function key -> variables of a model."""
+  mask = jnp.ones((1, 4), bool)
+  if name == "audio_tokenizer":
+    module = AudioTokenizer(build(AudioTokenizerConfig, model))
+    return lambda key: module.init(key, jnp.zeros((1, 4, 80)), mask)
+  if name == "flow_vae":
+    module = FlowVAE(build(FlowVAEConfig, model))
+    return lambda key: module.init(key, jnp.zeros((1, 1280)), key)
+  if name == "ar":
+    module = ARTransformer(build(ARConfig, model))
+    return lambda key: init_ar(module, key)
+  cfg = build(FlowMatchingConfig, model)
+  module = FlowMatching(cfg)
+  latents = jnp.zeros((1, 4, cfg.channels))
+  return lambda key: module.init(
+    key,
+    tokens=jnp.zeros((1, 2), jnp.int32),
+    mel=jnp.zeros((1, 4, cfg.mel_bins)),
+    mel_mask=mask,
+    x_t=latents,
+    t=jnp.zeros(1),
+    prompt_mask=mask,
+    prompt=latents,
+    mask=mask,
+    keep=jnp.ones(1, bool),
+    block=FULL,
+  )
+
+
+@functools.cache
+def bundle() -> Bundle:
+  """The four stages as a bundle in memory."""
+  return Bundle(
+    rate=RATE,
+    configs={name: config for name, (config, _) in stages().items()},
+    params={name: params for name, (_, params) in stages().items()},
+    text_model=text_model(),
+    card={"data": {"languages": ["en", "es"]}, "models": {}},
+  )
