@@ -1,0 +1,210 @@
+"""Stage: AR Transformer and its speaker encoder, together (report 3.1, 3.2).
+
+Loss = -sum w log p(target) / sum w, over audio tokens and END of packed rows.
+The reference of a segment is another clip of its speaker.
+
+Evaluation repeats the loss with the reference, then with the text, of another
+segment: what that costs, in nats per token, is what the model takes from each.
+
+Shape letters: as in `models/ar.py`; n samples of a reference.
+"""
+
+import jax
+import jax.numpy as jnp
+import optax
+from jaxtyping import Array, Bool, Float, Int
+
+from s02jax import audio
+from s02jax.config import build
+from s02jax.data.records import Corpus, Features
+from s02jax.data.rows import PackedSequences
+from s02jax.models import ar
+from s02jax.models.convnext import lengths_to_mask
+from s02jax.stages.corpus import check_rate
+from s02jax.stages.flops import products
+from s02jax.text import TextModel
+from s02jax.train_state import (
+  OptimizerConfig,
+  TrainState,
+  accumulate,
+  make_optimizer,
+  update,
+)
+
+
+def weighted_mean(
+  x: Float[Array, "b s"], weight: Float[Array, "b s"]
+) -> Float[Array, ""]:
+  """Mean over the positions that have a weight, 0 where none has."""
+  total = jnp.sum(jnp.where(weight > 0, x * weight, 0.0))
+  return total / jnp.maximum(weight.sum(), 1e-6)
+
+
+def next_real(real: Bool[Array, "n"]) -> Int[Array, "n"]:
+  """For each real item the number of the next one, round and round."""
+  order = jnp.argsort(~real, stable=True)
+  rank = jnp.cumsum(real) - 1
+  return order[(rank + 1) % jnp.maximum(real.sum(), 1)]
+
+
+def swap_texts(
+  ids: Int[Array, "b s"],
+  segment: Int[Array, "b s"],
+  position: Int[Array, "b s"],
+  is_text: Bool[Array, "b s"],
+  segments: int,
+) -> Int[Array, "b s"]:
+  """Gives every segment the text of the next segment of the batch.
+
+  It is cut or repeated to the length of the text it replaces.
+
+  Args:
+    is_text: positions of text; in a segment they are consecutive.
+    segments: most segments of a row.
+  """
+  s = ids.shape[1]
+  member = segment[:, None] == jnp.arange(1, segments + 1)[None, :, None]
+  text = member & is_text[:, None]  # [b, r, s]
+  length = text.sum(2).reshape(-1)
+  first = jnp.argmax(text, axis=2)
+  row = jnp.arange(ids.shape[0])[:, None]
+  start = (first + row * s).reshape(-1)  # into the flattened ids
+  other = next_real(length > 0)
+  mine = (jnp.maximum(segment - 1, 0) + row * segments).reshape(-1)
+  flat_first = first.reshape(-1)
+  offset = jnp.tile(jnp.arange(s)[None], (len(ids), 1)).reshape(-1)
+  offset = offset - flat_first[mine]
+  source = other[mine]
+  place = start[source] + offset % jnp.maximum(length[source], 1)
+  swapped = ids.reshape(-1)[place].reshape(ids.shape)
+  return jnp.where(is_text, swapped, ids)
+
+
+class ARStage:
+  """Trains `ARTransformer` on packed rows."""
+
+  name = "ar"
+
+  def __init__(self, config):
+    self.config = config
+    self.model_config = build(ar.ARConfig, config.model, "model")
+    self.mel = build(audio.LogMel, config.mel, "mel")
+    self.optimizer_config = build(
+      OptimizerConfig, config.optimizer, "optimizer"
+    )
+    self.model = ar.ARTransformer(self.model_config)
+    self.optimizer = make_optimizer(self.optimizer_config, config.steps)
+
+  def rows(self, corpus: str, split: str, batch_size: int, seed: int):
+    """Packed sequences, each with another clip of its speaker."""
+    return PackedSequences(
+      Corpus.open(corpus, split),
+      Features.open(corpus, split),
+      TextModel.load(f"{corpus}/text.model"),
+      batch_size=batch_size,
+      seed=seed,
+      **self.config.data,
+    )
+
+  def init_state(self, key) -> TrainState:
+    """Fresh parameters."""
+    variables = ar.init(self.model, key)
+    return TrainState.create(variables["params"], self.optimizer)
+
+  def speakers(self, params, batch) -> Float[Array, "b r o"]:
+    """Speaker vectors of the references of a batch."""
+    b, r, n = batch["references"].shape
+    samples = batch["reference_samples"].reshape(b * r)
+    wave = batch["references"].reshape(b * r, n)
+    wave = jnp.where(lengths_to_mask(samples, n), wave, 0.0)
+    mel = audio.log_mel(wave, self.mel)
+    mask = lengths_to_mask(samples // self.mel.hop, mel.shape[1])
+    vectors = self.model.apply({"params": params}, mel, mask, method="speaker")
+    return vectors.reshape(b, r, -1)
+
+  def measure(self, params, batch, ids, speakers) -> tuple[Array, Array]:
+    """Loss and accuracy, means over the target tokens."""
+    logits = self.model.apply(
+      {"params": params}, ids, batch["segment"], batch["position"], speakers
+    )
+    nats = optax.softmax_cross_entropy_with_integer_labels(
+      logits, batch["target"]
+    )
+    hits = jnp.argmax(logits, axis=-1) == batch["target"]
+    weight = batch["weight"]
+    return weighted_mean(nats, weight), weighted_mean(hits, weight)
+
+  def train_step(self, state: TrainState, batch):
+    """One step."""
+
+    def loss(params, micro):
+      speakers = self.speakers(params, micro)
+      nats, accuracy = self.measure(params, micro, micro["ids"], speakers)
+      return nats, {"loss": nats, "accuracy": accuracy}
+
+    def gradients(micro):
+      return jax.grad(loss, has_aux=True)(state.params, micro)
+
+    grads, metrics = accumulate(
+      gradients,
+      batch,
+      self.config.accumulate,
+      weight=lambda micro: micro["weight"].sum(),
+    )
+    state, step_metrics = update(
+      state, grads, self.optimizer, self.optimizer_config.ema
+    )
+    return state, metrics | step_metrics
+
+  def eval_step(self, state: TrainState, batch) -> dict:
+    """Of the averaged parameters: loss, and what wrong conditions add."""
+    cfg, ids = self.model_config, batch["ids"]
+    speakers = self.speakers(state.ema, batch)
+    b, r, o = speakers.shape
+    real = batch["reference_samples"].reshape(b * r) > 0
+    wrong = speakers.reshape(b * r, o)[next_real(real)].reshape(b, r, o)
+    # [speaker] and [language] stand at positions 0 and 1
+    before_audio = (ids < cfg.text_size) & (ids != cfg.start_id)
+    is_text = before_audio & (batch["position"] > 1) & (batch["segment"] > 0)
+    other = swap_texts(ids, batch["segment"], batch["position"], is_text, r)
+
+    right, accuracy = self.measure(state.ema, batch, ids, speakers)
+    reference, _ = self.measure(state.ema, batch, ids, wrong)
+    text, _ = self.measure(state.ema, batch, other, speakers)
+    return {
+      "loss": right,
+      "accuracy": accuracy,
+      "wrong_reference_cost": reference - right,
+      "wrong_text_cost": text - right,
+    }
+
+  def inference_params(self, state: TrainState) -> dict:
+    """Variables of `ARTransformer.apply`."""
+    return {"params": state.ema}
+
+  def flops(self, batch) -> float:
+    """Matrix products of one step, causal scores counted as half."""
+    cfg = self.model_config.transformer
+    b, s = batch["ids"].shape
+    _, r, n = batch["references"].shape
+    joined = n // self.mel.hop // self.model_config.speaker.join
+    params = jax.eval_shape(self.init_state, jax.random.key(0)).params
+    speaker = params["speaker_encoder"]
+    return float(
+      products((params["stack"], params["head"]), b * s)
+      + products((speaker["body"], speaker["pool_scores"]), b * r * joined)
+      + products((speaker["out"], params["speaker_in"]), b * r)
+      + 6 * cfg.layers * b * s * s * cfg.width
+    )
+
+
+def resolve(config):
+  """Fills the vocabularies: text ids and audio codes."""
+  check_rate(config, config.mel.rate)
+  text = TextModel.load(f"{config.corpus}/text.model")
+  card = Features.open(config.corpus, "train").card
+  config.model.text_size = text.size
+  config.model.speaker_id = text.speaker_id
+  config.model.start_id = text.start_id
+  config.model.num_codes = card["num_codes"]
+  return config
