@@ -1,0 +1,119 @@
+"""Which record comes when: seeded, pure in the position, balanced.
+
+An epoch has as many places as there are records. Language l gets a share of
+them proportional to n_l · (hours_l)^(α−1), n_l being its records: α = 1 takes
+every record once, α → 0 gives every language the same hours. A language whose
+share is smaller than its records goes through all of them over several epochs;
+one whose share is larger repeats them.
+"""
+
+import collections
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+
+def generator(seed: int, *path: int) -> np.random.Generator:
+  """A generator of its own for every path of non-negative numbers."""
+  return np.random.default_rng((seed, *path))
+
+
+class EpochCache:
+  """The last few results of a function of one integer. Thread-safe."""
+
+  def __init__(self, make: Callable[[int], Any], size: int = 3):
+    self._make = make
+    self._size = size
+    self._known: collections.OrderedDict[int, Any] = collections.OrderedDict()
+    self._lock = threading.Lock()
+
+  def __call__(self, key: int) -> Any:
+    with self._lock:
+      if key not in self._known:
+        self._known[key] = self._make(key)
+        if len(self._known) > self._size:
+          self._known.popitem(last=False)
+      self._known.move_to_end(key)
+      return self._known[key]
+
+
+class Mixture:
+  """An endless sequence of records, shuffled anew in every epoch."""
+
+  def __init__(
+    self,
+    records: np.ndarray,
+    language: np.ndarray,
+    num_samples: np.ndarray,
+    seed: int,
+    alpha: float = 1.0,
+  ):
+    """Balances `records`.
+
+    Args:
+      records: int[n], their numbers in the corpus; n > 0.
+      language: int, of every record of the corpus.
+      num_samples: int, of every record of the corpus.
+      seed: of the shuffling.
+      alpha: see the module's docstring.
+    """
+    self._seed = seed
+    self._size = len(records)
+    of_records = language[records]
+    self._languages = np.unique(of_records)
+    self._groups = [records[of_records == k] for k in self._languages]
+    hours = np.array([num_samples[g].sum(dtype=float) for g in self._groups])
+    counts = np.array([len(g) for g in self._groups], float)
+    weights = counts * np.maximum(hours, 1.0) ** (alpha - 1.0)
+    self._places = largest_remainders(weights, self._size)
+    self._epochs = EpochCache(self._make_epoch)
+
+  def __len__(self) -> int:
+    """Places in an epoch."""
+    return self._size
+
+  def epoch(self, number: int) -> np.ndarray:
+    """int[len(self)], the records of one epoch; do not write into it."""
+    return self._epochs(number)
+
+  def __getitem__(self, position: int) -> int:
+    """The record at a position of the endless sequence."""
+    number, place = divmod(position, self._size)
+    return int(self.epoch(number)[place])
+
+  def _make_epoch(self, number: int) -> np.ndarray:
+    parts = [
+      self._stretch(int(language), group, number * places, places)
+      for language, group, places in zip(
+        self._languages, self._groups, self._places, strict=True
+      )
+    ]
+    records = np.concatenate(parts)
+    generator(self._seed, 0, number).shuffle(records)
+    records.setflags(write=False)
+    return records
+
+  def _stretch(
+    self, language: int, group: np.ndarray, first: int, count: int
+  ) -> np.ndarray:
+    """`count` records of one language's endless passes from `first` on."""
+    taken = []
+    while count > 0:
+      number, place = divmod(first, len(group))
+      order = generator(self._seed, 1, language, number).permutation(group)
+      taken.append(order[place : place + count])
+      first += len(taken[-1])
+      count -= len(taken[-1])
+    return np.concatenate(taken) if taken else group[:0]
+
+
+def largest_remainders(weights: np.ndarray, total: int) -> np.ndarray:
+  """Integers proportional to `weights` that sum to `total`."""
+  exact = weights / weights.sum() * total
+  # A share that is whole but for rounding is whole.
+  shares = np.floor(exact + 1e-6).astype(int)
+  by_remainder = np.argsort(shares - exact, kind="stable")
+  shares[by_remainder[: total - shares.sum()]] += 1
+  return shares

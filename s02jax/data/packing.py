@@ -1,0 +1,66 @@
+"""Packing items of many lengths into rows of one length."""
+
+import numpy as np
+
+
+def pack(
+  lengths: np.ndarray, row_length: int, max_items: int
+) -> list[list[int]]:
+  """Best-fit decreasing: the longest first, each where the least room is left.
+
+  Args:
+    lengths: int[n], each in [1, row_length].
+    row_length: room of a row.
+    max_items: most items of a row.
+
+  Returns:
+    Rows of item numbers; every item is in one row.
+  """
+  rows: list[list[int]] = []
+  # Rows with room, by how much; bit c of `rooms` says that rows_by_room[c]
+  # is not empty, so that the tightest fit is the lowest bit from `length` on.
+  rows_by_room: list[list[int]] = [[] for _ in range(row_length + 1)]
+  rooms = 0
+  order = np.argsort(-lengths, kind="stable")
+  for item, length in zip(order.tolist(), lengths[order].tolist(), strict=True):
+    fitting = rooms >> length
+    if fitting:
+      room = length + (fitting & -fitting).bit_length() - 1
+      row = rows_by_room[room].pop()
+      if not rows_by_room[room]:
+        rooms ^= 1 << room
+    else:
+      room, row = row_length, len(rows)
+      rows.append([])
+    rows[row].append(item)
+    room -= length
+    if room and len(rows[row]) < max_items:
+      rows_by_room[room].append(row)
+      rooms |= 1 << room
+  return rows
+
+
+def exactly(
+  rows: list[list[int]], lengths: np.ndarray, count: int
+) -> list[list[int]]:
+  """Makes the rows `count`: the emptiest are left out, or the fullest split.
+
+  Raises:
+    ValueError: fewer items than rows are asked for.
+  """
+  if len(rows) > count:
+    used = np.array([lengths[row].sum() for row in rows])
+    kept = np.sort(np.argsort(-used, kind="stable")[:count])
+    return [rows[i] for i in kept]
+  rows = sorted(rows, key=len, reverse=True)
+  at = 0
+  while len(rows) < count:
+    if len(rows[at]) < 2:
+      at += 1
+      if at == len(rows):
+        raise ValueError(f"{count} rows asked of too few items")
+      continue
+    half = len(rows[at]) // 2
+    rows.append(rows[at][half:])
+    rows[at] = rows[at][:half]
+  return rows

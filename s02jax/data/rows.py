@@ -1,0 +1,592 @@
+"""Rows of every stage: pure functions of (seed, index).
+
+`rows[index]` computes which records it takes, which other clip of the speaker
+is the reference, and which crop, from its index alone. The rows of one global
+batch, those with equal `index // batch_size`, have one shape. Every row says
+how many seconds of speech it trains on, "audio_seconds", and which share of
+it is padding, "padding".
+
+Shape letters: n samples, t tokens, r latents per token, c channels, s tokens
+of a packed row, m segments of a packed row, l text tokens.
+"""
+
+import dataclasses
+from collections.abc import Sequence
+
+import numpy as np
+
+from s02jax.data.mixture import (
+  EpochCache,
+  Mixture,
+  generator,
+  largest_remainders,
+)
+from s02jax.data.packing import exactly, pack
+from s02jax.data.records import Corpus, Features
+from s02jax.errors import UserError
+from s02jax.text import TextModel
+
+Row = dict[str, np.ndarray]
+
+TOKENS_PER_SECOND = 25
+# Records that are packed together; an epoch is packed in such blocks.
+BLOCK = 2**16
+
+# What a generator is for, so that no two uses draw the same numbers.
+_MIX, _CROP, _BUCKETS, _REFERENCE, _PLAN, _SHUFFLE = range(6)
+
+
+def _row(audio_seconds: float, padding: float, **values) -> Row:
+  return values | {
+    "audio_seconds": np.float32(audio_seconds),
+    "padding": np.float32(padding),
+  }
+
+
+def _pad(x: np.ndarray, length: int) -> np.ndarray:
+  """Zeros after x [k, …] up to [length, …]."""
+  out = np.zeros((length, *x.shape[1:]), x.dtype)
+  out[: len(x)] = x
+  return out
+
+
+def _samples(seconds: float, rate: int) -> int:
+  """Seconds as samples, on the grid of tokens."""
+  return _tokens(seconds) * (rate // TOKENS_PER_SECOND)
+
+
+def _tokens(seconds: float) -> int:
+  return max(round(seconds * TOKENS_PER_SECOND), 1)
+
+
+def _crop(
+  wave: np.ndarray, samples: int, random: np.random.Generator
+) -> np.ndarray:
+  """At most `samples` samples from anywhere in `wave`."""
+  spare = max(len(wave) - samples, 0)
+  start = int(random.integers(spare + 1))
+  return wave[start : start + samples]
+
+
+# ------------------------------------------------------------------- crops
+
+
+class AudioCrops:
+  """Crops of one length: {"wave" f32[n]}.
+
+  Records shorter than the crop are left out, unless all of them are; then
+  every record is used, zeros after it.
+
+  Attributes:
+    excluded: records left out, by reason.
+  """
+
+  def __init__(
+    self,
+    corpus: Corpus,
+    batch_size: int,
+    seed: int,
+    crop_samples: int,
+    alpha: float = 1.0,
+  ):
+    _not_empty(corpus)
+    self.batch_size = batch_size
+    self._corpus = corpus
+    self._seed = seed
+    self._crop = crop_samples
+    long_enough = np.flatnonzero(corpus.num_samples >= crop_samples)
+    records = long_enough if len(long_enough) else np.arange(len(corpus))
+    self.excluded = {"too short": len(corpus) - len(records)}
+    self._mixture = _mixture(corpus, records, seed, alpha)
+
+  def __getitem__(self, index: int) -> Row:
+    wave = self._corpus.wave(self._mixture[index])
+    wave = _crop(wave, self._crop, generator(self._seed, _CROP, index))
+    return _row(
+      audio_seconds=len(wave) / self._corpus.rate,
+      padding=1 - len(wave) / self._crop,
+      wave=_pad(wave, self._crop),
+    )
+
+
+def _not_empty(corpus: Corpus) -> None:
+  if not len(corpus):
+    raise UserError(
+      f"the split {corpus.split!r} of {corpus.folder} is empty; build the "
+      "corpus with more records, or leave the split out of "
+      "config.eval_splits."
+    )
+
+
+def _mixture(
+  corpus: Corpus, records: np.ndarray, seed: int, alpha: float, *path: int
+) -> Mixture:
+  stream = int(generator(seed, _MIX, *path).integers(2**31))
+  return Mixture(records, corpus.language, corpus.num_samples, stream, alpha)
+
+
+# ----------------------------------------------------------------- buckets
+
+
+class _Buckets:
+  """Records by length, and which bucket each batch takes.
+
+  In a cycle of batches every bucket has a number of batches proportional to
+  its records, in an order shuffled per cycle.
+  """
+
+  def __init__(
+    self,
+    corpus: Corpus,
+    usable: np.ndarray,
+    batch_size: int,
+    seed: int,
+    seconds: Sequence[float],
+    alpha: float,
+  ):
+    """`usable`: bool[len(corpus)]; `seconds`: ascending longest lengths."""
+    self._batch_size = batch_size
+    self._seed = seed
+    if list(seconds) != sorted(set(seconds)) or not seconds:
+      raise UserError(
+        f"config.data.buckets is {tuple(seconds)}; it must be ascending "
+        "numbers of seconds."
+      )
+    self.samples = np.array([_samples(s, corpus.rate) for s in seconds])
+    bucket = np.searchsorted(self.samples, corpus.num_samples)
+    self.too_long = int(np.sum(usable & (bucket == len(seconds))))
+    records = [
+      np.flatnonzero(usable & (bucket == b)) for b in range(len(seconds))
+    ]
+    if not any(map(len, records)):
+      raise UserError(
+        f"the split {corpus.split!r} of {corpus.folder} has no usable record "
+        f"of at most {seconds[-1]} s (config.data.buckets)."
+      )
+    self.records = records
+    self._mixtures = [
+      _mixture(corpus, r, seed, alpha, b) if len(r) else None
+      for b, r in enumerate(records)
+    ]
+    self._batches = self._batches_of_cycle(corpus, alpha)
+    self._cycles = EpochCache(self._make_cycle)
+
+  def _batches_of_cycle(self, corpus: Corpus, alpha: float) -> np.ndarray:
+    """int[buckets], batches of each bucket in a cycle."""
+    every = np.concatenate(self.records)
+    language = corpus.language[every]
+    hours = np.bincount(language, corpus.num_samples[every])
+    weight = np.maximum(hours, 1.0) ** (alpha - 1.0)
+    shares = np.array([weight[corpus.language[r]].sum() for r in self.records])
+    total = max(len(every) // self._batch_size, 1)
+    batches = largest_remainders(shares, total)
+    return np.maximum(batches, [len(r) > 0 for r in self.records])
+
+  def _make_cycle(self, number: int) -> tuple[np.ndarray, np.ndarray]:
+    """The bucket of each batch of a cycle, and its number within both."""
+    order = np.repeat(np.arange(len(self._batches)), self._batches)
+    generator(self._seed, _BUCKETS, number).shuffle(order)
+    rank = np.empty_like(order)
+    for bucket in range(len(self._batches)):
+      here = order == bucket
+      rank[here] = np.arange(here.sum())
+    return order, rank
+
+  def locate(self, index: int) -> tuple[int, int]:
+    """The bucket and the record of a row."""
+    step, place = divmod(index, self._batch_size)
+    number, position = divmod(step, int(self._batches.sum()))
+    order, rank = self._cycles(number)
+    bucket = int(order[position])
+    batch = number * int(self._batches[bucket]) + int(rank[position])
+    return bucket, self._mixtures[bucket][batch * self._batch_size + place]
+
+
+class Utterances:
+  """Whole utterances and their text.
+
+  {"wave" f32[n], "samples" i32, "text" i32[l] (pieces), "text_length" i32};
+  n and l are those of the bucket.
+
+  Attributes:
+    excluded: records left out, by reason.
+  """
+
+  def __init__(
+    self,
+    corpus: Corpus,
+    text: TextModel,
+    batch_size: int,
+    seed: int,
+    buckets: Sequence[float],
+    alpha: float = 1.0,
+  ):
+    _not_empty(corpus)
+    self.batch_size = batch_size
+    self._corpus = corpus
+    self._text = text
+    everything = np.ones(len(corpus), bool)
+    self._buckets = _Buckets(
+      corpus, everything, batch_size, seed, buckets, alpha
+    )
+    self.excluded = {"too long": self._buckets.too_long}
+    self._text_bounds = [
+      _text_bound(corpus.text_tokens[r]) for r in self._buckets.records
+    ]
+
+  def __getitem__(self, index: int) -> Row:
+    bucket, record = self._buckets.locate(index)
+    samples = int(self._buckets.samples[bucket])
+    clip = self._corpus.record(record)
+    pieces = _pieces(self._corpus, self._text, record, clip.text)
+    return _row(
+      audio_seconds=len(clip.wave) / self._corpus.rate,
+      padding=1 - len(clip.wave) / samples,
+      wave=_pad(clip.wave, samples),
+      samples=np.int32(len(clip.wave)),
+      text=_pad(pieces, self._text_bounds[bucket]),
+      text_length=np.int32(len(pieces)),
+    )
+
+
+def _text_bound(text_tokens: np.ndarray) -> int:
+  """Longest text of a bucket without its tag, a multiple of 8."""
+  longest = int(text_tokens.max(initial=1)) - 1
+  return max(-(-longest // 8) * 8, 8)
+
+
+def _pieces(
+  corpus: Corpus, text: TextModel, record: int, words: str
+) -> np.ndarray:
+  """i32[l], the ids of a text, as many as the index says."""
+  pieces = np.array(text.pieces(words), np.int32)
+  if len(pieces) != corpus.text_tokens[record] - 1:
+    raise UserError(
+      f"the index of {corpus.folder} was made with another text model; run "
+      f"`s02 text --corpus {corpus.folder}` again."
+    )
+  return pieces
+
+
+# -------------------------------------------------------------- references
+
+
+class _Speakers:
+  """Clips by speaker."""
+
+  def __init__(self, speaker: np.ndarray):
+    self._order = np.argsort(speaker, kind="stable")
+    _, first, inverse, counts = np.unique(
+      speaker[self._order],
+      return_index=True,
+      return_inverse=True,
+      return_counts=True,
+    )
+    n = len(speaker)
+    # Of every record: clips of its speaker, where they begin, its own place.
+    self.clips = np.empty(n, int)
+    self._first = np.empty(n, int)
+    self._place = np.empty(n, int)
+    self.clips[self._order] = counts[inverse]
+    self._first[self._order] = first[inverse]
+    self._place[self._order] = np.arange(n) - first[inverse]
+
+  def other(
+    self, record: np.ndarray, besides: np.ndarray, draw: np.ndarray
+  ) -> np.ndarray:
+    """Another clip of each record's speaker.
+
+    Args:
+      record: int[k].
+      besides: int[k], a second clip of the speaker not to take; -1 for none.
+      draw: float[k] in [0, 1), which of the rest.
+
+    Returns:
+      int[k]; -1 where there is no other.
+    """
+    two = besides >= 0
+    rest = self.clips[record] - 1 - two
+    place = (draw * np.maximum(rest, 0)).astype(int)
+    mine = self._place[record]
+    theirs = np.where(two, self._place[besides], np.iinfo(int).max)
+    place = place + (place >= np.minimum(mine, theirs))
+    place = place + (two & (place >= np.maximum(mine, theirs)))
+    found = self._order[
+      np.minimum(self._first[record] + place, len(self._order) - 1)
+    ]
+    return np.where(rest > 0, found, -1)
+
+
+def _reference(
+  corpus: Corpus, record: int, samples: int, random: np.random.Generator
+) -> tuple[np.ndarray, int]:
+  """A clip, or a part of a long one, padded to `samples`; and its length."""
+  wave = _crop(corpus.wave(record), samples, random)
+  return _pad(wave, samples), len(wave)
+
+
+def _check_tokens(corpus: Corpus, found: int, record: int) -> None:
+  expected = corpus.num_samples[record] // (corpus.rate // TOKENS_PER_SECOND)
+  if found != expected:
+    raise UserError(
+      f"record {record} of {corpus.folder} has {found} tokens instead of "
+      f"{expected}; run `s02 extract --corpus {corpus.folder}` again."
+    )
+
+
+class LatentUtterances:
+  """Whole utterances as tokens and latents, and another clip of the speaker.
+
+  {"tokens" i32[t], "latents" f32[t·r, c] (zero mean, unit deviation),
+  "length" i32 (tokens), "reference" f32[n], "reference_samples" i32}.
+
+  Attributes:
+    excluded: records left out, by reason.
+  """
+
+  def __init__(
+    self,
+    corpus: Corpus,
+    features: Features,
+    batch_size: int,
+    seed: int,
+    buckets: Sequence[float],
+    reference_seconds: float,
+    alpha: float = 1.0,
+  ):
+    _not_empty(corpus)
+    self.batch_size = batch_size
+    self._corpus = corpus
+    self._features = features
+    self._seed = seed
+    self._speakers = _Speakers(corpus.speaker)
+    self._reference_samples = _samples(reference_seconds, corpus.rate)
+    usable = self._speakers.clips > 1
+    self._buckets = _Buckets(corpus, usable, batch_size, seed, buckets, alpha)
+    self.excluded = {
+      "only clip of its speaker": int((~usable).sum()),
+      "too long": self._buckets.too_long,
+    }
+    card = features.card
+    self._per_token = int(card["latents_per_token"])
+    self._mean = np.array(card["mean"], np.float32)
+    self._std = np.array(card["std"], np.float32)
+
+  def __getitem__(self, index: int) -> Row:
+    corpus = self._corpus
+    bucket, record = self._buckets.locate(index)
+    size = int(self._buckets.samples[bucket])
+    length = size // (corpus.rate // TOKENS_PER_SECOND)
+    tokens = self._features.tokens(record)
+    _check_tokens(corpus, len(tokens), record)
+    latents = (self._features.latents(record) - self._mean) / self._std
+    random = generator(self._seed, _REFERENCE, index)
+    other = self._speakers.other(
+      np.array([record]), np.array([-1]), random.random(1)
+    )
+    reference, samples = _reference(
+      corpus, int(other[0]), self._reference_samples, random
+    )
+    return _row(
+      audio_seconds=len(tokens) / TOKENS_PER_SECOND,
+      padding=1 - len(tokens) / length,
+      tokens=_pad(tokens.astype(np.int32), length),
+      latents=_pad(latents.astype(np.float32), length * self._per_token),
+      length=np.int32(len(tokens)),
+      reference=reference,
+      reference_samples=np.int32(samples),
+    )
+
+
+# ----------------------------------------------------------------- packing
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class _Plan:
+  """How one block of an epoch is packed."""
+
+  # int[k] records: spoken, first part of a one-shot pair (-1), reference.
+  target: np.ndarray
+  prompt: np.ndarray
+  reference: np.ndarray
+  # Items of each row.
+  rows: list[list[int]]
+
+
+class PackedSequences:
+  """Sequences of the AR model, several to a row.
+
+  {"ids" i32[s], "segment" i32[s] (0 = padding, then 1, 2, …),
+  "position" i32[s] (from 0 in every segment), "target" i32[s],
+  "weight" f32[s], "references" f32[m, n], "reference_samples" i32[m]}.
+
+  A segment is [speaker][language] text [start] audio; ids of audio tokens
+  follow those of the text. From [start] on every position predicts the next
+  token, the last one END, whose number is num_codes. With a probability
+  another utterance of the speaker comes first, text before text and audio
+  before audio, and its tokens are not in the loss.
+
+  Attributes:
+    excluded: records left out, by reason.
+  """
+
+  def __init__(
+    self,
+    corpus: Corpus,
+    features: Features,
+    text: TextModel,
+    batch_size: int,
+    seed: int,
+    row_tokens: int,
+    max_segments: int,
+    reference_seconds: float,
+    prompt_probability: float,
+    alpha: float = 1.0,
+  ):
+    _not_empty(corpus)
+    self.batch_size = batch_size
+    self._corpus = corpus
+    self._features = features
+    self._text = text
+    self._seed = seed
+    self._row_tokens = row_tokens
+    self._max_segments = max_segments
+    self._reference_samples = _samples(reference_seconds, corpus.rate)
+    self._prompt_probability = prompt_probability
+    self._num_codes = int(features.card["num_codes"])
+    self._speakers = _Speakers(corpus.speaker)
+    hop = corpus.rate // TOKENS_PER_SECOND
+    # Text without its tag and audio, of every record.
+    self._content = corpus.text_tokens.astype(int) - 1
+    self._content += corpus.num_samples // hop
+    records = self._usable()
+    self._mixture = _mixture(corpus, records, seed, alpha)
+    self._blocks = -(-len(records) // BLOCK)
+    self._plans = EpochCache(self._make_plan, size=4)
+    # As many as the first block needs, less a fiftieth: later blocks leave
+    # out their emptiest rows, and seldom have to split one.
+    count = len(self._packed(*self._draw(0)[:2]))
+    self._rows = count - count // 50
+
+  def _usable(self) -> np.ndarray:
+    alone = self._speakers.clips < 2
+    too_long = ~alone & (self._content + 3 > self._row_tokens)
+    self.excluded = {
+      "only clip of its speaker": int(alone.sum()),
+      "too long": int(too_long.sum()),
+    }
+    records = np.flatnonzero(~alone & ~too_long)
+    if not len(records):
+      raise UserError(
+        f"the split {self._corpus.split!r} of {self._corpus.folder} has no "
+        f"usable record: {self.excluded}; see config.data.row_tokens."
+      )
+    return records
+
+  def _lengths(self, target: np.ndarray, prompt: np.ndarray) -> np.ndarray:
+    """Positions of each segment: speaker, language, start, and content."""
+    more = np.where(prompt >= 0, self._content[prompt], 0)
+    return 3 + self._content[target] + more
+
+  def _draw(self, key: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Targets, prompts and references of block `key` of all epochs."""
+    epoch, block = divmod(key, self._blocks)
+    n = len(self._mixture)
+    first, last = block * n // self._blocks, (block + 1) * n // self._blocks
+    target = self._mixture.epoch(epoch)[first:last]
+    draws = generator(self._seed, _PLAN, key).random((3, len(target)))
+    none = np.full(len(target), -1)
+    prompt = self._speakers.other(target, none, draws[1])
+    wanted = (draws[0] < self._prompt_probability) & (
+      self._speakers.clips[target] > 2
+    )
+    fits = self._lengths(target, prompt) <= self._row_tokens
+    prompt = np.where(wanted & fits, prompt, -1)
+    return target, prompt, self._speakers.other(target, prompt, draws[2])
+
+  def _packed(self, target: np.ndarray, prompt: np.ndarray) -> list[list[int]]:
+    lengths = self._lengths(target, prompt)
+    return pack(lengths, self._row_tokens, self._max_segments)
+
+  def _make_plan(self, key: int) -> _Plan:
+    target, prompt, reference = self._draw(key)
+    rows = exactly(
+      self._packed(target, prompt), self._lengths(target, prompt), self._rows
+    )
+    order = generator(self._seed, _SHUFFLE, key).permutation(len(rows))
+    return _Plan(
+      target=target,
+      prompt=prompt,
+      reference=reference,
+      rows=[rows[i] for i in order],
+    )
+
+  def __len__(self) -> int:
+    """Rows of an epoch."""
+    return self._rows * self._blocks
+
+  def members(self, index: int) -> list[tuple[int, int, int]]:
+    """(target, prompt or -1, reference) of each segment of a row."""
+    key, row = divmod(index, self._rows)
+    plan = self._plans(key)
+    return [
+      (int(plan.target[i]), int(plan.prompt[i]), int(plan.reference[i]))
+      for i in plan.rows[row]
+    ]
+
+  def __getitem__(self, index: int) -> Row:
+    size = self._row_tokens
+    ids, segment, position, target = np.zeros((4, size), np.int32)
+    weight = np.zeros(size, np.float32)
+    references = np.zeros(
+      (self._max_segments, self._reference_samples), np.float32
+    )
+    reference_samples = np.zeros(self._max_segments, np.int32)
+    random = generator(self._seed, _REFERENCE, index)
+    end, spoken = 0, 0
+    for k, (record, prompt, reference) in enumerate(self.members(index)):
+      sequence = self._sequence(record, prompt)
+      begin, end = end, end + len(sequence["ids"])
+      ids[begin:end] = sequence["ids"]
+      target[begin:end] = sequence["target"]
+      weight[begin:end] = sequence["weight"]
+      segment[begin:end] = k + 1
+      position[begin:end] = np.arange(end - begin)
+      references[k], reference_samples[k] = _reference(
+        self._corpus, reference, self._reference_samples, random
+      )
+      spoken += int(sequence["weight"].sum()) - 1
+    return _row(
+      audio_seconds=spoken / TOKENS_PER_SECOND,
+      padding=1 - end / size,
+      ids=ids,
+      segment=segment,
+      position=position,
+      target=target,
+      weight=weight,
+      references=references,
+      reference_samples=reference_samples,
+    )
+
+  def _sequence(self, record: int, prompt: int) -> dict[str, np.ndarray]:
+    """Ids, targets and weights of one segment."""
+    corpus = self._corpus
+    spoken = [record] if prompt < 0 else [prompt, record]
+    pieces = [_pieces(corpus, self._text, i, corpus.text(i)) for i in spoken]
+    codes = [self._features.tokens(i) for i in spoken]
+    for i, tokens in zip(spoken, codes, strict=True):
+      _check_tokens(corpus, len(tokens), i)
+    language = corpus.languages[corpus.language[record]]
+    before = [
+      [self._text.speaker_id, self._text.language_id(language)],
+      *pieces,
+      [self._text.start_id],
+    ]
+    audio = np.concatenate(codes)
+    ids = np.concatenate([*before, audio + self._text.size])
+    target = np.zeros(len(ids), np.int32)
+    start = len(ids) - len(audio) - 1
+    target[start:] = np.append(audio, self._num_codes)
+    weight = np.zeros(len(ids), np.float32)
+    weight[len(ids) - len(codes[-1]) - 1 :] = 1.0
+    return {"ids": ids, "target": target, "weight": weight}
