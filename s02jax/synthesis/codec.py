@@ -7,6 +7,7 @@ Shape letters: b batch, n samples, t mel frames, s tokens, l latent frames,
 c latent channels.
 """
 
+import functools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -41,6 +42,47 @@ def map_waves(function, waves: Sequence[np.ndarray], rate: int) -> list[Any]:
   )
 
 
+# Compiled functions are of the module, static in a model's config: two bundles
+# of one architecture share them.
+
+
+@functools.partial(jax.jit, static_argnames=("model", "mel"))
+def _encode(model: AudioTokenizer, mel: audio.LogMel, variables, wave, samples):
+  frames = audio.log_mel(wave, mel)
+  mask = lengths_to_mask(samples // mel.hop, frames.shape[1])
+  return model.apply(variables, frames, mask, method="encode")
+
+
+@functools.partial(jax.jit, static_argnames=("model",))
+def _transcribe(model: AudioTokenizer, variables, codes, mask):
+  logits = model.apply(variables, codes, mask, method="ctc_logits")
+  return jnp.argmax(logits, axis=-1)
+
+
+@functools.partial(jax.jit, static_argnames=("model", "mel"))
+def _reconstruct(
+  model: AudioTokenizer, mel: audio.LogMel, variables, codes, mask
+):
+  frames = model.apply(variables, codes, mask, method="decode")
+  valid = jnp.repeat(mask, model.config.frames_per_token, axis=1)
+  # Padding sounds as silence does, so that Griffin-Lim hears none of it.
+  silence = np.log(mel.floor)
+  return audio.griffin_lim(jnp.where(valid[..., None], frames, silence), mel)
+
+
+@functools.partial(jax.jit, static_argnames=("model",))
+def _posterior(model: FlowVAE, variables, wave, samples):
+  hop = model.config.hop
+  mask = lengths_to_mask(samples // hop, wave.shape[1] // hop)
+  mu, log_sigma = model.apply(variables, wave, mask, method="encode")
+  return mu, jnp.exp(log_sigma)
+
+
+@functools.partial(jax.jit, static_argnames=("model",))
+def _vocode(model: FlowVAE, variables, z, mask):
+  return model.apply(variables, z, mask, method="decode")
+
+
 class TokenizerCodec:
   """The audio tokenizer of a bundle or of a stage's workdir."""
 
@@ -51,29 +93,7 @@ class TokenizerCodec:
     self.rate = self.mel.rate
     self.num_codes = self.config.num_codes
     self._variables = jax.tree.map(jnp.asarray, variables)
-    model = AudioTokenizer(self.config)
-
-    def encode(variables, wave, samples):
-      mel = audio.log_mel(wave, self.mel)
-      mask = lengths_to_mask(samples // self.mel.hop, mel.shape[1])
-      return model.apply(variables, mel, mask, method="encode")
-
-    def transcribe(variables, codes, mask):
-      logits = model.apply(variables, codes, mask, method="ctc_logits")
-      return jnp.argmax(logits, axis=-1)
-
-    def reconstruct(variables, codes, mask):
-      mel = model.apply(variables, codes, mask, method="decode")
-      valid = jnp.repeat(mask, self.config.frames_per_token, axis=1)
-      # Padding sounds as silence does, so that Griffin-Lim hears none of it.
-      silence = jnp.log(self.mel.floor)
-      return audio.griffin_lim(
-        jnp.where(valid[..., None], mel, silence), self.mel
-      )
-
-    self._encode = jax.jit(encode)
-    self._transcribe = jax.jit(transcribe)
-    self._reconstruct = jax.jit(reconstruct)
+    self._model = AudioTokenizer(self.config)
 
   def encode(self, waves: Sequence[np.ndarray]) -> list[np.ndarray]:
     """Codes int32 [s] of each wave float32 [n], s = n // (rate // 25)."""
@@ -81,7 +101,9 @@ class TokenizerCodec:
 
   def encode_batch(self, batch: Batch) -> list[np.ndarray]:
     """`encode` of padded waves."""
-    codes = self._encode(self._variables, batch.values, batch.lengths)
+    codes = _encode(
+      self._model, self.mel, self._variables, batch.values, batch.lengths
+    )
     counts = batch.lengths * TOKENS_PER_SECOND // self.rate
     return [row[:s] for row, s in zip(np.array(codes), counts, strict=True)]
 
@@ -90,7 +112,9 @@ class TokenizerCodec:
     samples = self.rate // TOKENS_PER_SECOND
 
     def run(batch: Batch):
-      waves = self._reconstruct(self._variables, batch.values, batch.mask)
+      waves = _reconstruct(
+        self._model, self.mel, self._variables, batch.values, batch.mask
+      )
       return [
         row[: s * samples]
         for row, s in zip(np.array(waves), batch.lengths, strict=True)
@@ -103,7 +127,7 @@ class TokenizerCodec:
     blank = self.config.vocab_size
 
     def run(batch: Batch):
-      best = self._transcribe(self._variables, batch.values, batch.mask)
+      best = _transcribe(self._model, self._variables, batch.values, batch.mask)
       return [
         collapse(row[:s], blank)
         for row, s in zip(np.array(best), batch.lengths, strict=True)
@@ -128,19 +152,7 @@ class VaeCodec:
     self.rate = config["rate"]
     self.latents_per_token = self.rate // TOKENS_PER_SECOND // self.config.hop
     self._variables = jax.tree.map(jnp.asarray, variables)
-    model = FlowVAE(self.config)
-
-    def encode(variables, wave, samples):
-      frames = wave.shape[1] // self.config.hop
-      mask = lengths_to_mask(samples // self.config.hop, frames)
-      mu, log_sigma = model.apply(variables, wave, mask, method="encode")
-      return mu, jnp.exp(log_sigma)
-
-    def decode(variables, z, mask):
-      return model.apply(variables, z, mask, method="decode")
-
-    self._encode = jax.jit(encode)
-    self._decode = jax.jit(decode)
+    self._model = FlowVAE(self.config)
 
   def posterior(
     self, waves: Sequence[np.ndarray]
@@ -152,7 +164,9 @@ class VaeCodec:
     self, batch: Batch
   ) -> list[tuple[np.ndarray, np.ndarray]]:
     """`posterior` of padded waves."""
-    mu, sigma = self._encode(self._variables, batch.values, batch.lengths)
+    mu, sigma = _posterior(
+      self._model, self._variables, batch.values, batch.lengths
+    )
     frames = batch.lengths // self.config.hop
     return [
       (m[:t], s[:t])
@@ -164,7 +178,7 @@ class VaeCodec:
     hop, r = self.config.hop, self.latents_per_token
 
     def run(batch: Batch):
-      waves = self._decode(self._variables, batch.values, batch.mask)
+      waves = _vocode(self._model, self._variables, batch.values, batch.mask)
       return [
         row[: t * hop]
         for row, t in zip(np.array(waves), batch.lengths, strict=True)

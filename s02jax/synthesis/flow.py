@@ -5,6 +5,7 @@ latents, c latent channels, e speaker vector.
 """
 
 import dataclasses
+import functools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -34,6 +35,50 @@ class Line:
   seed: int  # 32 bits, of this row's noise alone
 
 
+@functools.partial(jax.jit, static_argnames=("model",))
+def _trajectory(
+  model: FlowMatching,
+  variables,
+  tokens: Int[Array, "b s"],
+  lengths: Int[Array, "b"],
+  speaker: Float[Array, "b e"],
+  prompt: Float[Array, "b l c"],
+  prompt_lengths: Int[Array, "b"],
+  seeds: Int[Array, "b"],
+  steps: Int[Array, ""],
+  guidance: Float[Array, ""],
+) -> Float[Array, "b l c"]:
+  """Noise to latents; static in the shapes alone."""
+  token_mask = lengths_to_mask(lengths, tokens.shape[1])
+  condition = model.apply(
+    variables, tokens, token_mask, speaker, method="condition"
+  )
+  mask = jnp.repeat(token_mask, model.config.latents_per_token, axis=1)
+  prompt_mask = lengths_to_mask(prompt_lengths, prompt.shape[1])
+  noise = solver.start_noise(jax.vmap(jax.random.key)(seeds), *prompt.shape[1:])
+  twice = jax.tree.map(
+    lambda x: jnp.concatenate([x, x]),
+    {
+      "condition": condition,
+      "speaker": speaker,
+      "prompt": prompt,
+      "prompt_mask": prompt_mask,
+      "mask": mask,
+    },
+  )
+
+  def velocity(x, t, keep):
+    return model.apply(variables, x, t, keep=keep, **twice, method="velocity")
+
+  # In training x_t of the prompt lies on the straight line from its noise to
+  # its latents, and its velocity is not learned: the solver keeps it there.
+  path = solver.follow(
+    solver.guide(velocity, guidance), noise, prompt, prompt_mask
+  )
+  latents = solver.euler(path, noise, steps)
+  return jnp.where(prompt_mask[..., None], prompt, latents)
+
+
 class FlowDecoder:
   """The flow-matching model of a bundle; latents are standardised."""
 
@@ -41,9 +86,8 @@ class FlowDecoder:
     """Takes the stage's resolved config and its inference parameters."""
     self.config = build(FlowMatchingConfig, config["model"], "model")
     self._variables = jax.tree.map(jnp.asarray, variables)
-    self.model = FlowMatching(self.config)
-    self.speakers = SpeakerVectors(self.model, self._variables, config["mel"])
-    self._solve = jax.jit(self._trajectory)
+    self._model = FlowMatching(self.config)
+    self.speakers = SpeakerVectors(self._model, self._variables, config["mel"])
 
   def __call__(
     self,
@@ -57,7 +101,8 @@ class FlowDecoder:
     tokens = [self._with_prompt(line) for line in lines]
     for indices, rows, length in plan([len(t) for t in tokens], UNIT, BUDGET):
       chosen = [lines[i] for i in indices]
-      solved = self._solve(
+      solved = _trajectory(
+        self._model,
         self._variables,
         **self._arrays(chosen, [tokens[i] for i in indices], rows, length),
         steps=np.int32(steps),
@@ -89,49 +134,3 @@ class FlowDecoder:
       "prompt_lengths": counts(prompts, rows),
       "seeds": stack([np.uint32(line.seed) for line in lines], rows),
     }
-
-  def _trajectory(
-    self,
-    variables,
-    tokens: Int[Array, "b s"],
-    lengths: Int[Array, "b"],
-    speaker: Float[Array, "b e"],
-    prompt: Float[Array, "b l c"],
-    prompt_lengths: Int[Array, "b"],
-    seeds: Int[Array, "b"],
-    steps: Int[Array, ""],
-    guidance: Float[Array, ""],
-  ) -> Float[Array, "b l c"]:
-    """Noise to latents; static in the shapes alone."""
-    token_mask = lengths_to_mask(lengths, tokens.shape[1])
-    condition = self.model.apply(
-      variables, tokens, token_mask, speaker, method="condition"
-    )
-    mask = jnp.repeat(token_mask, self.config.latents_per_token, axis=1)
-    prompt_mask = lengths_to_mask(prompt_lengths, prompt.shape[1])
-    noise = solver.start_noise(
-      jax.vmap(jax.random.key)(seeds), *prompt.shape[1:]
-    )
-    twice = jax.tree.map(
-      lambda x: jnp.concatenate([x, x]),
-      {
-        "condition": condition,
-        "speaker": speaker,
-        "prompt": prompt,
-        "prompt_mask": prompt_mask,
-        "mask": mask,
-      },
-    )
-
-    def velocity(x, t, keep):
-      return self.model.apply(
-        variables, x, t, keep=keep, **twice, method="velocity"
-      )
-
-    # In training x_t of the prompt lies on the straight line from its noise to
-    # its latents, and its velocity is not learned: the solver keeps it there.
-    path = solver.follow(
-      solver.guide(velocity, guidance), noise, prompt, prompt_mask
-    )
-    latents = solver.euler(path, noise, steps)
-    return jnp.where(prompt_mask[..., None], prompt, latents)

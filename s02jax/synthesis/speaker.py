@@ -1,5 +1,6 @@
 """Reference recordings to speaker vectors, whichever model's encoder it is."""
 
+import functools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -13,28 +14,30 @@ from s02jax.synthesis.batching import Batch
 from s02jax.synthesis.codec import map_waves
 
 
+@functools.partial(jax.jit, static_argnames=("model", "mel"))
+def _vectors(model, mel: audio.LogMel, variables, wave, samples):
+  frames = audio.log_mel(wave, mel)
+  mask = lengths_to_mask(samples // mel.hop, frames.shape[1])
+  return model.apply(variables, frames, mask, method="speaker")
+
+
 class SpeakerVectors:
   """Calls the method `speaker` of a model, padding kept out by its mask."""
 
   def __init__(self, model, variables, mel: Mapping[str, Any]):
     """Takes a Linen module with `speaker`, its variables, a LogMel's fields."""
-    spec = build(audio.LogMel, mel, "mel")
-    self.rate = spec.rate
+    self._model = model
+    self._mel = build(audio.LogMel, mel, "mel")
     self._variables = variables
-
-    def vectors(variables, wave, samples):
-      frames = audio.log_mel(wave, spec)
-      mask = lengths_to_mask(samples // spec.hop, frames.shape[1])
-      return model.apply(variables, frames, mask, method="speaker")
-
-    self._vectors = jax.jit(vectors)
 
   def __call__(self, waves: Sequence[np.ndarray]) -> list[np.ndarray]:
     """float32 [e] of each wave float32 [n]."""
 
     def run(batch: Batch):
       return np.array(
-        self._vectors(self._variables, batch.values, batch.lengths)
+        _vectors(
+          self._model, self._mel, self._variables, batch.values, batch.lengths
+        )
       )
 
-    return map_waves(run, waves, self.rate)
+    return map_waves(run, waves, self._mel.rate)

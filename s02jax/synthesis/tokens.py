@@ -4,6 +4,7 @@ Shape letters: b batch, p positions, c codes and END, e speaker vector.
 """
 
 import dataclasses
+import functools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -48,6 +49,33 @@ class Recorded:
   tokens: np.ndarray  # int32 [s]
 
 
+@functools.partial(jax.jit, static_argnames=("model",))
+def _target_nats(
+  model: ARTransformer,
+  variables,
+  ids: Int[Array, "b p"],
+  lengths: Int[Array, "b"],
+  starts: Int[Array, "b"],
+  vectors: Float[Array, "b e"],
+) -> Float[Array, ""]:
+  """Summed cost of what follows [start] in rows of `zero_shot` + tokens."""
+  mask = lengths_to_mask(lengths, ids.shape[1])
+  position = jnp.broadcast_to(jnp.arange(ids.shape[1]), ids.shape)
+  logits = model.apply(
+    variables, ids, mask.astype(jnp.int32), position, vectors[:, None]
+  )
+  last = position == lengths[:, None] - 1
+  codes = jnp.roll(ids, -1, axis=1) - model.config.text_size
+  target = jnp.where(last, model.config.end, codes)
+  in_target = mask & (position >= starts[:, None] - 1)
+  chosen = jnp.take_along_axis(
+    jax.nn.log_softmax(logits),
+    jnp.where(in_target, target, 0)[..., None],
+    axis=-1,
+  )[..., 0]
+  return -jnp.sum(jnp.where(in_target, chosen, 0.0))
+
+
 class TokenGenerator:
   """The AR Transformer of a bundle."""
 
@@ -63,7 +91,6 @@ class TokenGenerator:
     self._variables = jax.tree.map(jnp.asarray, variables)
     self._model = ARTransformer(self.config)
     self.speakers = SpeakerVectors(self._model, self._variables, config["mel"])
-    self._nats = jax.jit(self._target_nats)
 
   def __call__(
     self, scripts: Sequence[Script], sampling: Sampling
@@ -120,7 +147,8 @@ class TokenGenerator:
     ):
       chosen = [ids[i] for i in indices]
       nats += float(
-        self._nats(
+        _target_nats(
+          self._model,
           self._variables,
           pad(chosen, rows, length),
           counts(chosen, rows),
@@ -129,28 +157,3 @@ class TokenGenerator:
         )
       )
     return nats / sum(len(r.tokens) + 1 for r in recordings)
-
-  def _target_nats(
-    self,
-    variables,
-    ids: Int[Array, "b p"],
-    lengths: Int[Array, "b"],
-    starts: Int[Array, "b"],
-    vectors: Float[Array, "b e"],
-  ) -> Float[Array, ""]:
-    """Summed cost of what follows [start] in rows of `zero_shot` + tokens."""
-    mask = lengths_to_mask(lengths, ids.shape[1])
-    position = jnp.broadcast_to(jnp.arange(ids.shape[1]), ids.shape)
-    logits = self._model.apply(
-      variables, ids, mask.astype(jnp.int32), position, vectors[:, None]
-    )
-    last = position == lengths[:, None] - 1
-    codes = jnp.roll(ids, -1, axis=1) - self.config.text_size
-    target = jnp.where(last, self.config.end, codes)
-    in_target = mask & (position >= starts[:, None] - 1)
-    chosen = jnp.take_along_axis(
-      jax.nn.log_softmax(logits),
-      jnp.where(in_target, target, 0)[..., None],
-      axis=-1,
-    )[..., 0]
-    return -jnp.sum(jnp.where(in_target, chosen, 0.0))
