@@ -312,4 +312,4 @@ def test_sizes_are_as_stated_and_flops_are_positive(size, millions):
   }
   positions = b * s
   backbone = sum(v.size for v in jax.tree.leaves(state.params["stack"]))
-  assert 1.0 < stage.flops(batch) / (6 * positions * backbone) < 2.0
+  assert 1.0 < stage.flops(batch) / (6 * positions * backbone) < 4.0

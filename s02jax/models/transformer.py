@@ -104,12 +104,13 @@ def attention(
 
   Queries that see nothing and keys that nobody sees may hold anything, NaN
   included: neither values nor gradients of other positions notice. A query
-  that sees nothing yields something finite.
+  that sees nothing yields zeros.
   """
   b, s, h, f = query.shape
   k = key.shape[2]
   seen = mask.any(1)[:, :, None, None]
-  query = jnp.where(mask.any(2)[:, :, None, None], query, 0)
+  sees = mask.any(2)[:, :, None, None]
+  query = jnp.where(sees, query, 0)
   key, value = jnp.where(seen, key, 0), jnp.where(seen, value, 0)
   query = query.reshape(b, s, k, h // k, f) * jnp.asarray(f**-0.5, query.dtype)
   logits = jnp.einsum(
@@ -117,7 +118,8 @@ def attention(
   )
   logits = jnp.where(mask[:, None, None], logits, jnp.finfo(jnp.float32).min)
   weights = jax.nn.softmax(logits, axis=-1).astype(value.dtype)
-  return jnp.einsum("bkgst,btkf->bskgf", weights, value).reshape(b, s, h, f)
+  out = jnp.einsum("bkgst,btkf->bskgf", weights, value).reshape(b, s, h, f)
+  return jnp.where(sees, out, 0)
 
 
 class RMSNorm(nn.Module):
