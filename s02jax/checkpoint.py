@@ -6,7 +6,6 @@ of the step. A checkpoint that cannot be read moves to `checkpoints.damaged`
 and the one before it is used.
 """
 
-import json
 import logging
 import pathlib
 from typing import Any
@@ -37,6 +36,7 @@ class Checkpoints:
     training = ocp.training
     self._orbax = training.Checkpointer(
       self.workdir / FOLDER,
+      context=_context(),
       save_decision_policy=(
         training.save_decision_policies.FixedIntervalPolicy(1)
       ),
@@ -51,23 +51,18 @@ class Checkpoints:
   def save(self, step: int, state: PyTree, config: Config) -> None:
     """Begins to write; returns as soon as `state` may be donated."""
     self._orbax.save_checkpointables_async(
-      step, {"state": state, "config": {"json": json.dumps(config)}}
+      step, {"state": state, "config": config}
     )
-
-  def wait(self) -> None:
-    """Returns when everything begun is on disk; raises what went wrong."""
-    self._orbax.wait()
 
   def close(self) -> None:
-    """Waits, then releases the folder."""
+    """Waits until everything begun is on disk; raises what went wrong."""
     self._orbax.close()
 
-  def config(self, step: int) -> Config:
-    """The resolved config that was saved at `step`."""
-    loaded = self._orbax.load_checkpointables(
-      step, {"config": {"json": "a string"}}
-    )
-    return json.loads(loaded["config"]["json"])
+  def __enter__(self) -> "Checkpoints":
+    return self
+
+  def __exit__(self, *_: Any) -> None:
+    self.close()
 
   def restore(self, abstract: PyTree) -> tuple[int, PyTree] | None:
     """Returns (step, state) of the newest checkpoint that can be read.
@@ -148,7 +143,7 @@ def load(
       f"{workdir} holds no checkpoint; train a stage there with "
       "`s02 train --workdir`."
     )
-  with ocp.training.Checkpointer(folder) as reader:
+  with ocp.training.Checkpointer(folder, context=_context()) as reader:
     steps = sorted((c.step for c in reader.checkpoints), reverse=True)
     for step in steps:
       try:
@@ -175,10 +170,18 @@ def _read(
     lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=here), abstract
   )
   loaded = reader.load_checkpointables(
-    step, {"state": abstract, "config": {"json": "a string"}}
+    step, {"state": abstract, "config": None}
   )
-  config = json.loads(loaded["config"]["json"])
-  return config, jax.tree.map(np.asarray, loaded["state"])
+  return loaded["config"], jax.tree.map(np.asarray, loaded["state"])
+
+
+def _context() -> ocp.Context:
+  """Writes "config" as JSON, and the rest as arrays."""
+  registry = ocp.handlers.local_registry()
+  registry.add(ocp.handlers.JsonHandler, checkpointable_name="config")
+  context = ocp.Context()
+  context.checkpointables.registry = registry
+  return context
 
 
 def _all_processes(ok: bool) -> bool:

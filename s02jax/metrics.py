@@ -8,6 +8,7 @@ one line per logged step.
 
 import collections
 import contextlib
+import dataclasses
 import json
 import logging
 import math
@@ -69,6 +70,17 @@ def _measure_peak() -> float:
   return 2 * n**3 / best
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Counts:
+  """What one step took in."""
+
+  rows: int
+  audio_seconds: float
+  padding: float  # share of the batch, 0 to 1
+  flops: float
+  wait: float  # seconds until the batch was there
+
+
 class Meter:
   """Counts what went through between two lines of the log."""
 
@@ -80,23 +92,11 @@ class Meter:
   def _reset(self) -> None:
     self._began = time.perf_counter()
     self._paused = 0.0
-    self._wait = 0.0
     self._sums = collections.Counter()
 
-  def add(
-    self,
-    *,
-    rows: int,
-    audio_seconds: float,
-    padding: float,
-    flops: float,
-    wait: float,
-  ) -> None:
-    """Counts one step; `wait` is the time its batch was waited for."""
-    self._wait += wait
-    self._sums.update(
-      steps=1, rows=rows, audio=audio_seconds, padding=padding, flops=flops
-    )
+  def add(self, counts: Counts) -> None:
+    """Counts one step that has ended."""
+    self._sums.update(steps=1, **dataclasses.asdict(counts))
 
   @contextlib.contextmanager
   def pause(self) -> Iterator[None]:
@@ -109,13 +109,13 @@ class Meter:
     """Rates and shares since the last call."""
     seconds = time.perf_counter() - self._began - self._paused
     seconds = max(seconds, 1e-9)
-    sums, wait = self._sums, self._wait
+    sums = self._sums
     self._reset()
     values = {
       "rows_per_second": sums["rows"] / seconds,
-      "audio_seconds_per_second": sums["audio"] / seconds,
+      "audio_seconds_per_second": sums["audio_seconds"] / seconds,
       "padding": sums["padding"] / max(sums["steps"], 1),
-      "data_wait": min(wait / seconds, 1.0),
+      "data_wait": min(sums["wait"] / seconds, 1.0),
     }
     if self._peak is not None:
       values["mfu"] = sums["flops"] / seconds / self._peak

@@ -54,8 +54,8 @@ PARAMETER_RULES: tuple[tuple[str, tuple[Axes, ...]], ...] = (
   (r"(^|/)embedding$", ("tensor", "fsdp")),
   # Every other dense layer or convolution.
   (r"(^|/)kernel$", ("fsdp", "tensor")),
-  # Vectors, one per layer where a stack is scanned.
-  (r"(^|/)(bias|scale|gamma|beta|query|queries|null|mask|start)$", ()),
+  # Vectors, one per layer where a stack is scanned; depthwise taps.
+  (r"(^|/)(bias|scale|taps)$", ()),
   # Codebooks and their statistics are small and read whole.
   (r"(^|/)codebook/", ()),
 )

@@ -18,10 +18,12 @@ import json
 import logging
 import os
 import pathlib
+import runpy
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterator
+import warnings
+from collections.abc import Iterator
 from typing import Any
 
 import jax
@@ -32,6 +34,7 @@ from ml_collections import ConfigDict, config_flags
 import configs
 from s02jax import checkpoint, cli, errors, metrics, sharding, stages
 from s02jax import train_state as ts
+from s02jax.config import build
 from s02jax.data import loader
 
 PyTree = Any
@@ -55,18 +58,28 @@ def train(config: ConfigDict, workdir: str | os.PathLike) -> int:
     UserError: wrong config, unreadable corpus, unwritable folder.
   """
   workdir = pathlib.Path(workdir).absolute()
-  main_process = jax.process_index() == 0
-  stop = _StopSignal()
+  try:
+    workdir.mkdir(parents=True, exist_ok=True)
+  except OSError as error:
+    raise _disk_error(workdir, error.strerror) from error
+  with checkpoint.Checkpoints(workdir, config.keep) as checkpoints:
+    if max(checkpoints.steps(), default=0) >= config.steps:
+      logging.info("%s has taken all of its %d steps", workdir, config.steps)
+      return 0
+    return _run(config, workdir, checkpoints)
 
-  # --------------------------------------------------------------- workdir
-  workdir.mkdir(parents=True, exist_ok=True)
-  checkpoints = checkpoint.Checkpoints(workdir, config.keep)
-  if max(checkpoints.steps(), default=0) >= config.steps:
-    logging.info("%s has taken all of its %d steps", workdir, config.steps)
-    checkpoints.close()
-    return 0
+
+def _run(
+  config: ConfigDict,
+  workdir: pathlib.Path,
+  checkpoints: checkpoint.Checkpoints,
+) -> int:
+  """The loop, from top to bottom."""
+  # ---------------------------------------------------------------- config
   config = stages.resolve(config)
   plain = json.loads(config.to_json_best_effort())
+  main_process = jax.process_index() == 0
+  stop = _StopSignal()
   if checkpoints.steps():
     _check_same_run(workdir, plain)
   if main_process:
@@ -137,13 +150,15 @@ def train(config: ConfigDict, workdir: str | os.PathLike) -> int:
     ),
     "eval step",
   )
-  rate = ts.schedule(_optimizer_config(config), config.steps)
+  optimizer = build(ts.OptimizerConfig, config.optimizer, "config.optimizer")
+  rate = ts.schedule(optimizer, config.steps)
   meter = metrics.Meter(metrics.peak_flops())
   writer = metrics.Writer(workdir, start, config.steps, main_process)
 
-  def log(step: int, values: stages.Metrics) -> None:
-    """Waits for the metrics of a step; writes them where a line is due."""
+  def log(step: int, values: stages.Metrics, counts: metrics.Counts) -> None:
+    """Waits for a step to end; writes its metrics where a line is due."""
     values = jax.device_get(values)
+    meter.add(counts)
     writer.advance(step)
     if _due(step, config.log_every, config.steps):
       lr = {"learning_rate": float(rate(step - 1))}
@@ -182,7 +197,7 @@ def train(config: ConfigDict, workdir: str | os.PathLike) -> int:
   with jax.set_mesh(mesh):
     while step < config.steps and not stop.requested(step):
       began = time.perf_counter()
-      batch, counts = _host_only(next(train_batches))
+      batch, host = _host_only(next(train_batches))
       wait = time.perf_counter() - began
       batch = to_device(batch)
       if step_program.is_new(batch):
@@ -190,10 +205,10 @@ def train(config: ConfigDict, workdir: str | os.PathLike) -> int:
           step_program.compile(state, batch)
       with jax.profiler.StepTraceAnnotation("train", step_num=step):
         state, values = step_program(state, batch)
-      meter.add(
+      counts = metrics.Counts(
         rows=config.batch_size,
-        audio_seconds=counts["audio_seconds"].sum() * parts,
-        padding=counts["padding"].mean(),
+        audio_seconds=float(host["audio_seconds"].sum()) * parts,
+        padding=float(host["padding"].mean()),
         flops=flops(batch),
         wait=wait,
       )
@@ -202,7 +217,7 @@ def train(config: ConfigDict, workdir: str | os.PathLike) -> int:
       # The device is busy with this step while the host reads the last one.
       if pending is not None:
         log(*pending)
-      pending = (step, values)
+      pending = (step, values, counts)
       evaluation_due = _due(step, config.eval_every, config.steps)
       save_due = _due(step, config.checkpoint_every, config.steps)
       if evaluation_due or save_due:
@@ -220,7 +235,7 @@ def train(config: ConfigDict, workdir: str | os.PathLike) -> int:
     log(*pending)
   if step > last_saved:
     save(step, state)
-  checkpoints.close()
+  checkpoints.close()  # waits, so that what is said next is true
   writer.close()
   if step < config.steps:
     logging.info("stopped by SIGTERM after saving step %d", step)
@@ -317,8 +332,8 @@ def _shapes(batch: stages.Batch) -> tuple:
 
 def _host_only(batch: dict[str, np.ndarray]) -> tuple[dict, dict]:
   """Splits off what the log counts and the device never sees."""
-  counts = {name: batch[name] for name in ("audio_seconds", "padding")}
-  return {n: x for n, x in batch.items() if n not in counts}, counts
+  host = {name: batch[name] for name in ("audio_seconds", "padding")}
+  return {n: x for n, x in batch.items() if n not in host}, host
 
 
 def _due(step: int, every: int, last: int) -> bool:
@@ -327,12 +342,6 @@ def _due(step: int, every: int, last: int) -> bool:
 
 def _count(tree: PyTree) -> int:
   return sum(int(np.prod(x.shape)) for x in jax.tree.leaves(tree))
-
-
-def _optimizer_config(config: ConfigDict) -> ts.OptimizerConfig:
-  from s02jax.config import build
-
-  return build(ts.OptimizerConfig, config.optimizer, "config.optimizer")
 
 
 def _write_config(workdir: pathlib.Path, config: dict[str, Any]) -> None:
@@ -398,6 +407,7 @@ def parse(argv: list[str]) -> Arguments:
   """
   values = flags.FlagValues()
   argv = ["s02 train", *map(_find_config, _joined(argv))]
+  _check_fields(argv)
   config_flags.DEFINE_config_file(
     "config",
     None,
@@ -411,7 +421,7 @@ def parse(argv: list[str]) -> Arguments:
   flags.DEFINE_string("coordinator", help="host:port of process 0", **string)
   flags.DEFINE_integer("num_processes", help="how many", **string)
   flags.DEFINE_integer("process_id", help="which of them", **string)
-  rest = _translated(lambda: values(argv))
+  rest = _translated(values, argv)
   if rest[1:]:
     raise errors.UserError(f"{rest[1]!r} is not an argument of `s02 train`.")
   for name in ("config", "workdir"):
@@ -460,17 +470,43 @@ def _find_config(word: str) -> str:
   return f"--config={found}" + (f":{size}" if size else "")
 
 
-def _translated(call: Callable[[], Any]) -> Any:
-  """Runs the flag parser; its complaints become one sentence."""
+def _translated(values: flags.FlagValues, argv: list[str]) -> list[str]:
+  """Parses the flags; the parser's complaints become one sentence."""
   try:
-    return call()
+    with warnings.catch_warnings():
+      # ml_collections loads files by a deprecated call.
+      warnings.simplefilter("ignore", DeprecationWarning)
+      return values(argv)
   except flags.UnrecognizedFlagError as error:
     raise errors.UserError(
       f"--{error.flagname} is not a flag of `s02 train`."
     ) from error
-  except (flags.Error, AttributeError, KeyError, TypeError, ValueError) as e:
-    lines = [line for line in str(e).splitlines() if line.strip()]
-    raise errors.UserError(" ".join(lines[-1].split())) from e
+  except (flags.Error, TypeError, ValueError) as error:
+    raise errors.UserError(f"{' '.join(str(error).split())}.") from error
+
+
+def _check_fields(argv: list[str]) -> None:
+  """Raises UserError where --config.a.b names a field that is not there."""
+  files = [word for word in argv if word.startswith("--config=")]
+  names = [
+    word.partition("=")[0].removeprefix("--config.")
+    for word in argv
+    if word.startswith("--config.")
+  ]
+  if not files or not names:
+    return
+  path, _, size = files[-1].removeprefix("--config=").partition(":")
+  config = runpy.run_path(path)["get_config"](*([size] if size else []))
+  for name in names:
+    at, done = config, "config"
+    for part in name.split("."):
+      if not isinstance(at, ConfigDict) or part not in at:
+        fields = sorted(at) if isinstance(at, ConfigDict) else []
+        raise errors.UserError(
+          f"config.{name} is not a field; {done} has "
+          f"{', '.join(fields) or 'none'}."
+        )
+      at, done = at[part], f"{done}.{part}"
 
 
 def _in_cluster() -> bool:
@@ -540,10 +576,10 @@ _DISK_ERRORS = (
 )
 
 
-def _disk_error(workdir: str, reason: str) -> errors.UserError:
+def _disk_error(workdir: str | os.PathLike, reason: str) -> errors.UserError:
   return errors.UserError(
-    f"cannot write to --workdir {workdir}: {reason}; what was saved before "
-    "is whole, and the same command goes on from there."
+    f"cannot write to --workdir {workdir}: {reason}; a checkpoint saved "
+    "before is whole, and the same command goes on from it."
   )
 
 

@@ -250,9 +250,10 @@ class Utterances:
 
 
 def _text_bound(text_tokens: np.ndarray) -> int:
-  """Longest text of a bucket without its tag, a multiple of 8."""
+  """Longest text of a bucket without its tag, a multiple of 16, so that most
+  splits share their shapes."""
   longest = int(text_tokens.max(initial=1)) - 1
-  return max(-(-longest // 8) * 8, 8)
+  return max(-(-longest // 16) * 16, 16)
 
 
 def _pieces(
