@@ -122,7 +122,11 @@ def _run(
   if restored is None:
     start = 0
     with jax.set_mesh(mesh):
-      state = jax.jit(stage.init_state, out_shardings=placed)(key)
+      state = jax.jit(
+        stage.init_state,
+        out_shardings=placed,
+        compiler_options=_once_options(),
+      )(key)
   else:
     start, state = restored
     logging.info("restored step %d of %s", start, workdir)
@@ -295,6 +299,13 @@ class _Programs:
     if self.is_new(batch):
       self.compile(state, batch)
     return self._compiled[_shapes(batch)](state, batch)
+
+
+def _once_options() -> dict[str, int]:
+  """Compiler options of a program that runs once: a CPU spends most of the
+  initialisation on optimising it."""
+  cpu = jax.default_backend() == "cpu"
+  return {"xla_backend_optimization_level": 0} if cpu else {}
 
 
 class _CacheCounter:
