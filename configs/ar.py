@@ -50,6 +50,7 @@ def get_config(size: str = "demo"):
       kv_heads=s["kv_heads"],
       hidden=s["hidden"],
       remat="full" if size == "base" else "none",
+      unroll=1 if size == "base" else s["layers"],
     ),
     speaker=dict(
       width=s["speaker"],

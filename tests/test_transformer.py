@@ -35,9 +35,12 @@ def params(x):
   return init(jax.random.PRNGKey(1), x, _ones(), _positions(), 1)
 
 
-@functools.partial(jax.jit, static_argnames=("block", "remat"))
-def apply(params, x, segment, position, block, modulation=None, remat="none"):
-  stack = transformer.Stack(dataclasses.replace(CONFIG, remat=remat))
+@functools.partial(jax.jit, static_argnames=("block", "remat", "unroll"))
+def apply(
+  params, x, segment, position, block, modulation=None, remat="none", unroll=1
+):
+  config = dataclasses.replace(CONFIG, remat=remat, unroll=unroll)
+  stack = transformer.Stack(config)
   return stack.apply(params, x, segment, position, block, modulation)
 
 
@@ -151,15 +154,15 @@ def test_rope_sees_only_differences_of_positions(params, x):
   assert np.abs(near - stretched).max() > 1e-2
 
 
-@pytest.mark.parametrize("remat", ["full", "dots"])
-def test_remat_changes_nothing(params, x, remat):
-  def loss(p, remat):
-    y = apply(p, x, _ones(), _positions(), 1, remat=remat)
+@pytest.mark.parametrize("remat, unroll", [("full", 1), ("dots", 2)])
+def test_remat_and_unrolling_change_nothing(params, x, remat, unroll):
+  def loss(p, remat, unroll=1):
+    y = apply(p, x, _ones(), _positions(), 1, remat=remat, unroll=unroll)
     return jnp.sum(jnp.sin(y))
 
-  value_and_grad = jax.jit(jax.value_and_grad(loss), static_argnums=1)
+  value_and_grad = jax.jit(jax.value_and_grad(loss), static_argnums=(1, 2))
   plain = value_and_grad(params, "none")
-  again = value_and_grad(params, remat)
+  again = value_and_grad(params, remat, unroll)
   jax.tree.map(close, plain, again)
 
 
@@ -209,8 +212,8 @@ def test_bfloat16_products_keep_float32_parameters(params, x):
 
 
 @pytest.mark.parametrize(
-  "fault", [{"heads": 3}, {"kv_heads": 3}, {"remat": "some"}]
+  "fault", [{"heads": 3}, {"kv_heads": 3}, {"remat": "some"}, {"unroll": 3}]
 )
 def test_impossible_configs_are_refused(fault):
-  with pytest.raises(ValueError, match="multiple|remat"):
+  with pytest.raises(ValueError, match="multiple|remat|unroll"):
     dataclasses.replace(CONFIG, **fault)
