@@ -4,10 +4,10 @@
 """
 
 import argparse
-import logging
 import sys
 
 from data_pipelines import extract
+from s02jax import console
 from s02jax.cli import run
 
 
@@ -24,7 +24,7 @@ def main(argv: list[str]) -> None:
     "--flow_vae", required=True, help="workdir of `s02 train`"
   )
   args = parser.parse_args(argv)
-  logging.basicConfig(level=logging.INFO, format="%(message)s")
+  console.set_up()
   extract.extract(args.corpus, args.audio_tokenizer, args.flow_vae)
 
 

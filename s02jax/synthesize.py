@@ -13,7 +13,7 @@ import logging
 import pathlib
 import sys
 
-from s02jax import audio, languages
+from s02jax import audio, console, languages
 from s02jax.cli import run
 from s02jax.errors import UserError
 from s02jax.synthesis.request import Request, check_text
@@ -81,7 +81,7 @@ def _check_out(out: str) -> None:
 def main(argv: list[str]) -> None:
   """The verb."""
   args = _parser().parse_args(argv)
-  logging.basicConfig(level=logging.INFO, format="%(message)s")
+  console.set_up()
   settings = {
     "steps": args.steps,
     "guidance": args.guidance,
