@@ -1,6 +1,6 @@
 """`s02 extract`: tokens and latents of a corpus, by two trained stages.
 
-    s02 extract --corpus DIR --audio_tokenizer WORKDIR --flow_vae WORKDIR
+s02 extract --corpus DIR --audio_tokenizer WORKDIR --flow_vae WORKDIR
 """
 
 import argparse
