@@ -66,6 +66,7 @@ def get_config(size: str = "demo"):
     reference_seconds=_REFERENCE[size],
     prompt_probability=0.3,
   )
+  config.loss = dict(noise=0.1)
   config.optimizer.update(dict(learning_rate=1.5e-3, b2=0.98, ema=0.99))
   if size == "mini":
     config.optimizer.update(dict(learning_rate=1e-3, ema=0.998))

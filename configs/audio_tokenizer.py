@@ -11,7 +11,7 @@ from configs import common
 
 _SIZES = {
   "test": dict(width=32, blocks=(1, 1, 1), codes=64, batch=4, steps=20),
-  "demo": dict(width=192, blocks=(1, 4, 2), codes=512, batch=16, steps=1000),
+  "demo": dict(width=192, blocks=(1, 4, 2), codes=512, batch=16, steps=800),
   "mini": dict(width=256, blocks=(1, 5, 3), codes=1024, batch=16, steps=9000),
   "base": dict(
     width=768, blocks=(3, 12, 8), codes=8192, batch=256, steps=400_000
@@ -19,7 +19,7 @@ _SIZES = {
 }
 _BUCKETS = {
   "test": (4.0,),
-  "demo": (2.0, 3.2),
+  "demo": (1.8, 2.6),
   "mini": (2.0, 3.2, 6.4),
   "base": (2.0, 4.0, 6.0, 8.0, 12.0, 16.0, 24.0),
 }
@@ -49,7 +49,7 @@ def get_config(size: str = "demo"):
   )
   config.data = dict(buckets=_BUCKETS[size])
   config.loss = dict(
-    ctc=0.5, commitment=0.25, codebook_decay=0.98, restart_below=0.03
+    ctc=1.0, commitment=0.25, codebook_decay=0.98, restart_below=0.03
   )
   config.optimizer.update(
     dict(learning_rate=4e-4 if size == "base" else 2e-3, b2=0.99, ema=0.995)

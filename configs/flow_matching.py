@@ -11,7 +11,7 @@ from configs import common
 
 _SIZES = {
   "test": dict(width=32, layers=2, condition=32, speaker=32, steps=20),
-  "demo": dict(width=192, layers=4, condition=224, speaker=128, steps=2500),
+  "demo": dict(width=160, layers=4, condition=192, speaker=96, steps=900),
   "mini": dict(width=256, layers=6, condition=288, speaker=160, steps=12_000),
   "base": dict(
     width=1024, layers=20, condition=768, speaker=512, steps=600_000
@@ -20,7 +20,7 @@ _SIZES = {
 _BATCH = {"test": 4, "demo": 16, "mini": 16, "base": 256}
 _BUCKETS = {
   "test": (4.0,),
-  "demo": (2.0, 3.2),
+  "demo": (1.8, 2.6),
   "mini": (2.0, 3.2, 6.4),
   "base": (2.0, 4.0, 6.0, 8.0, 12.0, 16.0, 24.0),
 }
@@ -41,7 +41,8 @@ def get_config(size: str = "demo"):
       layers=s["layers"],
       heads=heads,
       kv_heads=heads,
-      hidden=s["width"] * 5 // 2,
+      hidden=s["width"] * 2,
+      unroll=1 if size == "base" else s["layers"],
       remat="full" if size == "base" else "none",
     ),
     num_codes=common.integer(),  # from the extracted features
@@ -52,7 +53,7 @@ def get_config(size: str = "demo"):
     token_lookahead=(2, 2) if size != "base" else (2, 2, 0, 0),
     latent_lookahead=(2, 2) if size != "base" else (2, 2, 0, 0),
     speaker_width=s["speaker"],
-    speaker_layers=2 if size == "test" else 4,
+    speaker_layers=2 if size == "test" else 3,
     speaker_dim=s["speaker"],
     dtype="bfloat16" if size == "base" else "float32",
   )

@@ -1,13 +1,17 @@
 """Stage: AR Transformer and its speaker encoder, together (report 3.1, 3.2).
 
 Loss = -sum w log p(target) / sum w, over audio tokens and END of packed rows.
-The reference of a segment is another clip of its speaker.
+The reference of a segment is another clip of its speaker. Of the audio tokens
+that the model reads, a share is replaced by random ones, so that it cannot
+recite the training set and has to read the text.
 
 Evaluation repeats the loss with the reference, then with the text, of another
 segment: what that costs, in nats per token, is what the model takes from each.
 
 Shape letters: as in `models/ar.py`; n samples of a reference.
 """
+
+import dataclasses
 
 import jax
 import jax.numpy as jnp
@@ -28,6 +32,7 @@ from s02jax.train_state import (
   TrainState,
   accumulate,
   make_optimizer,
+  step_key,
   update,
 )
 
@@ -80,6 +85,13 @@ def swap_texts(
   return jnp.where(is_text, swapped, ids)
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class LossConfig:
+  """What is done to the input."""
+
+  noise: float = 0.1  # share of audio tokens read as random ones
+
+
 class ARStage:
   """Trains `ARTransformer` on packed rows."""
 
@@ -88,6 +100,7 @@ class ARStage:
   def __init__(self, config):
     self.config = config
     self.model_config = build(ar.ARConfig, config.model, "model")
+    self.loss = build(LossConfig, config.loss, "loss")
     self.mel = build(audio.LogMel, config.mel, "mel")
     self.optimizer_config = build(
       OptimizerConfig, config.optimizer, "optimizer"
@@ -134,8 +147,19 @@ class ARStage:
     weight = batch["weight"]
     return weighted_mean(nats, weight), weighted_mean(hits, weight)
 
+  def corrupt(self, key, ids: Int[Array, "b s"]) -> Int[Array, "b s"]:
+    """Replaces a share of the audio tokens by random ones."""
+    cfg = self.model_config
+    first, second = jax.random.split(key)
+    chosen = jax.random.bernoulli(first, self.loss.noise, ids.shape)
+    random = jax.random.randint(second, ids.shape, 0, cfg.num_codes)
+    is_audio = ids >= cfg.text_size
+    return jnp.where(chosen & is_audio, random + cfg.text_size, ids)
+
   def train_step(self, state: TrainState, batch):
     """One step."""
+    key = step_key(self.config.seed, state.step)
+    batch = batch | {"ids": self.corrupt(key, batch["ids"])}
 
     def loss(params, micro):
       speakers = self.speakers(params, micro)
