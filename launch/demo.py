@@ -29,9 +29,9 @@ CORPORA = {
   "demo": dict(
     languages="en,es,de",
     words=32,
-    speakers=240,
-    clips_per_speaker=8,
-    vocab_size=448,
+    speakers=300,
+    clips_per_speaker=16,
+    vocab_size=345,
   ),
   "mini": dict(
     languages="en,es,de",
@@ -57,7 +57,9 @@ class Phases:
   def __init__(self, workdir: pathlib.Path):
     self.workdir = workdir
     self.file = workdir / "phases.json"
-    self.seconds = json.loads(self.file.read_text()) if self.file.exists() else {}
+    self.seconds = (
+      json.loads(self.file.read_text()) if self.file.exists() else {}
+    )
 
   def run(self, *commands: Command) -> None:
     """Runs the commands at the same time, each on its share of the cores."""
@@ -83,13 +85,17 @@ class Phases:
   def _start(self, command: Command, cores: list[int]) -> subprocess.Popen:
     log = self.workdir / "logs" / f"{command.name}.log"
     log.parent.mkdir(parents=True, exist_ok=True)
-    with open(log, "a") as file:
-      return subprocess.Popen(
-        [sys.executable, "-m", *command.argv],
-        stdout=file,
-        stderr=subprocess.STDOUT,
-        preexec_fn=lambda: os.sched_setaffinity(0, cores),
-      )
+    mine = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, cores)  # a child inherits it
+    try:
+      with open(log, "a") as file:
+        return subprocess.Popen(
+          [sys.executable, "-m", *command.argv],
+          stdout=file,
+          stderr=subprocess.STDOUT,
+        )
+    finally:
+      os.sched_setaffinity(0, mine)
 
   def _complaint(self, command: Command) -> str:
     log = self.workdir / "logs" / f"{command.name}.log"
