@@ -17,6 +17,7 @@ import pathlib
 import sys
 import time
 from collections.abc import Iterator, Mapping
+from typing import Any
 
 import jax
 import numpy as np
@@ -177,8 +178,10 @@ class Writer:
     else:
       self._bar.set_postfix_str(line)
 
-  def close(self) -> None:
-    """Closes the files."""
+  def __enter__(self) -> "Writer":
+    return self
+
+  def __exit__(self, *_: Any) -> None:
     if self._main:
       self._bar.close()
       self._board.close()

@@ -23,7 +23,7 @@ import signal
 import sys
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import jax
@@ -44,12 +44,17 @@ STOPPED = 143
 STRUCTURAL = ("stage", "model")
 
 
-def train(config: ConfigDict, workdir: str | os.PathLike) -> int:
+def train(
+  config: ConfigDict,
+  workdir: str | os.PathLike,
+  devices: Sequence[jax.Device] | None = None,
+) -> int:
   """Takes the steps that are missing.
 
   Args:
     config: as `configs/<stage>.py` gives it; resolved here.
     workdir: made where it is missing.
+    devices: to train on; all of them where absent.
 
   Returns:
     The exit code: 0, or 143 after a SIGTERM.
@@ -66,27 +71,29 @@ def train(config: ConfigDict, workdir: str | os.PathLike) -> int:
     if max(checkpoints.steps(), default=0) >= config.steps:
       logging.info("%s has taken all of its %d steps", workdir, config.steps)
       return 0
-    return _run(config, workdir, checkpoints)
+    with _StopSignal() as stop:
+      return _run(config, workdir, checkpoints, devices, stop)
 
 
 def _run(
   config: ConfigDict,
   workdir: pathlib.Path,
   checkpoints: checkpoint.Checkpoints,
+  devices: Sequence[jax.Device] | None,
+  stop: "_StopSignal",
 ) -> int:
   """The loop, from top to bottom."""
   # ---------------------------------------------------------------- config
   config = stages.resolve(config)
   plain = json.loads(config.to_json_best_effort())
   main_process = jax.process_index() == 0
-  stop = _StopSignal()
   if checkpoints.steps():
     _check_same_run(workdir, plain)
   if main_process:
     _write_config(workdir, plain)
 
   # ------------------------------------------------------------------ mesh
-  mesh = sharding.make_mesh(config.mesh)
+  mesh = sharding.make_mesh(config.mesh, devices)
   logging.info("mesh: %s on %s", dict(mesh.shape), jax.devices()[0].device_kind)
   part, parts = sharding.local_rows(mesh, config.batch_size)
   batch_sharding = sharding.batch_sharding(mesh)
@@ -95,6 +102,14 @@ def _run(
   logging.info("data: %s", config.corpus)
   stage = stages.make(config)
   rows = stage.rows(config.corpus, "train", config.batch_size, config.seed)
+  eval_rows = {
+    split: stage.rows(config.corpus, split, config.batch_size, config.seed)
+    for split in config.eval_splits
+    if config.eval_batches > 0
+  }
+  for reason, count in rows.excluded.items():
+    if count:
+      logging.info("data: %d records left out: %s", count, reason)
 
   def batches(rows: stages.Rows, first: int, last: int) -> Iterator[dict]:
     return loader.make_loader(rows, first, last, part, parts, config.threads)
@@ -169,12 +184,6 @@ def _run(
       writer.write(step, dict(values) | lr | meter.read())
 
   # -------------------------------------------------------------- evaluate
-  eval_rows = {
-    split: stage.rows(config.corpus, split, config.batch_size, config.seed)
-    for split in config.eval_splits
-    if config.eval_batches > 0
-  }
-
   def evaluate(step: int, state: PyTree) -> None:
     """Writes the mean over the evaluation batches of every split."""
     values = {}
@@ -198,7 +207,7 @@ def _run(
   flops = _Flops(stage)
   last_saved, pending, step = start, None, start
   train_batches = batches(rows, start, config.steps)
-  with jax.set_mesh(mesh):
+  with writer, jax.set_mesh(mesh):
     while step < config.steps and not stop.requested(step):
       began = time.perf_counter()
       batch, host = _host_only(next(train_batches))
@@ -234,13 +243,12 @@ def _run(
             save(step, state)
             last_saved = step
 
-  # ------------------------------------------------------------------- end
-  if pending is not None:
-    log(*pending)
-  if step > last_saved:
-    save(step, state)
+    # ----------------------------------------------------------------- end
+    if pending is not None:
+      log(*pending)
+    if step > last_saved:
+      save(step, state)
   checkpoints.close()  # waits, so that what is said next is true
-  writer.close()
   if step < config.steps:
     logging.info("stopped by SIGTERM after saving step %d", step)
     return STOPPED
@@ -256,9 +264,16 @@ class _StopSignal:
 
   def __init__(self):
     self._received = False
+
+  def __enter__(self) -> "_StopSignal":
     # JAX's own service listens where there are several processes.
     if jax.process_count() == 1:
-      signal.signal(signal.SIGTERM, self._receive)
+      self._before = signal.signal(signal.SIGTERM, self._receive)
+    return self
+
+  def __exit__(self, *_: Any) -> None:
+    if jax.process_count() == 1:
+      signal.signal(signal.SIGTERM, self._before)
 
   def _receive(self, *_: Any) -> None:
     self._received = True

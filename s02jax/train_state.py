@@ -119,7 +119,7 @@ def update(
   Returns:
     The next state and {"grad_norm", "skipped"}, f32 scalars.
   """
-  norm = optax.global_norm(grads).astype(jnp.float32)  # (1)
+  norm = optax.tree.norm(grads).astype(jnp.float32)  # (1)
   good = jnp.isfinite(norm)
   updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
   params = optax.apply_updates(state.params, updates)

@@ -22,6 +22,7 @@ class ToyRows:
     self.batch_size = batch_size
     self.seed = seed
     self.poison = poison
+    self.excluded = {}
 
   def __getitem__(self, index: int) -> dict[str, np.ndarray]:
     step = index // self.batch_size

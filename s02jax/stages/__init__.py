@@ -37,6 +37,8 @@ class Rows(Protocol):
   """
 
   batch_size: int
+  # Records that no row takes, by reason.
+  excluded: dict[str, int]
 
   def __getitem__(self, index: int) -> dict[str, np.ndarray]: ...
 

@@ -1,0 +1,369 @@
+"""The loop stands faults: what it computes does not depend on them."""
+
+import json
+import logging
+import os
+import pathlib
+import random as random_module
+import signal
+import socket
+import subprocess
+import sys
+import time
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from ml_collections import ConfigDict
+
+from s02jax import checkpoint, errors, stages, train
+from s02jax.metrics import roll_back
+from tests import toy_config, toy_stage
+
+# Values of a training line beside the stage's own.
+SHARES = (
+  "audio_seconds_per_second",
+  "data_wait",
+  "grad_norm",
+  "learning_rate",
+  "mfu",
+  "padding",
+  "rows_per_second",
+  "skipped",
+)
+ROOT = pathlib.Path(__file__).parents[1]
+
+
+def config(**changes) -> ConfigDict:
+  """The toy experiment, with changes by dotted name."""
+  out = toy_config.get_config()
+  out.update_from_flattened_dict(changes)
+  return out
+
+
+def run(workdir, devices: int = 1, **changes) -> int:
+  return train.train(config(**changes), workdir, jax.devices()[:devices])
+
+
+def lines(workdir) -> list[dict]:
+  text = (pathlib.Path(workdir) / "metrics.jsonl").read_text()
+  return [json.loads(line) for line in text.splitlines()]
+
+
+def losses(workdir) -> dict[int, float]:
+  """Loss of every step; a step logged twice fails the test."""
+  out = {}
+  for line in lines(workdir):
+    if "loss" in line:
+      assert line["step"] not in out
+      out[line["step"]] = line["loss"]
+  return out
+
+
+def evaluations(workdir) -> dict[int, float]:
+  return {
+    line["step"]: line["unseen/loss"]
+    for line in lines(workdir)
+    if "unseen/loss" in line
+  }
+
+
+@pytest.fixture(scope="module")
+def straight(tmp_path_factory) -> pathlib.Path:
+  """A run that nothing disturbed."""
+  workdir = tmp_path_factory.mktemp("straight")
+  assert run(workdir) == 0
+  return workdir
+
+
+def stop_at(monkeypatch, step: int) -> None:
+  """SIGTERM while batch `step` is prepared."""
+  plain = toy_stage.ToyRows.__getitem__
+
+  def getitem(self, index):
+    if index == step * self.batch_size:
+      os.kill(os.getpid(), signal.SIGTERM)
+      time.sleep(0.05)
+    return plain(self, index)
+
+  monkeypatch.setattr(toy_stage.ToyRows, "__getitem__", getitem)
+
+
+def test_writes_what_it_says(straight):
+  assert sorted(losses(straight)) == list(range(1, 13))
+  assert sorted(evaluations(straight)) == [5, 10, 12]
+  line = lines(straight)[0]
+  for name in [
+    "grad_norm",
+    "skipped",
+    "learning_rate",
+    "rows_per_second",
+    "padding",
+    "data_wait",
+    "mfu",
+    "audio_seconds_per_second",
+  ]:
+    assert isinstance(line[name], float), name
+  assert line["padding"] == 0.25
+  assert json.loads((straight / "config.json").read_text())["steps"] == 12
+  assert sorted(os.listdir(straight / "checkpoints")) == ["12", "9"]
+  assert list((straight / "tensorboard").iterdir())
+
+
+def test_learns(straight):
+  assert losses(straight)[12] < losses(straight)[1]
+
+
+def test_finished_run_returns_at_once(straight, monkeypatch):
+  monkeypatch.setattr(train, "_run", lambda *_: pytest.fail("ran again"))
+  before = (straight / "metrics.jsonl").read_bytes()
+  assert run(straight) == 0
+  assert (straight / "metrics.jsonl").read_bytes() == before
+
+
+def test_sigterm_saves_and_the_rest_is_the_same(
+  straight, tmp_path, monkeypatch
+):
+  with monkeypatch.context() as patch:
+    stop_at(patch, 7)
+    assert run(tmp_path) == train.STOPPED
+  stopped = max(losses(tmp_path))
+  assert stopped < 12
+  assert str(stopped) in os.listdir(tmp_path / "checkpoints")
+  assert run(tmp_path) == 0
+  assert losses(tmp_path) == losses(straight)
+  assert evaluations(tmp_path) == evaluations(straight)
+
+
+def test_metrics_after_the_checkpoint_are_rolled_back(
+  straight, tmp_path, monkeypatch
+):
+  with monkeypatch.context() as patch:
+    stop_at(patch, 7)
+    run(tmp_path)
+  with (tmp_path / "metrics.jsonl").open("a") as file:
+    file.write('{"step": 11, "loss": 77}\n{"step": 12, "lo')
+  assert run(tmp_path) == 0
+  assert losses(tmp_path) == losses(straight)
+
+
+def test_damaged_checkpoint_is_reported_and_the_one_before_used(
+  straight, tmp_path, caplog
+):
+  assert run(tmp_path, steps=12) == 0
+  for path in (tmp_path / "checkpoints" / "12" / "state").rglob("*"):
+    if path.is_file():
+      path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+  with caplog.at_level(logging.WARNING):
+    assert run(tmp_path, steps=13) == 0
+  assert "checkpoint 12 cannot be read" in caplog.text
+  assert "restored step 9" in caplog.text or sorted(losses(tmp_path)) == list(
+    range(1, 14)
+  )
+  assert (tmp_path / "checkpoints.damaged" / "12").is_dir()
+
+
+def test_no_readable_checkpoint_is_an_error(tmp_path, monkeypatch):
+  with monkeypatch.context() as patch:
+    stop_at(patch, 3)
+    run(tmp_path)
+  for path in (tmp_path / "checkpoints").rglob("_METADATA"):
+    path.write_bytes(b"")
+  with pytest.raises(errors.UserError, match="no checkpoint of .* can be read"):
+    run(tmp_path)
+
+
+def test_another_model_in_the_workdir_is_an_error(straight):
+  with pytest.raises(errors.UserError, match=r"config\.model\.hidden 16"):
+    run(straight, **{"model.hidden": 24, "steps": 13})
+
+
+MESHES = (
+  dict(data=8, fsdp=1, sequence=1, tensor=1),
+  dict(data=2, fsdp=2, sequence=1, tensor=2),
+  dict(data=1, fsdp=2, sequence=2, tensor=2),
+)
+
+
+def on(mesh: dict[str, int]) -> dict[str, int]:
+  return {f"mesh.{axis}": size for axis, size in mesh.items()}
+
+
+@pytest.mark.parametrize("mesh", MESHES)
+def test_eight_devices_compute_what_one_does(straight, tmp_path, mesh):
+  assert run(tmp_path, 8, **on(mesh)) == 0
+  expected, found = losses(straight), losses(tmp_path)
+  np.testing.assert_allclose(
+    [found[s] for s in range(1, 13)],
+    [expected[s] for s in range(1, 13)],
+    rtol=2e-5,
+  )
+
+
+def test_restored_on_other_devices(straight, tmp_path, monkeypatch):
+  with monkeypatch.context() as patch:
+    stop_at(patch, 7)
+    run(tmp_path, 8, **on(MESHES[1]))
+  assert run(tmp_path, 1) == 0
+  expected, found = losses(straight), losses(tmp_path)
+  np.testing.assert_allclose(
+    [found[s] for s in range(1, 13)],
+    [expected[s] for s in range(1, 13)],
+    rtol=2e-5,
+  )
+
+
+def test_accumulated_run_equals_whole_batches(straight, tmp_path):
+  assert run(tmp_path, accumulate=4, steps=12) == 0
+  expected, found = losses(straight), losses(tmp_path)
+  np.testing.assert_allclose(
+    list(found.values()), list(expected.values()), rtol=1e-5
+  )
+
+
+def test_a_step_that_is_not_finite_is_skipped_and_counted(tmp_path):
+  assert run(tmp_path, **{"data.poison": 4}) == 0
+  records = {r["step"]: r for r in lines(tmp_path) if "grad_norm" in r}
+  assert [records[s]["skipped"] for s in (4, 5, 6, 12)] == [0, 1, 1, 1]
+  assert records[5]["loss"] is None and records[12]["loss"] is not None
+
+
+def test_load_gives_the_final_state(straight):
+  plain, state = checkpoint.load(straight)
+  assert plain["model"] == {"hidden": 16}
+  assert int(state["step"]) == 12
+  stage = stages.make(ConfigDict(plain))
+  abstract = jax.eval_shape(stage.init_state, jax.random.key(0))
+  _, typed = checkpoint.load(straight, abstract)
+  params = stage.inference_params(typed)["params"]
+  assert isinstance(params["up"]["kernel"], np.ndarray)
+  np.testing.assert_array_equal(
+    params["up"]["kernel"], state["ema"]["up"]["kernel"]
+  )
+
+
+def test_load_without_a_run_is_an_error(tmp_path):
+  with pytest.raises(errors.UserError, match="holds no checkpoint"):
+    checkpoint.load(tmp_path)
+
+
+def test_a_saved_state_may_be_donated(tmp_path):
+  """What is written is the state at the save, not a later one."""
+
+  @jax.jit
+  def make():
+    return {"kernel": jnp.arange(1_000_000, dtype=jnp.float32)}
+
+  bump = jax.jit(
+    lambda state: jax.tree.map(lambda x: x + 1, state), donate_argnums=0
+  )
+  state = make()
+  abstract = jax.eval_shape(make)
+  with checkpoint.Checkpoints(tmp_path, keep=9) as checkpoints:
+    for step in range(1, 4):
+      state = bump(state)
+      checkpoints.save(step, state, {"n": step})
+      for _ in range(5):
+        state = bump(state)
+  for step in (3, 2, 1):
+    plain, saved = checkpoint.load(tmp_path, abstract)
+    assert plain == {"n": step}
+    expected = np.arange(1_000_000, dtype=np.float32) + step + 5 * (step - 1)
+    np.testing.assert_array_equal(saved["kernel"], expected)
+    (tmp_path / "checkpoints" / str(step)).rename(tmp_path / f"gone{step}")
+
+
+def test_roll_back_keeps_up_to_the_step(tmp_path):
+  path = tmp_path / "metrics.jsonl"
+  path.write_text('{"step": 1}\n{"step": 2}\nnot json\n{"step": 3}\n{"st')
+  roll_back(path, 2)
+  assert path.read_text() == '{"step": 1}\n{"step": 2}\n'
+  assert os.listdir(tmp_path) == ["metrics.jsonl"]
+
+
+def test_full_disk_is_one_sentence(tmp_path, monkeypatch):
+  """/dev/full takes nothing, like a disk without space."""
+  workdir = tmp_path / "run"
+  workdir.mkdir()
+  (workdir / "config.json.tmp").symlink_to("/dev/full")
+  monkeypatch.setattr(train, "set_up", lambda _: None)
+  argv = [f"--config={ROOT}/tests/toy_config.py", f"--workdir={workdir}"]
+  with pytest.raises(errors.UserError, match="No space left"):
+    train.main(argv)
+  assert not (workdir / "config.json").exists()
+
+
+# ------------------------------------------------------------- real processes
+
+
+def spawn(workdir, *flags: str) -> subprocess.Popen:
+  env = os.environ | {"S02_CACHE": str(ROOT / ".cache" / "xla")}
+  return subprocess.Popen(
+    [
+      sys.executable,
+      *("-m", "s02jax.train", "--config", "tests/toy_config.py"),
+      *("--workdir", str(workdir), *flags),
+    ],
+    cwd=ROOT,
+    env=env,
+    stdout=subprocess.DEVNULL,
+    stderr=subprocess.PIPE,
+    text=True,
+  )
+
+
+def test_killed_runs_go_on_bit_for_bit(tmp_path):
+  """kill -9 at random moments, then the same command."""
+  flags = (
+    "--config.steps=300",
+    "--config.checkpoint_every=7",
+    "--config.eval_every=0",
+  )
+  reference = spawn(tmp_path / "whole", *flags)
+  assert reference.wait(timeout=300) == 0, reference.stderr.read()
+
+  workdir = tmp_path / "killed"
+  moments = random_module.Random(int(time.time()))
+  log = workdir / "metrics.jsonl"
+  survived = []
+  for least in (20, 120, 200):
+    process = spawn(workdir, *flags)
+    while process.poll() is None:
+      if log.exists() and log.read_text().count("\n") >= least:
+        time.sleep(moments.random() * 0.1)
+        process.kill()
+        process.wait()
+      time.sleep(0.002)
+    survived.append(process.returncode)
+    process.stderr.close()
+  assert -signal.SIGKILL in survived
+  last = spawn(workdir, *flags)
+  assert last.wait(timeout=300) == 0, last.stderr.read()
+  assert losses(workdir) == losses(tmp_path / "whole")
+  reference.stderr.close()
+  last.stderr.close()
+
+
+def test_two_processes_compute_what_one_does(straight, tmp_path):
+  with socket.socket() as free:
+    free.bind(("127.0.0.1", 0))
+    port = free.getsockname()[1]
+  processes = [
+    spawn(
+      tmp_path,
+      f"--coordinator=127.0.0.1:{port}",
+      "--num_processes=2",
+      f"--process_id={i}",
+    )
+    for i in range(2)
+  ]
+  outputs = [process.communicate(timeout=300)[1] for process in processes]
+  assert [p.returncode for p in processes] == [0, 0], outputs
+  expected, found = losses(straight), losses(tmp_path)
+  np.testing.assert_allclose(
+    list(found.values()), list(expected.values()), rtol=2e-5
+  )
+  # And one process goes on from what two have saved.
+  assert run(tmp_path, 1, steps=13) == 0
+  assert sorted(losses(tmp_path)) == list(range(1, 14))
