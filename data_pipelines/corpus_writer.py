@@ -6,8 +6,7 @@ gets its name when everything in it is complete.
 """
 
 import collections
-import contextlib
-import io
+import errno
 import itertools
 import json
 import os
@@ -18,60 +17,11 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
-import tensorflow_datasets as tfds
 import tqdm
 
 from data_pipelines.clips import TOKENS_PER_SECOND, Example
 from s02jax.data import records
 from s02jax.errors import UserError
-
-
-class Speech(tfds.core.GeneratorBasedBuilder):
-  """The TFDS builder. Record i of a split is the i-th example it is given."""
-
-  VERSION = tfds.core.Version(records.FORMAT_VERSION)
-
-  def __init__(
-    self,
-    data_dir: pathlib.Path,
-    description: str,
-    examples: Mapping[str, Iterable[dict[str, Any]]],
-  ):
-    self._description = description
-    self._examples = examples
-    super().__init__(data_dir=os.fspath(data_dir), file_format="array_record")
-
-  def _info(self) -> tfds.core.DatasetInfo:
-    text = tfds.features.Text
-    return tfds.core.DatasetInfo(
-      builder=self,
-      description=self._description,
-      disable_shuffling=True,
-      features=tfds.features.FeaturesDict(
-        {
-          "id": text(doc="unique within the corpus"),
-          "audio": tfds.features.Scalar(
-            np.object_, doc="FLAC, mono, 16 bit, at the rate of card.json"
-          ),
-          "num_samples": tfds.features.Scalar(np.int32),
-          "duration": tfds.features.Scalar(np.float32, doc="seconds"),
-          "text": text(doc="NFC; empty without transcript"),
-          "language": text(doc="code of s02jax.languages"),
-          "speaker": text(),
-          "source": text(doc="file or generator"),
-          "emotion": text(doc="empty if unknown"),
-          "description": text(doc="of the voice; empty if unknown"),
-        }
-      ),
-    )
-
-  def _split_generators(self, dl_manager):
-    return {
-      split: enumerate(examples) for split, examples in self._examples.items()
-    }
-
-  def _generate_examples(self):
-    raise NotImplementedError("_split_generators hands out the examples")
 
 
 class _Index:
@@ -216,6 +166,11 @@ class CorpusWriter:
       os.replace(self._temporary, self._out)
     except OSError as error:
       raise self._cannot_write(error) from error
+    except RuntimeError as error:  # how ArrayRecord reports a full disk
+      if (full := os.strerror(errno.ENOSPC)) not in str(error):
+        raise
+      full_disk = OSError(errno.ENOSPC, full)
+      raise self._cannot_write(full_disk) from error
     self.finished = True
     print(self._summary(), flush=True)
 
@@ -226,17 +181,10 @@ class CorpusWriter:
         first = min(self._rejected, key=lambda row: row["line"])
         reason = f"line {first['line']}: {first['reason']}"
       raise UserError(f"no clip can be used for training; {reason}")
-    tfds.disable_progress_bar()
-    speech = Speech(self._temporary, self._notes or "Speech corpus", rows)
-    downloads = self._temporary / "downloads"
-    with contextlib.redirect_stdout(io.StringIO()):
-      speech.download_and_prepare(
-        download_dir=os.fspath(downloads),
-        download_config=tfds.download.DownloadConfig(
-          try_download_gcs=False, register_checksums=False
-        ),
-      )
-    shutil.rmtree(downloads, ignore_errors=True)
+    # slow to import, and of no use to the processes that make the clips
+    from data_pipelines import speech
+
+    speech.write(self._temporary, self._notes or "Speech corpus.", rows)
 
   def _write_index(self) -> None:
     folder = self._temporary / "index"

@@ -42,7 +42,7 @@ class ManifestArguments:
   min_seconds: float = 0.3  # after trimming
   max_seconds: float = 30.0
   unseen_speakers: float = 0.1  # share of the speakers who are never in train
-  unseen_clips: float = 0.15  # most of all clips that this may cost train
+  unseen_budget: float = 0.15  # most of all clips that this may cost train
   held_out_texts: float = 0.05  # share of the texts, for the seen split
   allow_empty_text: bool = False  # keep clips without transcript
   seed: int = 0
@@ -302,7 +302,7 @@ class _Cost:
     self._by_key = np.argsort(plan._key, kind="stable")
     self._keys = plan._key[self._by_key]
     self._lost = np.zeros(len(plan._key), bool)
-    self._left = plan._arguments.unseen_clips * len(plan._key)
+    self._left = plan._arguments.unseen_budget * len(plan._key)
 
   def accept(self, speaker: int) -> bool:
     """Whether the budget allows this speaker too; if so, it is spent."""
@@ -367,7 +367,7 @@ def _crashed(task: Task) -> Rejection:
 
 
 def _check(arguments: ManifestArguments) -> None:
-  for name in ("unseen_speakers", "unseen_clips", "held_out_texts"):
+  for name in ("unseen_speakers", "unseen_budget", "held_out_texts"):
     share = getattr(arguments, name)
     if not 0 <= share < 1:
       raise UserError(f"--{name} {share:g} is not a share from 0 up to 1")

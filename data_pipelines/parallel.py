@@ -3,6 +3,8 @@
 import collections
 import concurrent.futures
 import multiprocessing
+import os
+import threading
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures.process import BrokenProcessPool
 from typing import TypeVar
@@ -11,6 +13,18 @@ Task = TypeVar("Task")
 Result = TypeVar("Result")
 
 _WINDOW = 16  # tasks and results in memory, for each process
+
+
+def _end_with_parent() -> None:
+  """A killed parent cannot stop its processes: they watch for its end."""
+  parent = multiprocessing.parent_process()
+  assert parent is not None
+
+  def watch() -> None:
+    parent.join()
+    os._exit(1)
+
+  threading.Thread(target=watch, daemon=True).start()
 
 
 class Workers:
@@ -27,7 +41,9 @@ class Workers:
 
   def _start(self) -> concurrent.futures.ProcessPoolExecutor:
     return concurrent.futures.ProcessPoolExecutor(
-      self._processes, mp_context=multiprocessing.get_context("spawn")
+      self._processes,
+      mp_context=multiprocessing.get_context("spawn"),
+      initializer=_end_with_parent,
     )
 
   def __enter__(self) -> "Workers":

@@ -77,7 +77,7 @@ def _add_manifest(parser: argparse.ArgumentParser) -> None:
     help="share of the speakers who are never in train (%(default)s)",
   )
   add(
-    "--unseen_clips",
+    "--unseen_budget",
     type=float,
     default=0.15,
     help="largest share of the clips this may cost train (%(default)s)",

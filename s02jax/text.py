@@ -15,7 +15,7 @@ import os
 import pathlib
 import sys
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 import sentencepiece
@@ -28,6 +28,7 @@ _START = "<start>"
 # sentencepiece writes spaces as this character inside, so that the character
 # itself would come back as a space. It is spelt in bytes instead.
 _SPACE = "\u2581"
+_RESERVED = "\u2581\u2585\u2047"  # space, boundary, unknown
 _log = logging.getLogger(__name__)
 
 
@@ -137,18 +138,18 @@ def train_model(texts: Iterable[str], vocab_size: int) -> bytes:
       " least, for the language tags and the bytes"
     )
   lines = [unicodedata.normalize("NFC", text) for text in texts]
-  lines = [line for line in lines if line.strip()]
-  if not lines:
+  fragments = list(_without_rare(lines, vocab_size))
+  if not any(map(str.strip, fragments)):
     raise UserError("there is no text to train a text model on")
   model = io.BytesIO()
   sentencepiece.SentencePieceTrainer.train(
-    sentence_iterator=iter(lines),
+    sentence_iterator=iter(fragments),
     model_writer=model,
     model_type="bpe",
     vocab_size=vocab_size,
     hard_vocab_limit=False,
     byte_fallback=True,
-    character_coverage=_coverage(lines, vocab_size),
+    character_coverage=1.0,
     control_symbols=list(CONTROLS),
     unk_id=0,
     bos_id=-1,
@@ -175,17 +176,25 @@ def train_model(texts: Iterable[str], vocab_size: int) -> bytes:
   return model.getvalue()
 
 
-def _coverage(lines: Sequence[str], vocab_size: int) -> float:
-  """The share of characters that get an id of their own.
+def _without_rare(lines: Sequence[str], vocab_size: int) -> Iterator[str]:
+  """Cuts lines at characters that are not to have an id of their own.
 
-  At most half of the learnt ids go to single characters, most frequent first.
+  At most half of the learnt ids go to single characters, most frequent first;
+  the others, and those that sentencepiece reserves, are left to the bytes.
   """
   counts = collections.Counter()
   for line in lines:
     counts.update(line)
+  rare = dict.fromkeys(map(ord, counts), "\n")
+  for character in list(counts):
+    if character in _RESERVED or unicodedata.category(character)[0] == "C":
+      del counts[character]
   room = (vocab_size - 1 - len(CONTROLS) - 256) // 2
-  kept = sum(count for _, count in counts.most_common(room))
-  return (kept - 0.5) / counts.total()
+  frequent = sorted(counts, key=lambda key: (-counts[key], key))[:room]
+  for key in frequent:
+    del rare[ord(key)]
+  for line in lines:
+    yield from filter(None, line.translate(rare).split("\n"))
 
 
 def _write(path: pathlib.Path, data: bytes) -> None:

@@ -11,6 +11,7 @@ A corpus folder holds
 """
 
 import collections
+import contextlib
 import dataclasses
 import functools
 import io
@@ -292,11 +293,20 @@ class FeatureWriter:
     self._writers["latents"].write(values.astype("<f2").tobytes())
 
   def close(self) -> None:
-    """Finishes the files and gives them their names."""
-    for writer in self._writers.values():
-      writer.close()
-    for kind, path in self._paths.items():
-      os.replace(self._temporary[kind], path)
+    """Finishes the files and gives them their names. Raises UserError."""
+    try:
+      for writer in self._writers.values():
+        writer.close()
+      for kind, path in self._paths.items():
+        os.replace(self._temporary[kind], path)
+    except (OSError, RuntimeError) as error:  # RuntimeError: a full disk
+      self._discard()
+      folder = self._paths["tokens"].parent
+      raise UserError(f"cannot write {folder}: {error}") from error
+
+  def _discard(self) -> None:
+    for path in self._temporary.values():
+      path.unlink(missing_ok=True)
 
   def __enter__(self) -> "FeatureWriter":
     return self
@@ -305,6 +315,7 @@ class FeatureWriter:
     if kind is None:
       self.close()
       return
-    for name, writer in self._writers.items():
-      writer.close()
-      self._temporary[name].unlink(missing_ok=True)
+    for writer in self._writers.values():
+      with contextlib.suppress(RuntimeError):
+        writer.close()
+    self._discard()

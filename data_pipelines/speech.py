@@ -1,0 +1,81 @@
+"""The records of a corpus as a TensorFlow Datasets builder, no TensorFlow."""
+
+import contextlib
+import io
+import os
+import pathlib
+import shutil
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
+import tensorflow_datasets as tfds
+
+from s02jax.data import records
+
+
+class Speech(tfds.core.GeneratorBasedBuilder):
+  """The TFDS builder. Record i of a split is the i-th example it is given."""
+
+  VERSION = tfds.core.Version(records.FORMAT_VERSION)
+
+  def __init__(
+    self,
+    data_dir: pathlib.Path,
+    description: str,
+    examples: Mapping[str, Iterable[dict[str, Any]]],
+  ):
+    self._description = description
+    self._examples = examples
+    super().__init__(data_dir=os.fspath(data_dir), file_format="array_record")
+
+  def _info(self) -> tfds.core.DatasetInfo:
+    text = tfds.features.Text
+    return tfds.core.DatasetInfo(
+      builder=self,
+      description=self._description,
+      disable_shuffling=True,
+      features=tfds.features.FeaturesDict(
+        {
+          "id": text(doc="unique within the corpus"),
+          "audio": tfds.features.Scalar(
+            np.object_, doc="FLAC, mono, 16 bit, at the rate of card.json"
+          ),
+          "num_samples": tfds.features.Scalar(np.int32),
+          "duration": tfds.features.Scalar(np.float32, doc="seconds"),
+          "text": text(doc="NFC; empty without transcript"),
+          "language": text(doc="code of s02jax.languages"),
+          "speaker": text(),
+          "source": text(doc="file or generator"),
+          "emotion": text(doc="empty if unknown"),
+          "description": text(doc="of the voice; empty if unknown"),
+        }
+      ),
+    )
+
+  def _split_generators(self, dl_manager):
+    return {
+      split: enumerate(examples) for split, examples in self._examples.items()
+    }
+
+  def _generate_examples(self):
+    raise NotImplementedError("_split_generators hands out the examples")
+
+
+def write(
+  folder: pathlib.Path,
+  description: str,
+  examples: Mapping[str, Iterable[dict[str, Any]]],
+) -> None:
+  """Writes <folder>/speech/<version>, silently and without network."""
+  tfds.disable_progress_bar()
+  builder = Speech(folder, description, examples)
+  downloads = folder / "downloads"
+  with contextlib.redirect_stdout(io.StringIO()):
+    builder.download_and_prepare(
+      download_dir=os.fspath(downloads),
+      download_config=tfds.download.DownloadConfig(
+        try_download_gcs=False, register_checksums=False
+      ),
+    )
+  shutil.rmtree(downloads, ignore_errors=True)
