@@ -321,7 +321,7 @@ def test_killed_runs_go_on_bit_for_bit(tmp_path):
     "--config.eval_every=0",
   )
   reference = spawn(tmp_path / "whole", *flags)
-  assert reference.wait(timeout=300) == 0, reference.stderr.read()
+  assert reference.wait(timeout=900) == 0, reference.stderr.read()
 
   workdir = tmp_path / "killed"
   moments = random_module.Random(int(time.time()))
@@ -339,7 +339,7 @@ def test_killed_runs_go_on_bit_for_bit(tmp_path):
     process.stderr.close()
   assert -signal.SIGKILL in survived
   last = spawn(workdir, *flags)
-  assert last.wait(timeout=300) == 0, last.stderr.read()
+  assert last.wait(timeout=900) == 0, last.stderr.read()
   assert losses(workdir) == losses(tmp_path / "whole")
   reference.stderr.close()
   last.stderr.close()
@@ -358,7 +358,7 @@ def test_two_processes_compute_what_one_does(straight, tmp_path):
     )
     for i in range(2)
   ]
-  outputs = [process.communicate(timeout=300)[1] for process in processes]
+  outputs = [process.communicate(timeout=900)[1] for process in processes]
   assert [p.returncode for p in processes] == [0, 0], outputs
   expected, found = losses(straight), losses(tmp_path)
   np.testing.assert_allclose(

@@ -6,7 +6,11 @@ import numpy as np
 def pack(
   lengths: np.ndarray, row_length: int, max_items: int
 ) -> list[list[int]]:
-  """Best-fit decreasing: the longest first, each where the least room is left.
+  """Best fit: each item goes where the least room is left.
+
+  The longest first fills rows best, but leaves rows of many short items at
+  the end, which `max_items` may cut off half empty; in the order given, rows
+  are alike. Of the two, the one with fewer rows is taken.
 
   Args:
     lengths: int[n], each in [1, row_length].
@@ -16,12 +20,22 @@ def pack(
   Returns:
     Rows of item numbers; every item is in one row.
   """
+  longest_first = np.argsort(-lengths, kind="stable")
+  return min(
+    _best_fit(lengths, longest_first, row_length, max_items),
+    _best_fit(lengths, np.arange(len(lengths)), row_length, max_items),
+    key=len,
+  )
+
+
+def _best_fit(
+  lengths: np.ndarray, order: np.ndarray, row_length: int, max_items: int
+) -> list[list[int]]:
   rows: list[list[int]] = []
   # Rows with room, by how much; bit c of `rooms` says that rows_by_room[c]
   # is not empty, so that the tightest fit is the lowest bit from `length` on.
   rows_by_room: list[list[int]] = [[] for _ in range(row_length + 1)]
   rooms = 0
-  order = np.argsort(-lengths, kind="stable")
   for item, length in zip(order.tolist(), lengths[order].tolist(), strict=True):
     fitting = rooms >> length
     if fitting:

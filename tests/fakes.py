@@ -1,0 +1,87 @@
+"""A corpus, features and a text model made of numbers, for the rows' tests.
+
+Record i is a constant wave of the value (i + 1) / 4096, so that a wave tells
+which record it is; so do its tokens and its text.
+"""
+
+import pathlib
+import types
+
+import numpy as np
+
+RATE = 16000
+HOP = RATE // 25
+CODES = 5000
+LATENTS_PER_TOKEN = 2
+CHANNELS = 3
+
+
+class FakeCorpus:
+  """As `s02jax.data.records.Corpus`."""
+
+  rate = RATE
+  split = "train"
+  folder = pathlib.Path("fake")
+  languages = ("en", "es", "de")
+
+  def __init__(self, n: int, speakers: int, seed: int = 0):
+    random = np.random.default_rng(seed)
+    self.num_samples = (random.integers(10, 80, n) * HOP).astype(np.int32)
+    self.speaker = random.integers(speakers, size=n).astype(np.int32)
+    self.language = (self.speaker % 3).astype(np.int32)
+    self.text_tokens = random.integers(2, 20, n).astype(np.int32)
+    self._pieces = self.text_tokens - 1
+
+  def __len__(self):
+    return len(self.num_samples)
+
+  def wave(self, i):
+    return np.full(self.num_samples[i], (i + 1) / 4096, np.float32)
+
+  def text(self, i):
+    return f"{i} {self._pieces[i]}"
+
+  def record(self, i):
+    return types.SimpleNamespace(wave=self.wave(i), text=self.text(i))
+
+
+class FakeFeatures:
+  """As `s02jax.data.records.Features`: every token of record i is i."""
+
+  card = {
+    "num_codes": CODES,
+    "channels": CHANNELS,
+    "latents_per_token": LATENTS_PER_TOKEN,
+    "mean": [1.0] * CHANNELS,
+    "std": [2.0] * CHANNELS,
+  }
+
+  def __init__(self, corpus):
+    self._tokens = corpus.num_samples // HOP
+
+  def tokens(self, i):
+    return np.full(self._tokens[i], i, np.int32)
+
+  def latents(self, i):
+    shape = (LATENTS_PER_TOKEN * self._tokens[i], CHANNELS)
+    return np.full(shape, 1.0 + 2.0 * i, np.float32)
+
+
+class FakeText:
+  """As `s02jax.text.TextModel`: every piece of record i is 100 + i."""
+
+  size = 6000
+  speaker_id = 1
+  start_id = 2
+
+  def pieces(self, text):
+    i, length = map(int, text.split())
+    return [100 + i] * length
+
+  def language_id(self, code):
+    return 10 + FakeCorpus.languages.index(code)
+
+
+def record_of(wave: np.ndarray) -> np.ndarray:
+  """Which record a sample comes from; -1 for padding."""
+  return np.round(wave * 4096).astype(int) - 1
