@@ -38,8 +38,12 @@ class Moments:
   """Sums over frames of z ~ N(mean, sigma²), float64 [c]."""
 
   frames: int = 0
-  total: np.ndarray | float = 0.0  # Σ mean
-  squares: np.ndarray | float = 0.0  # Σ mean² + sigma²
+  total: np.ndarray = dataclasses.field(  # Σ mean
+    default_factory=lambda: np.zeros(())
+  )
+  squares: np.ndarray = dataclasses.field(  # Σ mean² + sigma²
+    default_factory=lambda: np.zeros(())
+  )
 
   def add(self, mean: np.ndarray, sigma: np.ndarray) -> None:
     """Adds the frames of [l, c] posteriors."""
@@ -123,13 +127,10 @@ def extract(corpus: str, audio_tokenizer: str, flow_vae: str) -> None:
       "%s already has the features of these checkpoints; nothing to do", corpus
     )
     return
-  tokenizer, vae = (
-    codec(trained[name].config, trained[name].params)
-    for name, codec in (
-      ("audio_tokenizer", TokenizerCodec),
-      ("flow_vae", VaeCodec),
-    )
-  )
+  run = trained["audio_tokenizer"]
+  tokenizer = TokenizerCodec(run.config, run.params)
+  run = trained["flow_vae"]
+  vae = VaeCodec(run.config, run.params)
   _check_rates(splits, tokenizer, vae)
   try:
     card_path.unlink(missing_ok=True)

@@ -7,7 +7,7 @@ import pytest
 import soundfile
 import tiny
 
-from s02jax import audio, synthesize
+from s02jax import audio, console, synthesize
 from s02jax.bundle import Bundle
 from s02jax.cli import run
 from s02jax.errors import UserError
@@ -23,6 +23,13 @@ from s02jax.synthesis.flow import Line
 from s02jax.synthesis.request import Request, check_text, token_limit
 from s02jax.synthesis.synthesizer import Synthesizer, row_seed
 from s02jax.synthesis.voice import Voice, check_reference
+
+
+@pytest.fixture(autouse=True)
+def no_set_up(monkeypatch):
+  """A door's log handler would outlive the test whose stderr it writes to."""
+  monkeypatch.setattr(console, "set_up", lambda: None)
+
 
 # Short texts, so that the random models soon reach their limit.
 TEXTS = ("Yes.", "Oh no!", "Why?", "El perro.", "So", "Fox", "Dog.", "Hi")

@@ -65,7 +65,7 @@ def counts(arrays: Sequence[np.ndarray], rows: int) -> np.ndarray:
   return out
 
 
-def stack(values: Sequence[np.ndarray], rows: int) -> np.ndarray:
+def stack(values: Sequence[np.ndarray | np.generic], rows: int) -> np.ndarray:
   """[rows, ...] of values of one shape, zero in rows beyond them."""
   return pad([np.stack(values)], 1, rows)[0]
 

@@ -23,7 +23,7 @@ from s02jax.models.flow_vae import FlowVAE, FlowVAEConfig
 from s02jax.synthesis.batching import Batch, map_batches
 
 TOKENS_PER_SECOND = 25
-UNIT = 32  # least padded length, in tokens
+UNIT = 64  # least padded length, in tokens
 BUDGET = 8 * 1024  # tokens of a batch
 
 

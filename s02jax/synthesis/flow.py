@@ -22,7 +22,7 @@ from s02jax.synthesis.batching import counts, pad, plan, stack
 from s02jax.synthesis.speaker import SpeakerVectors
 from s02jax.synthesis.voice import Voice
 
-UNIT = 32  # least padded length, in tokens
+UNIT = 64  # least padded length, in tokens
 BUDGET = 4 * 1024  # tokens of a batch: attention is quadratic in a row's length
 
 

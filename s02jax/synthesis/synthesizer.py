@@ -12,6 +12,7 @@ Shape letters: n samples, s tokens, l latents, c latent channels.
 import zlib
 from collections.abc import Sequence
 
+import jax.numpy as jnp
 import numpy as np
 
 from s02jax import languages
@@ -78,18 +79,19 @@ class Synthesizer:
       check_reference(wave, self.rate, transcript)
       for wave, transcript in zip(references, transcripts, strict=True)
     ]
-    prompts: dict[int, Prompt] = {}
-    told = [i for i, text in enumerate(transcripts) if text is not None]
+    told = {i: text for i, text in enumerate(transcripts) if text is not None}
     spoken = [waves[i] for i in told]
-    for i, tokens, (mean, _) in zip(
-      told, self.tokenizer.encode(spoken), self.vae.posterior(spoken),
-      strict=True,
-    ):  # fmt: skip
-      prompts[i] = Prompt(
-        text=transcripts[i],
-        tokens=tokens,
-        latents=(mean - self._mean) / self._std,
+    prompts = {
+      i: Prompt(
+        text=text, tokens=tokens, latents=(mean - self._mean) / self._std
       )
+      for (i, text), tokens, (mean, _) in zip(
+        told.items(),
+        self.tokenizer.encode(spoken),
+        self.vae.posterior(spoken),
+        strict=True,
+      )
+    }
     vectors = zip(
       self.generator.speakers(waves), self.flow.speakers(waves), strict=True
     )
@@ -150,10 +152,10 @@ class Synthesizer:
         for text, code, voice in zip(texts, codes, voices, strict=True)
       ],
       Sampling(
-        temperature=np.float32(temperature),
-        top_k=np.int32(top_k),
-        top_p=np.float32(top_p),
-        repetition_penalty=np.float32(repetition_penalty),
+        temperature=jnp.float32(temperature),
+        top_k=jnp.int32(top_k),
+        top_p=jnp.float32(top_p),
+        repetition_penalty=jnp.float32(repetition_penalty),
       ),
     )
     waves = self._sound(
