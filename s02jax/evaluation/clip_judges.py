@@ -1,0 +1,59 @@
+"""The judges that hear one clip at a time: what a worker process runs.
+
+Imports no JAX, so that a worker starts fast.
+"""
+
+import dataclasses
+
+import numpy as np
+
+from s02jax import languages
+from s02jax.evaluation import dtw, pocketsphinx_judge, signal
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class CaseTask:
+  """One case in all its rows: what a worker gets."""
+
+  candidates: tuple[str, ...]  # the true text first
+  language: str
+  transcribe: bool
+  truth: np.ndarray  # float32[n] at 16 kHz
+  waves: tuple[np.ndarray, ...]  # 16 kHz, one a row
+  aligned: tuple[bool, ...]  # with the truth, sample by sample
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Verdict:
+  """What the judges of single clips say of one; None: not asked."""
+
+  dtw: bool
+  choice: bool | None  # English only
+  heard: str | None  # English only, the first few
+  stoi: float | None
+  pesq: float | None
+  distance: float | None
+
+
+def judge_case(task: CaseTask) -> list[Verdict]:
+  """One verdict a row."""
+  return [
+    _verdict(task, wave, aligned)
+    for wave, aligned in zip(task.waves, task.aligned, strict=True)
+  ]
+
+
+def _verdict(task: CaseTask, wave: np.ndarray, aligned: bool) -> Verdict:
+  voice = languages.BY_CODE[task.language].espeak
+  english = task.language == pocketsphinx_judge.LANGUAGE.code
+  pair = (task.truth, wave)
+  return Verdict(
+    dtw=dtw.choose(wave, task.candidates, voice) == 0,
+    choice=(
+      pocketsphinx_judge.choose(wave, task.candidates) == 0 if english else None
+    ),
+    heard=pocketsphinx_judge.transcribe(wave) if task.transcribe else None,
+    stoi=signal.stoi(*pair) if aligned else None,
+    pesq=signal.wb_pesq(*pair) if aligned else None,
+    distance=signal.spectral_distance(*pair) if aligned else None,
+  )
