@@ -45,8 +45,8 @@ ACTIVATION_RULES: dict[str, Axes] = {
 # Pattern in a path -> axes of the last dimensions. First match wins.
 PARAMETER_RULES: tuple[tuple[str, tuple[Axes, ...]], ...] = (
   # Attention: into the heads, and back.
-  (r"(^|/)(query|key|value)/kernel$", ("fsdp", "tensor")),
-  (r"(^|/)attention/out/kernel$", ("tensor", "fsdp")),
+  (r"(^|/)(q|k|v)/kernel$", ("fsdp", "tensor")),
+  (r"(^|/)o/kernel$", ("tensor", "fsdp")),
   # Feed-forward: into the hidden width, and back.
   (r"(^|/)(gate|up)/kernel$", ("fsdp", "tensor")),
   (r"(^|/)down/kernel$", ("tensor", "fsdp")),

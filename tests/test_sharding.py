@@ -1,0 +1,101 @@
+"""The sharding table, meshes, and which host brings which rows."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax.sharding import PartitionSpec as P
+
+from s02jax import errors, sharding
+
+SPECS = (
+  # path, shape, spec on fsdp = 2, tensor = 4
+  ("params/blocks/attention/q/kernel", (3, 8, 16), P(None, "fsdp", "tensor")),
+  ("params/attention/o/kernel", (16, 8), P("tensor", "fsdp")),
+  ("opt_state/1/0/mu/mlp/gate/kernel", (8, 16), P("fsdp", "tensor")),
+  ("ema/mlp/down/kernel", (16, 8), P("tensor", "fsdp")),
+  ("params/embed/embedding", (12, 8), P("tensor", "fsdp")),
+  ("params/conv/kernel", (7, 8, 16), P(None, "fsdp", "tensor")),
+  ("params/conv2d/kernel", (3, 9, 8, 16), P(None, None, "fsdp", "tensor")),
+  ("params/head/kernel", (8, 13), P("fsdp")),
+  ("params/odd/kernel", (7, 13), P()),
+  ("params/first/kernel", (1, 16), P(None, "tensor")),
+  ("params/blocks/norm/scale", (3, 8), P()),
+  ("params/anything", (8,), P()),
+  ("step", (), P()),
+)
+
+
+@pytest.fixture
+def mesh():
+  return sharding.make_mesh(dict(data=1, fsdp=2, sequence=1, tensor=4))
+
+
+@pytest.mark.parametrize(("path", "shape", "spec"), SPECS)
+def test_table(mesh, path, shape, spec):
+  assert sharding.parameter_spec(path, shape, mesh) == spec
+
+
+def test_a_parameter_without_a_rule_is_an_error(mesh):
+  with pytest.raises(ValueError, match="'params/novel/thing'"):
+    sharding.parameter_spec("params/novel/thing", (4, 4), mesh)
+
+
+def test_shardings_can_hold_their_arrays(mesh):
+  tree = {"q": {"kernel": jnp.ones((8, 16))}, "bias": jnp.ones(3)}
+  placed = jax.device_put(tree, sharding.parameter_shardings(mesh, tree))
+  shapes = {s.data.shape for s in placed["q"]["kernel"].addressable_shards}
+  assert shapes == {(4, 4)}
+
+
+def test_one_axis_takes_what_the_others_leave():
+  mesh = sharding.make_mesh(dict(data=-1, fsdp=2, sequence=1, tensor=1))
+  assert dict(mesh.shape) == dict(data=4, fsdp=2, sequence=1, tensor=1)
+  assert dict(sharding.make_mesh({}, jax.devices()[:1]).shape) == dict(
+    data=1, fsdp=1, sequence=1, tensor=1
+  )
+
+
+@pytest.mark.parametrize(
+  ("sizes", "message"),
+  [
+    (dict(data=3), "does not cover the 8 devices"),
+    (dict(data=-1, fsdp=-1), "does not cover"),
+    (dict(data=-1, fsdp=3), "does not cover"),
+    (dict(data=0, fsdp=8), "does not cover"),
+    (dict(replica=8), "config.mesh.replica is not a mesh axis"),
+  ],
+)
+def test_wrong_meshes_are_one_sentence(sizes, message):
+  with pytest.raises(errors.UserError, match=message):
+    sharding.make_mesh(sizes)
+
+
+def test_one_process_brings_every_row():
+  mesh = sharding.make_mesh(dict(data=4, tensor=2))
+  assert sharding.local_rows(mesh, 8) == (0, 1)
+  with pytest.raises(errors.UserError, match="multiple of 4"):
+    sharding.local_rows(mesh, 6)
+
+
+def test_shard_does_nothing_without_a_mesh():
+  x = jnp.ones((2, 3))
+  assert sharding.shard(x, "batch", "embed") is x
+
+
+def test_shard_places_activations(mesh):
+  @jax.jit
+  def program(x):
+    return sharding.shard(x, "batch", "time", "mlp") * 1.0
+
+  with jax.set_mesh(mesh):
+    y = program(jnp.ones((4, 3, 8)))
+    assert {s.data.shape for s in y.addressable_shards} == {(2, 3, 2)}
+    # Sizes that do not divide stay whole.
+    z = program(jnp.ones((3, 3, 6)))
+  np.testing.assert_array_equal(z, np.ones((3, 3, 6)))
+
+
+def test_shard_wants_a_name_for_every_dimension(mesh):
+  with jax.set_mesh(mesh), pytest.raises(ValueError, match="2 names"):
+    sharding.shard(jnp.ones((2, 3, 4)), "batch", "time")
