@@ -21,7 +21,7 @@ _SIZES = {
     width=1024, layers=24, heads=16, kv_heads=4, hidden=2816, speaker=512
   ),
 }
-_STEPS = {"test": 20, "demo": 1200, "mini": 3000, "base": 500_000}
+_STEPS = {"test": 20, "demo": 1150, "mini": 3000, "base": 500_000}
 _BATCH = {"test": 2, "demo": 4, "mini": 4, "base": 256}
 # A row holds the longest one-shot pair: two clips and their texts.
 _ROW_TOKENS = {"test": 256, "demo": 256, "mini": 512, "base": 2048}
@@ -64,10 +64,10 @@ def get_config(size: str = "demo"):
     row_tokens=_ROW_TOKENS[size],
     max_segments=_SEGMENTS[size],
     reference_seconds=_REFERENCE[size],
-    prompt_probability=0.3,
+    prompt_probability=0.3 if size == "base" else 0.15,
   )
   config.loss = dict(noise=0.1)
-  config.optimizer.update(dict(learning_rate=1.5e-3, b2=0.98, ema=0.99))
+  config.optimizer.update(dict(learning_rate=2e-3, b2=0.98, ema=0.99))
   if size == "mini":
     config.optimizer.update(dict(learning_rate=1e-3, ema=0.998))
   if size == "base":

@@ -13,7 +13,7 @@ from configs import common
 
 _SIZES = {
   "test": dict(width=32, blocks=2, channels=16, flow=2, batch=2, steps=20),
-  "demo": dict(width=256, blocks=6, channels=64, flow=4, batch=8, steps=1500),
+  "demo": dict(width=256, blocks=6, channels=64, flow=4, batch=8, steps=1400),
   "mini": dict(width=320, blocks=8, channels=64, flow=4, batch=8, steps=9000),
   "base": dict(
     width=768, blocks=12, channels=64, flow=8, batch=256, steps=500_000

@@ -229,7 +229,7 @@ def trained():
 def test_forty_steps_learn_one_batch(trained):
   _, state, _, losses = trained
   uniform = np.log(CODES + 1)
-  assert abs(losses[0] - uniform) < 1.0
+  assert abs(losses[0] - uniform) < 1.5
   assert losses[-1] < 0.3 * uniform
   assert int(state.step) == 40 and int(state.skipped) == 0
   assert all(v.dtype == jnp.float32 for v in jax.tree.leaves(state.params))

@@ -47,7 +47,9 @@ def apply(
 @jax.jit
 def extend(params, x, segment, position, cache):
   stack = transformer.Stack(CONFIG)
-  return stack.apply(params, x, segment, position, cache, method="extend")
+  return stack.apply(
+    params, x, segment, position, cache, position, method="extend"
+  )
 
 
 def close(a, b, tolerance=2e-5):

@@ -66,7 +66,8 @@ class ARTransformer(nn.Module):
       cfg.text_size + cfg.num_codes,
       width,
       dtype=dtype,
-      embedding_init=nn.initializers.normal(width**-0.5),
+      # A token must outweigh what the first layers add to the residual.
+      embedding_init=nn.initializers.normal(1.0),
     )
     self.speaker_encoder = SpeakerEncoder(
       cfg.speaker.width,
@@ -97,6 +98,19 @@ class ARTransformer(nn.Module):
     x = jnp.where(here.any(2)[:, :, None], voice, x)
     return shard(x, "batch", "time", "embed")
 
+  def _origin(self, ids, position) -> Int[Array, "b s"]:
+    """What rotary positions are counted from: 0 for text, [start] for audio.
+
+    So the first audio token lies at the first text token, however long the
+    text is, and both run on together.
+    """
+    slot = jnp.arange(ids.shape[1])[None]
+    is_start = ids == self.config.start_id
+    last = jax.lax.cummax(jnp.where(is_start, slot, 0), axis=1)
+    origin = jnp.take_along_axis(position, last, axis=1)
+    spoken = is_start | (ids >= self.config.text_size)
+    return jnp.where(spoken, origin, 0)
+
   def _logits(self, x: Float[Array, "b s d"]) -> Float[Array, "b s c"]:
     logits = self.head(x).astype(jnp.float32)
     return shard(logits, "batch", "time", "vocab")
@@ -117,7 +131,8 @@ class ARTransformer(nn.Module):
       speakers: one vector per segment; unused ones may hold anything.
     """
     x = self._inputs(ids, segment, speakers)
-    return self._logits(self.stack(x, segment, position, 1))
+    rotary = position - self._origin(ids, position)
+    return self._logits(self.stack(x, segment, position, 1, rotary=rotary))
 
   def prefill(
     self,
@@ -126,22 +141,24 @@ class ARTransformer(nn.Module):
     position: Int[Array, "b s"],
     speakers: Float[Array, "b 1 o"],
     slots: int,
-  ) -> tuple[Float[Array, "b c"], Cache]:
+  ) -> tuple[Float[Array, "b c"], Cache, Int[Array, "b"]]:
     """Reads prompts that END at the last position, segment 0 on their left.
 
     Args:
       slots: positions the cache has room for, prompt included.
 
     Returns:
-      Logits of the first token after each prompt, and the cache.
+      Logits of the first token after each prompt, the cache, and the position
+      of each prompt's [start].
     """
     cfg = self.config
     cache = empty_cache(
       cfg.transformer, ids.shape[0], slots, jnp.dtype(cfg.dtype)
     )
     x = self._inputs(ids, segment, speakers)
-    x, cache = self.stack.extend(x, segment, position, cache)
-    return self._logits(x[:, -1:])[:, 0], cache
+    origin = self._origin(ids, position)
+    x, cache = self.stack.extend(x, segment, position, cache, position - origin)
+    return self._logits(x[:, -1:])[:, 0], cache, origin[:, -1]
 
   def decode_step(
     self,
@@ -149,16 +166,19 @@ class ARTransformer(nn.Module):
     active: Bool[Array, "b"],
     position: Int[Array, "b"],
     cache: Cache,
+    origin: Int[Array, "b"],
   ) -> tuple[Float[Array, "b c"], Cache]:
     """Appends one code to every row; rows that are not active append padding.
 
     Args:
       codes: audio codes, without the offset text_size.
       position: of that code in its row, prompt included.
+      origin: position of the row's [start], from `prefill`.
     """
     x = self.embed(jnp.where(active, codes + self.config.text_size, 0)[:, None])
     segment = active.astype(jnp.int32)[:, None]
-    x, cache = self.stack.extend(x, segment, position[:, None], cache)
+    rotary = (position - origin)[:, None]
+    x, cache = self.stack.extend(x, segment, position[:, None], cache, rotary)
     return self._logits(x)[:, 0], cache
 
   def _touch(self, ids, mel):

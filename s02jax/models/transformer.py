@@ -305,14 +305,19 @@ class Stack(nn.Module):
     position: Int[Array, "b s"],
     block: int | Int[Array, ""] | None,
     modulation: Float[Array, "l b 6*d"] | None = None,
+    rotary: Int[Array, "b s"] | None = None,
   ) -> Float[Array, "b s d"]:
     """Attends by equation 1 and normalises the result.
+
+    `position` is the order of equation 1; `rotary`, where given, is what the
+    angles are made of instead.
 
     What x holds where segment is 0 is replaced by zeros on entry.
     """
     x = jnp.where(segment[:, :, None] > 0, x, 0)
     mask = attention_mask(segment, position, segment, position, block)
-    x, _ = self.blocks(x, self._angles(position), mask, modulation, None, None)
+    angles = self._angles(position if rotary is None else rotary)
+    x, _ = self.blocks(x, angles, mask, modulation, None, None)
     return self.norm(x)
 
   def extend(
@@ -321,6 +326,7 @@ class Stack(nn.Module):
     segment: Int[Array, "b s"],
     position: Int[Array, "b s"],
     cache: Cache,
+    rotary: Int[Array, "b s"],
   ) -> tuple[Float[Array, "b s d"], Cache]:
     """Causal attention over the cache and x, which fills its next s slots."""
     x = jnp.where(segment[:, :, None] > 0, x, 0)
@@ -331,7 +337,7 @@ class Stack(nn.Module):
     mask = attention_mask(segment, position, key_segment, key_position, 1)
     x, (keys, values) = self.blocks(
       x,
-      self._angles(position),
+      self._angles(rotary),
       mask,
       None,
       (cache.keys, cache.values),

@@ -118,7 +118,7 @@ def generate(
   position = jnp.maximum(column, 0)
   ids = jnp.take_along_axis(ids, position, axis=1)
   segment = (column >= 0).astype(jnp.int32)
-  logits, cache = model.apply(
+  logits, cache, origin = model.apply(
     variables,
     ids,
     segment,
@@ -161,6 +161,7 @@ def generate(
       loop.active,
       lengths + loop.step - 1,
       loop.cache,
+      origin,
       method="decode_step",
     )
     return decide(loop.replace(logits=logits, cache=cache))
