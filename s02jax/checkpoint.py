@@ -34,12 +34,14 @@ class Checkpoints:
 
   def _open(self) -> None:
     training = ocp.training
+    policies = training.save_decision_policies
     self._orbax = training.Checkpointer(
-      self.workdir / FOLDER,
+      str(self.workdir / FOLDER),
       context=_context(),
-      save_decision_policy=(
-        training.save_decision_policies.FixedIntervalPolicy(1)
-      ),
+      # Orbax declares its own policies too narrowly.
+      # pyrefly: ignore[bad-argument-type]
+      save_decision_policy=policies.FixedIntervalPolicy(1),
+      # pyrefly: ignore[bad-argument-type]
       preservation_policy=training.preservation_policies.LatestN(self._keep),
       cleanup_tmp_directories=True,
     )
@@ -97,15 +99,16 @@ class Checkpoints:
     return None
 
   def _load_state(self, step: int, abstract: PyTree) -> PyTree:
-    loaded, problem = None, None
+    """The state at `step`; raises on every process if one cannot read it."""
+    state, problem = None, None
     try:
       loaded = self._orbax.load_checkpointables(step, {"state": abstract})
-      jax.block_until_ready(loaded["state"])
+      state = jax.block_until_ready(loaded["state"])
     except Exception as error:
       problem = error
     if not _all_processes(problem is None):
       raise problem or OSError("another process could not read it")
-    return loaded["state"]
+    return state
 
   def _set_aside(self, step: int) -> None:
     self._orbax.close()
@@ -143,7 +146,7 @@ def load(
       f"{workdir} holds no checkpoint; train a stage there with "
       "`s02 train --workdir`."
     )
-  with ocp.training.Checkpointer(folder, context=_context()) as reader:
+  with ocp.training.Checkpointer(str(folder), context=_context()) as reader:
     steps = sorted((c.step for c in reader.checkpoints), reverse=True)
     for step in steps:
       try:

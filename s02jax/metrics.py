@@ -6,7 +6,6 @@ training step; keys of an evaluation begin with its split, `unseen/loss`.
 one line per logged step.
 """
 
-import collections
 import contextlib
 import dataclasses
 import json
@@ -82,6 +81,9 @@ class Counts:
   wait: float  # seconds until the batch was there
 
 
+_SUMMED = ("steps", *(field.name for field in dataclasses.fields(Counts)))
+
+
 class Meter:
   """Counts what went through between two lines of the log."""
 
@@ -93,11 +95,13 @@ class Meter:
   def _reset(self) -> None:
     self._began = time.perf_counter()
     self._paused = 0.0
-    self._sums = collections.Counter()
+    self._sums = dict.fromkeys(_SUMMED, 0.0)
 
   def add(self, counts: Counts) -> None:
     """Counts one step that has ended."""
-    self._sums.update(steps=1, **dataclasses.asdict(counts))
+    self._sums["steps"] += 1
+    for name, value in dataclasses.asdict(counts).items():
+      self._sums[name] += value
 
   @contextlib.contextmanager
   def pause(self) -> Iterator[None]:

@@ -14,7 +14,7 @@
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
@@ -62,7 +62,7 @@ PARAMETER_RULES: tuple[tuple[str, tuple[Axes, ...]], ...] = (
 
 
 def make_mesh(
-  config: Mapping[str, int], devices: list[jax.Device] | None = None
+  config: Mapping[str, int], devices: Sequence[jax.Device] | None = None
 ) -> Mesh:
   """Lays the devices out along the four axes.
 
@@ -94,7 +94,7 @@ def make_mesh(
 
 
 def _device_grid(
-  sizes: tuple[int, ...], devices: list[jax.Device]
+  sizes: tuple[int, ...], devices: Sequence[jax.Device]
 ) -> np.ndarray:
   """Devices in the shape of the mesh; slices lie along the data axis."""
   if devices[0].platform != "tpu":
@@ -167,7 +167,7 @@ def local_rows(mesh: Mesh, batch_size: int) -> tuple[int, int]:
     )
   shardings = batch_sharding(mesh)
   rows = shardings.addressable_devices_indices_map((batch_size,)).values()
-  starts = [index[0].start or 0 for index in rows]
+  starts = [index[0].start or 0 for index in rows if index is not None]
   share = batch_size // parts * len(set(starts))
   return min(starts) // share, batch_size // share
 

@@ -66,7 +66,7 @@ def train(
   try:
     workdir.mkdir(parents=True, exist_ok=True)
   except OSError as error:
-    raise _disk_error(workdir, error.strerror) from error
+    raise _disk_error(workdir, str(error.strerror)) from error
   with checkpoint.Checkpoints(workdir, config.keep) as checkpoints:
     if max(checkpoints.steps(), default=0) >= config.steps:
       logging.info("%s has taken all of its %d steps", workdir, config.steps)
@@ -176,12 +176,12 @@ def _run(
 
   def log(step: int, values: stages.Metrics, counts: metrics.Counts) -> None:
     """Waits for a step to end; writes its metrics where a line is due."""
-    values = jax.device_get(values)
+    read = {k: float(v) for k, v in jax.device_get(values).items()}
     meter.add(counts)
     writer.advance(step)
     if _due(step, config.log_every, config.steps):
-      lr = {"learning_rate": float(rate(step - 1))}
-      writer.write(step, dict(values) | lr | meter.read())
+      read["learning_rate"] = float(np.asarray(rate(step - 1)))
+      writer.write(step, read | meter.read())
 
   # -------------------------------------------------------------- evaluate
   def evaluate(step: int, state: PyTree) -> None:
@@ -216,7 +216,10 @@ def _run(
       if step_program.is_new(batch):
         with meter.pause():
           step_program.compile(state, batch)
-      with jax.profiler.StepTraceAnnotation("train", step_num=step):
+      with (
+        jax.transfer_guard("disallow"),
+        jax.profiler.StepTraceAnnotation("train", step_num=step),
+      ):
         state, values = step_program(state, batch)
       counts = metrics.Counts(
         rows=config.batch_size,
@@ -450,10 +453,11 @@ def parse(argv: list[str]) -> Arguments:
   rest = _translated(values, argv)
   if rest[1:]:
     raise errors.UserError(f"{rest[1]!r} is not an argument of `s02 train`.")
-  for name in ("config", "workdir"):
-    if values[name].value is None:
-      raise errors.UserError(f"`s02 train` needs --{name}.")
-  config = values["config"].value
+  config, workdir = values["config"].value, values["workdir"].value
+  if config is None:
+    raise errors.UserError("`s02 train` needs --config=configs/STAGE.py:SIZE.")
+  if workdir is None:
+    raise errors.UserError("`s02 train` needs --workdir=DIR.")
   if not config.corpus:
     raise errors.UserError(
       "config.corpus has no value; give --config.corpus=DIR, a folder that "
@@ -461,7 +465,7 @@ def parse(argv: list[str]) -> Arguments:
     )
   return Arguments(
     config=config,
-    workdir=values["workdir"].value,
+    workdir=workdir,
     coordinator=values["coordinator"].value,
     num_processes=values["num_processes"].value,
     process_id=values["process_id"].value,
@@ -551,8 +555,10 @@ def set_up(arguments: Arguments) -> None:
   logging.basicConfig(
     level=logging.INFO, format="%(asctime)s %(message)s", force=True
   )
-  for noisy in ("absl", "jax", "orbax", "grain", "tensorboardX"):
+  for noisy in ("jax", "orbax", "grain", "tensorboardX"):
     logging.getLogger(noisy).setLevel(logging.WARNING)
+  # Orbax logs an error, traces and all, in each of its threads, then raises it.
+  logging.getLogger("absl").setLevel(logging.CRITICAL)
   if arguments.coordinator is not None:
     jax.distributed.initialize(
       arguments.coordinator, arguments.num_processes, arguments.process_id

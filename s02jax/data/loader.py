@@ -22,7 +22,7 @@ class Rows(Protocol):
 
 
 class _Batches:
-  """Batch s of one host, by number."""
+  """The batches of one host, by step."""
 
   def __init__(self, rows: Rows, num_steps: int, part: int, parts: int):
     self._rows = rows
@@ -33,8 +33,8 @@ class _Batches:
   def __len__(self) -> int:
     return self._num_steps
 
-  def __getitem__(self, step: int) -> Batch:
-    start = int(step) * self._rows.batch_size + self._first
+  def __getitem__(self, index: int) -> Batch:
+    start = int(index) * self._rows.batch_size + self._first
     rows = [self._rows[start + j] for j in range(self._size)]
     return {key: np.stack([row[key] for row in rows]) for key in rows[0]}
 

@@ -53,7 +53,7 @@ class Mixture:
     """Balances `records`.
 
     Args:
-      records: int[n], their numbers in the corpus; n > 0.
+      records: int[n], their numbers in the corpus.
       language: int, of every record of the corpus.
       num_samples: int, of every record of the corpus.
       seed: of the shuffling.

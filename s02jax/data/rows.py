@@ -165,8 +165,7 @@ class _Buckets:
       )
     self.records = records
     self._mixtures = [
-      _mixture(corpus, r, seed, alpha, b) if len(r) else None
-      for b, r in enumerate(records)
+      _mixture(corpus, r, seed, alpha, b) for b, r in enumerate(records)
     ]
     self._batches = self._batches_of_cycle(corpus, alpha)
     self._cycles = EpochCache(self._make_cycle)
