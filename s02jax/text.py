@@ -38,7 +38,7 @@ def _tag(code: str) -> str:
 
 CONTROLS = (_SPEAKER, _START, *map(_tag, languages.BY_CODE))
 # unknown, controls, bytes, and room for a few characters
-SMALLEST_VOCABULARY = 1 + len(CONTROLS) + 256 + 16
+SMALLEST_VOCABULARY = 1 + len(CONTROLS) + 256 + 4
 
 
 class TextModel:

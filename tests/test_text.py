@@ -102,9 +102,17 @@ def test_it_pickles(model):
 
 def test_a_size_the_data_cannot_fill_is_lowered(tmp_path, caplog):
   model = text.train_text_model(["ab ab"], 5000, tmp_path / "text.model")
-  assert text.SMALLEST_VOCABULARY - 16 < model.size < 5000
+  assert text.SMALLEST_VOCABULARY - 4 < model.size < 5000
   assert "fills only" in caplog.text
   assert model.decode(model.pieces("zebra ab")) == "zebra ab"
+
+
+def test_the_smallest_size_is_a_model(tmp_path):
+  size = text.SMALLEST_VOCABULARY
+  words = [" ".join(WORDS["es"]), " ".join(WORDS["zh"])]
+  model = text.train_text_model(words, size, tmp_path / "text.model")
+  assert model.size <= size
+  assert [model.decode(model.pieces(line)) for line in words] == words
 
 
 def test_more_characters_than_room_fall_back_to_bytes(tmp_path):
