@@ -88,6 +88,16 @@ def test_encoder_keeps_its_frame_grid_and_masks_padding(vae):
   np.testing.assert_allclose(again[:, :10], mu, atol=1e-5)
 
 
+def test_decoding_does_not_notice_padding(vae):
+  model, params = vae
+  z = jax.random.normal(jax.random.key(9), (1, 8, 6))
+  alone = model.apply(params, z, method="decode")
+  padded = jnp.pad(z, ((0, 0), (0, 6), (0, 0)), constant_values=jnp.nan)
+  mask = jnp.arange(14)[None] < 8
+  again = model.apply(params, padded, mask, method="decode")
+  np.testing.assert_allclose(again[:, : alone.shape[1]], alone, atol=1e-5)
+
+
 def test_decoder_looks_ahead_as_far_as_it_says(vae):
   model, params = vae
   z = jax.random.normal(jax.random.key(4), (1, 12, 6))

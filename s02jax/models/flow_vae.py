@@ -22,7 +22,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, Bool, Complex, Float
 
 from s02jax import audio
 from s02jax.models.convnext import ConvStack, keep_valid
@@ -175,16 +175,20 @@ class Vocoder(nn.Module):
     spectrum = jax.lax.complex(
       magnitude * jnp.cos(phase), magnitude * jnp.sin(phase)
     )
-    return inverse_stft(spectrum, c.decoder_window, c.hop)
+    return inverse_stft(spectrum, c.decoder_window, c.hop, mask)
 
 
-def inverse_stft(spectrum, window: int, hop: int) -> Float[Array, "b n"]:
-  """Least-squares inverse of `audio.stft` for frames [b, t, f]."""
+def inverse_stft(
+  spectrum: Complex[Array, "b t f"],
+  window: int,
+  hop: int,
+  mask: Bool[Array, "b t"] | None = None,
+) -> Float[Array, "b n"]:
+  """Least-squares inverse of `audio.stft` over the frames of the mask."""
   shape = audio.hann(window)[None, None]
   frames = audio.irfft(spectrum) * shape
-  envelope = audio.overlap_add(
-    jnp.broadcast_to(shape**2, (1, *frames.shape[1:])), hop
-  )
+  weights = jnp.broadcast_to(shape**2, frames.shape)
+  envelope = audio.overlap_add(keep_valid(weights, mask), hop)
   return audio.overlap_add(frames, hop) / jnp.maximum(envelope, 1e-2)
 
 
