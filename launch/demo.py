@@ -2,11 +2,11 @@
 
   python -m launch.demo [--size demo] [--workdir runs/demo] [--manifest FILE]
 
-Every phase is a command a person could type, started here one after another
-and logged to WORKDIR/logs. A phase that is done says so and costs nothing, so an
-interrupted run goes on where it was. The audio tokenizer and the Flow-VAE do not
-need each other, nor do the AR model and flow matching: on a CPU of several cores
-each pair trains side by side, every stage on its own share of the cores.
+Every phase is a command a person could type, started here one after another and
+logged to WORKDIR/logs. A phase that is done says so and costs nothing, so an
+interrupted run goes on where it was. The audio tokenizer and the Flow-VAE do
+not need each other, nor do the AR model and flow matching: on a CPU of several
+cores each pair trains side by side, every stage on its own share of the cores.
 """
 
 import argparse
@@ -203,7 +203,8 @@ def main(argv: list[str]) -> None:
   runs = [str(args.workdir / name) for name in every]
   options = ["--items", str(args.items)] if args.items else []
   if args.size != "test":
-    options += ["--bars", args.size]
+    # Models as small as these speak more clearly from likely tokens.
+    options += ["--bars", args.size, "--temperature", "0.3"]
   phases.run(
     Command(
       "report",

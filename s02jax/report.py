@@ -20,6 +20,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
+from s02jax import console
 from s02jax.cli import run
 from s02jax.data.records import Corpus
 from s02jax.errors import UserError
@@ -132,7 +133,7 @@ def _measure_split(
 def examples(
   results: Mapping[str, Result], rate: int, budget: int = _PAGE_BYTES
 ) -> list[page.Example]:
-  """Players of some cases, speakers and languages in turn, within the budget."""
+  """Players of some cases, voices and languages in turn, within the budget."""
   chosen: list[page.Example] = []
   for split, result in results.items():
     for index in _varied(result.panel.cases)[: _EXAMPLES[split]]:
@@ -429,7 +430,7 @@ def _parser() -> argparse.ArgumentParser:
   parser.add_argument("--seed", type=int, default=0, help="of every draw")
   parser.add_argument("--steps", type=int, default=16, help="of the solver")
   parser.add_argument(
-    "--guidance", type=float, default=2.0, help="towards the condition; 1: none"
+    "--guidance", type=float, default=1.5, help="towards the condition; 1: none"
   )
   parser.add_argument(
     "--temperature", type=float, default=0.7, help="0: the likeliest token"
@@ -446,7 +447,7 @@ def _parser() -> argparse.ArgumentParser:
 def main(argv: list[str]) -> None:
   """The verb."""
   args = _parser().parse_args(argv)
-  logging.basicConfig(level=logging.INFO, format="%(message)s")
+  console.set_up()
   seen = max(1, args.items // 2) if args.seen_items is None else args.seen_items
   if args.items < 1 or seen < 1 or args.workers < 1:
     raise UserError("--items, --seen_items and --workers must be at least 1.")

@@ -41,7 +41,7 @@ def _parser() -> argparse.ArgumentParser:
   parser.add_argument("--seed", type=int, default=0, help="of every draw")
   parser.add_argument("--steps", type=int, default=16, help="of the solver")
   parser.add_argument(
-    "--guidance", type=float, default=2.0, help="towards the condition; 1: none"
+    "--guidance", type=float, default=1.5, help="towards the condition; 1: none"
   )
   parser.add_argument(
     "--temperature", type=float, default=0.7, help="0: the likeliest token"

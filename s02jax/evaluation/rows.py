@@ -48,7 +48,7 @@ class Settings:
 
   seed: int = 0  # of every draw
   steps: int = 16  # of the Euler solver
-  guidance: float = 2.0  # towards the condition; 1 is none
+  guidance: float = 1.5  # towards the condition; 1 is none
   temperature: float = 0.7  # of the AR model; 0 takes the likeliest token
 
 

@@ -108,7 +108,7 @@ class Synthesizer:
     *,
     seed: int = 0,
     steps: int = 16,
-    guidance: float = 2.0,
+    guidance: float = 1.5,
     temperature: float = 0.7,
     top_k: int = 0,
     top_p: float = 1.0,
@@ -196,7 +196,7 @@ class Synthesizer:
     *,
     seed: int = 0,
     steps: int = 16,
-    guidance: float = 2.0,
+    guidance: float = 1.5,
   ) -> list[np.ndarray]:
     """Waves of given tokens in the references' voices, zero-shot."""
     voices = self.voices(references, [None] * len(references))
