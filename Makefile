@@ -21,6 +21,10 @@ format: .venv/ready
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+# What configs and shardings are, written down anew: read the difference.
+golden: .venv/ready
+	$(BIN)/python -m tests.golden
+
 # resemblyzer's wheel carries the weights of a speaker judge; its dependencies
 # (torch among them) are not needed to read them.
 .venv/ready: setup.cfg pyproject.toml
