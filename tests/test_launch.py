@@ -1,0 +1,64 @@
+"""The demo's launcher: cores, logs, times, failures."""
+
+import argparse
+import json
+import os
+import pathlib
+
+import pytest
+
+from launch import demo
+from s02jax.errors import UserError
+
+
+@pytest.fixture
+def phases(tmp_path):
+  return demo.Phases(tmp_path)
+
+
+def test_times_add_up_over_interruptions(phases, tmp_path):
+  command = demo.Command("calm", ("platform",))
+  phases.run(command)
+  first = json.loads((tmp_path / "phases.json").read_text())["calm"]
+  demo.Phases(tmp_path).run(command)
+  second = json.loads((tmp_path / "phases.json").read_text())["calm"]
+  assert second >= first
+  assert len((tmp_path / "logs" / "calm.log").read_text().split()) >= 2
+
+
+def test_a_failure_names_its_command_and_log(phases, tmp_path):
+  broken = demo.Command("broken", ("no_such_module_anywhere",))
+  with pytest.raises(UserError, match=r"broken failed: .*no_such_module.*log"):
+    phases.run(broken, demo.Command("calm", ("platform",)))
+  # What the others took is not lost.
+  assert "broken + calm" in json.loads((tmp_path / "phases.json").read_text())
+
+
+def test_pairs_share_the_cores(phases, tmp_path, monkeypatch):
+  mine = sorted(os.sched_getaffinity(0))
+  (tmp_path / "cores.py").write_text(
+    "import os; print(sorted(os.sched_getaffinity(0)))"
+  )
+  monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+  phases.run(
+    demo.Command("first", ("cores",)), demo.Command("second", ("cores",))
+  )
+  seen = [
+    json.loads((tmp_path / "logs" / f"{name}.log").read_text())
+    for name in ("first", "second")
+  ]
+  half = max(1, len(mine) // 2)
+  assert [len(cores) for cores in seen] == [half, len(mine[half : 2 * half])]
+  assert set(seen[0]).isdisjoint(seen[1]) or len(mine) == 1
+  assert sorted(os.sched_getaffinity(0)) == mine
+
+
+@pytest.mark.parametrize("size", demo.CORPORA)
+def test_overrides_reach_their_own_stage_only(size):
+  args = argparse.Namespace(
+    size=size, workdir=pathlib.Path("w"), set=["ar.steps=5"]
+  )
+  corpus = pathlib.Path("w/corpus")
+  assert "--config.steps=5" in demo.train_command(args, "ar", corpus).argv
+  other = demo.train_command(args, "flow_vae", corpus).argv
+  assert not any("steps" in word for word in other)
