@@ -67,7 +67,7 @@ class Phases:
     cores = sorted(os.sched_getaffinity(0))
     share = max(1, len(cores) // len(commands))
     processes = [
-      self._start(command, cores[i * share : (i + 1) * share])
+      self._start(command, cores[i * share : (i + 1) * share] or cores)
       for i, command in enumerate(commands)
     ]
     failed = None
