@@ -142,9 +142,9 @@ def overlap_add(frames: Float[Array, "b t w"], hop: int) -> Float[Array, "b n"]:
   k = window // hop
   left = (window - hop) // 2
   blocks = frames.reshape(b, t, k, hop)
-  total = sum(
-    jnp.pad(blocks[:, :, i], ((0, 0), (i, k - 1 - i), (0, 0))) for i in range(k)
-  )
+  total = jnp.zeros((b, t + k - 1, hop), frames.dtype)
+  for i in range(k):
+    total += jnp.pad(blocks[:, :, i], ((0, 0), (i, k - 1 - i), (0, 0)))
   return total.reshape(b, -1)[:, left : left + t * hop]
 
 

@@ -61,7 +61,7 @@ def distances(
   spoken = np.flatnonzero(lengths)
   if not len(spoken) or not len(frames):
     return result
-  costs = _skewed_costs(frames, [templates[i] for i in spoken])
+  costs = _skewed_costs(frames, [templates[int(i)] for i in spoken])
   total = _warp(costs, len(frames), lengths[spoken])
   result[spoken] = total / (len(frames) + lengths[spoken])
   return result

@@ -62,9 +62,9 @@ def error_rate(
   pairs = [pair for pair in pairs if pair[0]]
   if not pairs:
     return ErrorRate(value=None, n=0)
-  process = jiwer.process_words
+  truth, heard = [a for a, _ in pairs], [b for _, b in pairs]
   if unit == "character":
-    process = jiwer.process_characters
-  result = process([a for a, _ in pairs], [b for _, b in pairs])
-  rate = result.wer if unit == "word" else result.cer
+    rate = jiwer.process_characters(truth, heard).cer
+  else:
+    rate = jiwer.process_words(truth, heard).wer
   return ErrorRate(value=float(rate), n=len(pairs))

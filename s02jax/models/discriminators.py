@@ -95,15 +95,17 @@ class Discriminators(nn.Module):
 
 def discriminator_loss(real, fake) -> Float[Array, ""]:
   """Hinge loss, mean over discriminators."""
-  return sum(
+  losses = [
     jnp.mean(jax.nn.relu(1.0 - r[-1])) + jnp.mean(jax.nn.relu(1.0 + f[-1]))
     for r, f in zip(real, fake, strict=True)
-  ) / len(real)
+  ]
+  return jnp.mean(jnp.stack(losses))
 
 
 def generator_loss(fake) -> Float[Array, ""]:
   """Hinge loss of the generator, mean over discriminators."""
-  return sum(jnp.mean(jax.nn.relu(1.0 - f[-1])) for f in fake) / len(fake)
+  losses = [jnp.mean(jax.nn.relu(1.0 - f[-1])) for f in fake]
+  return jnp.mean(jnp.stack(losses))
 
 
 def feature_matching_loss(real, fake) -> Float[Array, ""]:
@@ -114,4 +116,4 @@ def feature_matching_loss(real, fake) -> Float[Array, ""]:
     for r, f in zip(real, fake, strict=True)
     for a, b in zip(r[:-1], f[:-1], strict=True)
   ]
-  return sum(ratios) / len(ratios)
+  return jnp.mean(jnp.stack(ratios))

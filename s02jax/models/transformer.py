@@ -167,7 +167,7 @@ class Attention(nn.Module):
     self.q_norm = RMSNorm(self.dtype)
     self.k_norm = RMSNorm(self.dtype)
 
-  def __call__(self, x, angles, mask, cached=None, index=None):
+  def __call__(self, x, angles, mask, cached=None, index=0):
     """Returns [b, s, d] and the keys and values of x (None without a cache).
 
     Args:

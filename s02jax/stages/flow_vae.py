@@ -82,7 +82,7 @@ def spectral_losses(
   config: LossConfig,
 ) -> dict[str, Float[Array, ""]]:
   """Mean log-mel L1 over the resolutions, and the complex L1."""
-  mel = 0.0
+  mel = jnp.zeros(())
   for window, bins in zip(config.windows, config.mel_bins, strict=True):
     spec = audio.LogMel(rate=rate, hop=window // 4, window=window, bins=bins)
     mel += jnp.mean(

@@ -6,6 +6,7 @@ one-shot   [speaker][language] prompt text, text [start] prompt tokens
 Shape letters: b batch, p prompt positions, n tokens, o speaker vector.
 """
 
+import dataclasses
 import functools
 
 import flax.struct
@@ -144,7 +145,8 @@ def generate(
     )
     speaks = loop.active & (drawn != cfg.end)
     code = jnp.where(speaks, drawn, 0)
-    return loop.replace(
+    return dataclasses.replace(
+      loop,
       step=loop.step + 1,
       tokens=loop.tokens.at[:, loop.step].set(code),
       length=loop.length + speaks,
@@ -164,7 +166,7 @@ def generate(
       origin,
       method="decode_step",
     )
-    return decide(loop.replace(logits=logits, cache=cache))
+    return decide(dataclasses.replace(loop, logits=logits, cache=cache))
 
   loop = decide(
     _Loop(
