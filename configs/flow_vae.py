@@ -19,7 +19,8 @@ _SIZES = {
     width=768, blocks=12, channels=64, flow=8, batch=256, steps=500_000
   ),
 }
-# Step of the first adversarial update, and the discriminators' widths.
+# Step of the first adversarial update (the demo ends before it), and the
+# discriminators' widths.
 _ADVERSARIAL = {
   "test": (10, (4, 8), 4),
   "demo": (1700, (8, 16, 32), 8),
