@@ -64,7 +64,7 @@ def get_config(size: str = "demo"):
     row_tokens=_ROW_TOKENS[size],
     max_segments=_SEGMENTS[size],
     reference_seconds=_REFERENCE[size],
-    prompt_probability=0.4 if size == "demo" else 0.3,
+    prompt_probability=0.15 if size == "demo" else 0.3,
   )
   config.loss = dict(noise=0.1)
   config.optimizer.update(dict(learning_rate=2e-3, b2=0.98, ema=0.99))
