@@ -26,7 +26,7 @@ from s02jax.evaluation.clip_judges import CaseTask, Verdict
 from s02jax.evaluation.selection import SPEAKERS, Case, Panel
 
 GROUND_TRUTH = "ground_truth"
-OPEN_CASES = 8  # English cases of a split that are transcribed: it is slow
+OPEN_CASES = 6  # English cases of a split that are transcribed: it is slow
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

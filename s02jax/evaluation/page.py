@@ -526,7 +526,7 @@ figcaption {
   display: flex; justify-content: space-between; gap: .6rem;
   margin-bottom: .3rem; font-size: .85rem; font-weight: 550;
 }
-figcaption small { font-weight: 400; }
+figcaption small { font-weight: 400; white-space: nowrap; }
 .clips img {
   display: block; width: 100%; height: 72px; border-radius: 6px 6px 0 0;
 }
@@ -546,12 +546,12 @@ thead th {
   vertical-align: bottom;
 }
 tbody th, thead th:first-child { text-align: left; }
-tbody th { white-space: nowrap; }
+tbody th, td { white-space: nowrap; }
 tr + tr > *, tbody tr:first-child > * { border-top: 1px solid var(--line); }
 td small { display: block; color: var(--muted); font-size: .74rem; }
 tr.made { background: var(--tint); }
 td.none { color: var(--muted); }
-.list tbody th { white-space: normal; }
+.list tbody th { white-space: normal; min-width: 12rem; }
 .list th small { display: block; color: var(--muted); font-weight: 400; }
 .list .yes { color: var(--yes); white-space: nowrap; }
 .list .no { color: var(--no); white-space: nowrap; }

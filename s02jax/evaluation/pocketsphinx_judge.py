@@ -84,7 +84,14 @@ def _decoder(kind: str):
 
   if kind == "choice":
     return pocketsphinx.Decoder(lm=None, cmn="batch", loglevel="FATAL")
-  # One pass of three: a third faster, and no worse on short sentences.
+  # One pass of three, and narrow: a fifth of the time, hardly worse.
   return pocketsphinx.Decoder(
-    cmn="batch", fwdflat=False, maxhmmpf=5000, loglevel="FATAL"
+    cmn="batch",
+    fwdflat=False,
+    bestpath=False,
+    maxhmmpf=2000,
+    beam=1e-40,
+    wbeam=1e-24,
+    pbeam=1e-40,
+    loglevel="FATAL",
   )

@@ -151,7 +151,7 @@ RECIPES: tuple[Recipe, ...] = (
   ),
   Recipe(
     name="from_tokens",
-    label="Flow matching from true tokens",
+    label="Flow matching, true tokens",
     explanation=(
       "The recording's own codes, spoken by flow matching and the Flow-VAE in"
       " the voice of the reference: the pipeline without the AR Transformer."

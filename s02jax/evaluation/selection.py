@@ -29,12 +29,14 @@ class Split(Protocol):
 
   split: str
   rate: int
-  speakers: Sequence[str]
-  languages: Sequence[str]
   num_samples: np.ndarray
   speaker: np.ndarray
   language: np.ndarray
 
+  @property
+  def speakers(self) -> Sequence[str]: ...
+  @property
+  def languages(self) -> Sequence[str]: ...
   def __len__(self) -> int: ...
   def id(self, index: int) -> str: ...
   def text(self, index: int) -> str: ...
@@ -114,7 +116,8 @@ def choose_panel(
   cases: list[Case] = []
   enrolment: dict[str, np.ndarray] = {}
   lonely = 0
-  for speaker, clips in _shuffled(_clips_of_speakers([split]), random):
+  drawn = list(_shuffled(_clips_of_speakers([split]), random))
+  for speaker, clips in _languages_in_turn(drawn):
     own = spare[speaker]
     if len(clips) + len(own) < 2:
       lonely += 1
@@ -167,6 +170,16 @@ def _shuffled(clips: dict[str, list[_Clip]], random: np.random.Generator):
     speaker = sorted(clips)[i]
     order = random.permutation(len(clips[speaker]))
     yield speaker, [clips[speaker][j] for j in order]
+
+
+def _languages_in_turn(drawn):
+  """The same speakers, so that a few of them already speak every language."""
+  places: collections.Counter[str] = collections.Counter()
+  ranked = []
+  for speaker, clips in drawn:
+    places[clips[0].language] += 1
+    ranked.append((places[clips[0].language], (speaker, clips)))
+  return [pair for _, pair in sorted(ranked, key=lambda x: x[0])]
 
 
 def _divide(clips, own, wanted):

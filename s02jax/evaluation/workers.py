@@ -1,22 +1,31 @@
-"""Processes for the judges.
-
-Fresh ones: a fork would copy JAX's threads. Each with one thread of linear
-algebra, which must be said before NumPy is imported; so this module imports
-nothing, and it is the first that a process loads.
-"""
+"""Processes for the judges."""
 
 import concurrent.futures
+import contextlib
 import multiprocessing
 import os
+from collections.abc import Iterator
+
+_THREADS = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")
 
 
-def pool(count: int) -> concurrent.futures.Executor:
-  """A pool of `count` processes, to be closed by the caller."""
-  return concurrent.futures.ProcessPoolExecutor(
-    count, multiprocessing.get_context("spawn"), initializer=_one_thread
-  )
+@contextlib.contextmanager
+def pool(count: int) -> Iterator[concurrent.futures.Executor]:
+  """A pool of `count` fresh processes: a fork would copy JAX's threads.
 
-
-def _one_thread() -> None:
-  for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"):
-    os.environ[name] = "1"
+  Each has one thread of linear algebra, for several would wait for each other
+  on the same cores. Libraries read that from the environment when they are
+  loaded, so it is set here for as long as processes may start.
+  """
+  before = {name: os.environ.get(name) for name in _THREADS}
+  os.environ.update(dict.fromkeys(_THREADS, "1"))
+  try:
+    with concurrent.futures.ProcessPoolExecutor(
+      count, multiprocessing.get_context("spawn")
+    ) as executor:
+      yield executor
+  finally:
+    for name, value in before.items():
+      os.environ.pop(name)
+      if value is not None:
+        os.environ[name] = value
