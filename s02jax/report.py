@@ -268,17 +268,21 @@ def metrics(
       split: {k: _figure(v) for k, v in result.diagnostics.items()}
       for split, result in results.items()
     },
-    "left_out": {
-      split: {
-        "speakers_without_another_clip": (
-          result.panel.speakers_without_another_clip
-        )
-      }
-      for split, result in results.items()
-    },
+    "panel": {split: _panel(result.panel) for split, result in results.items()},
     "cases": [case for result in results.values() for case in _cases(result)],
     "phases": dict(phases),
     "report_seconds": watch.seconds,
+  }
+
+
+def _panel(panel: selection.Panel) -> dict[str, int]:
+  """How many of everything the judges chose from."""
+  return {
+    "cases": len(panel.cases),
+    "speakers": len({case.speaker for case in panel.cases}),
+    "line_up": min(selection.SPEAKERS, len(panel.enrolment)),
+    "fewest_candidates": min(len(case.candidates) for case in panel.cases),
+    "speakers_without_another_clip": panel.speakers_without_another_clip,
   }
 
 
@@ -366,11 +370,16 @@ def write(
   """Writes the page, then metrics.json."""
   tables = {name: r.judgement.figures for name, r in results.items()}
   found = {name: r.diagnostics for name, r in results.items()}
+  phases = dict(sources.phases)
+  if phases:  # this report's own time, not that of one made before
+    phases["report"] = sum(watch.seconds.values())
   required = []
   if sources.size is not None:
-    wall = sum(sources.phases.values()) if sources.phases else None
     required = bars.compare(
-      sources.size, tables["unseen"], found["unseen"], wall
+      sources.size,
+      tables["unseen"],
+      found["unseen"],
+      sum(phases.values()) if phases else None,
     )
   with watch.phase("page"):
     content = page.Content(
@@ -383,14 +392,12 @@ def write(
       diagnostics=found,
       size=sources.size,
       bars=required,
-      phases=sources.phases,
+      phases=phases,
       runs=sources.runs,
       examples=examples(results, rate),
     )
     write_atomically(out / "index.html", page.render(content))
-  figures = metrics(
-    results, required, sources.phases, watch, sources.command, settings
-  )
+  figures = metrics(results, required, phases, watch, sources.command, settings)
   write_atomically(
     out / "metrics.json",
     json.dumps(figures, indent=2, ensure_ascii=False, allow_nan=False) + "\n",

@@ -101,7 +101,7 @@ def _section(name: str, lead: str, body: str) -> str:
 
 
 def _text(value: object) -> str:
-  return html.escape(str(value), quote=True)
+  return html.escape(str(value), quote=True).replace(" %", "&nbsp;%")
 
 
 def _format(value: float | None, style: str) -> str:
@@ -127,9 +127,9 @@ def _header(content: Content) -> str:
   judges = (
     "The judges are programs that nobody here trained: espeak-ng renderings"
     " compared by dynamic time warping, the recogniser pocketsphinx (English),"
-    " the GE2E speaker encoder of resemblyzer, STOI and PESQ. Each has a floor"
-    " of its own, so read every figure beside the ground truth's. No person"
-    " has rated these samples."
+    " the GE2E speaker encoder of resemblyzer, STOI and PESQ. Each errs in"
+    " ways of its own, so read every figure beside the ground truth's. No"
+    " person has rated these samples."
   )
   return (
     "<header><p class=eyebrow>s02jax · report</p>"

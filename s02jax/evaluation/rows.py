@@ -128,7 +128,7 @@ RECIPES: tuple[Recipe, ...] = (
   Recipe(
     name=GROUND_TRUTH,
     label="Ground truth",
-    explanation="The recording. What the judges make of it is their floor.",
+    explanation="The recording itself: what each judge makes of the speaker.",
     aligned=True,
     make=_ground_truth,
   ),
