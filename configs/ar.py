@@ -15,14 +15,14 @@ _SIZES = {
     width=192, layers=5, heads=4, kv_heads=2, hidden=576, speaker=128
   ),
   "mini": dict(
-    width=256, layers=8, heads=4, kv_heads=2, hidden=704, speaker=128
+    width=256, layers=6, heads=4, kv_heads=2, hidden=704, speaker=128
   ),
   "base": dict(
     width=1024, layers=24, heads=16, kv_heads=4, hidden=2816, speaker=512
   ),
 }
-_STEPS = {"test": 20, "demo": 1150, "mini": 3000, "base": 500_000}
-_BATCH = {"test": 2, "demo": 4, "mini": 4, "base": 256}
+_STEPS = {"test": 20, "demo": 1150, "mini": 2800, "base": 500_000}
+_BATCH = {"test": 2, "demo": 4, "mini": 2, "base": 256}
 # A row holds the longest one-shot pair: two clips and their texts.
 _ROW_TOKENS = {"test": 256, "demo": 256, "mini": 512, "base": 2048}
 _SEGMENTS = {"test": 4, "demo": 4, "mini": 6, "base": 16}
@@ -64,12 +64,10 @@ def get_config(size: str = "demo"):
     row_tokens=_ROW_TOKENS[size],
     max_segments=_SEGMENTS[size],
     reference_seconds=_REFERENCE[size],
-    prompt_probability=0.15 if size == "demo" else 0.3,
+    prompt_probability=0.5,
   )
   config.loss = dict(noise=0.1)
   config.optimizer.update(dict(learning_rate=2e-3, b2=0.98, ema=0.99))
-  if size == "mini":
-    config.optimizer.update(dict(learning_rate=1e-3, ema=0.998))
   if size == "base":
     config.optimizer.update(
       dict(learning_rate=3e-4, warmup=5000, b2=0.95, ema=0.9999)

@@ -12,7 +12,7 @@ from configs import common
 _SIZES = {
   "test": dict(width=32, blocks=(1, 1, 1), codes=64, batch=4, steps=20),
   "demo": dict(width=192, blocks=(1, 4, 2), codes=512, batch=16, steps=600),
-  "mini": dict(width=256, blocks=(1, 5, 3), codes=1024, batch=16, steps=9000),
+  "mini": dict(width=256, blocks=(1, 4, 2), codes=512, batch=16, steps=1200),
   "base": dict(
     width=768, blocks=(3, 12, 8), codes=8192, batch=256, steps=400_000
   ),

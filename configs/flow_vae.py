@@ -14,7 +14,7 @@ from configs import common
 _SIZES = {
   "test": dict(width=32, blocks=2, channels=16, flow=2, batch=2, steps=20),
   "demo": dict(width=256, blocks=6, channels=64, flow=4, batch=8, steps=1400),
-  "mini": dict(width=320, blocks=8, channels=64, flow=4, batch=8, steps=9000),
+  "mini": dict(width=320, blocks=8, channels=64, flow=4, batch=8, steps=2200),
   "base": dict(
     width=768, blocks=12, channels=64, flow=8, batch=256, steps=500_000
   ),
@@ -24,7 +24,7 @@ _SIZES = {
 _ADVERSARIAL = {
   "test": (10, (4, 8), 4),
   "demo": (1700, (8, 16, 32), 8),
-  "mini": (8400, (16, 32, 64), 12),
+  "mini": (3000, (16, 32, 64), 12),
   "base": (50_000, (32, 128, 512, 1024), 32),
 }
 

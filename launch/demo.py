@@ -37,8 +37,8 @@ CORPORA = {
     languages="en,es,de",
     words=40,
     speakers=600,
-    clips_per_speaker=12,
-    vocab_size=512,
+    clips_per_speaker=16,
+    vocab_size=345,
   ),
 }
 

@@ -173,7 +173,7 @@ class FakeText:
     return {"en": 3, "de": 4}[code]
 
   def pieces(self, text):
-    return [5 + ord(c) - ord("a") for c in text]
+    return [" abcdefgh".index(c) + 4 for c in text]
 
   def encode(self, text, language):
     return [self.language_id(language), *self.pieces(text)]
@@ -182,9 +182,9 @@ class FakeText:
 def test_prompts_are_laid_out_as_in_training():
   assert decoding.zero_shot(FakeText(), "ab", "de") == [1, 4, 5, 6, 2]
   ids = decoding.one_shot(FakeText(), "ab", "en", "c", np.array([3, 0]))
-  assert ids == [1, 3, 7, 5, 6, 2, TEXT + 3, TEXT]
+  assert ids == [1, 3, 7, 4, 5, 6, 2, TEXT + 3, TEXT]
   padded, lengths = decoding.pad_prompts([ids, [1]], multiple=8)
-  assert padded.shape == (2, 8) and lengths.tolist() == [8, 1]
+  assert padded.shape == (2, 16) and lengths.tolist() == [9, 1]
 
 
 # ----------------------------------------------------------------- sampling

@@ -246,9 +246,10 @@ def test_packed_rows_say_what_their_members_are():
       assert (row["position"][here] == np.arange(len(here))).all()
       spoken = [prompt, target] if prompt >= 0 else [target]
       codes = [c for r in spoken for c in [r] * (corpus.num_samples[r] // 640)]
-      words = [
-        100 + r for r in spoken for _ in range(corpus.text_tokens[r] - 1)
-      ]
+      words = [100 + target] * (int(corpus.text_tokens[target]) - 1)
+      if prompt >= 0:
+        before = [100 + prompt] * (int(corpus.text_tokens[prompt]) - 1)
+        words = [*before, fakes.SPACE, *words]
       language = 10 + corpus.language[target]
       expected = [text.speaker_id, language, *words, text.start_id]
       expected += [text.size + code for code in codes]
@@ -256,9 +257,8 @@ def test_packed_rows_say_what_their_members_are():
       # Position p predicts p + 1; the last one, END.
       start = len(expected) - len(codes) - 1
       assert row["target"][here][start:].tolist() == codes + [fakes.CODES]
-      own = corpus.num_samples[target] // 640 + 1
       weight = np.zeros(len(here))
-      weight[-own:] = 1
+      weight[start:] = 1
       assert (row["weight"][here] == weight).all()
       check_reference(
         corpus,

@@ -423,8 +423,10 @@ class PackedSequences:
   A segment is [speaker][language] text [start] audio; ids of audio tokens
   follow those of the text. From [start] on every position predicts the next
   token, the last one END, whose number is num_codes. With a probability
-  another utterance of the speaker comes first, text before text and audio
-  before audio, and its tokens are not in the loss.
+  another utterance of the speaker comes first, text before text (a space
+  between them) and audio before audio: what a one-shot prompt looks like. Its
+  tokens are in the loss as well: read from [start], they are a zero-shot
+  utterance that goes on.
 
   Attributes:
     excluded: records left out, by reason.
@@ -459,6 +461,7 @@ class PackedSequences:
     # Text without its tag and audio, of every record.
     self._content = corpus.text_tokens.astype(int) - 1
     self._content += corpus.num_samples // hop
+    self._space = text.pieces(" ")
     records = self._usable()
     self._mixture = _mixture(corpus, records, seed, alpha)
     self._blocks = -(-len(records) // BLOCK)
@@ -485,7 +488,8 @@ class PackedSequences:
 
   def _lengths(self, target: np.ndarray, prompt: np.ndarray) -> np.ndarray:
     """Positions of each segment: speaker, language, start, and content."""
-    more = np.where(prompt >= 0, self._content[prompt], 0)
+    more = self._content[prompt] + len(self._space)
+    more = np.where(prompt >= 0, more, 0)
     return 3 + self._content[target] + more
 
   def _draw(self, key: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -573,6 +577,8 @@ class PackedSequences:
     corpus = self._corpus
     spoken = [record] if prompt < 0 else [prompt, record]
     pieces = [_pieces(corpus, self._text, i, corpus.text(i)) for i in spoken]
+    if prompt >= 0:
+      pieces.insert(1, self._space)
     codes = [self._features.tokens(i) for i in spoken]
     for i, tokens in zip(spoken, codes, strict=True):
       _check_tokens(corpus, len(tokens), i)
@@ -588,5 +594,5 @@ class PackedSequences:
     start = len(ids) - len(audio) - 1
     target[start:] = np.append(audio, self._num_codes)
     weight = np.zeros(len(ids), np.float32)
-    weight[len(ids) - len(codes[-1]) - 1 :] = 1.0
+    weight[start:] = 1.0
     return {"ids": ids, "target": target, "weight": weight}

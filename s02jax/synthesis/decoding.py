@@ -1,7 +1,7 @@
 """Prompts of the AR Transformer, and decoding with a key-value cache.
 
 zero-shot  [speaker][language] text [start]
-one-shot   [speaker][language] prompt text, text [start] prompt tokens
+one-shot   [speaker][language] prompt text, space, text [start] prompt tokens
 
 Shape letters: b batch, p prompt positions, n tokens, o speaker vector.
 """
@@ -51,6 +51,7 @@ def one_shot(
     text_model.speaker_id,
     text_model.language_id(language),
     *text_model.pieces(prompt_text),
+    *text_model.pieces(" "),
     *text_model.pieces(text),
     text_model.start_id,
     *(text_model.size + np.asarray(prompt_tokens)).tolist(),

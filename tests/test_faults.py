@@ -1,0 +1,149 @@
+"""Every stage: killed runs go on bit for bit, eight devices equal one."""
+
+import json
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+import time
+
+import jax
+import numpy as np
+import pytest
+
+from configs import ar, audio_tokenizer, flow_matching, flow_vae
+from s02jax import corpus as corpus_door
+from s02jax import text as text_door
+from s02jax import train
+from s02jax.data.records import SPLITS, Corpus, FeatureWriter
+
+ROOT = pathlib.Path(__file__).parents[1]
+STAGES = {
+  "audio_tokenizer": audio_tokenizer,
+  "flow_vae": flow_vae,
+  "ar": ar,
+  "flow_matching": flow_matching,
+}
+STEPS = 12
+SETTINGS = {
+  "steps": STEPS,
+  "batch_size": 8,
+  "log_every": 1,
+  "checkpoint_every": 4,
+  "eval_every": 0,
+  "eval_splits": (),
+}
+# The discriminators play from the third step on, and crops are short.
+OF_STAGE = {"flow_vae": {"loss.adversarial_start": 2}}
+CODES, CHANNELS = 64, 16
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory) -> pathlib.Path:
+  """A few spoken clips with random tokens and latents."""
+  folder = tmp_path_factory.mktemp("faults") / "corpus"
+  flags = "--languages en --words 8 --speakers 6 --clips_per_speaker 6"
+  flags += " --seen_speakers 2 --unseen_speakers 2"
+  corpus_door.main(["espeak", "--out", str(folder), *flags.split()])
+  text_door.main(["--corpus", str(folder), "--vocab_size", "310"])
+  random = np.random.default_rng(0)
+  for split in SPLITS:
+    records = Corpus.open(folder, split)
+    with FeatureWriter(folder, split) as writer:
+      for samples in records.num_samples:
+        n = samples // (records.rate // 25)
+        writer.write(
+          random.integers(CODES, size=n), random.normal(size=(2 * n, CHANNELS))
+        )
+  card = dict(num_codes=CODES, channels=CHANNELS, latents_per_token=2)
+  card |= dict(mean=[0.0] * CHANNELS, std=[1.0] * CHANNELS, sources={})
+  (folder / "features" / "card.json").write_text(json.dumps(card))
+  return folder
+
+
+def settings(stage: str, corpus: pathlib.Path) -> dict:
+  return SETTINGS | OF_STAGE.get(stage, {}) | {"corpus": str(corpus)}
+
+
+def spawn(stage: str, corpus, workdir) -> subprocess.Popen:
+  """The command, on one device."""
+  flags = [f"--config.{k}={v}" for k, v in settings(stage, corpus).items()]
+  return subprocess.Popen(
+    [
+      sys.executable,
+      *("-m", "s02jax.train", "--config", f"configs/{stage}.py:test"),
+      *("--workdir", str(workdir), *flags),
+    ],
+    cwd=ROOT,
+    env=os.environ | {"S02_CACHE": str(ROOT / ".cache" / "xla")},
+    stdout=subprocess.DEVNULL,
+    stderr=subprocess.PIPE,
+    text=True,
+  )
+
+
+def finish(stage: str, corpus, workdir) -> dict[int, float]:
+  """Losses of the command's run, by step; a step twice fails the test."""
+  process = spawn(stage, corpus, workdir)
+  _, errors = process.communicate(timeout=900)
+  assert process.returncode == 0, errors
+  return losses(workdir)
+
+
+def losses(workdir) -> dict[int, float]:
+  text = (pathlib.Path(workdir) / "metrics.jsonl").read_text()
+  lines = [line for line in map(json.loads, text.splitlines()) if "loss" in line]
+  out = {line["step"]: line["loss"] for line in lines}
+  assert len(out) == len(lines)
+  return out
+
+
+def kill_after(lines: int, stage: str, corpus, workdir) -> int:
+  """kill -9 when so many steps are logged; the process's return code."""
+  process = spawn(stage, corpus, workdir)
+  log = workdir / "metrics.jsonl"
+  while process.poll() is None:
+    if log.exists() and log.read_text().count("\n") >= lines:
+      process.kill()
+    time.sleep(0.002)
+  process.communicate()
+  return process.returncode
+
+
+@pytest.fixture(scope="module")
+def straight(corpus, tmp_path_factory):
+  """Losses of an undisturbed run of a stage, made once."""
+  made: dict[str, dict[int, float]] = {}
+
+  def get(stage: str) -> dict[int, float]:
+    if stage not in made:
+      made[stage] = finish(stage, corpus, tmp_path_factory.mktemp(stage))
+      assert sorted(made[stage]) == list(range(1, STEPS + 1))
+    return made[stage]
+
+  return get
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_a_killed_run_goes_on_bit_for_bit(stage, corpus, straight, tmp_path):
+  assert kill_after(6, stage, corpus, tmp_path) == -signal.SIGKILL
+  assert finish(stage, corpus, tmp_path) == straight(stage)
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_eight_devices_compute_what_one_does(
+  stage, corpus, straight, tmp_path
+):
+  config = STAGES[stage].get_config("test")
+  config.update_from_flattened_dict(settings(stage, corpus))
+  config.mesh.update(dict(data=2, fsdp=2, tensor=2))
+  config.steps = 6
+  assert train.train(config, tmp_path, jax.devices()) == 0
+  found = losses(tmp_path)
+  expected = straight(stage)
+  np.testing.assert_allclose(
+    [found[step] for step in range(1, 7)],
+    [expected[step] for step in range(1, 7)],
+    rtol=2e-4,
+  )
