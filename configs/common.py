@@ -78,6 +78,11 @@ def integer():
   return config_dict.placeholder(int)
 
 
+def number():
+  """The same for a field that is no integer."""
+  return config_dict.placeholder(float)
+
+
 def mel(size: str) -> ConfigDict:
   """The log-mel of a size: see `s02jax.audio.LogMel`."""
   rate = SAMPLE_RATE[size]

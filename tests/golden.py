@@ -26,7 +26,7 @@ RESOLVED = {
   "ar": {
     "model.text_size": 512,
     "model.speaker_id": 1,
-    "model.start_id": 2,
+    "model.text_rate": 0.5,
     "model.num_codes": 512,
   },
   "flow_matching": {

@@ -1,4 +1,4 @@
-"""Sampling, prompts, and decoding with a cache."""
+"""Sampling, and decoding with a cache."""
 
 import functools
 
@@ -9,16 +9,16 @@ import pytest
 
 from s02jax.models import ar
 from s02jax.models.transformer import TransformerConfig
-from s02jax.synthesis import decoding, sampling
+from s02jax.synthesis import batching, decoding, sampling
 from s02jax.synthesis.sampling import Sampling
 
-TEXT, CODES = 20, 12
+TEXT, CODES, RATE = 20, 12, 0.5
 MODEL = ar.ARTransformer(
   ar.ARConfig(
     text_size=TEXT,
     num_codes=CODES,
     speaker_id=1,
-    start_id=2,
+    text_rate=RATE,
     mel_bins=8,
     transformer=TransformerConfig(
       width=16, layers=2, heads=2, kv_heads=1, hidden=24
@@ -51,8 +51,26 @@ def speakers():
   return jax.random.normal(jax.random.PRNGKey(3), (4, 8))
 
 
+def cursor_of(ids: list[int], size: int) -> np.ndarray:
+  """Of a sequence whose [start] is number 2, padded: f32[size]."""
+  start = ids.index(2)
+  out = np.arange(size, dtype=np.float32)
+  out[start:] = 2 + RATE * np.arange(size - start)
+  return out
+
+
+def padded(prompts: list[list[int]]) -> tuple[np.ndarray, ...]:
+  """ids i32[b, p], cursor f32[b, p] and lengths i32[b]."""
+  lengths = np.array([len(prompt) for prompt in prompts], np.int32)
+  size = -(-lengths.max() // 4) * 4
+  cursor = np.stack([cursor_of(prompt, size) for prompt in prompts])
+  return batching.pad(list(map(np.array, prompts)), len(prompts), size).astype(
+    np.int32
+  ), cursor, lengths
+
+
 def generate(variables, prompts, speakers, settings=GREEDY, **changes):
-  ids, lengths = decoding.pad_prompts(prompts, multiple=4)
+  ids, cursor, lengths = padded(prompts)
   b = len(prompts)
   arguments = dict(
     seeds=np.arange(b), limits=np.full(b, N, np.int32), min_tokens=1
@@ -61,6 +79,7 @@ def generate(variables, prompts, speakers, settings=GREEDY, **changes):
     MODEL,
     variables,
     ids,
+    cursor,
     lengths,
     speakers,
     sampling=settings,
@@ -70,20 +89,23 @@ def generate(variables, prompts, speakers, settings=GREEDY, **changes):
 
 
 @jax.jit
-def next_logits(variables, ids, length, speaker):
+def next_logits(variables, ids, cursor, length, speaker):
   """Of the position `length`, by a full forward pass; ids i32[1, s]."""
   position = jnp.arange(ids.shape[1])[None]
   segment = (position < length).astype(jnp.int32)
-  logits = MODEL.apply(variables, ids, segment, position, speaker[None, None])
+  logits = MODEL.apply(
+    variables, ids, segment, position, cursor[None], speaker[None, None]
+  )
   return jnp.take(logits[0], length - 1, axis=0)
 
 
 def slow_greedy(variables, prompt, speaker, min_tokens=1):
   ids, tokens = list(prompt), []
   for step in range(N):
-    padded = np.zeros((1, 24), np.int32)
-    padded[0, : len(ids)] = ids
-    logits = np.array(next_logits(variables, padded, len(ids), speaker))
+    row = np.zeros((1, 24), np.int32)
+    row[0, : len(ids)] = ids
+    cursor = cursor_of(ids, 24)
+    logits = np.array(next_logits(variables, row, cursor, len(ids), speaker))
     if step < min_tokens:
       logits[CODES] = -np.inf
     best = int(logits.argmax())
@@ -154,37 +176,17 @@ def test_limits_hold_and_end_is_not_early(variables, speakers):
 
 
 def test_what_pads_a_prompt_does_not_matter(variables, speakers):
-  ids, lengths = decoding.pad_prompts(PROMPTS, multiple=4)
-  dirty = np.where(np.arange(ids.shape[1]) < lengths[:, None], ids, 10**6)
+  ids, cursor, lengths = padded(PROMPTS)
+  real = np.arange(ids.shape[1]) < lengths[:, None]
+  dirty = np.where(real, ids, 10**6), np.where(real, cursor, np.nan)
   rest = (np.arange(4), GREEDY, np.full(4, N, np.int32))
   clean, other = (
     decoding.generate(
-      MODEL, variables, x, lengths, speakers, *rest, max_tokens=N
+      MODEL, variables, *x, lengths, speakers, *rest, max_tokens=N
     )
-    for x in (ids, dirty)
+    for x in ((ids, cursor), dirty)
   )
   jax.tree.map(np.testing.assert_array_equal, clean, other)
-
-
-class FakeText:
-  size, speaker_id, start_id = TEXT, 1, 2
-
-  def language_id(self, code):
-    return {"en": 3, "de": 4}[code]
-
-  def pieces(self, text):
-    return [" abcdefgh".index(c) + 4 for c in text]
-
-  def encode(self, text, language):
-    return [self.language_id(language), *self.pieces(text)]
-
-
-def test_prompts_are_laid_out_as_in_training():
-  assert decoding.zero_shot(FakeText(), "ab", "de") == [1, 4, 5, 6, 2]
-  ids = decoding.one_shot(FakeText(), "ab", "en", "c", np.array([3, 0]))
-  assert ids == [1, 3, 7, 4, 5, 6, 2, TEXT + 3, TEXT]
-  padded, lengths = decoding.pad_prompts([ids, [1]], multiple=8)
-  assert padded.shape == (2, 16) and lengths.tolist() == [9, 1]
 
 
 # ----------------------------------------------------------------- sampling

@@ -44,6 +44,7 @@ def make(kind: str, seed: int = 0, n: int = 200, speakers: int = 20, **more):
     max_segments=5,
     reference_seconds=1.0,
     prompt_probability=0.4,
+    text_rate=0.5,
   )
   return corpus, rows
 
@@ -237,7 +238,7 @@ def test_packed_rows_say_what_their_members_are():
     members = rows.members(i)
     assert set(row["segment"]) <= set(range(len(members) + 1))
     nothing = row["segment"] == 0
-    for name in ("ids", "position", "target", "weight"):
+    for name in ("ids", "position", "cursor", "target", "weight"):
       assert (row[name][nothing] == 0).all()
     assert row["padding"] == pytest.approx(nothing.mean())
     for k, (target, prompt, _) in enumerate(members):
@@ -254,6 +255,13 @@ def test_packed_rows_say_what_their_members_are():
       expected = [text.speaker_id, language, *words, text.start_id]
       expected += [text.size + code for code in codes]
       assert row["ids"][here].tolist() == expected
+      cursor = row["cursor"][here]
+      before = len(expected) - len(codes)
+      assert (cursor[: before - 1] == np.arange(before - 1)).all()
+      own = corpus.num_samples[target] // 640
+      begin = before - len(words[words.index(100 + target) :]) - 1
+      assert cursor[-own - 1] == pytest.approx(begin, rel=1e-6)
+      assert np.diff(cursor[-own - 1 :]) == pytest.approx(0.5, rel=1e-4)
       # Position p predicts p + 1; the last one, END.
       start = len(expected) - len(codes) - 1
       assert row["target"][here][start:].tolist() == codes + [fakes.CODES]
@@ -289,6 +297,7 @@ def test_too_long_and_lonely_records_are_counted():
     max_segments=3,
     reference_seconds=1.0,
     prompt_probability=0.0,
+    text_rate=0.5,
   )
   alone = np.bincount(corpus.speaker)[corpus.speaker] == 1
   length = corpus.text_tokens + 2 + corpus.num_samples // fakes.HOP

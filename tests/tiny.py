@@ -89,7 +89,7 @@ def stages() -> dict[str, tuple[dict, dict]]:
   configs["ar"].model.update(
     text_size=text.size,
     speaker_id=text.speaker_id,
-    start_id=text.start_id,
+    text_rate=0.5,
     num_codes=codes,
   )
   configs["flow_matching"].model.update(

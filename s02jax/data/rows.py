@@ -15,6 +15,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from s02jax import layout
 from s02jax.data.mixture import (
   EpochCache,
   Mixture,
@@ -417,8 +418,8 @@ class PackedSequences:
   """Sequences of the AR model, several to a row.
 
   {"ids" i32[s], "segment" i32[s] (0 = padding, then 1, 2, …),
-  "position" i32[s] (from 0 in every segment), "target" i32[s],
-  "weight" f32[s], "references" f32[m, n], "reference_samples" i32[m]}.
+  "position" i32[s] (from 0 in every segment), "cursor" f32[s] (as in
+  `s02jax.layout`), "target" i32[s], "weight" f32[s], "references" f32[m, n], "reference_samples" i32[m]}.
 
   A segment is [speaker][language] text [start] audio; ids of audio tokens
   follow those of the text. From [start] on every position predicts the next
@@ -443,6 +444,7 @@ class PackedSequences:
     max_segments: int,
     reference_seconds: float,
     prompt_probability: float,
+    text_rate: float,
     alpha: float = 1.0,
   ):
     _not_empty(corpus)
@@ -450,6 +452,7 @@ class PackedSequences:
     self._corpus = corpus
     self._features = features
     self._text = text
+    self._text_rate = text_rate
     self._seed = seed
     self._row_tokens = row_tokens
     self._max_segments = max_segments
@@ -461,7 +464,7 @@ class PackedSequences:
     # Text without its tag and audio, of every record.
     self._content = corpus.text_tokens.astype(int) - 1
     self._content += corpus.num_samples // hop
-    self._space = text.pieces(" ")
+    self._space = len(text.pieces(" "))
     records = self._usable()
     self._mixture = _mixture(corpus, records, seed, alpha)
     self._blocks = -(-len(records) // BLOCK)
@@ -488,7 +491,7 @@ class PackedSequences:
 
   def _lengths(self, target: np.ndarray, prompt: np.ndarray) -> np.ndarray:
     """Positions of each segment: speaker, language, start, and content."""
-    more = self._content[prompt] + len(self._space)
+    more = self._content[prompt] + self._space
     more = np.where(prompt >= 0, more, 0)
     return 3 + self._content[target] + more
 
@@ -541,7 +544,7 @@ class PackedSequences:
   def __getitem__(self, index: int) -> Row:
     size = self._row_tokens
     ids, segment, position, target = np.zeros((4, size), np.int32)
-    weight = np.zeros(size, np.float32)
+    weight, cursor = np.zeros((2, size), np.float32)
     references = np.zeros(
       (self._max_segments, self._reference_samples), np.float32
     )
@@ -552,6 +555,7 @@ class PackedSequences:
       sequence = self._sequence(record, prompt)
       begin, end = end, end + len(sequence["ids"])
       ids[begin:end] = sequence["ids"]
+      cursor[begin:end] = sequence["cursor"]
       target[begin:end] = sequence["target"]
       weight[begin:end] = sequence["weight"]
       segment[begin:end] = k + 1
@@ -566,6 +570,7 @@ class PackedSequences:
       ids=ids,
       segment=segment,
       position=position,
+      cursor=cursor,
       target=target,
       weight=weight,
       references=references,
@@ -573,26 +578,23 @@ class PackedSequences:
     )
 
   def _sequence(self, record: int, prompt: int) -> dict[str, np.ndarray]:
-    """Ids, targets and weights of one segment."""
+    """Ids, cursor, targets and weights of one segment."""
     corpus = self._corpus
     spoken = [record] if prompt < 0 else [prompt, record]
-    pieces = [_pieces(corpus, self._text, i, corpus.text(i)) for i in spoken]
-    if prompt >= 0:
-      pieces.insert(1, self._space)
     codes = [self._features.tokens(i) for i in spoken]
     for i, tokens in zip(spoken, codes, strict=True):
       _check_tokens(corpus, len(tokens), i)
-    language = corpus.languages[corpus.language[record]]
-    before = [
-      [self._text.speaker_id, self._text.language_id(language)],
-      *pieces,
-      [self._text.start_id],
-    ]
+    ids, cursor = layout.sequence(
+      self._text,
+      corpus.languages[corpus.language[record]],
+      [_pieces(corpus, self._text, i, corpus.text(i)) for i in spoken],
+      codes,
+      self._text_rate,
+    )
     audio = np.concatenate(codes)
-    ids = np.concatenate([*before, audio + self._text.size])
-    target = np.zeros(len(ids), np.int32)
     start = len(ids) - len(audio) - 1
+    target = np.zeros(len(ids), np.int32)
     target[start:] = np.append(audio, self._num_codes)
     weight = np.zeros(len(ids), np.float32)
     weight[start:] = 1.0
-    return {"ids": ids, "target": target, "weight": weight}
+    return {"ids": ids, "cursor": cursor, "target": target, "weight": weight}

@@ -1,9 +1,6 @@
 """AR Transformer: text and a speaker's voice to audio tokens (report, 3.2).
 
-One causal row holds one or more segments
-
-  [speaker] [language] text ... [start] audio tokens ...
-
+One causal row holds one or more segments, laid out as `s02jax.layout` says,
 over joint ids: those of the text model, then text_size + code for the audio
 tokens. At a [speaker] position the speaker encoder's vector, projected, takes
 the place of an embedding. The head predicts the next code or END (num_codes).
@@ -44,7 +41,7 @@ class ARConfig:
   text_size: int  # ids of the text model
   num_codes: int  # codes of the audio tokenizer
   speaker_id: int  # text id whose embedding the speaker vector replaces
-  start_id: int  # text id after which the audio tokens follow
+  text_rate: float  # text pieces of one audio token, see `s02jax.layout`
   mel_bins: int
   transformer: TransformerConfig
   speaker: SpeakerConfig
@@ -98,19 +95,6 @@ class ARTransformer(nn.Module):
     x = jnp.where(here.any(2)[:, :, None], voice, x)
     return shard(x, "batch", "time", "embed")
 
-  def _origin(self, ids, position) -> Int[Array, "b s"]:
-    """What rotary positions are counted from: 0 for text, [start] for audio.
-
-    So the first audio token lies at the first text token, however long the
-    text is, and both run on together.
-    """
-    slot = jnp.arange(ids.shape[1])[None]
-    is_start = ids == self.config.start_id
-    last = jax.lax.cummax(jnp.where(is_start, slot, 0), axis=1)
-    origin = jnp.take_along_axis(position, last, axis=1)
-    spoken = is_start | (ids >= self.config.text_size)
-    return jnp.where(spoken, origin, 0)
-
   def _logits(self, x: Float[Array, "b s d"]) -> Float[Array, "b s c"]:
     logits = self.head(x).astype(jnp.float32)
     return shard(logits, "batch", "time", "vocab")
@@ -120,6 +104,7 @@ class ARTransformer(nn.Module):
     ids: Int[Array, "b s"],
     segment: Int[Array, "b s"],
     position: Int[Array, "b s"],
+    cursor: Float[Array, "b s"],
     speakers: Float[Array, "b r o"],
   ) -> Float[Array, "b s c"]:
     """Float32 logits of what follows each position.
@@ -128,63 +113,63 @@ class ARTransformer(nn.Module):
       ids: joint ids.
       segment: 0 is padding; segment i speaks with speakers[:, i - 1].
       position: restarts at 0 in every segment.
+      cursor: rotary positions, see `s02jax.layout`.
       speakers: one vector per segment; unused ones may hold anything.
     """
     x = self._inputs(ids, segment, speakers)
-    rotary = position - self._origin(ids, position)
-    return self._logits(self.stack(x, segment, position, 1, rotary=rotary))
+    return self._logits(self.stack(x, segment, position, 1, rotary=cursor))
 
   def prefill(
     self,
     ids: Int[Array, "b s"],
     segment: Int[Array, "b s"],
     position: Int[Array, "b s"],
+    cursor: Float[Array, "b s"],
     speakers: Float[Array, "b 1 o"],
     slots: int,
-  ) -> tuple[Float[Array, "b c"], Cache, Int[Array, "b"]]:
+  ) -> tuple[Float[Array, "b c"], Cache]:
     """Reads prompts that END at the last position, segment 0 on their left.
 
     Args:
       slots: positions the cache has room for, prompt included.
 
     Returns:
-      Logits of the first token after each prompt, the cache, and the position
-      of each prompt's [start].
+      Logits of the first token after each prompt, and the cache.
     """
     cfg = self.config
     cache = empty_cache(
       cfg.transformer, ids.shape[0], slots, jnp.dtype(cfg.dtype)
     )
     x = self._inputs(ids, segment, speakers)
-    origin = self._origin(ids, position)
-    x, cache = self.stack.extend(x, segment, position, cache, position - origin)
-    return self._logits(x[:, -1:])[:, 0], cache, origin[:, -1]
+    x, cache = self.stack.extend(x, segment, position, cache, cursor)
+    return self._logits(x[:, -1:])[:, 0], cache
 
   def decode_step(
     self,
     codes: Int[Array, "b"],
     active: Bool[Array, "b"],
     position: Int[Array, "b"],
+    cursor: Float[Array, "b"],
     cache: Cache,
-    origin: Int[Array, "b"],
   ) -> tuple[Float[Array, "b c"], Cache]:
     """Appends one code to every row; rows that are not active append padding.
 
     Args:
       codes: audio codes, without the offset text_size.
       position: of that code in its row, prompt included.
-      origin: position of the row's [start], from `prefill`.
+      cursor: of that code: `text_rate` more than that of the token before.
     """
     x = self.embed(jnp.where(active, codes + self.config.text_size, 0)[:, None])
     segment = active.astype(jnp.int32)[:, None]
-    rotary = (position - origin)[:, None]
-    x, cache = self.stack.extend(x, segment, position[:, None], cache, rotary)
+    x, cache = self.stack.extend(
+      x, segment, position[:, None], cache, cursor[:, None]
+    )
     return self._logits(x)[:, 0], cache
 
   def _touch(self, ids, mel):
     """Uses every parameter once, for initialisation."""
     speakers = self.speaker(mel, jnp.ones(mel.shape[:2], bool))[:, None]
-    return self(ids, jnp.ones_like(ids), ids, speakers)
+    return self(ids, jnp.ones_like(ids), ids, ids.astype(jnp.float32), speakers)
 
 
 def init(model: ARTransformer, key: jax.Array) -> dict:

@@ -21,7 +21,7 @@ from jaxtyping import Array, Bool, Float, Int
 from s02jax import audio
 from s02jax.config import build
 from s02jax.data.records import Corpus, Features
-from s02jax.data.rows import PackedSequences
+from s02jax.data.rows import TOKENS_PER_SECOND, PackedSequences
 from s02jax.models import ar
 from s02jax.models.convnext import lengths_to_mask
 from s02jax.stages.corpus import check_rate
@@ -116,6 +116,7 @@ class ARStage:
       TextModel.load(f"{corpus}/text.model"),
       batch_size=batch_size,
       seed=seed,
+      text_rate=self.model_config.text_rate,
       **self.config.data,
     )
 
@@ -138,7 +139,12 @@ class ARStage:
   def measure(self, params, batch, ids, speakers) -> tuple[Array, Array]:
     """Loss and accuracy, means over the target tokens."""
     logits = self.model.apply(
-      {"params": params}, ids, batch["segment"], batch["position"], speakers
+      {"params": params},
+      ids,
+      batch["segment"],
+      batch["position"],
+      batch["cursor"],
+      speakers,
     )
     nats = optax.softmax_cross_entropy_with_integer_labels(
       logits, batch["target"]
@@ -188,7 +194,7 @@ class ARStage:
     real = batch["reference_samples"].reshape(b * r) > 0
     wrong = speakers.reshape(b * r, o)[next_real(real)].reshape(b, r, o)
     # [speaker] and [language] stand at positions 0 and 1
-    before_audio = (ids < cfg.text_size) & (ids != cfg.start_id)
+    before_audio = (ids < cfg.text_size) & (batch["weight"] == 0)
     is_text = before_audio & (batch["position"] > 1) & (batch["segment"] > 0)
     other = swap_texts(ids, batch["segment"], batch["position"], is_text, r)
 
@@ -222,13 +228,21 @@ class ARStage:
     )
 
 
+def text_rate(corpus: Corpus) -> float:
+  """Text pieces that an audio token speaks, over all records with a text."""
+  pieces = corpus.text_tokens.astype(int) - 1
+  tokens = corpus.num_samples // (corpus.rate // TOKENS_PER_SECOND)
+  spoken = pieces > 0
+  return float(pieces[spoken].sum() / max(tokens[spoken].sum(), 1))
+
+
 def resolve(config):
-  """Fills the vocabularies: text ids and audio codes."""
+  """Fills the vocabularies, text ids and audio codes, and the text's rate."""
   check_rate(config, config.mel.rate)
   text = TextModel.load(f"{config.corpus}/text.model")
   card = Features.open(config.corpus, "train").card
   config.model.text_size = text.size
   config.model.speaker_id = text.speaker_id
-  config.model.start_id = text.start_id
+  config.model.text_rate = text_rate(Corpus.open(config.corpus, "train"))
   config.model.num_codes = card["num_codes"]
   return config

@@ -1,7 +1,4 @@
-"""Prompts of the AR Transformer, and decoding with a key-value cache.
-
-zero-shot  [speaker][language] text [start]
-one-shot   [speaker][language] prompt text, space, text [start] prompt tokens
+"""Decoding of the AR Transformer with a key-value cache.
 
 Shape letters: b batch, p prompt positions, n tokens, o speaker vector.
 """
@@ -18,7 +15,6 @@ from jaxtyping import Array, Bool, Float, Int
 from s02jax.models.ar import ARTransformer
 from s02jax.models.transformer import Cache
 from s02jax.synthesis.sampling import Sampling, recent, sample
-from s02jax.text import TextModel
 
 
 @flax.struct.dataclass
@@ -26,51 +22,6 @@ class Generated:
   tokens: Int[Array, "b n"]  # codes after the prompt; 0 past the length
   length: Int[Array, "b"]  # codes, END not counted
   ended: Bool[Array, "b"]  # by END, not by a limit
-
-
-def zero_shot(text_model: TextModel, text: str, language: str) -> list[int]:
-  """Joint ids of a prompt without a transcript of the reference."""
-  ids = text_model.encode(text, language)
-  return [text_model.speaker_id, *ids, text_model.start_id]
-
-
-def one_shot(
-  text_model: TextModel,
-  text: str,
-  language: str,
-  prompt_text: str,
-  prompt_tokens: np.ndarray,
-) -> list[int]:
-  """Joint ids of a prompt that continues a transcribed recording.
-
-  Args:
-    prompt_text: what the recording says.
-    prompt_tokens: its audio codes, i32 [n].
-  """
-  return [
-    text_model.speaker_id,
-    text_model.language_id(language),
-    *text_model.pieces(prompt_text),
-    *text_model.pieces(" "),
-    *text_model.pieces(text),
-    text_model.start_id,
-    *(text_model.size + np.asarray(prompt_tokens)).tolist(),
-  ]
-
-
-def pad_prompts(
-  prompts: list[list[int]], multiple: int = 32
-) -> tuple[np.ndarray, np.ndarray]:
-  """Right-padded ids i32 [b, p] and lengths i32 [b].
-
-  p is a multiple of `multiple`, so that few shapes are compiled.
-  """
-  lengths = np.array([len(prompt) for prompt in prompts], np.int32)
-  p = -(-int(lengths.max()) // multiple) * multiple
-  ids = np.zeros((len(prompts), p), np.int32)
-  for row, prompt in zip(ids, prompts, strict=True):
-    row[: len(prompt)] = prompt
-  return ids, lengths
 
 
 @flax.struct.dataclass
@@ -89,6 +40,7 @@ def generate(
   model: ARTransformer,
   variables: dict,
   ids: Int[Array, "b p"],
+  cursor: Float[Array, "b p"],
   lengths: Int[Array, "b"],
   speakers: Float[Array, "b o"],
   seeds: Int[Array, "b"],
@@ -105,6 +57,7 @@ def generate(
 
   Args:
     ids: prompts, padded on the right with anything.
+    cursor: their cursors, see `s02jax.layout`.
     lengths: their true lengths, 1 to p.
     speakers: speaker vectors.
     seeds: one a row.
@@ -119,12 +72,14 @@ def generate(
   column = jnp.arange(p)[None, :] - (p - lengths)[:, None]
   position = jnp.maximum(column, 0)
   ids = jnp.take_along_axis(ids, position, axis=1)
+  cursor = jnp.take_along_axis(cursor, position, axis=1)
   segment = (column >= 0).astype(jnp.int32)
-  logits, cache, origin = model.apply(
+  logits, cache = model.apply(
     variables,
     ids,
     segment,
     position,
+    cursor,
     speakers[:, None],
     p + max_tokens,
     method="prefill",
@@ -163,8 +118,8 @@ def generate(
       code,
       loop.active,
       lengths + loop.step - 1,
+      cursor[:, -1] + loop.step * cfg.text_rate,
       loop.cache,
-      origin,
       method="decode_step",
     )
     return decide(dataclasses.replace(loop, logits=logits, cache=cache))

@@ -13,11 +13,12 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
+from s02jax import layout
 from s02jax.config import build
 from s02jax.models.ar import ARConfig, ARTransformer
 from s02jax.models.convnext import lengths_to_mask
 from s02jax.synthesis.batching import counts, pad, plan, round_up, stack
-from s02jax.synthesis.decoding import generate, one_shot, zero_shot
+from s02jax.synthesis.decoding import generate
 from s02jax.synthesis.request import token_limit
 from s02jax.synthesis.sampling import Sampling
 from s02jax.synthesis.speaker import SpeakerVectors
@@ -54,15 +55,21 @@ def _target_nats(
   model: ARTransformer,
   variables,
   ids: Int[Array, "b p"],
+  cursor: Float[Array, "b p"],
   lengths: Int[Array, "b"],
   starts: Int[Array, "b"],
   vectors: Float[Array, "b e"],
 ) -> Float[Array, ""]:
-  """Summed cost of what follows [start] in rows of `zero_shot` + tokens."""
+  """Summed cost of what follows [start] in zero-shot sequences."""
   mask = lengths_to_mask(lengths, ids.shape[1])
   position = jnp.broadcast_to(jnp.arange(ids.shape[1]), ids.shape)
   logits = model.apply(
-    variables, ids, mask.astype(jnp.int32), position, vectors[:, None]
+    variables,
+    ids,
+    mask.astype(jnp.int32),
+    position,
+    cursor,
+    vectors[:, None],
   )
   last = position == lengths[:, None] - 1
   codes = jnp.roll(ids, -1, axis=1) - model.config.text_size
@@ -97,7 +104,7 @@ class TokenGenerator:
   ) -> list[tuple[np.ndarray, bool]]:
     """Tokens int32 [s] of each script, and whether it ended by itself."""
     results: list[Any] = [None] * len(scripts)
-    prompts = [np.array(self._prompt(script), np.int32) for script in scripts]
+    prompts, cursors = zip(*map(self._prompt, scripts), strict=True)
     lengths = [len(prompt) for prompt in prompts]
     for indices, rows, length in plan(lengths, PROMPT_UNIT, BUDGET):
       chosen = [scripts[i] for i in indices]
@@ -106,6 +113,7 @@ class TokenGenerator:
         self._model,
         self._variables,
         pad([prompts[i] for i in indices], rows, length),
+        pad([cursors[i] for i in indices], rows, length),
         # A row that only fills the batch reads one position and says nothing.
         np.maximum(counts([prompts[i] for i in indices], rows), 1),
         stack([s.voice.ar_vector for s in chosen], rows),
@@ -119,27 +127,31 @@ class TokenGenerator:
         results[i] = (tokens[row, : made.length[row]], bool(ended[row]))
     return results
 
-  def _prompt(self, script: Script) -> list[int]:
-    prompt = script.voice.prompt
-    if prompt is None:
-      return zero_shot(self._text, script.text, script.language)
-    return one_shot(
-      self._text,
-      script.text,
-      script.language,
-      prompt.text,
-      prompt.tokens,
+  def _prompt(self, script: Script) -> tuple[np.ndarray, np.ndarray]:
+    """Ids and cursor of what the tokens are to follow."""
+    pieces, codes = [self._text.pieces(script.text)], []
+    if script.voice.prompt is not None:
+      pieces.insert(0, self._text.pieces(script.voice.prompt.text))
+      codes = [script.voice.prompt.tokens]
+    return layout.sequence(
+      self._text, script.language, pieces, codes, self.config.text_rate
     )
 
   def cost(self, recordings: Sequence[Recorded]) -> float:
     """Mean nats per target token, END included, over all recordings."""
-    starts = [
-      np.array(zero_shot(self._text, r.text, r.language), np.int32)
+    sequences = [
+      layout.sequence(
+        self._text,
+        r.language,
+        [self._text.pieces(r.text)],
+        [r.tokens],
+        self.config.text_rate,
+      )
       for r in recordings
     ]
-    ids = [
-      np.concatenate([start, self._text.size + r.tokens]).astype(np.int32)
-      for start, r in zip(starts, recordings, strict=True)
+    ids, cursors = zip(*sequences, strict=True)
+    starts = [
+      len(row) - len(r.tokens) for row, r in zip(ids, recordings, strict=True)
     ]
     nats = 0.0
     for indices, rows, length in plan(
@@ -151,8 +163,9 @@ class TokenGenerator:
           self._model,
           self._variables,
           pad(chosen, rows, length),
+          pad([cursors[i] for i in indices], rows, length),
           counts(chosen, rows),
-          counts([starts[i] for i in indices], rows),
+          stack([np.int32(starts[i]) for i in indices], rows),
           stack([recordings[i].vector for i in indices], rows),
         )
       )

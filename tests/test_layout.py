@@ -1,0 +1,65 @@
+"""Sequences of the AR model: what stands where, and the cursor in the text."""
+
+import numpy as np
+import pytest
+
+from s02jax import layout
+
+
+class Letters:
+  """As `s02jax.text.TextModel`: a letter is an id."""
+
+  size, speaker_id, start_id = 20, 1, 2
+
+  def language_id(self, code):
+    return {"en": 3, "de": 4}[code]
+
+  def pieces(self, text):
+    return [" abcdefgh".index(letter) + 5 for letter in text]
+
+
+TEXT = Letters()
+
+
+def made(words, audio, language="en", rate=0.5):
+  pieces = [TEXT.pieces(word) for word in words]
+  codes = [np.array(part) for part in audio]
+  return layout.sequence(TEXT, language, pieces, codes, rate)
+
+
+def test_zero_shot_prompt_and_row():
+  ids, cursor = made(["ab"], [], "de")
+  assert ids.tolist() == [1, 4, 6, 7, 2]
+  assert cursor.tolist() == [0, 1, 2, 3, 2]
+  ids, cursor = made(["ab"], [[3, 0, 9]], "de")
+  assert ids.tolist() == [1, 4, 6, 7, 2, 23, 20, 29]
+  assert cursor.tolist() == [0, 1, 2, 3, 2, 2.5, 3, 3.5]
+  assert ids.dtype == np.int32 and cursor.dtype == np.float32
+
+
+def test_one_shot_prompt_ends_where_the_target_begins():
+  ids, cursor = made(["abc", "de"], [[1, 2]])
+  assert ids.tolist() == [1, 3, 6, 7, 8, 5, 9, 10, 2, 21, 22]
+  # The target's text begins at 6, after the space at 5.
+  assert cursor.tolist() == [*range(8), 2, 4, 6]
+
+
+@pytest.mark.parametrize("words", [["abc"], ["abc", "de"], ["a", "b", "cd"]])
+def test_a_prompt_is_the_beginning_of_its_row(words):
+  audio = [range(3 + i) for i in range(len(words))]
+  row, row_cursor = made(words, audio)
+  ids, cursor = made(words, audio[:-1])
+  assert row[: len(ids)].tolist() == ids.tolist()
+  assert row_cursor[: len(ids)].tolist() == cursor.tolist()
+  np.testing.assert_allclose(np.diff(row_cursor[len(ids) - 1 :]), 0.5)
+
+
+def test_a_target_sees_its_text_as_without_a_prompt():
+  _, alone = made(["de"], [[1, 2, 3]])
+  _, after = made(["abc", "de"], [[4] * 7, [1, 2, 3]])
+  np.testing.assert_allclose(after[-4:] - alone[-4:], after[6] - alone[2])
+
+
+def test_nothing_said_before_is_no_error():
+  _, cursor = made(["", "a"], [[]])
+  assert np.isfinite(cursor).all()
