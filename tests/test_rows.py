@@ -302,6 +302,7 @@ def test_too_long_and_lonely_records_are_counted():
   alone = np.bincount(corpus.speaker)[corpus.speaker] == 1
   length = corpus.text_tokens + 2 + corpus.num_samples // fakes.HOP
   assert rows.excluded == {
+    "no text": 0,
     "only clip of its speaker": int(alone.sum()),
     "too long": int((~alone & (length > 60)).sum()),
   }
@@ -373,3 +374,27 @@ def test_epoch_cache_calls_once_and_forgets():
   cache = EpochCache(lambda k: calls.append(k) or k, size=2)
   assert [cache(k) for k in (0, 1, 0, 2, 0, 1)] == [0, 1, 0, 2, 0, 1]
   assert calls == [0, 1, 2, 1]
+
+
+def test_records_without_text_are_references_only():
+  corpus = fakes.FakeCorpus(200, 10)
+  silent = np.arange(200) % 3 == 0
+  corpus.text_tokens[silent] = 1
+  rows = PackedSequences(
+    corpus,
+    fakes.FakeFeatures(corpus),
+    fakes.FakeText(),
+    batch_size=2,
+    seed=0,
+    row_tokens=256,
+    max_segments=5,
+    reference_seconds=1.0,
+    prompt_probability=0.5,
+    text_rate=0.5,
+  )
+  assert rows.excluded["no text"] == silent.sum()
+  members = [m for i in range(len(rows)) for m in rows.members(i)]
+  targets, prompts, references = map(np.array, zip(*members, strict=True))
+  assert not silent[targets].any()
+  assert (prompts >= 0).any() and not silent[prompts[prompts >= 0]].any()
+  assert silent[references].any()

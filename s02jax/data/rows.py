@@ -463,6 +463,7 @@ class PackedSequences:
     hop = corpus.rate // TOKENS_PER_SECOND
     # Text without its tag and audio, of every record.
     self._content = corpus.text_tokens.astype(int) - 1
+    self._has_text = self._content > 0
     self._content += corpus.num_samples // hop
     self._space = len(text.pieces(" "))
     records = self._usable()
@@ -475,13 +476,15 @@ class PackedSequences:
     self._rows = count - count // 50
 
   def _usable(self) -> np.ndarray:
-    alone = self._speakers.clips < 2
-    too_long = ~alone & (self._content + 3 > self._row_tokens)
+    wordless = ~self._has_text
+    alone = ~wordless & (self._speakers.clips < 2)
+    too_long = ~wordless & ~alone & (self._content + 3 > self._row_tokens)
     self.excluded = {
+      "no text": int(wordless.sum()),
       "only clip of its speaker": int(alone.sum()),
       "too long": int(too_long.sum()),
     }
-    records = np.flatnonzero(~alone & ~too_long)
+    records = np.flatnonzero(~wordless & ~alone & ~too_long)
     if not len(records):
       raise UserError(
         f"the split {self._corpus.split!r} of {self._corpus.folder} has no "
@@ -507,6 +510,7 @@ class PackedSequences:
     wanted = (draws[0] < self._prompt_probability) & (
       self._speakers.clips[target] > 2
     )
+    wanted &= self._has_text[prompt]
     fits = self._lengths(target, prompt) <= self._row_tokens
     prompt = np.where(wanted & fits, prompt, -1)
     return target, prompt, self._speakers.other(target, prompt, draws[2])
