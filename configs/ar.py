@@ -21,7 +21,7 @@ _SIZES = {
     width=1024, layers=24, heads=16, kv_heads=4, hidden=2816, speaker=512
   ),
 }
-_STEPS = {"test": 20, "demo": 1150, "mini": 2800, "base": 500_000}
+_STEPS = {"test": 20, "demo": 1450, "mini": 2800, "base": 500_000}
 _BATCH = {"test": 2, "demo": 4, "mini": 2, "base": 256}
 # A row holds the longest one-shot pair: two clips and their texts.
 _ROW_TOKENS = {"test": 256, "demo": 256, "mini": 512, "base": 2048}

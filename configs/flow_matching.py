@@ -11,7 +11,7 @@ from configs import common
 
 _SIZES = {
   "test": dict(width=32, layers=2, condition=32, speaker=32, steps=20),
-  "demo": dict(width=160, layers=4, condition=192, speaker=96, steps=800),
+  "demo": dict(width=160, layers=4, condition=192, speaker=96, steps=950),
   "mini": dict(width=192, layers=5, condition=224, speaker=128, steps=2500),
   "base": dict(
     width=1024, layers=20, condition=768, speaker=512, steps=600_000

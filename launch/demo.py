@@ -168,6 +168,9 @@ def main(argv: list[str]) -> None:
   start = time.time()
   args.workdir.mkdir(parents=True, exist_ok=True)
   phases = Phases(args.workdir)
+  installation = installation_seconds()
+  if installation is not None:
+    phases.seconds.setdefault("installation", installation)
   corpus = args.workdir / "corpus"
   print(f"Size {args.size} in {args.workdir}; logs in {args.workdir}/logs.")
   for command in corpus_commands(args, corpus):
@@ -220,6 +223,14 @@ def main(argv: list[str]) -> None:
   )
   print(f"All phases: {time.time() - start:.0f} s in this call.")
   print(f"Open {(report / 'index.html').resolve()}")
+
+
+def installation_seconds() -> float | None:
+  """What `make` wrote into the environment it made; None in any other."""
+  try:
+    return float((pathlib.Path(sys.prefix) / "ready").read_text())
+  except (OSError, ValueError):
+    return None
 
 
 def side_by_side() -> bool:

@@ -53,6 +53,15 @@ def test_pairs_share_the_cores(phases, tmp_path, monkeypatch):
   assert sorted(os.sched_getaffinity(0)) == mine
 
 
+def test_installation_is_known_where_make_did_it(tmp_path, monkeypatch):
+  monkeypatch.setattr(demo.sys, "prefix", str(tmp_path))
+  assert demo.installation_seconds() is None
+  (tmp_path / "ready").write_text("")  # of an older Makefile
+  assert demo.installation_seconds() is None
+  (tmp_path / "ready").write_text("61\n")
+  assert demo.installation_seconds() == 61
+
+
 @pytest.mark.parametrize("size", demo.CORPORA)
 def test_overrides_reach_their_own_stage_only(size):
   args = argparse.Namespace(

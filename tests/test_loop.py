@@ -345,19 +345,25 @@ def test_killed_runs_go_on_bit_for_bit(tmp_path):
   last.stderr.close()
 
 
-def test_two_processes_compute_what_one_does(straight, tmp_path):
+def spawn_two(workdir, *flags: str) -> list[subprocess.Popen]:
+  """One job of two processes."""
   with socket.socket() as free:
     free.bind(("127.0.0.1", 0))
     port = free.getsockname()[1]
-  processes = [
+  return [
     spawn(
-      tmp_path,
+      workdir,
       f"--coordinator=127.0.0.1:{port}",
       "--num_processes=2",
       f"--process_id={i}",
+      *flags,
     )
     for i in range(2)
   ]
+
+
+def test_two_processes_compute_what_one_does(straight, tmp_path):
+  processes = spawn_two(tmp_path)
   outputs = [process.communicate(timeout=900)[1] for process in processes]
   assert [p.returncode for p in processes] == [0, 0], outputs
   expected, found = losses(straight), losses(tmp_path)
@@ -367,3 +373,19 @@ def test_two_processes_compute_what_one_does(straight, tmp_path):
   # And one process goes on from what two have saved.
   assert run(tmp_path, 1, steps=13) == 0
   assert sorted(losses(tmp_path)) == list(range(1, 14))
+
+
+def test_a_signal_to_one_process_stops_and_saves_all(straight, tmp_path):
+  processes = spawn_two(tmp_path, "--config.steps=4000", "--config.keep=1")
+  log = tmp_path / "metrics.jsonl"
+  while not log.exists() or log.read_text().count("\n") < 20:
+    assert processes[0].poll() is None, processes[0].communicate()
+    time.sleep(0.01)
+  processes[1].terminate()  # not the one that writes
+  outputs = [process.communicate(timeout=900)[1] for process in processes]
+  assert [p.returncode for p in processes] == [train.STOPPED] * 2, outputs
+  (saved,) = map(int, os.listdir(tmp_path / "checkpoints"))
+  assert saved == max(losses(tmp_path)) < 4000
+  # One process goes on from what two have saved.
+  assert run(tmp_path, 1, steps=saved + 1) == 0
+  assert sorted(losses(tmp_path)) == list(range(1, saved + 2))
