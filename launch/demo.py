@@ -207,7 +207,9 @@ def main(argv: list[str]) -> None:
   options = ["--items", str(args.items)] if args.items else []
   if args.size != "test":
     # Models as small as these speak more clearly from likely tokens.
-    options += ["--bars", args.size, "--temperature", "0.3"]
+    options += ["--temperature", "0.3"]
+    if not args.manifest:  # what is required is said of the embedded corpus
+      options += ["--bars", args.size]
   phases.run(
     Command(
       "report",
