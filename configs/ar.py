@@ -3,8 +3,8 @@
   s02 train --config configs/ar.py:demo --config.corpus DIR --workdir runs/ar
 
 The corpus needs `s02 text` and `s02 extract` first. Sizes: `test` seconds on a
-CPU, `demo` (2.6 M parameters) minutes and `mini` (6 M) about an hour on one
-core, `base` (0.3 B) accelerators.
+CPU, `demo` (2.8 M parameters) minutes and `mini` (5.2 M) an hour on one core,
+`base` (0.3 B) accelerators.
 """
 
 from configs import common

@@ -3,8 +3,8 @@
   s02 train --config configs/audio_tokenizer.py:demo --config.corpus DIR \
     --workdir runs/audio_tokenizer
 
-Sizes: `test` seconds on a CPU, `demo` minutes on one core, `mini` about an hour
-on one core, `base` accelerators.
+Sizes: `test` seconds on a CPU, `demo` minutes on one core, `mini` a quarter of
+an hour on one core, `base` accelerators.
 """
 
 from configs import common

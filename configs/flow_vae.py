@@ -3,8 +3,8 @@
   s02 train --config configs/flow_vae.py:demo --config.corpus DIR \
     --workdir runs/flow_vae
 
-Sizes: `test` seconds on a CPU, `demo` minutes on one core, `mini` about an hour
-on one core, `base` accelerators. Adversarial losses start after
+Sizes: `test` seconds on a CPU, `demo` minutes on one core, `mini` a quarter of
+an hour on one core, `base` accelerators. Adversarial losses start after
 `loss.adversarial_start` steps: earlier they lose to plain regression at equal
 time.
 """
@@ -19,7 +19,7 @@ _SIZES = {
     width=768, blocks=12, channels=64, flow=8, batch=256, steps=500_000
   ),
 }
-# Step of the first adversarial update (the demo ends before it), and the
+# Step of the first adversarial update (demo and mini end before it), and the
 # discriminators' widths.
 _ADVERSARIAL = {
   "test": (10, (4, 8), 4),

@@ -64,9 +64,8 @@ def padded(prompts: list[list[int]]) -> tuple[np.ndarray, ...]:
   lengths = np.array([len(prompt) for prompt in prompts], np.int32)
   size = -(-lengths.max() // 4) * 4
   cursor = np.stack([cursor_of(prompt, size) for prompt in prompts])
-  return batching.pad(list(map(np.array, prompts)), len(prompts), size).astype(
-    np.int32
-  ), cursor, lengths
+  ids = [np.array(prompt, np.int32) for prompt in prompts]
+  return batching.pad(ids, len(ids), size), cursor, lengths
 
 
 def generate(variables, prompts, speakers, settings=GREEDY, **changes):

@@ -93,7 +93,8 @@ def finish(stage: str, corpus, workdir) -> dict[int, float]:
 
 def losses(workdir) -> dict[int, float]:
   text = (pathlib.Path(workdir) / "metrics.jsonl").read_text()
-  lines = [line for line in map(json.loads, text.splitlines()) if "loss" in line]
+  lines = [json.loads(line) for line in text.splitlines()]
+  lines = [line for line in lines if "loss" in line]
   out = {line["step"]: line["loss"] for line in lines}
   assert len(out) == len(lines)
   return out
@@ -132,9 +133,7 @@ def test_a_killed_run_goes_on_bit_for_bit(stage, corpus, straight, tmp_path):
 
 
 @pytest.mark.parametrize("stage", STAGES)
-def test_eight_devices_compute_what_one_does(
-  stage, corpus, straight, tmp_path
-):
+def test_eight_devices_compute_what_one_does(stage, corpus, straight, tmp_path):
   config = STAGES[stage].get_config("test")
   config.update_from_flattened_dict(settings(stage, corpus))
   config.mesh.update(dict(data=2, fsdp=2, tensor=2))

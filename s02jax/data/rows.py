@@ -419,7 +419,8 @@ class PackedSequences:
 
   {"ids" i32[s], "segment" i32[s] (0 = padding, then 1, 2, …),
   "position" i32[s] (from 0 in every segment), "cursor" f32[s] (as in
-  `s02jax.layout`), "target" i32[s], "weight" f32[s], "references" f32[m, n], "reference_samples" i32[m]}.
+  `s02jax.layout`), "target" i32[s], "weight" f32[s], "references" f32[m, n],
+  "reference_samples" i32[m]}.
 
   A segment is [speaker][language] text [start] audio; ids of audio tokens
   follow those of the text. From [start] on every position predicts the next
