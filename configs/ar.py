@@ -33,7 +33,7 @@ def get_config(size: str = "demo"):
   """The experiment of one size."""
   common.check(size)
   s = _SIZES[size]
-  config = common.base("ar")
+  config = common.base("ar", size)
   config.batch_size = _BATCH[size]
   config.steps = _STEPS[size]
   config.mel = common.mel(size)

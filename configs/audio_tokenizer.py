@@ -30,7 +30,7 @@ def get_config(size: str = "demo"):
   common.check(size)
   s = _SIZES[size]
   mel_blocks, encoder_blocks, decoder_blocks = s["blocks"]
-  config = common.base("audio_tokenizer")
+  config = common.base("audio_tokenizer", size)
   config.batch_size = s["batch"]
   config.steps = s["steps"]
   config.mel = common.mel(size)

@@ -7,7 +7,7 @@ from s02jax.errors import UserError
 SIZES = ("test", "demo", "mini", "base")
 
 
-def base(stage: str) -> ConfigDict:
+def base(stage: str, size: str = "") -> ConfigDict:
   """Returns the loop's fields; the stage's file adds model, data and loss."""
   config = ConfigDict()
   # Name in `s02jax.stages`, or "module:Class".
@@ -36,6 +36,10 @@ def base(stage: str) -> ConfigDict:
   config.eval_splits = ("seen", "unseen")
   # Newest checkpoints kept.
   config.keep = 2
+
+  if size == "base":  # half a million steps of a large state
+    config.log_every, config.eval_every = 100, 5000
+    config.checkpoint_every, config.keep, config.threads = 2000, 5, 16
 
   config.model = ConfigDict()
   config.data = ConfigDict()

@@ -30,7 +30,7 @@ def get_config(size: str = "demo"):
   """The resolved experiment of one size."""
   common.check(size)
   s = _SIZES[size]
-  config = common.base("flow_matching")
+  config = common.base("flow_matching", size)
   config.batch_size = _BATCH[size]
   config.steps = s["steps"]
   config.mel = common.mel(size)

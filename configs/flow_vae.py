@@ -34,7 +34,7 @@ def get_config(size: str = "demo"):
   common.check(size)
   s = _SIZES[size]
   start, period_channels, spectral_channels = _ADVERSARIAL[size]
-  config = common.base("flow_vae")
+  config = common.base("flow_vae", size)
   config.batch_size = s["batch"]
   config.steps = s["steps"]
   config.rate = common.integer()  # from the corpus

@@ -101,7 +101,9 @@ def _device_grid(
     return np.array(devices, dtype=object).reshape(sizes)
   slices = len({device.slice_index for device in devices})
   if slices == 1:
-    return mesh_utils.create_device_mesh(sizes, devices)
+    return mesh_utils.create_device_mesh(
+      sizes, devices, allow_split_physical_axes=True
+    )
   if sizes[0] % slices:
     raise errors.UserError(
       f"config.mesh.data is {sizes[0]}; it must be a multiple of the "
@@ -109,7 +111,7 @@ def _device_grid(
     )
   within = (sizes[0] // slices, *sizes[1:])
   return mesh_utils.create_hybrid_device_mesh(
-    within, (slices, 1, 1, 1), devices
+    within, (slices, 1, 1, 1), devices, allow_split_physical_axes=True
   )
 
 
@@ -148,28 +150,53 @@ def batch_sharding(mesh: Mesh) -> NamedSharding:
   return NamedSharding(mesh, P(ACTIVATION_RULES["batch"]))
 
 
-def local_rows(mesh: Mesh, batch_size: int) -> tuple[int, int]:
-  """Which rows of a global batch this process must bring.
+def local_rows(mesh: Mesh, batch_size: int) -> np.ndarray:
+  """Which rows of a global batch this process must bring, ascending.
 
-  Processes that hold other parts of the same rows bring the same ones.
-
-  Returns:
-    (k, n): it brings the k-th of n equal parts.
+  They need not be neighbours: how a TPU's devices lie in the mesh is for its
+  links to decide. Processes that hold other parts of the same rows bring the
+  same ones.
 
   Raises:
     UserError: the rows do not split evenly over the devices.
   """
   parts = _size(ACTIVATION_RULES["batch"], mesh)
-  if batch_size % parts:
+  if batch_size < 1 or batch_size % parts:
     raise errors.UserError(
       f"config.batch_size is {batch_size}; it must be a multiple of "
       f"{parts}, the devices along config.mesh.data and config.mesh.fsdp."
     )
-  shardings = batch_sharding(mesh)
-  rows = shardings.addressable_devices_indices_map((batch_size,)).values()
-  starts = [index[0].start or 0 for index in rows if index is not None]
-  share = batch_size // parts * len(set(starts))
-  return min(starts) // share, batch_size // share
+  held = batch_sharding(mesh).addressable_devices_indices_map((batch_size,))
+  return rows_in([index[0] for index in held.values()], batch_size)
+
+
+def rows_in(slices: Sequence[slice], batch_size: int) -> np.ndarray:
+  """Row numbers that any of the slices holds, ascending."""
+  held = np.zeros(batch_size, bool)
+  for rows in slices:
+    held[rows] = True
+  return np.flatnonzero(held)
+
+
+def global_array(
+  sharding: NamedSharding, local: np.ndarray, rows: np.ndarray, batch_size: int
+) -> jax.Array:
+  """The batch of all processes, of which this one brings `rows`.
+
+  Args:
+    sharding: of the batch, as `batch_sharding` gives it.
+    local: [len(rows), ...].
+    rows: as `local_rows` gives them.
+    batch_size: rows of all processes.
+  """
+
+  def part(index: tuple[slice, ...]) -> np.ndarray:
+    first, last, _ = index[0].indices(batch_size)
+    begin = int(np.searchsorted(rows, first))
+    return local[begin : begin + last - first]
+
+  shape = (batch_size, *local.shape[1:])
+  return jax.make_array_from_callback(shape, sharding, part)
 
 
 def replicated(mesh: Mesh) -> NamedSharding:

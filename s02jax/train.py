@@ -41,7 +41,7 @@ PyTree = Any
 
 STOPPED = 143
 # A checkpoint of other values here is another run's.
-STRUCTURAL = ("stage", "model")
+STRUCTURAL = ("stage", "model", "discriminators")
 
 
 def train(
@@ -95,7 +95,7 @@ def _run(
   # ------------------------------------------------------------------ mesh
   mesh = sharding.make_mesh(config.mesh, devices)
   logging.info("mesh: %s on %s", dict(mesh.shape), jax.devices()[0].device_kind)
-  part, parts = sharding.local_rows(mesh, config.batch_size)
+  mine = sharding.local_rows(mesh, config.batch_size)
   batch_sharding = sharding.batch_sharding(mesh)
 
   # ------------------------------------------------------------------ data
@@ -112,11 +112,13 @@ def _run(
       logging.info("data: %d records left out: %s", count, reason)
 
   def batches(rows: stages.Rows, first: int, last: int) -> Iterator[dict]:
-    return loader.make_loader(rows, first, last, part, parts, config.threads)
+    return loader.make_loader(rows, first, last, mine, config.threads)
 
   def to_device(batch: dict[str, np.ndarray]) -> stages.Batch:
     return {
-      name: jax.make_array_from_process_local_data(batch_sharding, value)
+      name: sharding.global_array(
+        batch_sharding, value, mine, config.batch_size
+      )
       for name, value in batch.items()
     }
 
@@ -223,7 +225,8 @@ def _run(
         state, values = step_program(state, batch)
       counts = metrics.Counts(
         rows=config.batch_size,
-        audio_seconds=float(host["audio_seconds"].sum()) * parts,
+        audio_seconds=float(host["audio_seconds"].sum())
+        * (config.batch_size / len(mine)),
         padding=float(host["padding"].mean()),
         flops=flops(batch),
         wait=wait,

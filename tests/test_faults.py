@@ -14,9 +14,10 @@ import pytest
 
 from configs import ar, audio_tokenizer, flow_matching, flow_vae
 from s02jax import corpus as corpus_door
+from s02jax import stages, train
 from s02jax import text as text_door
-from s02jax import train
 from s02jax.data.records import SPLITS, Corpus, FeatureWriter
+from s02jax.errors import UserError
 
 ROOT = pathlib.Path(__file__).parents[1]
 STAGES = {
@@ -60,6 +61,14 @@ def corpus(tmp_path_factory) -> pathlib.Path:
   card |= dict(mean=[0.0] * CHANNELS, std=[1.0] * CHANNELS, sources={})
   (folder / "features" / "card.json").write_text(json.dumps(card))
   return folder
+
+
+def test_another_token_rate_is_one_sentence(corpus):
+  config = audio_tokenizer.get_config("test")
+  config.corpus = str(corpus)
+  config.mel.hop = 160
+  with pytest.raises(UserError, match="mel.hop is 160; .* must be 320"):
+    stages.resolve(config)
 
 
 def settings(stage: str, corpus: pathlib.Path) -> dict:

@@ -31,7 +31,9 @@ def test_batches_are_the_rows_in_order():
 @pytest.mark.parametrize("start", [0, 3])
 def test_any_number_of_hosts_reads_the_same_rows(hosts, start):
   whole = batches(0, STEPS)[start:]
-  parts = [batches(start, STEPS, p, hosts) for p in range(hosts)]
+  parts = [
+    batches(start, STEPS, mine) for mine in np.split(np.arange(8), hosts)
+  ]
   assert all(len(part) == STEPS - start for part in parts)
   for step, expected in enumerate(whole):
     joined = {

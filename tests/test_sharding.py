@@ -73,9 +73,33 @@ def test_wrong_meshes_are_one_sentence(sizes, message):
 
 def test_one_process_brings_every_row():
   mesh = sharding.make_mesh(dict(data=4, tensor=2))
-  assert sharding.local_rows(mesh, 8) == (0, 1)
+  np.testing.assert_array_equal(sharding.local_rows(mesh, 8), np.arange(8))
   with pytest.raises(errors.UserError, match="multiple of 4"):
     sharding.local_rows(mesh, 6)
+
+
+def test_scattered_rows_are_each_brought_once():
+  # As on v5e-16, where a host's four devices lie apart in the mesh.
+  hosts = [(0, 4, 8, 12), (1, 5, 9, 13), (2, 3, 6, 7), (10, 11, 14, 15)]
+  found = [
+    sharding.rows_in([slice(2 * i, 2 * i + 2) for i in host], 32)
+    for host in hosts
+  ]
+  assert found[0].tolist() == [0, 1, 8, 9, 16, 17, 24, 25]
+  np.testing.assert_array_equal(np.sort(np.concatenate(found)), np.arange(32))
+
+
+@pytest.mark.parametrize("sizes", [dict(data=8), dict(data=2, tensor=4)])
+def test_devices_get_their_rows_whatever_their_order(sizes):
+  devices = np.random.default_rng(0).permutation(jax.devices()).tolist()
+  mesh = sharding.make_mesh(sizes, devices)
+  rows = sharding.local_rows(mesh, 16)
+  local = np.arange(16 * 3, dtype=np.float32).reshape(16, 3)
+  placed = sharding.batch_sharding(mesh)
+  array = sharding.global_array(placed, local, rows, 16)
+  np.testing.assert_array_equal(array, local)
+  for shard in array.addressable_shards:
+    np.testing.assert_array_equal(shard.data, local[shard.index])
 
 
 def test_shard_does_nothing_without_a_mesh():

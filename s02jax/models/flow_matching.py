@@ -6,8 +6,8 @@ Report §3.2. x₁ standardised latents, x₀ ~ N(0, I), t in 0..1:
   (2)  u ≈ v(x_t, t; c′, v, x_p)
 
 c′ are the audio tokens, embedded, convolved and upsampled to the latent rate; v
-is the vector of a speaker encoder trained here; x_p are prompt latents. Any of
-them can be dropped, which makes classifier-free guidance possible.
+is the vector of a speaker encoder trained here; x_p are prompt latents. They
+are dropped together, which makes classifier-free guidance possible.
 
 Our addition: the condition also regresses a diagonal Gaussian N(m, s²) of x₁
 (trained on its own, gradients stopped towards the velocity). Were x₁ exactly

@@ -18,7 +18,8 @@ from jaxtyping import Array, Bool, Float, Int
 from s02jax import audio
 from s02jax.config import build
 from s02jax.data.records import Corpus
-from s02jax.data.rows import Utterances
+from s02jax.data.rows import TOKENS_PER_SECOND, Utterances
+from s02jax.errors import UserError
 from s02jax.models.audio_tokenizer import (
   AudioTokenizer,
   AudioTokenizerConfig,
@@ -252,7 +253,18 @@ class AudioTokenizerStage:
 
 
 def resolve(config):
-  """Fills the text vocabulary's size; the corpus must have the mel's rate."""
+  """Fills the text vocabulary's size; the corpus must have the mel's rate.
+
+  Raises UserError for another rate, or a hop that does not make 25 tokens/s.
+  """
   check_rate(config, config.mel.rate)
+  samples = config.mel.hop * config.model.frames_per_token
+  if samples * TOKENS_PER_SECOND != config.mel.rate:
+    raise UserError(
+      f"config.mel.hop is {config.mel.hop}; with frames_per_token "
+      f"{config.model.frames_per_token} and {config.mel.rate} Hz it must be "
+      f"{config.mel.rate / TOKENS_PER_SECOND / config.model.frames_per_token:g}"
+      f", so that there are {TOKENS_PER_SECOND} tokens a second."
+    )
   config.model.vocab_size = TextModel.load(f"{config.corpus}/text.model").size
   return config
