@@ -277,6 +277,13 @@ def check_match(
         f"the features of the corpus come from another checkpoint of {name}:"
         " run `s02 extract` again, then train ar and flow_matching on them."
       )
+  for name in ("ar", "flow_matching"):
+    for source, fingerprint in configs[name].get("features", {}).items():
+      if fingerprint != fingerprints[source]:
+        raise UserError(
+          f"{name} was trained on features of another checkpoint of {source}:"
+          " train it again, in a new workdir."
+        )
   latents = configs["flow_matching"]["latents"]
   if any(latents[k] != features[k] for k in ("mean", "std")):
     raise UserError(

@@ -41,7 +41,7 @@ PyTree = Any
 
 STOPPED = 143
 # A checkpoint of other values here is another run's.
-STRUCTURAL = ("stage", "model", "discriminators")
+STRUCTURAL = ("stage", "model", "discriminators", "features")
 
 
 def train(
@@ -68,6 +68,9 @@ def train(
   except OSError as error:
     raise _disk_error(workdir, str(error.strerror)) from error
   with checkpoint.Checkpoints(workdir, config.keep) as checkpoints:
+    config = stages.resolve(config)
+    if checkpoints.steps():
+      _check_same_run(workdir, _plain(config))
     if max(checkpoints.steps(), default=0) >= config.steps:
       logging.info("%s has taken all of its %d steps", workdir, config.steps)
       return 0
@@ -83,14 +86,9 @@ def _run(
   stop: "_StopSignal",
 ) -> int:
   """The loop, from top to bottom."""
-  # ---------------------------------------------------------------- config
-  config = stages.resolve(config)
-  plain = json.loads(config.to_json_best_effort())
   main_process = jax.process_index() == 0
-  if checkpoints.steps():
-    _check_same_run(workdir, plain)
   if main_process:
-    _write_config(workdir, plain)
+    _write_config(workdir, _plain(config))
 
   # ------------------------------------------------------------------ mesh
   mesh = sharding.make_mesh(config.mesh, devices)
@@ -374,6 +372,10 @@ def _due(step: int, every: int, last: int) -> bool:
 
 def _count(tree: PyTree) -> int:
   return sum(int(np.prod(x.shape)) for x in jax.tree.leaves(tree))
+
+
+def _plain(config: ConfigDict) -> dict[str, Any]:
+  return json.loads(config.to_json_best_effort())
 
 
 def _write_config(workdir: pathlib.Path, config: dict[str, Any]) -> None:

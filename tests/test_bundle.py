@@ -158,6 +158,18 @@ def test_another_tokenizer_is_found():
     check_match(**runs)
 
 
+@pytest.mark.parametrize("name", ["ar", "flow_matching"])
+def test_features_of_another_tokenizer_are_found(name):
+  runs = fitting()
+  config = dict(runs["configs"][name])
+  runs["configs"] = runs["configs"] | {name: config}
+  config["features"] = {"audio_tokenizer": "a"}
+  check_match(**runs)
+  config["features"] = {"audio_tokenizer": "older"}
+  with pytest.raises(UserError, match=f"{name} was trained on features"):
+    check_match(**runs)
+
+
 def test_other_latents_are_found():
   runs = fitting()
   runs["features"]["mean"][3] += 1e-3

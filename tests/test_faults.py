@@ -71,6 +71,21 @@ def test_another_token_rate_is_one_sentence(corpus):
     stages.resolve(config)
 
 
+def test_a_run_on_features_extracted_anew_is_refused(corpus, tmp_path):
+  config = ar.get_config("test")
+  config.update_from_flattened_dict(settings("ar", corpus) | {"steps": 1})
+  card = corpus / "features" / "card.json"
+  before = card.read_text()
+  assert train.train(config, tmp_path, jax.devices()[:1]) == 0
+  sources = {"audio_tokenizer": {"fingerprint": "another"}}
+  card.write_text(json.dumps(json.loads(before) | {"sources": sources}))
+  try:
+    with pytest.raises(UserError, match="config.features.audio_tokenizer"):
+      train.train(config, tmp_path, jax.devices()[:1])
+  finally:
+    card.write_text(before)
+
+
 def settings(stage: str, corpus: pathlib.Path) -> dict:
   return SETTINGS | OF_STAGE.get(stage, {}) | {"corpus": str(corpus)}
 

@@ -24,7 +24,7 @@ from s02jax.data.records import Corpus, Features
 from s02jax.data.rows import TOKENS_PER_SECOND, PackedSequences
 from s02jax.models import ar
 from s02jax.models.convnext import lengths_to_mask
-from s02jax.stages.corpus import check_rate
+from s02jax.stages.corpus import check_rate, origins
 from s02jax.stages.flops import products
 from s02jax.text import TextModel
 from s02jax.train_state import (
@@ -245,4 +245,5 @@ def resolve(config):
   config.model.speaker_id = text.speaker_id
   config.model.text_rate = text_rate(Corpus.open(config.corpus, "train"))
   config.model.num_codes = card["num_codes"]
+  config.features = origins(card, "audio_tokenizer")
   return config

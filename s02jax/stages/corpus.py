@@ -9,6 +9,18 @@ def corpus_rate(config) -> int:
   return Corpus.open(config.corpus, "train").rate
 
 
+def origins(card, *models: str) -> dict[str, str]:
+  """Which checkpoints of `models` wrote the features, by their digests.
+
+  A run keeps them in its config: features of another checkpoint are other
+  numbers for the same names.
+  """
+  return {
+    name: card["sources"].get(name, {}).get("fingerprint", "unknown")
+    for name in models
+  }
+
+
 def check_rate(config, rate: int) -> None:
   """Raises UserError unless the corpus has this sample rate in Hz."""
   found = corpus_rate(config)

@@ -25,7 +25,7 @@ from s02jax.models.flow_matching import (
   FlowMatching,
   FlowMatchingConfig,
 )
-from s02jax.stages.corpus import check_rate
+from s02jax.stages.corpus import check_rate, origins
 from s02jax.stages.flops import products
 from s02jax.train_state import (
   OptimizerConfig,
@@ -207,5 +207,6 @@ def resolve(config):
   config.model.num_codes = card["num_codes"]
   config.model.channels = card["channels"]
   config.model.latents_per_token = card["latents_per_token"]
+  config.features = origins(card, "audio_tokenizer", "flow_vae")
   config.latents = dict(mean=card["mean"], std=card["std"])
   return config
