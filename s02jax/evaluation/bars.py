@@ -135,7 +135,7 @@ def compare(
     result.append(_line(bar.name, bar.at_most, required, measured, figure.n))
   if size == "demo" and wall_seconds is not None:
     result.append(
-      _line("wall time without installation, minutes", True, 25.0,
+      _line("wall time of all phases, minutes", True, 25.0,
             wall_seconds / 60, 1)
     )  # fmt: skip
   return result
