@@ -14,6 +14,7 @@ import dataclasses
 import json
 import os
 import pathlib
+import signal
 import subprocess
 import sys
 import time
@@ -43,6 +44,9 @@ CORPORA = {
 }
 
 
+STAGES = ("audio_tokenizer", "flow_vae", "ar", "flow_matching")
+
+
 @dataclasses.dataclass(frozen=True)
 class Command:
   """One command of the demo."""
@@ -70,10 +74,12 @@ class Phases:
       self._start(command, cores[i * share : (i + 1) * share] or cores)
       for i, command in enumerate(commands)
     ]
-    failed = None
-    for command, process in zip(commands, processes, strict=True):
-      if process.wait() and failed is None:
-        failed = command
+    try:
+      failed = _first_failure(commands, processes)
+    finally:  # nobody is left behind, whatever ended the waiting
+      for process in processes:
+        process.terminate()
+        process.wait()
     took = time.time() - start
     name = " + ".join(c.name for c in commands)
     self.seconds[name] = round(self.seconds.get(name, 0.0) + took, 1)
@@ -107,6 +113,20 @@ class Phases:
     part = self.file.with_suffix(".part")
     part.write_text(json.dumps(self.seconds, indent=2))
     os.replace(part, self.file)
+
+
+def _first_failure(
+  commands: tuple[Command, ...], processes: list[subprocess.Popen]
+) -> Command | None:
+  """Waits until all have ended well, or the first has not: which one."""
+  while True:
+    codes = [process.poll() for process in processes]
+    for command, code in zip(commands, codes, strict=True):
+      if code:
+        return command
+    if None not in codes:
+      return None
+    time.sleep(0.1)
 
 
 def corpus_commands(args, corpus: pathlib.Path) -> list[Command]:
@@ -165,6 +185,12 @@ def main(argv: list[str]) -> None:
     help="override of a stage's config, e.g. ar.steps=500",
   )
   args = parser.parse_args(argv)
+  for override in args.set:
+    if override.split(".")[0] not in STAGES:
+      raise UserError(
+        f"--set {override}: it must begin with one of {', '.join(STAGES)}."
+      )
+  signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # stops the children
   start = time.time()
   args.workdir.mkdir(parents=True, exist_ok=True)
   phases = Phases(args.workdir)
@@ -187,9 +213,7 @@ def main(argv: list[str]) -> None:
   def workdirs(*names):
     return [x for n in names for x in (f"--{n}", str(args.workdir / n))]
 
-  audio_stages = ("audio_tokenizer", "flow_vae")
-  token_stages = ("ar", "flow_matching")
-  every = audio_stages + token_stages
+  audio_stages, token_stages = STAGES[:2], STAGES[2:]
   stages(*audio_stages)
   source = ("--corpus", str(corpus))
   phases.run(
@@ -200,10 +224,10 @@ def main(argv: list[str]) -> None:
   phases.run(
     Command(
       "bundle",
-      ("s02jax.bundle", *source, *workdirs(*every), "--out", str(bundle)),
+      ("s02jax.bundle", *source, *workdirs(*STAGES), "--out", str(bundle)),
     )
   )
-  runs = [str(args.workdir / name) for name in every]
+  runs = [str(args.workdir / name) for name in STAGES]
   options = ["--items", str(args.items)] if args.items else []
   if args.size != "test":
     # Models as small as these speak more clearly from likely tokens.

@@ -94,6 +94,11 @@ def _run(
   mesh = sharding.make_mesh(config.mesh, devices)
   logging.info("mesh: %s on %s", dict(mesh.shape), jax.devices()[0].device_kind)
   mine = sharding.local_rows(mesh, config.batch_size)
+  if config.accumulate < 1 or config.batch_size % config.accumulate:
+    raise errors.UserError(
+      f"config.accumulate is {config.accumulate}; it must divide "
+      f"config.batch_size, {config.batch_size}."
+    )
   batch_sharding = sharding.batch_sharding(mesh)
 
   # ------------------------------------------------------------------ data
@@ -200,7 +205,7 @@ def _run(
   # ------------------------------------------------------------------ save
   def save(step: int, state: PyTree) -> None:
     """Begins to write a checkpoint."""
-    checkpoints.save(step, state, plain)
+    checkpoints.save(step, state, _plain(config))
 
   # ------------------------------------------------------------------ loop
   logging.info("training: steps %d to %d", start + 1, config.steps)

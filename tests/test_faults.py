@@ -71,6 +71,17 @@ def test_another_token_rate_is_one_sentence(corpus):
     stages.resolve(config)
 
 
+def test_microbatches_that_cannot_be_are_one_sentence(corpus, tmp_path):
+  config = flow_vae.get_config("test")
+  config.update(corpus=str(corpus), accumulate=2)
+  with pytest.raises(UserError, match="accumulate is 2; the Flow-VAE"):
+    stages.resolve(config)
+  config = ar.get_config("test")
+  config.update(corpus=str(corpus), accumulate=3, batch_size=8)
+  with pytest.raises(UserError, match="accumulate is 3; it must divide"):
+    train.train(config, tmp_path, jax.devices()[:1])
+
+
 def test_a_run_on_features_extracted_anew_is_refused(corpus, tmp_path):
   config = ar.get_config("test")
   config.update_from_flattened_dict(settings("ar", corpus) | {"steps": 1})

@@ -34,6 +34,21 @@ def test_a_failure_names_its_command_and_log(phases, tmp_path):
   assert "broken + calm" in json.loads((tmp_path / "phases.json").read_text())
 
 
+def test_a_failure_ends_its_neighbour(phases, tmp_path, monkeypatch):
+  (tmp_path / "sleeps.py").write_text("import time; time.sleep(1000)")
+  monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+  sleeper = demo.Command("sleeper", ("sleeps",))
+  with pytest.raises(UserError, match="broken failed"):
+    phases.run(sleeper, demo.Command("broken", ("no_such_module_anywhere",)))
+
+
+def test_an_override_of_no_stage_is_one_sentence(tmp_path):
+  flags = ["--workdir", str(tmp_path / "w"), "--set", "tokenizer.steps=5"]
+  with pytest.raises(UserError, match="tokenizer.steps=5: .* audio_tokenizer"):
+    demo.main(flags)
+  assert not (tmp_path / "w").exists()
+
+
 def test_pairs_share_the_cores(phases, tmp_path, monkeypatch):
   mine = sorted(os.sched_getaffinity(0))
   (tmp_path / "cores.py").write_text(

@@ -232,6 +232,11 @@ class FlowVAEStage:
 
 def resolve(config):
   """Fills the sample rate, which the hop must divide into 25 a second."""
+  if config.accumulate != 1:
+    raise UserError(
+      f"config.accumulate is {config.accumulate}; the Flow-VAE takes its batch "
+      "at once: lower config.batch_size or config.data.crop_samples instead."
+    )
   config.rate = corpus_rate(config)
   if config.rate % config.model.hop or (config.rate // config.model.hop) % 25:
     raise UserError(

@@ -104,7 +104,9 @@ class TokenGenerator:
   ) -> list[tuple[np.ndarray, bool]]:
     """Tokens int32 [s] of each script, and whether it ended by itself."""
     results: list[Any] = [None] * len(scripts)
-    prompts, cursors = zip(*map(self._prompt, scripts), strict=True)
+    made_of = [self._prompt(script) for script in scripts]
+    prompts = [ids for ids, _ in made_of]
+    cursors = [cursor for _, cursor in made_of]
     lengths = [len(prompt) for prompt in prompts]
     for indices, rows, length in plan(lengths, PROMPT_UNIT, BUDGET):
       chosen = [scripts[i] for i in indices]
