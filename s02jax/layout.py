@@ -35,7 +35,7 @@ class Text(Protocol):
 def sequence(
   text: Text,
   language: str,
-  pieces: Sequence[Sequence[int]],
+  pieces: Sequence[Sequence[int] | np.ndarray],
   codes: Sequence[np.ndarray],
   rate: float,
 ) -> tuple[np.ndarray, np.ndarray]:

@@ -167,7 +167,7 @@ def local_rows(mesh: Mesh, batch_size: int) -> np.ndarray:
       f"{parts}, the devices along config.mesh.data and config.mesh.fsdp."
     )
   held = batch_sharding(mesh).addressable_devices_indices_map((batch_size,))
-  return rows_in([index[0] for index in held.values()], batch_size)
+  return rows_in([index[0] for index in held.values() if index], batch_size)
 
 
 def rows_in(slices: Sequence[slice], batch_size: int) -> np.ndarray:
@@ -190,8 +190,9 @@ def global_array(
     batch_size: rows of all processes.
   """
 
-  def part(index: tuple[slice, ...]) -> np.ndarray:
-    first, last, _ = index[0].indices(batch_size)
+  def part(index: tuple[slice, ...] | None) -> np.ndarray:
+    held = index[0] if index else slice(None)
+    first, last, _ = held.indices(batch_size)
     begin = int(np.searchsorted(rows, first))
     return local[begin : begin + last - first]
 
