@@ -19,6 +19,7 @@ import subprocess
 import sys
 import time
 
+from s02jax.bundle import MODELS
 from s02jax.cli import run
 from s02jax.errors import UserError
 
@@ -42,9 +43,6 @@ CORPORA = {
     vocab_size=345,
   ),
 }
-
-
-STAGES = ("audio_tokenizer", "flow_vae", "ar", "flow_matching")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -186,9 +184,9 @@ def main(argv: list[str]) -> None:
   )
   args = parser.parse_args(argv)
   for override in args.set:
-    if override.split(".")[0] not in STAGES:
+    if override.split(".")[0] not in MODELS:
       raise UserError(
-        f"--set {override}: it must begin with one of {', '.join(STAGES)}."
+        f"--set {override}: it must begin with one of {', '.join(MODELS)}."
       )
   signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # stops the children
   start = time.time()
@@ -213,7 +211,7 @@ def main(argv: list[str]) -> None:
   def workdirs(*names):
     return [x for n in names for x in (f"--{n}", str(args.workdir / n))]
 
-  audio_stages, token_stages = STAGES[:2], STAGES[2:]
+  audio_stages, token_stages = MODELS[:2], MODELS[2:]
   stages(*audio_stages)
   source = ("--corpus", str(corpus))
   phases.run(
@@ -224,10 +222,10 @@ def main(argv: list[str]) -> None:
   phases.run(
     Command(
       "bundle",
-      ("s02jax.bundle", *source, *workdirs(*STAGES), "--out", str(bundle)),
+      ("s02jax.bundle", *source, *workdirs(*MODELS), "--out", str(bundle)),
     )
   )
-  runs = [str(args.workdir / name) for name in STAGES]
+  runs = [str(args.workdir / name) for name in MODELS]
   options = ["--items", str(args.items)] if args.items else []
   if args.size != "test":
     # Models as small as these speak more clearly from likely tokens.

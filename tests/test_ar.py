@@ -127,9 +127,9 @@ def speakers():
   return jax.random.normal(jax.random.PRNGKey(3), (2, 3, 8))
 
 
-@jax.jit
-def logits_of(variables, batch, speakers):
-  return MODEL.apply(
+@functools.partial(jax.jit, static_argnames="model")
+def logits_of(variables, batch, speakers, model=MODEL):
+  return model.apply(
     variables,
     batch["ids"],
     batch["segment"],
@@ -199,14 +199,7 @@ def test_bfloat16_keeps_float32_parameters_and_logits(speakers):
   variables = jax.jit(functools.partial(ar.init, model))(jax.random.PRNGKey(0))
   assert all(v.dtype == jnp.float32 for v in jax.tree.leaves(variables))
   batch = make_batch()
-  half = jax.jit(model.apply)(
-    variables,
-    batch["ids"],
-    batch["segment"],
-    batch["position"],
-    batch["cursor"],
-    speakers,
-  )
+  half = logits_of(variables, batch, speakers, model=model)
   assert half.dtype == jnp.float32
   close(half, logits_of(variables, batch, speakers), 0.1)
 
