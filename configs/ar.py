@@ -41,6 +41,7 @@ def get_config(size: str = "demo"):
     text_size=common.integer(),  # from the text model
     speaker_id=common.integer(),  # from the text model
     text_rate=common.number(),  # from the corpus
+    text_rates=(),  # of each language, from the corpus
     num_codes=common.integer(),  # from the extracted features
     mel_bins=config.mel.bins,
     transformer=dict(

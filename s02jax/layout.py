@@ -7,11 +7,11 @@
 position belongs to, which is what its rotary position is. A text piece stands
 at its own place p = 0, 1, 2, … in the sequence. Audio token j of a text that
 begins at b stands, once read, at b + r·(j + 1), where r is the pieces that one
-token speaks on average. So the model finds what to say next at a distance that
-grows only as far as a voice's pace is from the average, and a one-shot target
-starts out exactly as a zero-shot one. Audio that comes before other audio has a
-known length: its r is its own, and its last token stands at the beginning of
-the next text.
+token speaks on average in its language. So the model finds what to say next at
+a distance that grows only as far as a voice's pace is from the average, and a
+one-shot target starts out exactly as a zero-shot one. Audio that comes before
+other audio has a known length: its r is its own, and its last token stands at
+the beginning of the next text.
 """
 
 from collections.abc import Sequence
@@ -45,7 +45,7 @@ def sequence(
     language: code of the text's language.
     pieces: ids of each text, that of the prompt first.
     codes: audio of each text, or of all but the last, which is yet to come.
-    rate: r above.
+    rate: r of the language.
   """
   space = text.pieces(" ")
   ids = [text.speaker_id, text.language_id(language)]

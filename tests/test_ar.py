@@ -9,10 +9,12 @@ import numpy as np
 import pytest
 
 from configs import ar as ar_config
+from s02jax.errors import UserError
 from s02jax.models import ar
 from s02jax.models.speaker_encoder import SpeakerEncoder
 from s02jax.models.transformer import TransformerConfig
 from s02jax.stages import ar as stage_file
+from tests import fakes
 
 TEXT, CODES, MEL = 20, 12, 8
 CONFIG = ar.ARConfig(
@@ -205,6 +207,23 @@ def test_bfloat16_keeps_float32_parameters_and_logits(speakers):
 
 
 # -------------------------------------------------------------------- stage
+
+
+def test_every_language_has_its_rate_of_text():
+  corpus = fakes.FakeCorpus(40, 6)
+  corpus.text_tokens[corpus.language == 2] = 1  # a tag alone: no text
+  overall, each = stage_file.text_rates(corpus)
+  tokens = corpus.num_samples // 640
+  for number, code in enumerate(("en", "es")):
+    chosen = corpus.language == number
+    expected = (corpus.text_tokens[chosen] - 1).sum() / tokens[chosen].sum()
+    assert dict(each)[code] == pytest.approx(expected, abs=1e-4)
+  config = dataclasses.replace(CONFIG, text_rate=overall, text_rates=each)
+  assert config.rate("es") == dict(each)["es"]
+  assert "de" not in dict(each) and config.rate("de") == overall
+  corpus.text_tokens[:] = 1
+  with pytest.raises(UserError, match="no record of fake has a text"):
+    stage_file.text_rates(corpus)
 
 
 def make_stage(**changes):

@@ -12,13 +12,13 @@ from s02jax.models.transformer import TransformerConfig
 from s02jax.synthesis import batching, decoding, sampling
 from s02jax.synthesis.sampling import Sampling
 
-TEXT, CODES, RATE = 20, 12, 0.5
+TEXT, CODES = 20, 12
 MODEL = ar.ARTransformer(
   ar.ARConfig(
     text_size=TEXT,
     num_codes=CODES,
     speaker_id=1,
-    text_rate=RATE,
+    text_rate=0.5,
     mel_bins=8,
     transformer=TransformerConfig(
       width=16, layers=2, heads=2, kv_heads=1, hidden=24
@@ -51,11 +51,16 @@ def speakers():
   return jax.random.normal(jax.random.PRNGKey(3), (4, 8))
 
 
-def cursor_of(ids: list[int], size: int) -> np.ndarray:
+def rate_of(ids: list[int]) -> float:
+  """One rate for each prompt."""
+  return 0.25 * (1 + PROMPTS.index(ids))
+
+
+def cursor_of(ids: list[int], size: int, rate: float) -> np.ndarray:
   """Of a sequence whose [start] is number 2, padded: f32[size]."""
   start = ids.index(2)
   out = np.arange(size, dtype=np.float32)
-  out[start:] = 2 + RATE * np.arange(size - start)
+  out[start:] = 2 + rate * np.arange(size - start)
   return out
 
 
@@ -63,7 +68,7 @@ def padded(prompts: list[list[int]]) -> tuple[np.ndarray, ...]:
   """ids i32[b, p], cursor f32[b, p] and lengths i32[b]."""
   lengths = np.array([len(prompt) for prompt in prompts], np.int32)
   size = -(-lengths.max() // 4) * 4
-  cursor = np.stack([cursor_of(prompt, size) for prompt in prompts])
+  cursor = np.stack([cursor_of(p, size, rate_of(p)) for p in prompts])
   ids = [np.array(prompt, np.int32) for prompt in prompts]
   return batching.pad(ids, len(ids), size), cursor, lengths
 
@@ -80,6 +85,7 @@ def generate(variables, prompts, speakers, settings=GREEDY, **changes):
     ids,
     cursor,
     lengths,
+    np.array([rate_of(p) for p in prompts], np.float32),
     speakers,
     sampling=settings,
     max_tokens=N,
@@ -103,7 +109,7 @@ def slow_greedy(variables, prompt, speaker, min_tokens=1):
   for step in range(N):
     row = np.zeros((1, 24), np.int32)
     row[0, : len(ids)] = ids
-    cursor = cursor_of(ids, 24)
+    cursor = cursor_of(ids, 24, rate_of(prompt))
     logits = np.array(next_logits(variables, row, cursor, len(ids), speaker))
     if step < min_tokens:
       logits[CODES] = -np.inf
@@ -178,10 +184,11 @@ def test_what_pads_a_prompt_does_not_matter(variables, speakers):
   ids, cursor, lengths = padded(PROMPTS)
   real = np.arange(ids.shape[1]) < lengths[:, None]
   dirty = np.where(real, ids, 10**6), np.where(real, cursor, np.nan)
+  rates = np.full(4, 0.5, np.float32)
   rest = (np.arange(4), GREEDY, np.full(4, N, np.int32))
   clean, other = (
     decoding.generate(
-      MODEL, variables, *x, lengths, speakers, *rest, max_tokens=N
+      MODEL, variables, *x, lengths, rates, speakers, *rest, max_tokens=N
     )
     for x in ((ids, cursor), dirty)
   )

@@ -37,6 +37,9 @@ def make(kind: str, seed: int = 0, n: int = 200, speakers: int = 20, **more):
   return corpus, packed(corpus, **common)
 
 
+RATES = {"en": 0.25, "es": 0.5, "de": 0.75}
+
+
 def packed(corpus, **more) -> PackedSequences:
   """Packed rows over a fake corpus."""
   settings = dict(
@@ -46,7 +49,7 @@ def packed(corpus, **more) -> PackedSequences:
     max_segments=5,
     reference_seconds=1.0,
     prompt_probability=0.4,
-    text_rate=0.5,
+    rate=RATES.__getitem__,
   )
   return PackedSequences(
     corpus, fakes.FakeFeatures(corpus), fakes.FakeText(), **settings | more
@@ -265,7 +268,8 @@ def test_packed_rows_say_what_their_members_are():
       own = corpus.num_samples[target] // 640
       begin = before - len(words[words.index(100 + target) :]) - 1
       assert cursor[-own - 1] == pytest.approx(begin, rel=1e-6)
-      assert np.diff(cursor[-own - 1 :]) == pytest.approx(0.5, rel=1e-4)
+      rate = RATES[corpus.languages[corpus.language[target]]]
+      assert np.diff(cursor[-own - 1 :]) == pytest.approx(rate, rel=1e-4)
       # Position p predicts p + 1; the last one, END.
       start = len(expected) - len(codes) - 1
       assert row["target"][here][start:].tolist() == codes + [fakes.CODES]

@@ -11,7 +11,7 @@ of a packed row, m segments of a packed row, l text tokens.
 """
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -445,7 +445,7 @@ class PackedSequences:
     max_segments: int,
     reference_seconds: float,
     prompt_probability: float,
-    text_rate: float,
+    rate: Callable[[str], float],
     alpha: float = 1.0,
   ):
     _not_empty(corpus)
@@ -453,7 +453,7 @@ class PackedSequences:
     self._corpus = corpus
     self._features = features
     self._text = text
-    self._text_rate = text_rate
+    self._rate = rate
     self._seed = seed
     self._row_tokens = row_tokens
     self._max_segments = max_segments
@@ -589,12 +589,13 @@ class PackedSequences:
     codes = [self._features.tokens(i) for i in spoken]
     for i, tokens in zip(spoken, codes, strict=True):
       _check_tokens(corpus, len(tokens), i)
+    language = corpus.languages[corpus.language[record]]
     ids, cursor = layout.sequence(
       self._text,
-      corpus.languages[corpus.language[record]],
+      language,
       [_pieces(corpus, self._text, i, corpus.text(i)) for i in spoken],
       codes,
-      self._text_rate,
+      self._rate(language),
     )
     audio = np.concatenate(codes)
     start = len(ids) - len(audio) - 1

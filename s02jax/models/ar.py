@@ -45,12 +45,17 @@ class ARConfig:
   mel_bins: int
   transformer: TransformerConfig
   speaker: SpeakerConfig
+  text_rates: tuple[tuple[str, float], ...] = ()  # of each language
   dtype: str = "float32"  # of the products; parameters are float32
 
   @property
   def end(self) -> int:
     """The head's class for the end of speech."""
     return self.num_codes
+
+  def rate(self, language: str) -> float:
+    """Text pieces of one audio token; `text_rate` of an unknown language."""
+    return dict(self.text_rates).get(language, self.text_rate)
 
 
 class ARTransformer(nn.Module):
@@ -157,7 +162,7 @@ class ARTransformer(nn.Module):
     Args:
       codes: audio codes, without the offset text_size.
       position: of that code in its row, prompt included.
-      cursor: of that code: `text_rate` more than that of the token before.
+      cursor: of that code, see `s02jax.layout`.
     """
     x = self.embed(jnp.where(active, codes + self.config.text_size, 0)[:, None])
     segment = active.astype(jnp.int32)[:, None]

@@ -22,6 +22,7 @@ from s02jax import audio
 from s02jax.config import build
 from s02jax.data.records import Corpus, Features
 from s02jax.data.rows import TOKENS_PER_SECOND, PackedSequences
+from s02jax.errors import UserError
 from s02jax.models import ar
 from s02jax.models.convnext import lengths_to_mask
 from s02jax.stages.corpus import check_rate, origins
@@ -116,7 +117,7 @@ class ARStage:
       TextModel.load(f"{corpus}/text.model"),
       batch_size=batch_size,
       seed=seed,
-      text_rate=self.model_config.text_rate,
+      rate=self.model_config.rate,
       **self.config.data,
     )
 
@@ -228,22 +229,36 @@ class ARStage:
     )
 
 
-def text_rate(corpus: Corpus) -> float:
-  """Text pieces that an audio token speaks, over all records with a text."""
+def text_rates(corpus: Corpus) -> tuple[float, tuple[tuple[str, float], ...]]:
+  """Text pieces that an audio token speaks: overall, and of each language."""
   pieces = corpus.text_tokens.astype(int) - 1
   tokens = corpus.num_samples // (corpus.rate // TOKENS_PER_SECOND)
-  spoken = pieces > 0
-  return float(pieces[spoken].sum() / max(tokens[spoken].sum(), 1))
+
+  def rate(records) -> float:
+    return round(float(pieces[records].sum() / tokens[records].sum()), 4)
+
+  spoken = (pieces > 0) & (tokens > 0)
+  if not spoken.any():
+    raise UserError(
+      f"no record of {corpus.folder} has a text: the AR model needs some."
+    )
+  of = {
+    code: spoken & (corpus.language == number)
+    for number, code in enumerate(corpus.languages)
+  }
+  rates = tuple((c, rate(records)) for c, records in of.items() if any(records))
+  return rate(spoken), rates
 
 
 def resolve(config):
-  """Fills the vocabularies, text ids and audio codes, and the text's rate."""
+  """Fills the vocabularies, text ids and audio codes, and the text's rates."""
   check_rate(config, config.mel.rate)
   text = TextModel.load(f"{config.corpus}/text.model")
   card = Features.open(config.corpus, "train").card
   config.model.text_size = text.size
   config.model.speaker_id = text.speaker_id
-  config.model.text_rate = text_rate(Corpus.open(config.corpus, "train"))
+  overall, each = text_rates(Corpus.open(config.corpus, "train"))
+  config.model.text_rate, config.model.text_rates = overall, each
   config.model.num_codes = card["num_codes"]
   config.features = origins(card, "audio_tokenizer")
   return config

@@ -41,6 +41,7 @@ def generate(
   ids: Int[Array, "b p"],
   cursor: Float[Array, "b p"],
   lengths: Int[Array, "b"],
+  rates: Float[Array, "b"],
   speakers: Float[Array, "b o"],
   seeds: Int[Array, "b"],
   sampling: Sampling,
@@ -58,6 +59,7 @@ def generate(
     ids: prompts, padded on the right with anything.
     cursor: their cursors, see `s02jax.layout`.
     lengths: their true lengths, 1 to p.
+    rates: what each token adds to a row's cursor.
     speakers: speaker vectors.
     seeds: one a row.
     sampling: settings, scalars or one value a row.
@@ -117,7 +119,7 @@ def generate(
       code,
       loop.active,
       lengths + loop.step - 1,
-      cursor[:, -1] + loop.step * cfg.text_rate,
+      cursor[:, -1] + loop.step * rates,
       loop.cache,
       method="decode_step",
     )

@@ -118,6 +118,7 @@ class TokenGenerator:
         pad([cursors[i] for i in indices], rows, length),
         # A row that only fills the batch reads one position and says nothing.
         np.maximum(counts([prompts[i] for i in indices], rows), 1),
+        stack([np.float32(self.config.rate(s.language)) for s in chosen], rows),
         stack([s.voice.ar_vector for s in chosen], rows),
         stack([np.uint32(s.seed) for s in chosen], rows),
         sampling,
@@ -136,7 +137,11 @@ class TokenGenerator:
       pieces.insert(0, self._text.pieces(script.voice.prompt.text))
       codes = [script.voice.prompt.tokens]
     return layout.sequence(
-      self._text, script.language, pieces, codes, self.config.text_rate
+      self._text,
+      script.language,
+      pieces,
+      codes,
+      self.config.rate(script.language),
     )
 
   def cost(self, recordings: Sequence[Recorded]) -> float:
@@ -147,7 +152,7 @@ class TokenGenerator:
         r.language,
         [self._text.pieces(r.text)],
         [r.tokens],
-        self.config.text_rate,
+        self.config.rate(r.language),
       )
       for r in recordings
     ]
