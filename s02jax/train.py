@@ -32,7 +32,15 @@ from absl import flags
 from ml_collections import ConfigDict, config_flags
 
 import configs
-from s02jax import checkpoint, cli, errors, metrics, sharding, stages
+from s02jax import (
+  checkpoint,
+  cli,
+  errors,
+  metrics,
+  program,
+  sharding,
+  stages,
+)
 from s02jax import train_state as ts
 from s02jax.config import build
 from s02jax.data import loader
@@ -126,15 +134,7 @@ def _run(
     }
 
   # ----------------------------------------------------------------- state
-  key = jax.random.key(config.seed)
-  with jax.set_mesh(mesh):
-    abstract = jax.eval_shape(stage.init_state, key)
-  placed = sharding.parameter_shardings(mesh, abstract)
-  abstract = jax.tree.map(
-    lambda x, s: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=s),
-    abstract,
-    placed,
-  )
+  abstract = program.abstract_state(stage, mesh)
   logging.info("state: %s values", f"{_count(abstract):,}")
 
   # --------------------------------------------------------------- restore
@@ -142,37 +142,18 @@ def _run(
   if restored is None:
     start = 0
     with jax.set_mesh(mesh):
-      state = jax.jit(
-        stage.init_state,
-        out_shardings=placed,
-        compiler_options=_once_options(),
-      )(key)
+      init = program.init_program(stage, abstract)
+      state = init(jax.random.key(config.seed))
   else:
     start, state = restored
     logging.info("restored step %d of %s", start, workdir)
 
   # ------------------------------------------------------------------ step
-  def step_fn(state: PyTree, batch: stages.Batch) -> tuple:
-    state, values = stage.train_step(state, batch)
-    return state, values | {"skipped": ts.skipped_steps(state)}
-
-  everywhere = sharding.replicated(mesh)
   step_program = _Programs(
-    jax.jit(
-      step_fn,
-      in_shardings=(placed, batch_sharding),
-      out_shardings=(placed, everywhere),
-      donate_argnums=0,
-    ),
-    "train step",
+    program.train_program(stage, mesh, abstract), "train step"
   )
   eval_program = _Programs(
-    jax.jit(
-      stage.eval_step,
-      in_shardings=(placed, batch_sharding),
-      out_shardings=everywhere,
-    ),
-    "eval step",
+    program.eval_program(stage, mesh, abstract), "eval step"
   )
   optimizer = build(ts.OptimizerConfig, config.optimizer, "config.optimizer")
   rate = ts.schedule(optimizer, config.steps)
@@ -323,13 +304,6 @@ class _Programs:
     if self.is_new(batch):
       self.compile(state, batch)
     return self._compiled[_shapes(batch)](state, batch)
-
-
-def _once_options() -> dict[str, int]:
-  """Compiler options of a program that runs once: a CPU spends most of the
-  initialisation on optimising it."""
-  cpu = jax.default_backend() == "cpu"
-  return {"xla_backend_optimization_level": 0} if cpu else {}
 
 
 class _CacheCounter:
