@@ -3,8 +3,9 @@
   s02 train --config configs/ar.py:demo --config.corpus DIR --workdir runs/ar
 
 The corpus needs `s02 text` and `s02 extract` first. Sizes: `test` seconds on a
-CPU, `demo` (2.8 M parameters) minutes and `mini` (5.2 M) an hour on one core,
-`base` (0.3 B) accelerators.
+CPU, `demo` (2.8 M parameters) minutes and `mini` (5.2 M) an hour on one core;
+for accelerators `small` (0.1 B), `base` (0.5 B), `large` (1.5 B) and `xl`
+(7 B), on a corpus of 24 kHz or, as `small-32khz`, of 32.
 """
 
 from configs import common
@@ -17,26 +18,39 @@ _SIZES = {
   "mini": dict(
     width=256, layers=6, heads=4, kv_heads=2, hidden=704, speaker=128
   ),
+  # Widths are multiples of 256, heads of 128: they fill the matrix units.
+  "small": dict(
+    width=768, layers=12, heads=6, kv_heads=2, hidden=2048, speaker=512
+  ),
   "base": dict(
-    width=1024, layers=24, heads=16, kv_heads=4, hidden=2816, speaker=512
+    width=1536, layers=18, heads=12, kv_heads=4, hidden=4096, speaker=512
+  ),
+  "large": dict(
+    width=2048, layers=32, heads=16, kv_heads=4, hidden=5632, speaker=768
+  ),
+  "xl": dict(
+    width=4096, layers=32, heads=32, kv_heads=8, hidden=14336, speaker=1024
   ),
 }
-_STEPS = {"test": 20, "demo": 1450, "mini": 2800, "base": 500_000}
-_BATCH = {"test": 2, "demo": 4, "mini": 2, "base": 256}
+_STEPS = {"test": 20, "demo": 1450, "mini": 2800}
+_BATCH = {"test": 2, "demo": 4, "mini": 2}
 # A row holds the longest one-shot pair: two clips and their texts.
-_ROW_TOKENS = {"test": 256, "demo": 256, "mini": 512, "base": 2048}
-_SEGMENTS = {"test": 4, "demo": 4, "mini": 6, "base": 16}
-_REFERENCE = {"test": 2.0, "demo": 2.0, "mini": 3.0, "base": 10.0}
+_ROW_TOKENS = {"test": 256, "demo": 256, "mini": 512}
+_SEGMENTS = {"test": 4, "demo": 4, "mini": 6}
+_REFERENCE = {"test": 2.0, "demo": 2.0, "mini": 3.0}
+# Devices that share one copy of the state.
+_FSDP = {"base": 8, "large": 16, "xl": 64}
 
 
 def get_config(size: str = "demo"):
   """The experiment of one size."""
-  common.check(size)
-  s = _SIZES[size]
+  size, rate = common.parse(size, tuple(_SIZES))
+  s, large = _SIZES[size], common.large(size)
   config = common.base("ar", size)
-  config.batch_size = _BATCH[size]
-  config.steps = _STEPS[size]
-  config.mel = common.mel(size)
+  config.batch_size = _BATCH.get(size, 1024)
+  config.steps = _STEPS.get(size, 500_000)
+  config.mesh.fsdp = _FSDP.get(size, 1)
+  config.mel = common.mel(size, rate)
   config.model = dict(
     text_size=common.integer(),  # from the text model
     speaker_id=common.integer(),  # from the text model
@@ -50,26 +64,26 @@ def get_config(size: str = "demo"):
       heads=s["heads"],
       kv_heads=s["kv_heads"],
       hidden=s["hidden"],
-      remat="full" if size == "base" else "none",
-      unroll=1 if size == "base" else s["layers"],
+      remat="full" if large else "none",
+      unroll=1 if large else s["layers"],
     ),
     speaker=dict(
       width=s["speaker"],
-      layers=2 if size == "test" else 3 if size != "base" else 8,
+      layers=8 if large else 2 if size == "test" else 3,
       out=s["speaker"],
       join=2,
     ),
-    dtype="bfloat16" if size == "base" else "float32",
+    dtype=common.dtype(size),
   )
   config.data = dict(
-    row_tokens=_ROW_TOKENS[size],
-    max_segments=_SEGMENTS[size],
-    reference_seconds=_REFERENCE[size],
+    row_tokens=_ROW_TOKENS.get(size, 2048),
+    max_segments=_SEGMENTS.get(size, 16),
+    reference_seconds=_REFERENCE.get(size, 5.0),
     prompt_probability=0.5,
   )
   config.loss = dict(noise=0.1)
   config.optimizer.update(dict(learning_rate=2e-3, b2=0.98, ema=0.99))
-  if size == "base":
+  if large:
     config.optimizer.update(
       dict(learning_rate=3e-4, warmup=5000, b2=0.95, ema=0.9999)
     )

@@ -4,7 +4,8 @@
     --workdir runs/audio_tokenizer
 
 Sizes: `test` seconds on a CPU, `demo` minutes on one core, `mini` a quarter of
-an hour on one core, `base` accelerators.
+an hour on one core; for accelerators `small`, `base` and `large`, on a corpus
+of 24 kHz or, as `small-32khz`, of 32.
 """
 
 from configs import common
@@ -13,30 +14,36 @@ _SIZES = {
   "test": dict(width=32, blocks=(1, 1, 1), codes=64, batch=4, steps=20),
   "demo": dict(width=192, blocks=(1, 4, 2), codes=512, batch=16, steps=600),
   "mini": dict(width=256, blocks=(1, 4, 2), codes=512, batch=16, steps=1200),
+  "small": dict(
+    width=512, blocks=(2, 8, 4), codes=8192, batch=1024, steps=400_000
+  ),
   "base": dict(
-    width=768, blocks=(3, 12, 8), codes=8192, batch=256, steps=400_000
+    width=768, blocks=(3, 12, 8), codes=8192, batch=1024, steps=400_000
+  ),
+  "large": dict(
+    width=1024, blocks=(4, 16, 12), codes=8192, batch=1024, steps=400_000
   ),
 }
 _BUCKETS = {
   "test": (4.0,),
   "demo": (1.8, 2.6),
   "mini": (2.0, 3.2, 6.4),
-  "base": (2.0, 4.0, 6.0, 8.0, 12.0, 16.0, 24.0),
 }
+_LARGE_BUCKETS = (2.0, 4.0, 6.0, 8.0, 12.0, 16.0, 24.0)
 
 
 def get_config(size: str = "demo"):
   """The resolved experiment of one size."""
-  common.check(size)
-  s = _SIZES[size]
+  size, rate = common.parse(size)
+  s, large = _SIZES[size], common.large(size)
   mel_blocks, encoder_blocks, decoder_blocks = s["blocks"]
   config = common.base("audio_tokenizer", size)
   config.batch_size = s["batch"]
   config.steps = s["steps"]
-  config.mel = common.mel(size)
+  config.mel = common.mel(size, rate)
   config.model = dict(
     mel_bins=config.mel.bins,
-    frames_per_token=common.FRAMES_PER_TOKEN[size],
+    frames_per_token=common.frames_per_token(size),
     width=s["width"],
     mel_blocks=mel_blocks,
     encoder_blocks=encoder_blocks,
@@ -45,15 +52,15 @@ def get_config(size: str = "demo"):
     num_codes=s["codes"],
     code_dim=16,
     vocab_size=common.integer(),  # from the corpus
-    dtype="bfloat16" if size == "base" else "float32",
+    dtype=common.dtype(size),
   )
-  config.data = dict(buckets=_BUCKETS[size])
+  config.data = dict(buckets=_BUCKETS.get(size, _LARGE_BUCKETS))
   config.loss = dict(
     ctc=1.0, commitment=0.25, codebook_decay=0.98, restart_below=0.03
   )
   config.optimizer.update(
-    dict(learning_rate=4e-4 if size == "base" else 2e-3, b2=0.99, ema=0.995)
+    dict(learning_rate=4e-4 if large else 2e-3, b2=0.99, ema=0.995)
   )
-  if size == "base":
+  if large:
     config.optimizer.update(dict(warmup=2000, ema=0.9999))
   return config

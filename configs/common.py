@@ -4,10 +4,12 @@ from ml_collections import ConfigDict, config_dict
 
 from s02jax.errors import UserError
 
-SIZES = ("test", "demo", "mini", "base")
+# Seconds to an hour on a CPU, and what accelerators are for.
+CPU_SIZES = ("test", "demo", "mini")
+SIZES = (*CPU_SIZES, "small", "base", "large")
 
 
-def base(stage: str, size: str = "") -> ConfigDict:
+def base(stage: str, size: str) -> ConfigDict:
   """Returns the loop's fields; the stage's file adds model, data and loss."""
   config = ConfigDict()
   # Name in `s02jax.stages`, or "module:Class".
@@ -37,7 +39,7 @@ def base(stage: str, size: str = "") -> ConfigDict:
   # Newest checkpoints kept.
   config.keep = 2
 
-  if size == "base":  # half a million steps of a large state
+  if large(size):  # half a million steps of a large state
     config.log_every, config.eval_every = 100, 5000
     config.checkpoint_every, config.keep, config.threads = 2000, 5, 16
 
@@ -63,18 +65,35 @@ def base(stage: str, size: str = "") -> ConfigDict:
   return config
 
 
-# Hz of the corpus that a size is made for.
-SAMPLE_RATE = {"test": 16000, "demo": 16000, "mini": 16000, "base": 24000}
-# Log-mel frames of one audio token, at 25 tokens a second.
-FRAMES_PER_TOKEN = {"test": 2, "demo": 2, "mini": 2, "base": 4}
+def large(size: str) -> bool:
+  """Whether a size is for accelerators: bfloat16, scanned, recomputed."""
+  return size not in CPU_SIZES
 
 
-def check(size: str) -> None:
-  """Raises UserError unless `size` is one of SIZES."""
-  if size not in SIZES:
-    raise UserError(
-      f"there is no size {size!r}; the sizes are {', '.join(SIZES)}."
-    )
+def parse(argument: str, sizes: tuple[str, ...] = SIZES) -> tuple[str, int]:
+  """What `SIZE` or `SIZE-32khz` means: a size, and the corpus's rate in Hz.
+
+  Raises UserError for any other argument.
+  """
+  size, _, rate = argument.partition("-")
+  if size in sizes and rate == "":
+    return size, 24000 if large(size) else 16000
+  if size in sizes and rate == "32khz" and large(size):
+    return size, 32000
+  raise UserError(
+    f"there is no size {argument!r}; the sizes are {', '.join(sizes)}, and "
+    "those for accelerators also with -32khz."
+  )
+
+
+def frames_per_token(size: str) -> int:
+  """Log-mel frames of one audio token, at 25 tokens a second."""
+  return 4 if large(size) else 2
+
+
+def dtype(size: str) -> str:
+  """Of the products; parameters are float32 in every size."""
+  return "bfloat16" if large(size) else "float32"
 
 
 def integer():
@@ -87,11 +106,10 @@ def number():
   return config_dict.placeholder(float)
 
 
-def mel(size: str) -> ConfigDict:
-  """The log-mel of a size: see `s02jax.audio.LogMel`."""
-  rate = SAMPLE_RATE[size]
-  hop = rate // (25 * FRAMES_PER_TOKEN[size])
-  window = 2 * hop if FRAMES_PER_TOKEN[size] == 2 else 4 * hop
+def mel(size: str, rate: int) -> ConfigDict:
+  """The log-mel of a size at a rate in Hz: see `s02jax.audio.LogMel`."""
+  hop = rate // (25 * frames_per_token(size))
+  window = 4 * hop if large(size) else 2 * hop
   bins = 80 if rate <= 16000 else 100
   return ConfigDict(
     dict(rate=rate, hop=hop, window=window, bins=bins, floor=1e-3)

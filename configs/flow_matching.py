@@ -4,7 +4,9 @@
     --workdir runs/flow_matching
 
 The corpus needs `s02 extract` first. Sizes: `test` seconds on a CPU, `demo`
-minutes on one core, `mini` about an hour on one core, `base` accelerators.
+minutes on one core, `mini` about an hour on one core; for accelerators `small`
+(0.1 B parameters), `base` (0.3 B) and `large` (0.6 B), on a corpus of 24 kHz
+or, as `small-32khz`, of 32.
 """
 
 from configs import common
@@ -13,28 +15,39 @@ _SIZES = {
   "test": dict(width=32, layers=2, condition=32, speaker=32, steps=20),
   "demo": dict(width=160, layers=4, condition=192, speaker=96, steps=950),
   "mini": dict(width=192, layers=5, condition=224, speaker=128, steps=2500),
+  # Widths are multiples of 256: they fill the matrix units.
+  "small": dict(
+    width=768, layers=10, condition=512, speaker=512, steps=600_000
+  ),
   "base": dict(
-    width=1024, layers=20, condition=768, speaker=512, steps=600_000
+    width=1024, layers=16, condition=768, speaker=512, steps=600_000
+  ),
+  "large": dict(
+    width=1280, layers=22, condition=1024, speaker=768, steps=600_000
   ),
 }
-_BATCH = {"test": 4, "demo": 16, "mini": 16, "base": 256}
+_BATCH = {"test": 4, "demo": 16, "mini": 16}
+# Devices that share one copy of the state.
+_FSDP = {"base": 8, "large": 16}
 _BUCKETS = {
   "test": (4.0,),
   "demo": (1.8, 2.6),
   "mini": (2.0, 3.2, 6.4),
-  "base": (2.0, 4.0, 6.0, 8.0, 12.0, 16.0, 24.0),
 }
+# Seconds at which the number of latents is a multiple of 128.
+_LARGE_BUCKETS = (2.56, 5.12, 7.68, 12.8, 17.92, 23.04)
 
 
 def get_config(size: str = "demo"):
   """The resolved experiment of one size."""
-  common.check(size)
-  s = _SIZES[size]
+  size, rate = common.parse(size)
+  s, large = _SIZES[size], common.large(size)
   config = common.base("flow_matching", size)
-  config.batch_size = _BATCH[size]
+  config.batch_size = _BATCH.get(size, 2048)
   config.steps = s["steps"]
-  config.mel = common.mel(size)
-  heads = max(2, s["width"] // 64)
+  config.mesh.fsdp = _FSDP.get(size, 1)
+  config.mel = common.mel(size, rate)
+  heads = s["width"] // 128 if large else max(2, s["width"] // 64)
   config.model = dict(
     transformer=dict(
       width=s["width"],
@@ -42,24 +55,24 @@ def get_config(size: str = "demo"):
       heads=heads,
       kv_heads=heads,
       hidden=s["width"] * 2,
-      unroll=1 if size == "base" else s["layers"],
-      remat="full" if size == "base" else "none",
+      unroll=1 if large else s["layers"],
+      remat="full" if large else "none",
     ),
     num_codes=common.integer(),  # from the extracted features
     channels=common.integer(),  # from the extracted features
     latents_per_token=common.integer(),  # from the extracted features
     mel_bins=config.mel.bins,
     condition_width=s["condition"],
-    token_lookahead=(2, 2) if size != "base" else (2, 2, 0, 0),
-    latent_lookahead=(2, 2) if size != "base" else (2, 2, 0, 0),
+    token_lookahead=(2, 2, 0, 0) if large else (2, 2),
+    latent_lookahead=(2, 2, 0, 0) if large else (2, 2),
     speaker_width=s["speaker"],
     speaker_layers=2 if size == "test" else 3,
     speaker_dim=s["speaker"],
-    dtype="bfloat16" if size == "base" else "float32",
+    dtype=common.dtype(size),
   )
   config.data = dict(
-    buckets=_BUCKETS[size],
-    reference_seconds=10.0 if size == "base" else 2.0,
+    buckets=_BUCKETS.get(size, _LARGE_BUCKETS),
+    reference_seconds=5.0 if large else 2.0,
   )
   config.loss = dict(
     mean=1.0,
@@ -71,6 +84,6 @@ def get_config(size: str = "demo"):
     chunked=0.3,
   )
   config.optimizer.update(dict(learning_rate=1.5e-3, b2=0.98, ema=0.995))
-  if size == "base":
+  if large:
     config.optimizer.update(dict(learning_rate=2e-4, warmup=5000, ema=0.9999))
   return config

@@ -4,7 +4,8 @@
     --workdir runs/flow_vae
 
 Sizes: `test` seconds on a CPU, `demo` minutes on one core, `mini` a quarter of
-an hour on one core, `base` accelerators. Adversarial losses start after
+an hour on one core; for accelerators `small`, `base` and `large`, on a corpus
+of 24 kHz or, as `small-32khz`, of 32. Adversarial losses start after
 `loss.adversarial_start` steps: earlier they lose to plain regression at equal
 time.
 """
@@ -15,8 +16,14 @@ _SIZES = {
   "test": dict(width=32, blocks=2, channels=16, flow=2, batch=2, steps=20),
   "demo": dict(width=256, blocks=6, channels=64, flow=4, batch=8, steps=1400),
   "mini": dict(width=320, blocks=8, channels=64, flow=4, batch=8, steps=2200),
+  "small": dict(
+    width=512, blocks=8, channels=64, flow=8, batch=2048, steps=500_000
+  ),
   "base": dict(
-    width=768, blocks=12, channels=64, flow=8, batch=256, steps=500_000
+    width=768, blocks=12, channels=64, flow=8, batch=2048, steps=500_000
+  ),
+  "large": dict(
+    width=1024, blocks=16, channels=64, flow=8, batch=2048, steps=500_000
   ),
 }
 # Step of the first adversarial update (demo and mini end before it), and the
@@ -25,20 +32,22 @@ _ADVERSARIAL = {
   "test": (10, (4, 8), 4),
   "demo": (1700, (8, 16, 32), 8),
   "mini": (3000, (16, 32, 64), 12),
-  "base": (50_000, (32, 128, 512, 1024), 32),
 }
+_LARGE_ADVERSARIAL = (50_000, (32, 128, 512, 1024), 32)
 
 
 def get_config(size: str = "demo"):
   """The resolved experiment of one size."""
-  common.check(size)
-  s = _SIZES[size]
-  start, period_channels, spectral_channels = _ADVERSARIAL[size]
+  size, rate = common.parse(size)
+  s, large = _SIZES[size], common.large(size)
+  start, period_channels, spectral_channels = _ADVERSARIAL.get(
+    size, _LARGE_ADVERSARIAL
+  )
   config = common.base("flow_vae", size)
   config.batch_size = s["batch"]
   config.steps = s["steps"]
   config.rate = common.integer()  # from the corpus
-  hop = common.SAMPLE_RATE[size] // 50
+  hop = rate // 50
   config.model = dict(
     hop=hop,
     encoder_window=2 * hop,
@@ -50,7 +59,7 @@ def get_config(size: str = "demo"):
     decoder_lookahead=(3, 3) + (0,) * (s["blocks"] - 2),
     flow_layers=s["flow"],
     flow_width=16 if size == "test" else 128,
-    dtype="bfloat16" if size == "base" else "float32",
+    dtype=common.dtype(size),
   )
   config.discriminators = dict(
     periods=(2, 3) if size == "test" else (2, 3, 5, 7, 11),
@@ -73,6 +82,6 @@ def get_config(size: str = "demo"):
   config.optimizer.update(
     dict(learning_rate=1e-3, warmup=200, b1=0.8, b2=0.99, ema=0.998)
   )
-  if size == "base":
+  if large:
     config.optimizer.update(dict(learning_rate=3e-4, warmup=2000, ema=0.9999))
   return config

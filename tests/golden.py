@@ -50,7 +50,7 @@ def configs() -> dict[str, Any]:
   return {
     f"{stage}:{size}": json.loads(config(stage, size).to_json_best_effort())
     for stage in RESOLVED
-    for size in common.SIZES
+    for size in (*common.SIZES, *(["xl"] if stage == "ar" else []))
   }
 
 

@@ -5,7 +5,7 @@ from configs import common
 
 def get_config(size: str = "test"):
   del size
-  config = common.base("tests.toy_stage:ToyStage")
+  config = common.base("tests.toy_stage:ToyStage", "test")
   config.corpus = "none"
   config.batch_size = 8
   config.steps = 12
