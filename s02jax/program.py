@@ -13,8 +13,9 @@ PyTree = Any
 
 def abstract_state(stage: stages.Stage, mesh: Mesh) -> PyTree:
   """Shapes, dtypes and shardings of the state; nothing is allocated."""
+  key = jax.eval_shape(lambda: jax.random.key(0))
   with jax.set_mesh(mesh):
-    abstract = jax.eval_shape(stage.init_state, jax.random.key(0))
+    abstract = jax.eval_shape(stage.init_state, key)
   return jax.tree.map(
     lambda x, s: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=s),
     abstract,

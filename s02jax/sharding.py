@@ -99,7 +99,8 @@ def _device_grid(
   """Devices in the shape of the mesh; slices lie along the data axis."""
   if devices[0].platform != "tpu":
     return np.array(devices, dtype=object).reshape(sizes)
-  slices = len({device.slice_index for device in devices})
+  # Devices of a topology that is only described have no slice of their own.
+  slices = len({getattr(device, "slice_index", 0) for device in devices})
   if slices == 1:
     return mesh_utils.create_device_mesh(
       sizes, devices, allow_split_physical_axes=True

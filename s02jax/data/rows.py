@@ -51,12 +51,13 @@ def _pad(x: np.ndarray, length: int) -> np.ndarray:
   return out
 
 
-def _samples(seconds: float, rate: int) -> int:
-  """Seconds as samples, on the grid of tokens."""
-  return _tokens(seconds) * (rate // TOKENS_PER_SECOND)
+def samples(seconds: float, rate: int) -> int:
+  """Seconds as samples at `rate` Hz, on the grid of tokens."""
+  return tokens(seconds) * (rate // TOKENS_PER_SECOND)
 
 
-def _tokens(seconds: float) -> int:
+def tokens(seconds: float) -> int:
+  """Seconds as audio tokens, at least one."""
   return max(round(seconds * TOKENS_PER_SECOND), 1)
 
 
@@ -153,7 +154,7 @@ class _Buckets:
         f"config.data.buckets is {tuple(seconds)}; it must be ascending "
         "numbers of seconds."
       )
-    self.samples = np.array([_samples(s, corpus.rate) for s in seconds])
+    self.samples = np.array([samples(s, corpus.rate) for s in seconds])
     bucket = np.searchsorted(self.samples, corpus.num_samples)
     self.too_long = int(np.sum(usable & (bucket == len(seconds))))
     records = [
@@ -236,13 +237,13 @@ class Utterances:
 
   def __getitem__(self, index: int) -> Row:
     bucket, record = self._buckets.locate(index)
-    samples = int(self._buckets.samples[bucket])
+    size = int(self._buckets.samples[bucket])
     clip = self._corpus.record(record)
     pieces = _pieces(self._corpus, self._text, record, clip.text)
     return _row(
       audio_seconds=len(clip.wave) / self._corpus.rate,
-      padding=1 - len(clip.wave) / samples,
-      wave=_pad(clip.wave, samples),
+      padding=1 - len(clip.wave) / size,
+      wave=_pad(clip.wave, size),
       samples=np.int32(len(clip.wave)),
       text=_pad(pieces, self._text_bounds[bucket]),
       text_length=np.int32(len(pieces)),
@@ -361,7 +362,7 @@ class LatentUtterances:
     self._features = features
     self._seed = seed
     self._speakers = _Speakers(corpus.speaker)
-    self._reference_samples = _samples(reference_seconds, corpus.rate)
+    self._reference_samples = samples(reference_seconds, corpus.rate)
     usable = self._speakers.clips > 1
     self._buckets = _Buckets(corpus, usable, batch_size, seed, buckets, alpha)
     self.excluded = {
@@ -457,7 +458,7 @@ class PackedSequences:
     self._seed = seed
     self._row_tokens = row_tokens
     self._max_segments = max_segments
-    self._reference_samples = _samples(reference_seconds, corpus.rate)
+    self._reference_samples = samples(reference_seconds, corpus.rate)
     self._prompt_probability = prompt_probability
     self._num_codes = int(features.card["num_codes"])
     self._speakers = _Speakers(corpus.speaker)

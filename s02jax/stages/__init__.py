@@ -3,7 +3,8 @@
 A stage is named in the config, by a name of `STAGES` or by "module:Class".
 Its class is made from the resolved config; its module may define
 `resolve(config)`, which fills what only the corpus knows (sample rate,
-vocabulary size, number of codes, latent statistics).
+vocabulary size, number of codes, latent statistics). `assume(config)` fills the
+same fields with usual values, for what is done without a corpus.
 """
 
 import importlib
@@ -18,6 +19,7 @@ from s02jax import errors
 PyTree = Any
 State = Any  # A pytree with `.step` (int32) that holds TrainStates.
 Batch = dict[str, jax.Array]
+Spec = dict[str, jax.ShapeDtypeStruct]
 Metrics = dict[str, jax.Array]
 
 STAGES = {
@@ -50,6 +52,11 @@ class Stage(Protocol):
 
   def rows(self, corpus: str, split: str, batch_size: int, seed: int) -> Rows:
     """The rows of a split; a pure function of its arguments."""
+    ...
+
+  def batch_specs(self, batch_size: int) -> list[Spec]:
+    """Shapes and dtypes of the batches, one per shape, shortest first; what
+    only a corpus knows is assumed."""
     ...
 
   def init_state(self, key: jax.Array) -> State:
@@ -100,6 +107,22 @@ def resolve(config: ConfigDict) -> ConfigDict:
     with copy.unlocked():
       copy = module.resolve(copy)
   return copy
+
+
+def assume(config: ConfigDict) -> ConfigDict:
+  """Returns a copy of `config` with what a corpus would fill in assumed."""
+  module, _ = _module_and_class(config.stage)
+  copy = config.copy_and_resolve_references()
+  with copy.unlocked():
+    return module.assume(copy)
+
+
+def spec(batch_size: int, **shapes: tuple) -> Spec:
+  """A batch's shapes: name=(dtype, *shape of a row)."""
+  return {
+    name: jax.ShapeDtypeStruct((batch_size, *shape), dtype)
+    for name, (dtype, *shape) in shapes.items()
+  }
 
 
 def make(config: ConfigDict) -> Stage:

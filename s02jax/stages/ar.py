@@ -18,10 +18,10 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Bool, Float, Int
 
-from s02jax import audio
+from s02jax import audio, stages
 from s02jax.config import build
 from s02jax.data.records import Corpus, Features
-from s02jax.data.rows import TOKENS_PER_SECOND, PackedSequences
+from s02jax.data.rows import TOKENS_PER_SECOND, PackedSequences, samples
 from s02jax.errors import UserError
 from s02jax.models import ar
 from s02jax.models.convnext import lengths_to_mask
@@ -120,6 +120,20 @@ class ARStage:
       rate=self.model_config.rate,
       **self.config.data,
     )
+
+  def batch_specs(self, batch_size: int) -> list[stages.Spec]:
+    """The one shape of packed rows."""
+    data = self.config.data
+    s, m = data.row_tokens, data.max_segments
+    n = samples(data.reference_seconds, self.mel.rate)
+    spec = stages.spec(
+      batch_size,
+      **dict.fromkeys(("ids", "segment", "position", "target"), (jnp.int32, s)),
+      **dict.fromkeys(("weight", "cursor"), (jnp.float32, s)),
+      references=(jnp.float32, m, n),
+      reference_samples=(jnp.int32, m),
+    )
+    return [spec]
 
   def init_state(self, key) -> TrainState:
     """Fresh parameters."""
@@ -248,6 +262,14 @@ def text_rates(corpus: Corpus) -> tuple[float, tuple[tuple[str, float], ...]]:
   }
   rates = tuple((c, rate(records)) for c, records in of.items() if any(records))
   return rate(spoken), rates
+
+
+def assume(config):
+  """Vocabularies of a large corpus."""
+  config.model.update(
+    text_size=8192, speaker_id=1, text_rate=0.3, num_codes=8192
+  )
+  return config
 
 
 def resolve(config):

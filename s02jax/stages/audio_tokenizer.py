@@ -15,10 +15,10 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Bool, Float, Int
 
-from s02jax import audio
+from s02jax import audio, stages
 from s02jax.config import build
 from s02jax.data.records import Corpus
-from s02jax.data.rows import TOKENS_PER_SECOND, Utterances
+from s02jax.data.rows import TOKENS_PER_SECOND, Utterances, samples
 from s02jax.errors import UserError
 from s02jax.models.audio_tokenizer import (
   AudioTokenizer,
@@ -145,6 +145,23 @@ class AudioTokenizerStage:
       **self.config.data,
     )
 
+  def batch_specs(self, batch_size: int) -> list[stages.Spec]:
+    """One shape a bucket; texts of a piece for every second token."""
+    specs = []
+    for seconds in self.config.data.buckets:
+      n = samples(seconds, self.mel.rate)
+      pieces = int(seconds * TOKENS_PER_SECOND / 2)
+      specs.append(
+        stages.spec(
+          batch_size,
+          wave=(jnp.float32, n),
+          samples=(jnp.int32,),
+          text=(jnp.int32, max(-(-pieces // 16) * 16, 16)),
+          text_length=(jnp.int32,),
+        )
+      )
+    return specs
+
   def init_state(self, key) -> State:
     """Fresh parameters and an empty codebook, filled by the first batch."""
     r = self.model_config.frames_per_token
@@ -250,6 +267,12 @@ class AudioTokenizerStage:
       products(tree, frames if name in at_frames else tokens)
       for name, tree in params.items()
     )
+
+
+def assume(config):
+  """The text vocabulary of a large corpus."""
+  config.model.vocab_size = 8192
+  return config
 
 
 def resolve(config):

@@ -15,10 +15,10 @@ import dataclasses
 import jax
 import jax.numpy as jnp
 
-from s02jax import audio
+from s02jax import audio, stages
 from s02jax.config import build
 from s02jax.data.records import Corpus, Features
-from s02jax.data.rows import LatentUtterances
+from s02jax.data.rows import LatentUtterances, samples, tokens
 from s02jax.models.convnext import lengths_to_mask
 from s02jax.models.flow_matching import (
   FULL,
@@ -80,6 +80,28 @@ class FlowMatchingStage:
       seed=seed,
       **self.config.data,
     )
+
+  def batch_specs(self, batch_size: int) -> list[stages.Spec]:
+    """One shape a bucket."""
+    c, data = self.model_config, self.config.data
+    return [
+      stages.spec(
+        batch_size,
+        tokens=(jnp.int32, tokens(seconds)),
+        latents=(
+          jnp.float32,
+          tokens(seconds) * c.latents_per_token,
+          c.channels,
+        ),
+        length=(jnp.int32,),
+        reference=(
+          jnp.float32,
+          samples(data.reference_seconds, self.mel.rate),
+        ),
+        reference_samples=(jnp.int32,),
+      )
+      for seconds in data.buckets
+    ]
 
   def init_state(self, key) -> TrainState:
     """Fresh parameters."""
@@ -198,6 +220,13 @@ class FlowMatchingStage:
       products(tree, b * positions.get(name, latents))
       for name, tree in params.items()
     )
+
+
+def assume(config):
+  """Codes of a large tokenizer, latents of the Flow-VAE's configs."""
+  config.model.update(num_codes=8192, channels=64, latents_per_token=2)
+  config.latents = dict(mean=[0.0] * 64, std=[1.0] * 64)
+  return config
 
 
 def resolve(config):

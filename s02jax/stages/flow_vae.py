@@ -18,7 +18,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from s02jax import audio
+from s02jax import audio, stages
 from s02jax.config import build
 from s02jax.data.records import Corpus
 from s02jax.data.rows import AudioCrops
@@ -124,6 +124,11 @@ class FlowVAEStage:
       **self.config.data,
     )
 
+  def batch_specs(self, batch_size: int) -> list[stages.Spec]:
+    """The one shape of crops."""
+    crop = self.config.data.crop_samples
+    return [stages.spec(batch_size, wave=(jnp.float32, crop))]
+
   def init_state(self, key) -> State:
     """Fresh players."""
     wave = jnp.zeros((1, self.config.data["crop_samples"]))
@@ -228,6 +233,12 @@ class FlowVAEStage:
     b, n = batch["wave"].shape
     params = jax.eval_shape(self.init_state, jax.random.key(0))
     return products(params.generator.params, b * n // self.model_config.hop)
+
+
+def assume(config):
+  """The rate that the config's hop, a fiftieth of a second, was made for."""
+  config.rate = config.model.hop * 50
+  return config
 
 
 def resolve(config):

@@ -1,0 +1,386 @@
+"""Reads what XLA compiled: collectives and memory traffic of a program.
+
+The text of a compiled program is a list of computations; loops, branches and
+fusions call others. An instruction runs as often as its computation is called,
+and the body of a loop as often as its condition counts.
+"""
+
+import collections
+import dataclasses
+import functools
+import math
+import re
+from collections.abc import Iterator
+
+import numpy as np
+
+_BYTES = {
+  "pred": 1,
+  "s4": 0.5,
+  "u4": 0.5,
+  "s8": 1,
+  "u8": 1,
+  "bf16": 2,
+  "f16": 2,
+  "s16": 2,
+  "u16": 2,
+  "f32": 4,
+  "s32": 4,
+  "u32": 4,
+  "f64": 8,
+  "s64": 8,
+  "u64": 8,
+  "c64": 8,
+  "c128": 16,
+}
+_ARRAY = re.compile(r"(\w+)\[([\d,]*)\](\{[^{}]*\})?")
+_NAME = re.compile(r"%([\w.\-]+)")
+_CALLED = re.compile(
+  r"(?:calls|to_apply|body|condition|true_computation|false_computation)"
+  r"=%([\w.\-]+)"
+)
+_BRANCHES = re.compile(r"branch_computations=\{([^}]*)\}")
+KINDS = (
+  "all-gather",
+  "all-reduce",
+  "reduce-scatter",
+  "all-to-all",
+  "collective-permute",
+)
+# They name, group or move nothing in memory.
+_FREE = {
+  "parameter",
+  "constant",
+  "bitcast",
+  "tuple",
+  "get-tuple-element",
+  "while",
+  "conditional",
+  "call",
+  "after-all",
+  "partition-id",
+  "iota",
+}
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Instruction:
+  """One line: name = shape opcode(operands), attributes."""
+
+  name: str
+  shape: str
+  opcode: str
+  operands: tuple[str, ...]
+  attributes: str
+  root: bool
+
+  @property
+  def called(self) -> list[str]:
+    """Computations that it names."""
+    found = _CALLED.findall(self.attributes)
+    for branches in _BRANCHES.findall(self.attributes):
+      found += _NAME.findall(branches)
+    return found
+
+  @property
+  def op_name(self) -> str:
+    """Where in the traced function it comes from."""
+    match = re.search(r'op_name="([^"]*)"', self.attributes)
+    return match[1] if match else self.name
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Collective:
+  """One communication of every device with its group, `times` a step."""
+
+  kind: str
+  size: float  # bytes of the whole array that a group holds or reduces
+  groups: np.ndarray  # int [groups, devices of a group], or pairs [n, 2]
+  times: int
+  op_name: str
+
+  @property
+  def sent(self) -> float:
+    """Bytes that a device sends in one step, on a ring."""
+    n = self.groups.shape[1]
+    if self.kind == "collective-permute":
+      return self.size * self.times
+    passes = 2 if self.kind == "all-reduce" else 1
+    return passes * self.size * (n - 1) / n * self.times
+
+
+Computations = dict[str, list[Instruction]]
+
+
+def arrays(shape: str) -> list[tuple[str, tuple[int, ...], str]]:
+  """(dtype, dimensions, layout) of every array in a shape."""
+  return [
+    (dtype, tuple(map(int, dims.split(","))) if dims else (), layout)
+    for dtype, dims, layout in _ARRAY.findall(shape)
+    if dtype in _BYTES
+  ]
+
+
+def size_of(shape: str, hbm_only: bool = False) -> float:
+  """Bytes of a shape; those in on-chip memory only where asked for."""
+  return sum(
+    _BYTES[dtype] * math.prod(dims)
+    for dtype, dims, layout in arrays(shape)
+    if not (hbm_only and re.search(r"S\([1-9]\)", layout))
+  )
+
+
+class Program:
+  """A compiled program, from `compiled.as_text()`."""
+
+  def __init__(self, text: str):
+    self.computations, self.entry = _parse(text)
+    self.times = self._count()
+
+  def _count(self) -> dict[str, int]:
+    """How often each computation runs."""
+    times: dict[str, int] = collections.Counter({self.entry: 1})
+    # Callees stand before their callers in the text.
+    for name in reversed(self.computations):
+      for instruction in self.computations[name]:
+        loops = self._trips(instruction)
+        for callee in instruction.called:
+          times[callee] += times[name] * loops
+    return times
+
+  def _trips(self, instruction: Instruction) -> int:
+    """Turns of a loop that counts from 0 to a constant; 1 for the rest."""
+    if instruction.opcode != "while":
+      return 1
+    match = re.search(
+      r'known_trip_count[^}]*?"n":"(\d+)"', instruction.attributes
+    )
+    if match:
+      return int(match[1])
+    match = re.search(r"condition=%([\w.\-]+)", instruction.attributes)
+    condition = self.computations[match[1]] if match else []
+    limits = [
+      int(i.attributes)
+      for i in condition
+      if i.opcode == "constant" and i.attributes.isdigit()
+    ]
+    return limits[0] if len(limits) == 1 else 1
+
+  def instructions(self) -> Iterator[tuple[str, Instruction]]:
+    """(computation, instruction) of all that runs."""
+    for name, body in self.computations.items():
+      if self.times[name]:
+        for instruction in body:
+          yield name, instruction
+
+  def collectives(self) -> list[Collective]:
+    """All communication of a step."""
+    found = []
+    for name, i in self.instructions():
+      kind = i.opcode.removesuffix("-start")
+      if kind not in KINDS:
+        continue
+      shapes = arrays(i.shape)
+      size = size_of(i.shape)
+      if i.opcode.endswith("-start") and kind != "all-reduce":
+        size = _bytes(shapes[1])  # (what goes in, what comes out, …)
+      groups = _groups(i)
+      if kind == "reduce-scatter":
+        size *= groups.shape[1]
+      if kind == "all-reduce" and "all-reduce-scatter" in name:
+        kind = "reduce-scatter"
+      found.append(
+        Collective(
+          kind=kind,
+          size=size,
+          groups=groups,
+          times=self.times[name],
+          op_name=i.op_name,
+        )
+      )
+    return found
+
+  def hbm_bytes(self) -> float:
+    """Bytes read from and written to HBM in a step."""
+    inner = self._fused()
+    total = 0.0
+    for name, body in self.computations.items():
+      if not self.times[name] or name in inner:
+        continue
+      shapes = {i.name: i.shape for i in body}
+      moved = sum(self._traffic(i, shapes) for i in body)
+      total += moved * self.times[name]
+    return total
+
+  def _fused(self) -> set[str]:
+    """Computations whose values never reach memory."""
+    callers = {"while", "conditional", "call", "async-start"}
+    return {
+      callee
+      for body in self.computations.values()
+      for i in body
+      if i.opcode not in callers
+      for callee in i.called
+    }
+
+  def _traffic(self, i: Instruction, shapes: dict[str, str]) -> float:
+    if i.opcode in _FREE or i.opcode.endswith("-done"):
+      return 0.0
+    if i.opcode == "fusion":
+      return self._fusion_traffic(i, shapes)
+    size = functools.partial(size_of, hbm_only=True)
+    if i.opcode in ("dynamic-slice", "slice", "gather"):
+      return 2 * size(i.shape)
+    if i.opcode in ("dynamic-update-slice", "scatter"):
+      return 2 * size(shapes[i.operands[-1 if i.opcode == "scatter" else 1]])
+    if i.opcode.endswith("-start"):
+      return size(i.shape)  # holds what is read and what is written
+    return size(i.shape) + sum(size(shapes[o]) for o in i.operands)
+
+  def _fusion_traffic(self, i: Instruction, shapes: dict[str, str]) -> float:
+    """A fusion reads of an operand what it slices, and updates in place."""
+    body = self.computations[i.called[0]]
+    users = collections.defaultdict(list)
+    for inner in body:
+      for operand in inner.operands:
+        users[operand].append(inner)
+    inside = {inner.name: inner for inner in body}
+    total = 0.0
+    written = size_of(i.shape, hbm_only=True)
+    for inner in body:
+      if inner.opcode == "dynamic-update-slice":
+        update = inside[inner.operands[1]]
+        if inner.root or _bitcast_to_root(inner, users):
+          written = min(written, size_of(update.shape))
+      if inner.opcode != "parameter":
+        continue
+      operand = shapes[i.operands[int(inner.attributes)]]
+      read = size_of(operand, hbm_only=True)
+      using = users[inner.name]
+      if using and all(u.opcode == "dynamic-slice" for u in using):
+        read = min(read, sum(size_of(u.shape) for u in using))
+      elif using and all(
+        u.opcode == "dynamic-update-slice" and u.operands[0] == inner.name
+        for u in using
+      ):
+        read = 0.0
+      total += read
+    return total + written
+
+
+def _bitcast_to_root(inner: Instruction, users) -> bool:
+  return any(
+    u.root and u.opcode in ("bitcast", "tuple") for u in users[inner.name]
+  )
+
+
+def _bytes(array: tuple[str, tuple[int, ...], str]) -> float:
+  return _BYTES[array[0]] * math.prod(array[1])
+
+
+# ------------------------------------------------------------------ parsing
+
+
+def _parse(text: str) -> tuple[Computations, str]:
+  computations: Computations = {}
+  entry, body = "", None
+  for line in text.splitlines():
+    if line.endswith("{") and "->" in line and not line.startswith(" "):
+      name = _NAME.search(line)
+      assert name is not None, line
+      body = computations.setdefault(name[1], [])
+      if line.startswith("ENTRY"):
+        entry = name[1]
+    elif line.startswith("}"):
+      body = None
+    elif body is not None and " = " in line:
+      body.append(_instruction(line))
+  return computations, entry
+
+
+def _instruction(line: str) -> Instruction:
+  left, _, right = line.partition(" = ")
+  end = _closing(right) if right.startswith("(") else right.index(" ") - 1
+  shape, rest = right[: end + 1], right[end + 2 :]
+  opcode, _, _ = rest.partition("(")
+  rest = rest[len(opcode) :]
+  end = _closing(rest)
+  inner, attributes = rest[1:end], rest[end + 1 :].removeprefix(", ")
+  operands = tuple(_NAME.findall(inner))
+  if opcode in ("parameter", "constant"):
+    attributes = inner  # the number, the value
+  return Instruction(
+    name=left.strip().removeprefix("ROOT ").removeprefix("%"),
+    shape=shape,
+    opcode=opcode,
+    operands=operands,
+    attributes=attributes,
+    root=left.strip().startswith("ROOT "),
+  )
+
+
+def _closing(text: str) -> int:
+  """Where the parenthesis that `text` begins with closes."""
+  depth = 0
+  for place, letter in enumerate(text):
+    depth += (letter == "(") - (letter == ")")
+    if depth == 0:
+      return place
+  raise ValueError(f"no closing parenthesis: {text[:80]}")
+
+
+_IOTA = re.compile(r"\[([\d,]+)\]<=\[([\d,]+)\](?:T\(([\d,]+)\))?")
+_MESH = re.compile(r"mesh\[([^\]]*)\]([^{]*)\{([^}]*)\}")
+
+
+def _numbers(text: str) -> list[int]:
+  return [int(n) for n in re.findall(r"\d+", text)]
+
+
+def _groups(i: Instruction) -> np.ndarray:
+  """Device numbers of every group, in each of the notations of XLA."""
+  pairs = re.search(r"source_target_pairs=\{(.*?)\}\}", i.attributes)
+  if pairs:
+    return np.array(_numbers(pairs[1])).reshape(-1, 2)
+  _, _, text = i.attributes.partition("replica_groups=")
+  if text.startswith("{"):
+    explicit = re.match(r"\{(.*?)\}\}", text)
+    groups = re.findall(r"\{([\d,]+)", explicit[0]) if explicit else []
+    return np.array([_numbers(group) for group in groups])
+  iota = _IOTA.match(text)
+  if iota:
+    shape, source = _numbers(iota[1]), _numbers(iota[2])
+    order = _numbers(iota[3]) if iota[3] else list(range(len(source)))
+    ids = np.arange(math.prod(source)).reshape(source).transpose(order)
+    return ids.reshape(shape)
+  mesh = _MESH.match(text)
+  if mesh:
+    return _mesh_groups(*mesh.groups())
+  raise ValueError(
+    f"replica groups of {i.name} in an unknown form: {text[:80]}"
+  )
+
+
+def _mesh_groups(axes: str, order: str, used: str) -> np.ndarray:
+  """mesh['a'=4,'b'=2] {'b'}: groups along b; 'a':(1)2 is a part of a."""
+  names = re.findall(r"'(\w+)'=(\d+)", axes)
+  parts = re.findall(r"'(\w+)'(?::\((\d+)\)(\d+))?", used)
+  shape, chosen = [], []
+  for name, size in names:
+    mine = [(int(b), int(n)) for a, b, n in parts if a == name and n]
+    whole = any(a == name and not n for a, _, n in parts)
+    if not mine:
+      chosen += [len(shape)] if whole else []
+      shape.append(int(size))
+      continue
+    before, n = mine[0]
+    chosen.append(len(shape) + 1)
+    shape += [before, n, int(size) // (before * n)]
+  ids = np.arange(math.prod(shape))
+  device_ids = re.search(r"device_ids=\(?\[?([\d,]+)", order)
+  if device_ids and "," in device_ids[1]:
+    ids = np.array(_numbers(device_ids[1]))
+  ids = np.moveaxis(
+    ids.reshape(shape), chosen, range(len(shape) - len(chosen), len(shape))
+  )
+  return ids.reshape(-1, math.prod(shape[c] for c in chosen))
