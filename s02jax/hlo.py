@@ -362,7 +362,10 @@ def _groups(i: Instruction) -> np.ndarray:
 
 
 def _mesh_groups(axes: str, order: str, used: str) -> np.ndarray:
-  """mesh['a'=4,'b'=2] {'b'}: groups along b; 'a':(1)2 is a part of a."""
+  """mesh['a'=4,'b'=2], device_ids=([2,4]T(1,0)) {'b'}: groups along b.
+
+  'a':(1)2 is a part of a.
+  """
   names = re.findall(r"'(\w+)'=(\d+)", axes)
   parts = re.findall(r"'(\w+)'(?::\((\d+)\)(\d+))?", used)
   shape, chosen = [], []
@@ -377,9 +380,10 @@ def _mesh_groups(axes: str, order: str, used: str) -> np.ndarray:
     chosen.append(len(shape) + 1)
     shape += [before, n, int(size) // (before * n)]
   ids = np.arange(math.prod(shape))
-  device_ids = re.search(r"device_ids=\(?\[?([\d,]+)", order)
-  if device_ids and "," in device_ids[1]:
-    ids = np.array(_numbers(device_ids[1]))
+  device_ids = re.search(r"\[([\d,]+)\](?:T\(([\d,]+)\))?", order)
+  if device_ids and device_ids[2]:
+    source = ids.reshape(_numbers(device_ids[1]))
+    ids = source.transpose(_numbers(device_ids[2]))
   ids = np.moveaxis(
     ids.reshape(shape), chosen, range(len(shape) - len(chosen), len(shape))
   )

@@ -1,0 +1,211 @@
+"""What a step costs a chip at least: compute, HBM and interconnect.
+
+  t_compute = FLOPs of all matrix products, recomputed ones too / peak
+  t_hbm     = bytes read and written / HBM bandwidth
+  t_ici     = Σ bytes a device sends in a collective / bandwidth of its links
+  bound     = (model FLOPs / peak) / max(t_compute, t_hbm, t_ici)          (1)
+
+(1) is an upper bound on model-FLOP utilisation: it assumes that the three
+overlap wholly, that every matrix product runs at its peak, and that a group
+whose devices differ in d coordinates uses both directions of the links of all
+d dimensions of the torus.
+"""
+
+import collections
+import dataclasses
+import math
+from typing import Any
+
+import jax
+import numpy as np
+from jax.sharding import Mesh
+
+from s02jax import hlo
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Chip:
+  """One device of a kind, from its maker's documentation."""
+
+  hbm: float  # GiB of a device
+  flops: float  # dense bfloat16 FLOP/s of a device
+  bandwidth: float  # bytes/s between a device and its HBM
+  link: float  # bytes/s of one interconnect port in one direction
+  network: float  # bytes/s of a chip towards other slices
+  unit: int  # rows and columns of the matrix unit
+  cores: int = 1  # devices of a chip, which share its ports
+
+
+# cloud.google.com/tpu/docs, pages v4, v5e, v5p, v6e and tpu7x: capacity,
+# bandwidth, peak; interconnect per chip, both ways, over 4 or 6 ports.
+CHIPS = {
+  "v4": Chip(
+    hbm=32, flops=275e12, bandwidth=1228e9, link=50e9, network=6.25e9, unit=128
+  ),
+  "v5e": Chip(
+    hbm=16, flops=197e12, bandwidth=819e9, link=50e9, network=3.1e9, unit=128
+  ),
+  "v5p": Chip(
+    hbm=95, flops=459e12, bandwidth=2765e9, link=100e9, network=6.25e9, unit=128
+  ),
+  "v6e": Chip(
+    hbm=32, flops=918e12, bandwidth=1638e9, link=100e9, network=12.5e9, unit=256
+  ),
+  "tpu7x": Chip(
+    hbm=96,
+    flops=2307e12 / 2,
+    bandwidth=7380e9 / 2,
+    link=100e9,
+    network=12.5e9,
+    unit=256,
+    cores=2,
+  ),
+}
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Product:
+  """A matrix product [m, k] · [k, n], `times` a step over all devices."""
+
+  m: int
+  k: int
+  n: int
+  times: int
+
+  @property
+  def flops(self) -> float:
+    return 2.0 * self.m * self.k * self.n * self.times
+
+  def filled(self, unit: int) -> float:
+    """Share of a `unit` × `unit` matrix unit that k and n make use of."""
+    return math.prod(d / (math.ceil(d / unit) * unit) for d in (self.k, self.n))
+
+
+def products(jaxpr: Any, times: int = 1) -> list[Product]:
+  """Every matrix product and convolution of a jaxpr, loops multiplied out.
+
+  Of the branches of a condition the costliest counts. A loop without a known
+  end counts once.
+  """
+  found = []
+  for eqn in jaxpr.eqns:
+    if eqn.primitive.name == "dot_general":
+      found.append(_dot(eqn, times))
+    elif eqn.primitive.name == "conv_general_dilated":
+      found.append(_convolution(eqn, times))
+    elif eqn.primitive.name == "cond":
+      branches = [products(b.jaxpr, times) for b in eqn.params["branches"]]
+      found += max(branches, key=lambda b: sum(p.flops for p in b))
+    else:
+      for inner in _inner(eqn):
+        found += products(inner, times * _repeats(eqn))
+  return found
+
+
+def _inner(eqn: Any) -> list[Any]:
+  """Jaxprs among an equation's parameters."""
+  found = []
+  for value in eqn.params.values():
+    for leaf in value if isinstance(value, (list, tuple)) else [value]:
+      leaf = getattr(leaf, "jaxpr", leaf)
+      if hasattr(leaf, "eqns"):
+        found.append(leaf)
+  return found
+
+
+def _repeats(eqn: Any) -> int:
+  if eqn.primitive.name == "scan":
+    return eqn.params["length"]
+  if eqn.primitive.name == "shard_map":  # shapes inside are one device's
+    return math.prod(eqn.params["mesh"].shape.values())
+  if eqn.primitive.name == "pallas_call":
+    return math.prod(eqn.params["grid_mapping"].grid)
+  return 1
+
+
+def _dot(eqn: Any, times: int) -> Product:
+  left, right = (v.aval.shape for v in eqn.invars)
+  (contract, right_contract), (batch, _) = eqn.params["dimension_numbers"]
+  k = math.prod(left[d] for d in contract)
+  b = math.prod(left[d] for d in batch)
+  m = math.prod(left) // max(k * b, 1)
+  n = math.prod(right) // max(
+    math.prod(right[d] for d in right_contract) * b, 1
+  )
+  return Product(m=m, k=k, n=n, times=times * b)
+
+
+def _convolution(eqn: Any, times: int) -> Product:
+  out, kernel = eqn.outvars[0].aval.shape, eqn.invars[1].aval.shape
+  numbers = eqn.params["dimension_numbers"]
+  n = kernel[numbers.rhs_spec[0]]
+  return Product(
+    m=math.prod(out) // n, k=math.prod(kernel) // n, n=n, times=times
+  )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Traffic:
+  """All collectives of one kind along the same mesh axes."""
+
+  kind: str
+  axes: tuple[str, ...]
+  sent: float  # bytes a device sends in a step
+  seconds: float
+
+
+def traffic(
+  collectives: list[hlo.Collective], mesh: Mesh, chip: Chip
+) -> list[Traffic]:
+  """Collectives by kind and mesh axes, the slowest first."""
+  sums: dict[tuple, list[float]] = collections.defaultdict(lambda: [0.0, 0.0])
+  for c in collectives:
+    axes = axes_of(c.groups, mesh)
+    if not axes:
+      continue
+    total = sums[c.kind, axes]
+    total[0] += c.sent
+    total[1] += c.sent / _bandwidth(c.groups[0], mesh, chip)
+  found = [
+    Traffic(kind=kind, axes=axes, sent=sent, seconds=seconds)
+    for (kind, axes), (sent, seconds) in sums.items()
+  ]
+  return sorted(found, key=lambda t: -t.seconds)
+
+
+def axes_of(groups: np.ndarray, mesh: Mesh) -> tuple[str, ...]:
+  """Mesh axes along which the devices of a group differ."""
+  places = np.stack(np.unravel_index(groups, mesh.devices.shape))
+  differ = (places != places[:, :, :1]).any((1, 2))
+  return tuple(a for a, d in zip(mesh.axis_names, differ, strict=True) if d)
+
+
+def _bandwidth(group: np.ndarray, mesh: Mesh, chip: Chip) -> float:
+  """Bytes/s at which a device sends around a group."""
+  devices = mesh.devices.reshape(-1)[group]
+  if len({getattr(d, "slice_index", 0) for d in devices}) > 1:
+    return chip.network / chip.cores
+  places = np.array([d.coords for d in devices])
+  dimensions = int((places != places[:1]).any(0).sum())
+  sharing = chip.cores if len(np.unique(places, axis=0)) == len(group) else 1
+  return 2 * chip.link * max(dimensions, 1) / sharing
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Roofline:
+  """Seconds of a step that no schedule can go below, of one device."""
+
+  compute: float
+  hbm: float
+  ici: float
+  model: float  # model FLOPs at peak
+
+  @property
+  def bound(self) -> float:
+    """Equation (1)."""
+    return self.model / max(self.compute, self.hbm, self.ici)
+
+
+def step_products(program: Any, *arguments: Any) -> list[Product]:
+  """Of a jitted function, by abstract arguments."""
+  return products(jax.make_jaxpr(program)(*arguments).jaxpr)
