@@ -13,6 +13,7 @@ VERBS = {
   "extract": "write tokens and latents beside a corpus",
   "bundle": "gather trained stages into one folder",
   "synthesize": "speak a text in the voice of a reference",
+  "compile-check": "compile a train step for TPUs that are not here",
   "report": "measure a bundle and write a page about it",
 }
 
@@ -58,5 +59,5 @@ def main() -> None:
     what = f"{verb!r} is not a verb" if verb else "a verb is missing"
     print(f"s02: {what}; see `s02 --help`.", file=sys.stderr)
     sys.exit(2)
-  module = importlib.import_module(f"s02jax.{verb}")
+  module = importlib.import_module(f"s02jax.{verb.replace('-', '_')}")
   sys.exit(run(module.main, argv))

@@ -14,7 +14,7 @@
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -218,6 +218,52 @@ def shard(x: jax.Array, *names: str | None) -> jax.Array:
     raise ValueError(f"{len(names)} names for an array of shape {x.shape}")
   axes = tuple(None if n is None else ACTIVATION_RULES[n] for n in names)
   return jax.lax.with_sharding_constraint(x, _fit(axes, x.shape, mesh))
+
+
+def platform() -> str:
+  """Of the devices that the program is traced for: cpu, gpu or tpu."""
+  mesh = jax.sharding.get_abstract_mesh()
+  if mesh.empty or mesh.abstract_device is None:
+    return jax.default_backend()
+  return mesh.abstract_device.platform
+
+
+def axes(name: str, size: int) -> Axes:
+  """Mesh axes over which a named dimension of this size is split."""
+  mesh = jax.sharding.get_abstract_mesh()
+  if mesh.empty:
+    return None
+  fitted = _fit((ACTIVATION_RULES[name],), (size,), mesh)
+  return fitted[0] if fitted else None
+
+
+def ways(axes: Axes) -> int:
+  """Into how many parts axes of the mesh split a dimension."""
+  mesh = jax.sharding.get_abstract_mesh()
+  return 1 if mesh.empty else _size(axes, mesh)
+
+
+def per_device(
+  function: Callable[..., Any],
+  in_specs: Callable[[Any], tuple],
+  out_specs: Any,
+) -> Callable[..., Any]:
+  """`function` on every device's part; outside a mesh, `function` itself.
+
+  Args:
+    in_specs: of the arguments, from the mesh.
+    out_specs: of the result.
+  """
+  mesh = jax.sharding.get_abstract_mesh()
+  if mesh.empty:
+    return function
+  return jax.shard_map(
+    function,
+    mesh=mesh,
+    in_specs=in_specs(mesh),
+    out_specs=out_specs,
+    check_vma=False,  # kernels do not say along which axes they vary
+  )
 
 
 def _fit(axes: tuple[Axes, ...], shape: tuple[int, ...], mesh: Any) -> P:

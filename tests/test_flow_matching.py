@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 
 from s02jax.models.flow_matching import (
-  FULL,
   FlowMatching,
   FlowMatchingConfig,
   gaussian_velocity,
@@ -53,7 +52,7 @@ def _inputs(b=2, tokens=6):
     prompt=jax.random.normal(keys[3], (b, frames, 4)),
     mask=jnp.ones((b, frames), bool),
     keep=jnp.ones(b, bool),
-    block=FULL,
+    block=None,
   )
 
 

@@ -103,41 +103,6 @@ def test_nan_padding_changes_no_value_and_no_gradient(params, x, block):
   assert all(np.isfinite(v).all() for v in jax.tree.leaves(dirty))
 
 
-def test_attention_alone_stands_nan_queries_keys_and_values():
-  key = jax.random.PRNGKey(2)
-  q, k, v = (
-    jax.random.normal(key, shape)
-    for shape in ((1, S, 4, 4), (1, S, 2, 4), (1, S, 2, 4))
-  )
-  segment = _ones(1).at[:, 5:].set(0)
-  mask = transformer.attention_mask(
-    segment, _positions(1), segment, _positions(1), 1
-  )
-  valid = segment[:, :, None, None] > 0
-
-  def loss(q, k, v):
-    y = transformer.attention(q, k, v, mask)
-    return jnp.sum(jnp.where(valid, jnp.sin(y), 0))
-
-  grad = jax.jit(jax.grad(loss, (0, 1, 2)))
-  clean = grad(q, k, v)
-  dirty = grad(*(jnp.where(valid, z, jnp.nan) for z in (q, k, v)))
-  jax.tree.map(np.testing.assert_array_equal, clean, dirty)
-
-
-def test_attention_equals_plain_heads_in_numpy():
-  rng = np.random.default_rng(0)
-  q = rng.normal(size=(1, S, 4, 6)).astype(np.float32)
-  k, v = rng.normal(size=(2, 1, S, 2, 6)).astype(np.float32)
-  mask = np.tril(np.ones((1, S, S), bool))
-  y = transformer.attention(*map(jnp.asarray, (q, k, v, mask)))
-  for h in range(4):
-    logits = q[0, :, h] @ k[0, :, h // 2].T / np.sqrt(6)
-    weights = np.exp(np.where(mask[0], logits, -np.inf))
-    weights /= weights.sum(-1, keepdims=True)
-    close(y[0, :, h], weights @ v[0, :, h // 2])
-
-
 def test_packed_segments_equal_separate_rows(params, x):
   segment = jnp.asarray([[1] * 5 + [2] * 4 + [0] * 3])
   position = jnp.asarray([[*range(5), *range(4), *range(3)]])

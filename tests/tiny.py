@@ -14,7 +14,6 @@ from s02jax.models.ar import ARConfig, ARTransformer
 from s02jax.models.ar import init as init_ar
 from s02jax.models.audio_tokenizer import AudioTokenizer, AudioTokenizerConfig
 from s02jax.models.flow_matching import (
-  FULL,
   FlowMatching,
   FlowMatchingConfig,
 )
@@ -135,7 +134,7 @@ def _init(name: str, model):
     prompt=latents,
     mask=mask,
     keep=jnp.ones(1, bool),
-    block=FULL,
+    block=None,
   )
 
 

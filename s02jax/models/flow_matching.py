@@ -33,11 +33,10 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
+from s02jax.models.attention import Block
 from s02jax.models.convnext import ConvStack, keep_valid, split_time
 from s02jax.models.speaker_encoder import SpeakerEncoder
 from s02jax.models.transformer import Stack, TransformerConfig
-
-FULL = 2**30  # a block no row is longer than: full attention
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -151,7 +150,7 @@ class FlowMatching(nn.Module):
     prompt_mask: Bool[Array, "b l"],
     mask: Bool[Array, "b l"],
     keep: Bool[Array, "b"],
-    block: int | Int[Array, ""] = FULL,
+    block: Block = None,
   ) -> Float[Array, "b l c"]:
     """Equation 2, float32; zero where the mask is False.
 
@@ -164,7 +163,7 @@ class FlowMatching(nn.Module):
       prompt_mask: latents that are given.
       mask: latents that exist.
       keep: rows that see their conditions; in others all are dropped.
-      block: latents per chunk of block-causal attention.
+      block: latents per chunk of block-causal attention; None is full.
     """
     kept = keep[:, None, None]
     x_t = keep_valid(x_t, mask)

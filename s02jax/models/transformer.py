@@ -4,17 +4,11 @@ Pre-norm RMSNorm, rotary positions, grouped-query attention with RMS-normalised
 queries and keys, SwiGLU. Weights are float32; `dtype` is that of the products.
 Normalisation, rotary angles and softmax are float32 whatever `dtype` is.
 
-One mask serves every use (equation 1): query i may see key j if
-
-  segment_i = segment_j > 0   and   position_j // block <= position_i // block
-
-Segment 0 is padding. block = 1 is causal, a block longer than the row is full
-attention, anything between is block-causal. `block` may be a traced scalar.
+Who sees whom is equation 1 of `models/attention.py`.
 
 Shape letters:
   b batch    s queries    t keys    d width    m hidden width of the MLP
-  h query heads    k key-value heads    g = h / k    f features of a head
-  q = g s queries of a group
+  h query heads    k key-value heads    f features of a head
   l layers
 """
 
@@ -24,8 +18,9 @@ import flax.linen as nn
 import flax.struct
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Array, Float, Int
 
+from s02jax.models import attention as at
 from s02jax.sharding import shard
 
 REMAT_POLICIES = {
@@ -65,23 +60,6 @@ class TransformerConfig:
     return self.width // self.heads
 
 
-def attention_mask(
-  query_segment: Int[Array, "b s"],
-  query_position: Int[Array, "b s"],
-  key_segment: Int[Array, "b t"],
-  key_position: Int[Array, "b t"],
-  block: int | Int[Array, ""] | None,
-) -> Bool[Array, "b s t"]:
-  """Equation 1; `block` None is full attention within a segment."""
-  query_segment, key_segment = query_segment[:, :, None], key_segment[:, None]
-  mask = (query_segment == key_segment) & (key_segment > 0)
-  if block is None:
-    return mask
-  return mask & (
-    (key_position // block)[:, None] <= (query_position // block)[:, :, None]
-  )
-
-
 def rotary_angles(
   position: Int[Array, "b s"], features: int, base: float
 ) -> Float[Array, "b s f/2"]:
@@ -98,38 +76,6 @@ def rotate(
   first, second = jnp.split(x.astype(jnp.float32), 2, axis=-1)
   turned = (first * cos - second * sin, second * cos + first * sin)
   return jnp.concatenate(turned, axis=-1).astype(x.dtype)
-
-
-def attention(
-  query: Float[Array, "b s h f"],
-  key: Float[Array, "b t k f"],
-  value: Float[Array, "b t k f"],
-  mask: Bool[Array, "b s t"],
-) -> Float[Array, "b s h f"]:
-  """Grouped-query attention with a float32 softmax.
-
-  Queries that see nothing and keys that nobody sees may hold anything, NaN
-  included: neither values nor gradients of other positions notice. A query
-  that sees nothing yields zeros.
-  """
-  b, s, h, f = query.shape
-  k, g = key.shape[2], h // key.shape[2]
-  sees, seen = (mask.any(axis)[:, :, None, None] for axis in (2, 1))
-  query = jnp.where(sees, query, 0) * jnp.asarray(f**-0.5, query.dtype)
-  key, value = jnp.where(seen, key, 0), jnp.where(seen, value, 0)
-  # Heads of a group side by side: one product per key-value head.
-  query = query.reshape(b, s, k, g, f).transpose(0, 2, 3, 1, 4)
-  query = query.reshape(b, k, g * s, f)
-  logits = jnp.einsum(
-    "bkqf,btkf->bkqt", query, key, preferred_element_type=jnp.float32
-  ).reshape(b, k, g, s, -1)
-  logits = jnp.where(mask[:, None, None], logits, jnp.finfo(jnp.float32).min)
-  weights = jax.nn.softmax(logits, axis=-1).astype(value.dtype)
-  out = jnp.einsum(
-    "bkqt,btkf->bkqf", weights.reshape(b, k, g * s, -1), value
-  ).reshape(b, k, g, s, f)
-  out = out.transpose(0, 3, 1, 2, 4).reshape(b, s, h, f)
-  return jnp.where(sees, out, 0)
 
 
 class RMSNorm(nn.Module):
@@ -173,7 +119,7 @@ class Attention(nn.Module):
     Args:
       x: [b, s, d].
       angles: f32 [b, s, f/2].
-      mask: bool [b, s, t]; t = s without a cache, else the cache's slots.
+      mask: a `Mask`; over the cache's slots where there is a cache.
       cached: keys and values [b, t, k, f] that x continues, or None.
       index: i32 scalar, the slot of x's first position.
     """
@@ -186,7 +132,7 @@ class Attention(nn.Module):
     key = rotate(self.k_norm(heads(self.k(x))), angles)
     value = heads(self.v(x))
     if cached is None:
-      out, fresh = attention(query, key, value, mask), None
+      out, fresh = at.attention(query, key, value, mask), None
     else:
       fresh = (key, value)
       keys, values = (
@@ -195,7 +141,7 @@ class Attention(nn.Module):
         )
         for old, new in zip(cached, fresh, strict=True)
       )
-      out = attention(query, keys, values, mask)
+      out = at.attention(query, keys, values, mask)
     return self.o(out.reshape(x.shape)), fresh
 
 
@@ -303,7 +249,7 @@ class Stack(nn.Module):
     x: Float[Array, "b s d"],
     segment: Int[Array, "b s"],
     position: Int[Array, "b s"],
-    block: int | Int[Array, ""] | None,
+    block: at.Block,
     modulation: Float[Array, "l b 6*d"] | None = None,
     rotary: Int[Array, "b s"] | None = None,
   ) -> Float[Array, "b s d"]:
@@ -315,7 +261,7 @@ class Stack(nn.Module):
     What x holds where segment is 0 is replaced by zeros on entry.
     """
     x = jnp.where(segment[:, :, None] > 0, x, 0)
-    mask = attention_mask(segment, position, segment, position, block)
+    mask = at.row_mask(segment, position, block, self.config.head_dim)
     angles = self._angles(position if rotary is None else rotary)
     x, _ = self.blocks(x, angles, mask, modulation, None, None)
     return self.norm(x)
@@ -334,7 +280,7 @@ class Stack(nn.Module):
       jax.lax.dynamic_update_slice_in_dim(old, new, cache.index, 1)
       for old, new in ((cache.segment, segment), (cache.position, position))
     )
-    mask = attention_mask(segment, position, key_segment, key_position, 1)
+    mask = at.dense_mask(segment, position, key_segment, key_position, 1)
     x, (keys, values) = self.blocks(
       x,
       self._angles(rotary),

@@ -19,12 +19,9 @@ from s02jax import audio, stages
 from s02jax.config import build
 from s02jax.data.records import Corpus, Features
 from s02jax.data.rows import LatentUtterances, samples, tokens
+from s02jax.models.attention import Either
 from s02jax.models.convnext import lengths_to_mask
-from s02jax.models.flow_matching import (
-  FULL,
-  FlowMatching,
-  FlowMatchingConfig,
-)
+from s02jax.models.flow_matching import FlowMatching, FlowMatchingConfig
 from s02jax.stages.corpus import check_rate, origins
 from s02jax.stages.flops import products
 from s02jax.train_state import (
@@ -120,7 +117,7 @@ class FlowMatchingStage:
       prompt=latents,
       mask=mask,
       keep=jnp.ones(1, bool),
-      block=FULL,
+      block=None,
     )
     return TrainState.create(variables["params"], self.optimizer)
 
@@ -140,7 +137,7 @@ class FlowMatchingStage:
       "prompt_mask": lengths_to_mask(jnp.floor(share * length), frames),
       "mask": lengths_to_mask(length, frames),
       "keep": ~jax.random.bernoulli(keys[6], self.loss.drop, (b,)),
-      "block": jnp.where(chunked, self.loss.chunk, FULL),
+      "chunked": chunked,
     }
 
   def losses(self, params, batch, draw):
@@ -161,7 +158,7 @@ class FlowMatchingStage:
       prompt=x1,
       mask=draw["mask"],
       keep=draw["keep"],
-      block=draw["block"],
+      block=Either(draw["chunked"], first=None, second=self.loss.chunk),
     )
     target = x1 - draw["noise"]
     in_loss = draw["mask"] & ~(draw["prompt_mask"] & draw["keep"][:, None])

@@ -1,0 +1,381 @@
+"""`s02 compile-check`: does a config compile, fit and fill a TPU? Asked of the
+TPU compiler, which needs no TPU.
+
+  s02 compile-check --config configs/ar.py:large --topology v5p:8x8x16 \\
+    [--rows_per_device N] [--slices N] [--config.field=value ...] [--json FILE]
+  s02 compile-check --table docs/scale.md
+
+Compiles the train step itself, with the shapes of the longest rows, and prints
+what a device holds, computes, moves and sends, by `s02jax.roofline`. What only
+a corpus knows (vocabularies, latent channels) is assumed, and said. Topologies
+are KIND:AxB or KIND:AxBxC of chips, KIND one of v4, v5e, v5p, v6e, tpu7x.
+
+Exit codes: 0 it fits, 1 it does not, 2 wrong input. Needs libtpu, on Linux:
+`pip install 's02jax[tpu]'`, or its file named by $TPU_LIBRARY_PATH.
+"""
+
+import argparse
+import contextlib
+import dataclasses
+import importlib.util
+import json
+import os
+import pathlib
+import re
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import jax
+import numpy as np
+from jax.experimental import topologies
+from jax.sharding import Mesh
+from ml_collections import ConfigDict
+
+from s02jax import cli, hlo, program, roofline, sharding, stages, train
+from s02jax.errors import UserError
+
+GIB = 2.0**30
+# Under this share a matrix unit is called wasted, above that share of FLOPs.
+_FILLED, _SHARE = 0.8, 0.01
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Report:
+  """What one compilation told."""
+
+  config: str
+  topology: str
+  devices: int
+  mesh: dict[str, int]
+  batch: dict[str, list[int]]  # shapes, rows of all devices
+  rows_per_device: int
+  parameters: int
+  hbm: float  # bytes of a device's memory
+  held: float  # bytes that a step needs of it
+  fits: bool
+  problem: str  # the compiler's sentence, where it does not fit
+  model_flops: float  # of one device
+  executed_flops: float  # with what is computed again
+  hbm_bytes: float
+  traffic: list[roofline.Traffic]
+  roofline: roofline.Roofline | None
+  warnings: list[str]
+  seconds: float  # of compilation
+
+
+def check(
+  config: ConfigDict,
+  name: str,
+  topology: str,
+  rows_per_device: int | None = None,
+  slices: int = 1,
+) -> Report:
+  """Compiles the train step of a config for a topology.
+
+  Args:
+    config: as `configs/<stage>.py` gives it.
+    name: of the config, for the report.
+    topology: KIND:SHAPE of one slice.
+    rows_per_device: of the batch; as `config.batch_size` says where absent.
+    slices: connected by the data-centre network along the data axis.
+
+  Raises:
+    UserError: an unknown topology, a mesh that does not cover it, no libtpu.
+  """
+  chip = _chip(topology)
+  devices = _devices(topology, slices)
+  config = stages.assume(config)
+  mesh = sharding.make_mesh(config.mesh, devices)
+  parts = mesh.shape["data"] * mesh.shape["fsdp"]
+  rows = rows_per_device or max(config.batch_size // parts, 1)
+  stage = stages.make(config)
+  state = program.abstract_state(stage, mesh)
+  placed = sharding.batch_sharding(mesh)
+  batch = {
+    key: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=placed)
+    for key, x in stage.batch_specs(rows * parts)[-1].items()
+  }
+  step = program.train_program(stage, mesh, state)
+  with jax.set_mesh(mesh):
+    products = roofline.step_products(step, state, batch)
+    lowered = step.lower(state, batch)
+  began = time.perf_counter()
+  with _stderr() as said:
+    compiled, problem = _compile(lowered)
+  seconds = time.perf_counter() - began
+  model = float(stage.flops(batch)) / len(devices)
+  executed = sum(p.flops for p in products) / len(devices)
+  compiled_program = hlo.Program(compiled.as_text()) if compiled else None
+  moved = compiled_program.hbm_bytes() if compiled_program else 0.0
+  collectives = compiled_program.collectives() if compiled_program else []
+  traffic = roofline.traffic(collectives, mesh, chip)
+  held = _held(compiled) if compiled else _wanted(problem)
+  limit = chip.hbm * GIB
+  return Report(
+    config=name,
+    topology=topology if slices == 1 else f"{slices} × {topology}",
+    devices=len(devices),
+    mesh=dict(mesh.shape),
+    batch={key: list(x.shape) for key, x in batch.items()},
+    rows_per_device=rows,
+    parameters=_parameters(state),
+    hbm=limit,
+    held=held,
+    fits=compiled is not None and held <= limit,
+    problem=problem,
+    model_flops=model,
+    executed_flops=executed,
+    hbm_bytes=moved,
+    traffic=traffic,
+    roofline=roofline.Roofline(
+      compute=executed / chip.flops,
+      hbm=moved / chip.bandwidth,
+      ici=sum(t.seconds for t in traffic),
+      model=model / chip.flops,
+    )
+    if compiled
+    else None,
+    warnings=[
+      *_gathered(collectives, mesh, state),
+      *_involuntary(said),
+      *_unfilled(products, chip.unit),
+    ],
+    seconds=seconds,
+  )
+
+
+# -------------------------------------------------------------- the compiler
+
+
+def _chip(topology: str) -> roofline.Chip:
+  kind, _, shape = topology.partition(":")
+  if kind not in roofline.CHIPS or not re.fullmatch(r"\d+(x\d+){1,2}", shape):
+    raise UserError(
+      f"--topology {topology!r} is not KIND:AxB or KIND:AxBxC; the kinds are "
+      f"{', '.join(roofline.CHIPS)}."
+    )
+  return roofline.CHIPS[kind]
+
+
+def _devices(topology: str, slices: int) -> list[Any]:
+  """The devices of a topology that nobody has to own."""
+  # What libtpu would otherwise ask the machine it runs on.
+  os.environ.setdefault("TPU_SKIP_MDS_QUERY", "1")
+  os.environ.setdefault("TPU_WORKER_HOSTNAMES", "localhost")
+  os.environ.setdefault("TPU_ACCELERATOR_TYPE", "v5litepod-4")
+  os.environ.setdefault("TPU_LIBRARY_PATH", _libtpu())
+  options = {"num_slices": slices} if slices > 1 else {}
+  try:
+    described = topologies.get_topology_desc(
+      platform="tpu", topology_name=topology, **options
+    )
+  except Exception as error:  # the runtime's own, of many classes
+    raise UserError(
+      f"the TPU compiler has no topology {topology!r}: {_first(error)}"
+    ) from error
+  return list(described.devices)
+
+
+def _libtpu() -> str:
+  """Path of the compiler's library."""
+  beside = pathlib.Path(sys.prefix) / "tpu" / "libtpu" / "libtpu.so"
+  if beside.exists():
+    return str(beside)
+  spec = importlib.util.find_spec("libtpu")
+  if spec is None or spec.origin is None:
+    raise UserError(
+      "compile-check needs the TPU compiler: pip install 's02jax[tpu]', or "
+      "point TPU_LIBRARY_PATH to a libtpu.so."
+    )
+  return str(pathlib.Path(spec.origin).parent / "libtpu.so")
+
+
+def _compile(lowered: Any) -> tuple[Any, str]:
+  """The compiled step, or None and why it does not fit."""
+  try:
+    return lowered.compile(), ""
+  except jax.errors.JaxRuntimeError as error:
+    if "RESOURCE_EXHAUSTED" not in str(error):
+      raise
+    return None, _first(error)
+
+
+def _first(error: Exception) -> str:
+  return str(error).strip().splitlines()[0][:300]
+
+
+@contextlib.contextmanager
+def _stderr() -> Iterator[list[str]]:
+  """Lines that this process, libraries in C++ included, writes to stderr."""
+  said: list[str] = []
+  sys.stderr.flush()
+  before = os.dup(2)
+  with tempfile.TemporaryFile() as file:
+    os.dup2(file.fileno(), 2)
+    try:
+      yield said
+    finally:
+      sys.stderr.flush()
+      os.dup2(before, 2)
+      os.close(before)
+      file.seek(0)
+      said += file.read().decode(errors="replace").splitlines()
+
+
+def _held(compiled: Any) -> float:
+  """Bytes of HBM at a step's fullest moment."""
+  memory = compiled.memory_analysis()
+  return (
+    memory.argument_size_in_bytes
+    + memory.output_size_in_bytes
+    - memory.alias_size_in_bytes
+    + memory.temp_size_in_bytes
+    + memory.generated_code_size_in_bytes
+  )
+
+
+def _wanted(problem: str) -> float:
+  """Bytes that the compiler says it would need."""
+  match = re.search(r"[Uu]sed ([\d.]+)([KMGT])", problem)
+  if match is None:
+    return float("nan")
+  return float(match[1]) * 1024.0 ** ("KMGT".index(match[2]) + 1)
+
+
+def _parameters(state: Any) -> int:
+  """Of all models that the state trains."""
+  leaves = jax.tree_util.tree_leaves_with_path(state)
+  names = [
+    jax.tree_util.keystr(p, simple=True, separator="/") for p, _ in leaves
+  ]
+  return sum(
+    int(np.prod(x.shape))
+    for name, (_, x) in zip(names, leaves, strict=True)
+    if "params" in name.split("/")
+  )
+
+
+# ------------------------------------------------------------------ warnings
+
+
+def _gathered(
+  collectives: list[hlo.Collective], mesh: Mesh, state: Any
+) -> list[str]:
+  """All-gathers that bring together more than FSDP needs to."""
+  stacked = [
+    int(np.prod(x.shape)) for x in jax.tree.leaves(state) if len(x.shape) > 2
+  ]
+  found = []
+  for c in collectives:
+    axes = roofline.axes_of(c.groups, mesh)
+    if c.kind != "all-gather" or c.size < 2**20:
+      continue
+    where = f"{c.size / 2**20:.0f} MiB over {'+'.join(axes)} at {c.op_name}"
+    if set(axes) - {"fsdp"}:
+      found.append(f"gathered whole: {where}")
+    elif c.times == 1 and any(c.size >= 2 * size for size in stacked):
+      found.append(f"all layers of a parameter gathered at once: {where}")
+  return found
+
+
+def _involuntary(said: list[str]) -> list[str]:
+  return [
+    line.split("] ", 1)[-1][:300]
+    for line in said
+    if "nvoluntary full rematerialization" in line
+  ]
+
+
+def _unfilled(products: list[roofline.Product], unit: int) -> list[str]:
+  """Products whose contracted and output sizes leave the unit idle."""
+  total = sum(p.flops for p in products)
+  shares: dict[tuple[int, int], float] = {}
+  for p in products:
+    if p.filled(unit) < _FILLED:
+      shares[p.k, p.n] = shares.get((p.k, p.n), 0.0) + p.flops / total
+  return [
+    f"[{k}, {n}] products, {share:.0%} of all FLOPs, do not fill a "
+    f"{unit} × {unit} matrix unit"
+    for (k, n), share in shares.items()
+    if share >= _SHARE
+  ]
+
+
+# -------------------------------------------------------------------- output
+
+
+def describe(report: Report) -> str:
+  """A report for people."""
+  r = report
+  lines = [
+    f"{r.config} on {r.topology}: {r.devices} devices, mesh "
+    + " ".join(f"{a}={n}" for a, n in r.mesh.items()),
+    f"parameters        {r.parameters / 1e6:,.1f} M",
+    f"batch             {r.rows_per_device} rows a device: "
+    + ", ".join(f"{k} {v}" for k, v in r.batch.items()),
+    f"HBM a device      {r.held / GIB:.2f} of {r.hbm / GIB:.0f} GiB: "
+    + ("fits" if r.fits else "DOES NOT FIT"),
+    f"model FLOPs       {r.model_flops / 1e12:.2f} T a device and step, "
+    f"{r.executed_flops / 1e12:.2f} T executed",
+  ]
+  for t in r.traffic:
+    lines.append(
+      f"  {t.kind:<18} {'+'.join(t.axes):<12} {t.sent / 1e6:>10,.1f} MB sent "
+      f"{t.seconds * 1e3:>9.2f} ms"
+    )
+  if r.roofline is not None:
+    f = r.roofline
+    lines.append(
+      f"at least          compute {f.compute * 1e3:.1f} ms, HBM "
+      f"{f.hbm * 1e3:.1f} ms ({r.hbm_bytes / 1e9:.1f} GB), interconnect "
+      f"{f.ici * 1e3:.1f} ms"
+    )
+    lines.append(f"utilisation       at most {f.bound:.0%}")
+  lines += [f"warning: {w}" for w in r.warnings]
+  if r.problem:
+    lines.append(r.problem)
+  lines.append(f"compiled in {r.seconds:.0f} s")
+  return "\n".join(lines)
+
+
+def main(argv: list[str]) -> int:
+  """`s02 compile-check`."""
+  parser = argparse.ArgumentParser(
+    prog="s02 compile-check",
+    description=__doc__,
+    formatter_class=argparse.RawDescriptionHelpFormatter,
+  )
+  parser.add_argument("--topology")
+  parser.add_argument("--rows_per_device", type=int)
+  parser.add_argument("--slices", type=int, default=1)
+  parser.add_argument("--json", type=pathlib.Path)
+  parser.add_argument("--table", type=pathlib.Path)
+  args, rest = parser.parse_known_args(argv)
+  jax.config.update("jax_platforms", "cpu")
+  if args.table:
+    from s02jax import scale_table
+
+    return scale_table.write(args.table)
+  if not args.topology:
+    raise UserError("compile-check needs --topology, e.g. v5p:8x8x16.")
+  # No folder is read or written: the names only satisfy the parser.
+  arguments = train.parse([*rest, "--workdir=-", "--config.corpus=-"])
+  name = next((w for w in rest if w.startswith("--config=")), rest[-1])
+  report = check(
+    arguments.config,
+    name.removeprefix("--config="),
+    args.topology,
+    args.rows_per_device,
+    args.slices,
+  )
+  print(describe(report))
+  if args.json:
+    args.json.write_text(json.dumps(dataclasses.asdict(report), indent=2))
+  return 0 if report.fits else 1
+
+
+if __name__ == "__main__":
+  sys.exit(cli.run(main))

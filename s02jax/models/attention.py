@@ -1,0 +1,232 @@
+"""Attention of the Transformer: one function, the fastest kernel there is.
+
+Query i may see key j if
+
+  segment_i = segment_j > 0 and position_j // block <= position_i // block  (1)
+
+Segment 0 is padding. block = 1 is causal, None is full attention, anything
+between is block-causal. The block may be known when the program is traced, be
+one of two chosen at run time (`Either`), or be any number of run time.
+
+On a TPU whole rows go through the splash kernel, which never holds the scores:
+there position is the place in the row, so block > 1 needs rows of one segment.
+Elsewhere, and where a cache is read, the scores are a dense product.
+
+Shape letters:
+  b batch    s queries    t keys    f features of a head
+  h query heads    k key-value heads    g = h / k    q = g s queries of a group
+"""
+
+import flax.struct
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.experimental.pallas.ops.tpu import splash_attention as splash
+from jax.sharding import NamedSharding
+from jax.sharding import PartitionSpec as P
+from jaxtyping import Array, Bool, Float, Int
+
+from s02jax import sharding
+
+LANES = 128  # the kernel's features and positions are multiples of it
+# Queries and keys of a tile, the largest that divides the row.
+TILES = (1024, 512, 256, 128)
+
+
+@flax.struct.dataclass
+class Either:
+  """One of two blocks."""
+
+  choice: Bool[Array, ""]  # the second
+  first: int | None = flax.struct.field(pytree_node=False)
+  second: int | None = flax.struct.field(pytree_node=False)
+
+
+Block = int | Int[Array, ""] | Either | None
+
+
+@flax.struct.dataclass
+class Mask:
+  """Equation 1: as a table, or as what the kernel makes of it."""
+
+  dense: Bool[Array, "b s t"] | None = None
+  segment: Int[Array, "b s"] | None = None
+  choice: Bool[Array, ""] | None = None  # among the blocks
+  blocks: tuple[int | None, ...] = flax.struct.field(
+    pytree_node=False, default=()
+  )
+
+
+def dense_mask(
+  query_segment: Int[Array, "b s"],
+  query_position: Int[Array, "b s"],
+  key_segment: Int[Array, "b t"],
+  key_position: Int[Array, "b t"],
+  block: Block,
+) -> Mask:
+  """Equation 1 of any queries and keys."""
+  query_segment, key_segment = query_segment[:, :, None], key_segment[:, None]
+  mask = (query_segment == key_segment) & (key_segment > 0)
+  if isinstance(block, Either):
+    whole = jnp.iinfo(jnp.int32).max
+    first, second = (b or whole for b in (block.first, block.second))
+    block = jnp.where(block.choice, second, first)
+  if block is not None:
+    mask &= (key_position // block)[:, None] <= (query_position // block)[
+      :, :, None
+    ]
+  return Mask(dense=mask)
+
+
+def row_mask(
+  segment: Int[Array, "b s"],
+  position: Int[Array, "b s"],
+  block: Block,
+  features: int,
+) -> Mask:
+  """Equation 1 of rows that attend to themselves, heads of `features`."""
+  known = block is None or isinstance(block, (int, Either))
+  fits = segment.shape[1] % LANES == 0 and features % LANES == 0
+  if not (known and fits and sharding.platform() == "tpu"):
+    return dense_mask(segment, position, segment, position, block)
+  if isinstance(block, Either):
+    blocks, choice = (block.first, block.second), block.choice
+  else:
+    blocks, choice = (block,), None
+  return Mask(segment=segment, blocks=blocks, choice=choice)
+
+
+def attention(
+  query: Float[Array, "b s h f"],
+  key: Float[Array, "b t k f"],
+  value: Float[Array, "b t k f"],
+  mask: Mask,
+) -> Float[Array, "b s h f"]:
+  """Grouped-query attention with a float32 softmax.
+
+  Queries that see nothing and keys that nobody sees may hold anything, NaN
+  included: neither values nor gradients of other positions notice. A query
+  that sees nothing yields zeros.
+  """
+  if mask.dense is not None:
+    return _dense(query, key, value, mask.dense)
+  runs = [
+    lambda q, k, v, s, block=block: kernel(q, k, v, s, block)
+    for block in mask.blocks
+  ]
+  arguments = (query, key, value, mask.segment)
+  if mask.choice is None:
+    return runs[0](*arguments)
+  return jax.lax.cond(mask.choice, runs[1], runs[0], *arguments)
+
+
+def _dense(query, key, value, mask):
+  b, s, h, f = query.shape
+  k, g = key.shape[2], h // key.shape[2]
+  sees, seen = (mask.any(axis)[:, :, None, None] for axis in (2, 1))
+  query = jnp.where(sees, query, 0) * jnp.asarray(f**-0.5, query.dtype)
+  key, value = jnp.where(seen, key, 0), jnp.where(seen, value, 0)
+  # Heads of a group side by side: one product per key-value head.
+  query = query.reshape(b, s, k, g, f).transpose(0, 2, 3, 1, 4)
+  query = query.reshape(b, k, g * s, f)
+  logits = jnp.einsum(
+    "bkqf,btkf->bkqt", query, key, preferred_element_type=jnp.float32
+  ).reshape(b, k, g, s, -1)
+  logits = jnp.where(mask[:, None, None], logits, jnp.finfo(jnp.float32).min)
+  weights = jax.nn.softmax(logits, axis=-1).astype(value.dtype)
+  out = jnp.einsum(
+    "bkqt,btkf->bkqf", weights.reshape(b, k, g * s, -1), value
+  ).reshape(b, k, g, s, f)
+  out = out.transpose(0, 3, 1, 2, 4).reshape(b, s, h, f)
+  return jnp.where(sees, out, 0)
+
+
+# ------------------------------------------------------------------- kernel
+
+
+def kernel(
+  query: Float[Array, "b s h f"],
+  key: Float[Array, "b s k f"],
+  value: Float[Array, "b s k f"],
+  segment: Int[Array, "b s"],
+  block: int | None,
+  interpret: bool = False,
+) -> Float[Array, "b s h f"]:
+  """The splash kernel on every device's rows, heads and queries.
+
+  Where the time is split, a device computes its own queries and gathers the
+  keys and values of the whole row.
+
+  Args:
+    segment: 0 is padding.
+    block: of equation 1.
+    interpret: run the kernel's program without a TPU.
+  """
+  b, s, h, f = query.shape
+  real = (segment > 0)[:, :, None, None]
+  query = jnp.where(real, query, 0) * jnp.asarray(f**-0.5, query.dtype)
+  key, value = jnp.where(real, key, 0), jnp.where(real, value, 0)
+  query, key, value = (x.transpose(0, 2, 1, 3) for x in (query, key, value))
+  batch = sharding.axes("batch", b)
+  heads = sharding.axes("heads", key.shape[1])
+  time = sharding.axes("time", s // LANES)
+  splash_kernel = _splash(
+    s, h, block, sharding.ways(heads), sharding.ways(time), interpret
+  )
+
+  def rows(splash_kernel, query, key, value, mine, whole):
+    ids = splash.SegmentIds
+
+    def row(q, k, v, i, j):
+      return splash_kernel(q, k, v, ids(q=i, kv=j))
+
+    return jax.vmap(row)(query, key, value, mine, whole)
+
+  split, whole = P(batch, heads, time), P(batch, heads)
+  run = sharding.per_device(
+    rows,
+    lambda mesh: (
+      splash_kernel.manual_sharding_spec(NamedSharding(mesh, P(heads, time))),
+      split,
+      whole,
+      whole,
+      P(batch, time),
+      P(batch),
+    ),
+    split,
+  )
+  out = run(splash_kernel, query, key, value, segment, segment)
+  return jnp.where(real, out.transpose(0, 2, 1, 3), 0)
+
+
+def _splash(
+  s: int,
+  h: int,
+  block: int | None,
+  head_shards: int,
+  time_shards: int,
+  interpret: bool,
+):
+  """The kernel for rows of s positions and h heads."""
+  if block == 1:
+    mask = splash.CausalMask((s, s))
+  elif block is None or block >= s:
+    mask = splash.FullMask((s, s))
+  else:
+    order = np.arange(s) // block
+    mask = splash.NumpyMask(order[None] <= order[:, None])
+  tile = next(t for t in TILES if (s // time_shards) % t == 0)
+  sizes = splash.BlockSizes(
+    block_q=tile,
+    block_kv=tile,
+    block_q_dkv=tile,
+    block_kv_dkv=tile,
+    use_fused_bwd_kernel=True,
+  )
+  return splash.make_splash_mha(
+    splash.MultiHeadMask([mask] * h),
+    block_sizes=sizes,
+    head_shards=head_shards,
+    q_seq_shards=time_shards,
+    interpret=interpret,
+  )
