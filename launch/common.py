@@ -1,0 +1,125 @@
+"""What the launchers share: arguments, names, and the command they start.
+
+  python -m launch.NAME [options of the launcher] -- [arguments of `s02 train`]
+
+The arguments of training are checked here, so that a mistake is told before a
+job has waited in a queue. `--dry-run` prints what would be done.
+"""
+
+import argparse
+import hashlib
+import pathlib
+import re
+import shlex
+import subprocess
+from collections.abc import Callable, Sequence
+
+from s02jax import train
+from s02jax.errors import UserError
+
+# Seconds that training gets to save after a SIGTERM.
+GRACE = 120
+# A launcher tells the processes of each other, so nobody else may.
+_OWN = ("--coordinator", "--num_processes", "--process_id")
+
+Launch = Callable[[argparse.Namespace, Sequence[str]], int]
+
+
+def split(argv: Sequence[str]) -> tuple[list[str], list[str]]:
+  """The arguments before and after the first `--`."""
+  argv = list(argv)
+  at = argv.index("--") if "--" in argv else len(argv)
+  return argv[:at], argv[at + 1 :]
+
+
+def check(training: Sequence[str]) -> train.Arguments:
+  """Reads the arguments of `s02 train`.
+
+  Raises:
+    UserError: `s02 train` would not take them, or they name processes.
+  """
+  for word in training:
+    if word.partition("=")[0] in _OWN:
+      raise UserError(f"{word}: leave it out, the launcher sets it.")
+  return train.parse(list(training))
+
+
+def parser(doc: str | None) -> argparse.ArgumentParser:
+  """A parser with what every launcher has."""
+  out = argparse.ArgumentParser(
+    description=doc, formatter_class=argparse.RawDescriptionHelpFormatter
+  )
+  out.add_argument(
+    "--dry-run", action="store_true", help="print what would run, run nothing"
+  )
+  return out
+
+
+def add_remote(out: argparse.ArgumentParser) -> None:
+  """Adds what launchers on other machines have."""
+  out.add_argument(
+    "--cache",
+    help="folder of compiled programs, for all hosts (default: .cache/xla "
+    "beside the workdir)",
+  )
+  out.add_argument(
+    "--grace",
+    type=positive,
+    default=GRACE,
+    help="seconds to save in, after SIGTERM (%(default)s)",
+  )
+
+
+def positive(text: str) -> int:
+  """An argparse type: a whole number above 0."""
+  value = int(text)
+  if value < 1:
+    raise argparse.ArgumentTypeError(f"{text} is not at least 1")
+  return value
+
+
+def cache(options: argparse.Namespace, workdir: str) -> str:
+  """Where a run keeps its compiled programs: runs side by side share them."""
+  return options.cache or str(pathlib.PurePath(workdir).parent / ".cache/xla")
+
+
+def name_of(workdir: str) -> str:
+  """A name for a run that SLURM and Kubernetes accept, one per folder.
+
+  Small letters, digits and dashes, a letter in front, at most 37 characters.
+  """
+  path = pathlib.Path(workdir).absolute()
+  digest = hashlib.sha256(str(path).encode()).hexdigest()[:8]
+  slug = re.sub(r"[^a-z0-9]+", "-", path.name.lower()).strip("-")[:24]
+  return f"s02-{slug.strip('-')}-{digest}" if slug else f"s02-{digest}"
+
+
+def train_command(python: str, training: Sequence[str]) -> list[str]:
+  """The command that every launcher starts."""
+  return [python, "-m", "s02jax.train", *training]
+
+
+def run(command: Sequence[str], stdin: str | None = None) -> int:
+  """Runs a program in the foreground; returns its exit code.
+
+  Raises:
+    UserError: it is not installed.
+  """
+  try:
+    return subprocess.run(command, input=stdin, text=True).returncode
+  except FileNotFoundError as error:
+    raise UserError(
+      f"{command[0]} is not on the PATH; install it, or give --dry-run and "
+      "take what it prints to a machine that has it."
+    ) from error
+
+
+def show(command: Sequence[str]) -> None:
+  """Prints a command as a shell takes it."""
+  print(shlex.join(command), flush=True)
+
+
+def main(argv: list[str], own: argparse.ArgumentParser, launch: Launch) -> int:
+  """Reads a launcher's command line and launches."""
+  before, training = split(argv)
+  return launch(own.parse_args(before), training)

@@ -1,0 +1,260 @@
+"""One training run as a Kubernetes JobSet, on TPU slices or on GPU nodes.
+
+  python -m launch.jobset --image IMAGE --volume CLAIM:/data \\
+    --tpu v5p:4x4x8 --slices 2 -- --config configs/ar.py:base \\
+    --config.corpus /data/corpus --workdir /data/runs/ar
+
+  python -m launch.jobset --image IMAGE --volume CLAIM:/data \\
+    --gpus 8 --nodes 4 -- …
+
+Hands a manifest to `kubectl create` (`--dry-run` prints it). It needs a cluster
+with JobSet (v1alpha2), an image in which `python -m s02jax.train` runs, and a
+claim that every pod may write to. One pod per host, one process per pod, with
+all the accelerators of the host. TPU pods learn of each other from GKE; GPU
+pods are told on the command line.
+
+An eviction or preemption lets training save and exit with 143; the JobSet then
+starts again and goes on from the checkpoint, as often as needed. Any other
+failure restarts it at most --restarts times.
+"""
+
+import argparse
+import pathlib
+import re
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+import yaml
+
+from launch import common, tpu_slices
+from s02jax.cli import run
+from s02jax.errors import UserError
+from s02jax.train import STOPPED
+
+DETACHED = True
+
+_JOB = "workers"  # of the JobSet, one replica per slice
+_CONTAINER = "train"
+_PORT = 8476  # of JAX's coordinator
+# Slices lie in a node pool each.
+_EXCLUSIVE = "alpha.jobset.sigs.k8s.io/exclusive-topology"
+_POOL = "cloud.google.com/gke-nodepool"
+# Pods are named after the JobSet, and a pod's name has 63 characters.
+_NAME = r"[a-z]([a-z0-9-]{0,38}[a-z0-9])?"
+
+Tree = dict[str, Any]
+
+
+def parser() -> argparse.ArgumentParser:
+  """The launcher's own arguments."""
+  out = common.parser(__doc__)
+  common.add_remote(out)
+  number = dict(type=common.positive, default=1)
+  out.add_argument("--image", required=True, help="with s02jax installed")
+  hardware = out.add_mutually_exclusive_group(required=True)
+  hardware.add_argument("--tpu", help="GENERATION:TOPOLOGY, as v5p:4x4x8")
+  hardware.add_argument("--gpus", type=common.positive, help="per node")
+  out.add_argument("--slices", help="of TPU (%(default)s)", **number)
+  out.add_argument("--chips-per-host", type=int, help="8 for a 2x4 on one host")
+  out.add_argument("--nodes", help="of GPUs (%(default)s)", **number)
+  out.add_argument("--name", help="of the JobSet (from the workdir)")
+  out.add_argument("--namespace", help="kubectl's own where absent")
+  pair = dict(action="append", default=[])
+  out.add_argument("--volume", metavar="CLAIM:/PATH", **pair)
+  out.add_argument("--node-selector", metavar="LABEL=VALUE", **pair)
+  out.add_argument("--label", metavar="NAME=VALUE", help="a queue's", **pair)
+  out.add_argument(
+    "--restarts", type=int, default=10, help="after failures (%(default)s)"
+  )
+  return out
+
+
+def launch(options: argparse.Namespace, training: Sequence[str]) -> int:
+  """Creates the JobSet; returns kubectl's exit code."""
+  workdir = common.check(training).workdir
+  text = yaml.safe_dump(
+    manifest(options, training, workdir), sort_keys=False, width=1000
+  )
+  if options.dry_run:
+    print(text, end="")
+    return 0
+  return common.run(["kubectl", "create", "-f", "-"], stdin=text)
+
+
+def manifest(
+  options: argparse.Namespace, training: Sequence[str], workdir: str
+) -> Tree:
+  """The JobSet.
+
+  Raises:
+    UserError: an impossible slice, name or pair, or a workdir in no volume.
+  """
+  name = options.name or common.name_of(workdir)
+  if not re.fullmatch(_NAME, name):
+    raise UserError(
+      f"--name {name}: use at most 40 small letters, digits and dashes, a "
+      "letter first."
+    )
+  metadata: Tree = {"name": name}
+  if options.namespace:
+    metadata["namespace"] = options.namespace
+  if options.label:
+    metadata["labels"] = _pairs("--label", options.label)
+  if options.tpu:
+    metadata["annotations"] = {_EXCLUSIVE: _POOL}
+  return {
+    "apiVersion": "jobset.x-k8s.io/v1alpha2",
+    "kind": "JobSet",
+    "metadata": metadata,
+    "spec": {
+      "network": {"enableDNSHostnames": True, "publishNotReadyAddresses": True},
+      "failurePolicy": {
+        "maxRestarts": options.restarts,
+        "rules": [
+          {
+            "name": "stopped",
+            "action": "RestartJobSetAndIgnoreMaxRestarts",
+            "onJobFailureReasons": ["PodFailurePolicy"],
+          }
+        ],
+      },
+      "replicatedJobs": [
+        {
+          "name": _JOB,
+          "replicas": options.slices if options.tpu else 1,
+          "template": {"spec": _job(options, training, workdir, name)},
+        }
+      ],
+    },
+  }
+
+
+def _job(
+  options: argparse.Namespace, training: Sequence[str], workdir: str, name: str
+) -> Tree:
+  """One slice, or all GPU nodes: as many pods at once as there are hosts."""
+  hosts = options.nodes
+  if options.tpu:
+    hosts = tpu_slices.parse(options.tpu, options.chips_per_host).hosts
+  return {
+    "parallelism": hosts,
+    "completions": hosts,
+    "completionMode": "Indexed",
+    "backoffLimit": 0,
+    "podFailurePolicy": {
+      "rules": [
+        {
+          "action": "FailJob",
+          "onExitCodes": {
+            "containerName": _CONTAINER,
+            "operator": "In",
+            "values": [STOPPED],
+          },
+        },
+        {
+          "action": "FailJob",
+          "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}],
+        },
+      ]
+    },
+    "template": {"spec": _pod(options, training, workdir, name)},
+  }
+
+
+def _pod(
+  options: argparse.Namespace, training: Sequence[str], workdir: str, name: str
+) -> Tree:
+  """One host's pod."""
+  claims = _claims(options.volume, workdir)
+  volumes: list[Tree] = [
+    {"name": f"volume-{i}", "persistentVolumeClaim": {"claimName": claim}}
+    for i, (claim, _) in enumerate(claims)
+  ]
+  mounts = [
+    {"name": f"volume-{i}", "mountPath": path}
+    for i, (_, path) in enumerate(claims)
+  ]
+  selector = _pairs("--node-selector", options.node_selector)
+  pod: Tree = {
+    "restartPolicy": "Never",
+    "terminationGracePeriodSeconds": options.grace,
+  }
+  # Kubernetes reads $(…) as a variable, and $$ as a dollar.
+  words = [word.replace("$(", "$$(") for word in training]
+  command = common.train_command("python", words)
+  if options.tpu:
+    hardware = tpu_slices.parse(options.tpu, options.chips_per_host)
+    limits = {"google.com/tpu": hardware.chips_per_host}
+    selector |= {
+      "cloud.google.com/gke-tpu-accelerator": hardware.accelerator,
+      "cloud.google.com/gke-tpu-topology": hardware.topology,
+    }
+    if options.slices > 1:  # they talk over the hosts' own network
+      pod |= {"hostNetwork": True, "dnsPolicy": "ClusterFirstWithHostNet"}
+  else:
+    limits = {"nvidia.com/gpu": options.gpus}
+    command += _processes(name, options.nodes)
+    # NCCL's; a container's own is 64 MiB.
+    volumes.append({"name": "shared-memory", "emptyDir": {"medium": "Memory"}})
+    mounts.append({"name": "shared-memory", "mountPath": "/dev/shm"})
+  if selector:
+    pod["nodeSelector"] = selector
+  pod["containers"] = [
+    {
+      "name": _CONTAINER,
+      "image": options.image,
+      "command": command,
+      "env": [{"name": "S02_CACHE", "value": common.cache(options, workdir)}],
+      "resources": {"limits": limits},
+      "volumeMounts": mounts,
+    }
+  ]
+  return pod | {"volumes": volumes}
+
+
+def _processes(name: str, nodes: int) -> list[str]:
+  """Tells GPU pods of each other; Kubernetes fills in the number of each."""
+  if nodes == 1:
+    return []
+  return [
+    f"--coordinator={name}-{_JOB}-0-0.{name}:{_PORT}",
+    f"--num_processes={nodes}",
+    "--process_id=$(JOB_COMPLETION_INDEX)",
+  ]
+
+
+def _claims(texts: Sequence[str], workdir: str) -> list[tuple[str, str]]:
+  """(claim, mount path) of every --volume; one of them holds the workdir."""
+  claims = []
+  for text in texts:
+    claim, _, path = text.partition(":")
+    if not claim or not path.startswith("/"):
+      raise UserError(f"--volume {text}: give CLAIM:/PATH, as data:/data.")
+    claims.append((claim, path))
+  mounted = [pathlib.PurePosixPath(path) for _, path in claims]
+  if not any(pathlib.PurePosixPath(workdir).is_relative_to(p) for p in mounted):
+    raise UserError(
+      f"--workdir {workdir} lies in no --volume, so it would be lost with its "
+      "pod; mount a claim with --volume CLAIM:/PATH and put it there."
+    )
+  return claims
+
+
+def _pairs(flag: str, texts: Sequence[str]) -> dict[str, str]:
+  out = {}
+  for text in texts:
+    key, equals, value = text.partition("=")
+    if not key or not equals:
+      raise UserError(f"{flag} {text}: give NAME=VALUE.")
+    out[key] = value
+  return out
+
+
+def main(argv: list[str]) -> int:
+  """See the module docstring."""
+  return common.main(argv, parser(), launch)
+
+
+if __name__ == "__main__":
+  sys.exit(run(main))

@@ -1,0 +1,118 @@
+"""One training run as a SLURM job on GPUs.
+
+  python -m launch.slurm --nodes 2 --gpus-per-node 8 --time 24:00:00 -- \\
+    --config configs/ar.py:base --config.corpus DIR --workdir DIR
+
+Submits a batch script (`--dry-run` prints it) that starts one process per GPU:
+on SLURM, JAX gives each task the one GPU of its local number, so a task per
+node would leave the others idle. The interpreter that runs this one runs
+training, so it must lie, like corpus and workdir, where every node sees it.
+
+Before the time limit, and when the job is preempted, training saves and exits
+with 143, and the job is put back into the queue; a cancelled job is not. Only
+one job at a time runs in a workdir. The log is WORKDIR/slurm-JOB.out.
+"""
+
+import argparse
+import pathlib
+import shlex
+import sys
+from collections.abc import Sequence
+
+from launch import common
+from s02jax.cli import run
+from s02jax.train import STOPPED
+
+DETACHED = True
+
+# `wait` also returns when the signal arrives; srun passes the signal on to
+# every task and ends when they have. A cancelled job is no longer RUNNING.
+_BODY = """\
+export S02_CACHE={cache}
+{srun} &
+step=$!
+trap 'kill -TERM "$step" 2>/dev/null' TERM
+wait "$step"; code=$?
+while kill -0 "$step" 2>/dev/null; do wait "$step"; code=$?; done
+if [ "$code" -eq {stopped} ]; then
+  state=$(squeue --noheader --jobs "$SLURM_JOB_ID" --format %T)
+  if [ "$state" = RUNNING ]; then scontrol requeue "$SLURM_JOB_ID"; fi
+fi
+exit "$code"
+"""
+
+
+def parser() -> argparse.ArgumentParser:
+  """The launcher's own arguments."""
+  out = common.parser(__doc__)
+  common.add_remote(out)
+  count = dict(type=common.positive, default=1)
+  out.add_argument("--nodes", help="how many (%(default)s)", **count)
+  out.add_argument(
+    "--gpus-per-node", help="and processes (%(default)s)", **count
+  )
+  out.add_argument(
+    "--cpus-per-gpu", type=common.positive, help="the cluster's default"
+  )
+  out.add_argument("--time", help="limit, as sbatch takes it: 24:00:00")
+  out.add_argument(
+    "--sbatch",
+    action="append",
+    default=[],
+    metavar="--OPTION=VALUE",
+    help="more options of sbatch: --sbatch=--account=ours",
+  )
+  return out
+
+
+def launch(options: argparse.Namespace, training: Sequence[str]) -> int:
+  """Submits the job; returns sbatch's exit code."""
+  workdir = common.check(training).workdir
+  text = script(options, training, workdir)
+  if options.dry_run:
+    print(text, end="")
+    return 0
+  pathlib.Path(workdir).mkdir(parents=True, exist_ok=True)  # of the log
+  return common.run(["sbatch"], stdin=text)
+
+
+def script(
+  options: argparse.Namespace, training: Sequence[str], workdir: str
+) -> str:
+  """The batch script."""
+  gpus = options.gpus_per_node
+  log = pathlib.Path(workdir).absolute() / "slurm-%j.out"
+  directives = [
+    f"--job-name={common.name_of(workdir)}",
+    "--dependency=singleton",
+    f"--nodes={options.nodes}",
+    f"--ntasks-per-node={gpus}",
+    f"--gpus-per-node={gpus}",
+    "--requeue",
+    f"--signal=B:TERM@{options.grace}",
+    f"--output={shlex.quote(str(log))}",
+    "--open-mode=append",
+  ]
+  step = ["srun", "--label", "--kill-on-bad-exit=1"]
+  if options.cpus_per_gpu:  # which srun does not take from sbatch
+    directives.append(f"--cpus-per-task={options.cpus_per_gpu}")
+    step.append(f"--cpus-per-task={options.cpus_per_gpu}")
+  if options.time:
+    directives.append(f"--time={options.time}")
+  head = ["#!/bin/bash"]
+  head += [f"#SBATCH {x}" for x in (*directives, *options.sbatch)]
+  body = _BODY.format(
+    cache=shlex.quote(common.cache(options, workdir)),
+    srun=shlex.join([*step, *common.train_command(sys.executable, training)]),
+    stopped=STOPPED,
+  )
+  return "\n".join(head) + "\n\n" + body
+
+
+def main(argv: list[str]) -> int:
+  """See the module docstring."""
+  return common.main(argv, parser(), launch)
+
+
+if __name__ == "__main__":
+  sys.exit(run(main))
