@@ -10,6 +10,7 @@ VERBS = {
   "corpus": "make a corpus: `espeak`, or your own recordings by a `manifest`",
   "text": "train the text model on a corpus",
   "train": "train one stage",
+  "sweep": "train many variants of a config, and compare them",
   "extract": "write tokens and latents beside a corpus",
   "bundle": "gather trained stages into one folder",
   "synthesize": "speak a text in the voice of a reference",

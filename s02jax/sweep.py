@@ -1,0 +1,234 @@
+"""`s02 sweep`: trains the runs of a sweep by any launcher, and compares them.
+
+  s02 sweep --sweep configs/sweeps/NAME.py:SIZE --workdir DIR \\
+    [--config.field=value ...] [--launcher local] [options of the launcher]
+
+Each run lies in DIR/NAME, a name made of its overrides alone. Finished runs
+are skipped and begun ones go on, so the same command does what is missing.
+Fields given here hold for all runs. `--dry-run` prints what would run.
+
+slurm and jobset take all runs at once and train later: `--collect` gathers
+what there is by then. DIR gets results.jsonl, results.md and results.png.
+"""
+
+import argparse
+import dataclasses
+import hashlib
+import importlib
+import json
+import pathlib
+import re
+import runpy
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import configs
+from s02jax import checkpoint, results, train
+from s02jax.cli import run
+from s02jax.errors import UserError
+
+LAUNCHERS = ("local", "slurm", "jobset", "tpu_vm")
+
+_CARD = "sweep.json"
+_LONGEST = 60  # characters of a run's name, before its digest
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Run:
+  """One run of a sweep."""
+
+  name: str
+  overrides: Mapping[str, Any]  # dotted field -> value
+  workdir: pathlib.Path
+  argv: tuple[str, ...]  # of `s02 train`
+  steps: int  # when it is finished
+
+  def step(self) -> int:
+    """Step of its newest checkpoint; 0 before the first."""
+    folder = self.workdir / checkpoint.FOLDER
+    names = [p.name for p in folder.iterdir()] if folder.is_dir() else []
+    return max((int(n) for n in names if n.isdecimal()), default=0)
+
+  def finished(self) -> bool:
+    """Whether all steps are taken and saved."""
+    return self.step() >= self.steps
+
+
+def name_of(overrides: Mapping[str, Any]) -> str:
+  """A folder's name that these overrides, in any order, always give."""
+  parts = [f"{k.split('.')[-1]}={v}" for k, v in sorted(overrides.items())]
+  readable = re.sub(r"[^\w.=,+-]+", "_", ",".join(parts))[:_LONGEST]
+  canonical = json.dumps(dict(overrides), sort_keys=True)
+  digest = hashlib.sha256(canonical.encode()).hexdigest()[:8]
+  return f"{readable}-{digest}"
+
+
+# --------------------------------------------------------------------- read
+
+
+def read(sweep: str, workdir: pathlib.Path, fields: Sequence[str]) -> list[Run]:
+  """The runs of a sweep; each is checked as `s02 train` would.
+
+  Args:
+    sweep: FILE.py, or FILE.py:SIZE.
+    workdir: of the sweep.
+    fields: `--config.field=value`, the same for all runs.
+
+  Raises:
+    UserError: no such file, something else in it, or a run that cannot be.
+  """
+  found = _load(sweep)
+  runs = [_run(found["config"], o, workdir, fields) for o in found["runs"]]
+  names = [r.name for r in runs]
+  for one in runs:
+    if names.count(one.name) > 1:
+      raise UserError(f"{sweep}: two runs are both {dict(one.overrides)}.")
+  return runs
+
+
+def _load(sweep: str) -> dict[str, Any]:
+  path, _, size = sweep.partition(":")
+  file = pathlib.Path(path)
+  if not file.exists() and file.parts[:1] == ("configs",):
+    file = pathlib.Path(configs.__file__).parent.joinpath(*file.parts[1:])
+  if not file.is_file():
+    raise UserError(f"--sweep {path}: no such file; see configs/sweeps/.")
+  get = runpy.run_path(str(file)).get("get_sweep")
+  found = get(*([size] if size else [])) if callable(get) else None
+  runs = found.get("runs") if isinstance(found, dict) else None
+  if (
+    not isinstance(found, dict)
+    or not isinstance(found.get("config"), str)
+    or not isinstance(runs, list)
+    or not runs
+    or not all(isinstance(o, dict) and o for o in runs)
+  ):
+    raise UserError(
+      f"--sweep {path}: its get_sweep must return "
+      '{"config": "configs/STAGE.py:SIZE", "runs": [{"field": value}, …]}.'
+    )
+  return found
+
+
+def _run(
+  config: str,
+  overrides: Mapping[str, Any],
+  workdir: pathlib.Path,
+  fields: Sequence[str],
+) -> Run:
+  name = name_of(overrides)
+  argv = [f"--config={config}", f"--workdir={workdir / name}", *fields]
+  argv += [f"--config.{field}={value}" for field, value in overrides.items()]
+  return Run(
+    name=name,
+    overrides=overrides,
+    workdir=workdir / name,
+    argv=tuple(argv),
+    steps=train.parse(argv).config.steps,
+  )
+
+
+def claim(workdir: pathlib.Path, sweep: str) -> None:
+  """Writes which sweep a folder holds.
+
+  Raises:
+    UserError: it holds another.
+  """
+  path = workdir / _CARD
+  mine = {"sweep": pathlib.PurePath(sweep).name}
+  if path.exists():
+    before = json.loads(path.read_text(encoding="utf-8"))
+    if before != mine:
+      raise UserError(
+        f"{workdir} holds the sweep {before['sweep']}, not {mine['sweep']}; "
+        "choose another --workdir."
+      )
+    return
+  results.write(path, json.dumps(mine) + "\n")
+
+
+# ------------------------------------------------------------------- launch
+
+
+def launch_all(
+  runs: Sequence[Run], launcher: Any, options: argparse.Namespace
+) -> int:
+  """Launches what is not finished.
+
+  Args:
+    runs: in the order of the sweep.
+    launcher: a module of `launch/`.
+    options: of that launcher.
+
+  Returns:
+    0, 143 where a run was stopped (the rest is not begun), else the code of
+    the first that failed (the others are tried nevertheless).
+  """
+  first = 0
+  for i, one in enumerate(runs):
+    step = one.step()
+    told = "finished" if one.finished() else f"from step {step} of {one.steps}"
+    print(f"# [{i + 1}/{len(runs)}] {one.name}: {told}", flush=True)
+    if one.finished():
+      continue
+    code = launcher.launch(options, one.argv)
+    if code == train.STOPPED:
+      return code
+    if code:
+      print(f"{one.name} failed with exit code {code}", file=sys.stderr)
+    first = first or code
+  return first
+
+
+def _parser() -> argparse.ArgumentParser:
+  parser = argparse.ArgumentParser(
+    prog="s02 sweep",
+    description=__doc__,
+    formatter_class=argparse.RawDescriptionHelpFormatter,
+    allow_abbrev=False,
+  )
+  parser.add_argument("--sweep", required=True, help="FILE.py or FILE.py:SIZE")
+  parser.add_argument("--workdir", type=pathlib.Path, required=True)
+  parser.add_argument(
+    "--launcher", choices=LAUNCHERS, default="local", help="(%(default)s)"
+  )
+  parser.add_argument(
+    "--collect", action="store_true", help="launch nothing, gather results"
+  )
+  return parser
+
+
+def main(argv: list[str]) -> int:
+  """The verb."""
+  fields = [word for word in argv if word.startswith("--config.")]
+  others = [word for word in argv if word not in fields]
+  args, rest = _parser().parse_known_args(others)
+  launcher = importlib.import_module(f"launch.{args.launcher}")
+  for field in fields:
+    if "=" not in field:
+      raise UserError(f"{field}: give it as {field}=VALUE.")
+  runs = read(args.sweep, args.workdir, fields)
+  if args.collect:
+    return _collect(args.workdir, runs)
+  options = launcher.parser().parse_args(rest)
+  if options.dry_run:
+    return launch_all(runs, launcher, options)
+  claim(args.workdir, args.sweep)
+  code = launch_all(runs, launcher, options)
+  if launcher.DETACHED:
+    print("Handed over; --collect gathers the results when they have trained.")
+    return code
+  return code or _collect(args.workdir, runs)
+
+
+def _collect(workdir: pathlib.Path, runs: Sequence[Run]) -> int:
+  rows = [
+    results.row(r.name, r.overrides, r.workdir, r.step(), r.steps) for r in runs
+  ]
+  results.write_all(workdir, rows)
+  return 0
+
+
+if __name__ == "__main__":
+  sys.exit(run(main))
