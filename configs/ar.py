@@ -81,7 +81,7 @@ def get_config(size: str = "demo"):
     reference_seconds=_REFERENCE.get(size, 5.0),
     prompt_probability=0.5,
   )
-  config.loss = dict(noise=0.1)
+  config.loss = dict(noise=0.1, chunk=512)
   config.optimizer.update(dict(learning_rate=2e-3, b2=0.98, ema=0.99))
   if large:
     config.optimizer.update(

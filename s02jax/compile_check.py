@@ -36,6 +36,7 @@ from ml_collections import ConfigDict
 
 from s02jax import cli, hlo, program, roofline, sharding, stages, train
 from s02jax.errors import UserError
+from s02jax.stages.flops import Product, counted
 
 GIB = 2.0**30
 # Under this share a matrix unit is called wasted, above that share of FLOPs.
@@ -100,7 +101,7 @@ def check(
   }
   step = program.train_program(stage, mesh, state)
   with jax.set_mesh(mesh):
-    products = roofline.step_products(step, state, batch)
+    products = counted(jax.make_jaxpr(step)(state, batch).jaxpr)
     lowered = step.lower(state, batch)
   began = time.perf_counter()
   with _stderr() as said:
@@ -289,7 +290,7 @@ def _involuntary(said: list[str]) -> list[str]:
   ]
 
 
-def _unfilled(products: list[roofline.Product], unit: int) -> list[str]:
+def _unfilled(products: list[Product], unit: int) -> list[str]:
   """Products whose contracted and output sizes leave the unit idle."""
   total = sum(p.flops for p in products)
   shares: dict[tuple[int, int], float] = {}

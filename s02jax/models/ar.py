@@ -100,7 +100,8 @@ class ARTransformer(nn.Module):
     x = jnp.where(here.any(2)[:, :, None], voice, x)
     return shard(x, "batch", "time", "embed")
 
-  def _logits(self, x: Float[Array, "b s d"]) -> Float[Array, "b s c"]:
+  def logits(self, x: Float[Array, "b s d"]) -> Float[Array, "b s c"]:
+    """Float32 logits of what `hidden` gives."""
     logits = self.head(x).astype(jnp.float32)
     return shard(logits, "batch", "time", "vocab")
 
@@ -121,8 +122,14 @@ class ARTransformer(nn.Module):
       cursor: rotary positions, see `s02jax.layout`.
       speakers: one vector per segment; unused ones may hold anything.
     """
+    return self.logits(self.hidden(ids, segment, position, cursor, speakers))
+
+  def hidden(
+    self, ids, segment, position, cursor, speakers
+  ) -> Float[Array, "b s d"]:
+    """What the head reads; arguments as above."""
     x = self._inputs(ids, segment, speakers)
-    return self._logits(self.stack(x, segment, position, 1, rotary=cursor))
+    return self.stack(x, segment, position, 1, rotary=cursor)
 
   def prefill(
     self,
@@ -147,7 +154,7 @@ class ARTransformer(nn.Module):
     )
     x = self._inputs(ids, segment, speakers)
     x, cache = self.stack.extend(x, segment, position, cache, cursor)
-    return self._logits(x[:, -1:])[:, 0], cache
+    return self.logits(x[:, -1:])[:, 0], cache
 
   def decode_step(
     self,
@@ -169,7 +176,7 @@ class ARTransformer(nn.Module):
     x, cache = self.stack.extend(
       x, segment, position[:, None], cache, cursor[:, None]
     )
-    return self._logits(x)[:, 0], cache
+    return self.logits(x)[:, 0], cache
 
   def _touch(self, ids, mel):
     """Uses every parameter once, for initialisation."""

@@ -12,6 +12,7 @@ Shape letters: as in `models/ar.py`; n samples of a reference.
 """
 
 import dataclasses
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
@@ -86,11 +87,49 @@ def swap_texts(
   return jnp.where(is_text, swapped, ids)
 
 
+def cross_entropy(
+  head: Callable[[Array], Array],
+  hidden: Float[Array, "b s d"],
+  target: Int[Array, "b s"],
+  chunk: int,
+) -> tuple[Float[Array, "b s"], Bool[Array, "b s"]]:
+  """Nats of each target, and whether it is the likeliest.
+
+  The logits of a row exist for at most `chunk` positions at once, and are
+  computed again for the gradient. Chunk i takes every n-th position from i on,
+  so that a split time stays split.
+
+  Args:
+    head: hidden states to float32 logits.
+    chunk: positions; a row of no more of them is taken whole.
+  """
+  b, s, d = hidden.shape
+  n = -(-s // chunk)
+  while s % n:
+    n += 1
+
+  def part(x, labels):
+    logits = head(x)
+    nats = optax.softmax_cross_entropy_with_integer_labels(logits, labels)
+    return nats, jnp.argmax(logits, axis=-1) == labels
+
+  if n == 1:
+    return part(hidden, target)
+  parts = (
+    jnp.moveaxis(hidden.reshape(b, s // n, n, d), 2, 0),
+    jnp.moveaxis(target.reshape(b, s // n, n), 2, 0),
+  )
+  done = jax.lax.map(lambda x: jax.checkpoint(part)(*x), parts)
+  nats, hits = (jnp.moveaxis(x, 0, 2).reshape(b, s) for x in done)
+  return nats, hits
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class LossConfig:
-  """What is done to the input."""
+  """What is done to the input, and how the loss is computed."""
 
   noise: float = 0.1  # share of audio tokens read as random ones
+  chunk: int = 512  # positions of a row whose logits exist at once
 
 
 class ARStage:
@@ -153,18 +192,21 @@ class ARStage:
 
   def measure(self, params, batch, ids, speakers) -> tuple[Array, Array]:
     """Loss and accuracy, means over the target tokens."""
-    logits = self.model.apply(
-      {"params": params},
+    variables = {"params": params}
+    hidden = self.model.apply(
+      variables,
       ids,
       batch["segment"],
       batch["position"],
       batch["cursor"],
       speakers,
+      method="hidden",
     )
-    nats = optax.softmax_cross_entropy_with_integer_labels(
-      logits, batch["target"]
-    )
-    hits = jnp.argmax(logits, axis=-1) == batch["target"]
+
+    def head(x):
+      return self.model.apply(variables, x, method="logits")
+
+    nats, hits = cross_entropy(head, hidden, batch["target"], self.loss.chunk)
     weight = batch["weight"]
     return weighted_mean(nats, weight), weighted_mean(hits, weight)
 

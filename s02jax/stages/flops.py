@@ -1,4 +1,10 @@
-"""Analytic FLOPs of matrix products, for model-FLOP utilisation."""
+"""FLOPs of matrix products: by formula for model-FLOP utilisation, and counted
+in what a function traces to."""
+
+import dataclasses
+import math
+from collections.abc import Callable
+from typing import Any
 
 import jax
 
@@ -21,3 +27,90 @@ def _size(shape: tuple[int, ...]) -> int:
   for n in shape:
     size *= n
   return size
+
+
+def forward(function: Callable, *arguments: Any) -> float:
+  """FLOPs of calling a function once; arguments may be abstract."""
+  jaxpr = jax.make_jaxpr(function)(*arguments).jaxpr
+  return sum(product.flops for product in counted(jaxpr))
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Product:
+  """A matrix product [m, k] · [k, n], `times` a step over all devices."""
+
+  m: int
+  k: int
+  n: int
+  times: int
+
+  @property
+  def flops(self) -> float:
+    return 2.0 * self.m * self.k * self.n * self.times
+
+  def filled(self, unit: int) -> float:
+    """Share of a `unit` × `unit` matrix unit that k and n make use of."""
+    return math.prod(d / (math.ceil(d / unit) * unit) for d in (self.k, self.n))
+
+
+def counted(jaxpr: Any, times: int = 1) -> list[Product]:
+  """Every matrix product and convolution of a jaxpr, loops multiplied out.
+
+  Of the branches of a condition the costliest counts. A loop without a known
+  end counts once.
+  """
+  found = []
+  for eqn in jaxpr.eqns:
+    if eqn.primitive.name == "dot_general":
+      found.append(_dot(eqn, times))
+    elif eqn.primitive.name == "conv_general_dilated":
+      found.append(_convolution(eqn, times))
+    elif eqn.primitive.name == "cond":
+      branches = [counted(b.jaxpr, times) for b in eqn.params["branches"]]
+      found += max(branches, key=lambda b: sum(p.flops for p in b))
+    else:
+      for inner in _inner(eqn):
+        found += counted(inner, times * _repeats(eqn))
+  return found
+
+
+def _inner(eqn: Any) -> list[Any]:
+  """Jaxprs among an equation's parameters."""
+  found = []
+  for value in eqn.params.values():
+    for leaf in value if isinstance(value, (list, tuple)) else [value]:
+      leaf = getattr(leaf, "jaxpr", leaf)
+      if hasattr(leaf, "eqns"):
+        found.append(leaf)
+  return found
+
+
+def _repeats(eqn: Any) -> int:
+  if eqn.primitive.name == "scan":
+    return eqn.params["length"]
+  if eqn.primitive.name == "shard_map":  # shapes inside are one device's
+    return math.prod(eqn.params["mesh"].shape.values())
+  if eqn.primitive.name == "pallas_call":
+    return math.prod(eqn.params["grid_mapping"].grid)
+  return 1
+
+
+def _dot(eqn: Any, times: int) -> Product:
+  left, right = (v.aval.shape for v in eqn.invars)
+  (contract, right_contract), (batch, _) = eqn.params["dimension_numbers"]
+  k = math.prod(left[d] for d in contract)
+  b = math.prod(left[d] for d in batch)
+  m = math.prod(left) // max(k * b, 1)
+  n = math.prod(right) // max(
+    math.prod(right[d] for d in right_contract) * b, 1
+  )
+  return Product(m=m, k=k, n=n, times=times * b)
+
+
+def _convolution(eqn: Any, times: int) -> Product:
+  out, kernel = eqn.outvars[0].aval.shape, eqn.invars[1].aval.shape
+  numbers = eqn.params["dimension_numbers"]
+  n = kernel[numbers.rhs_spec[0]]
+  return Product(
+    m=math.prod(out) // n, k=math.prod(kernel) // n, n=n, times=times
+  )

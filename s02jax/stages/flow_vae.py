@@ -32,7 +32,7 @@ from s02jax.models.discriminators import (
 )
 from s02jax.models.flow_vae import FlowVAE, FlowVAEConfig
 from s02jax.stages.corpus import corpus_rate
-from s02jax.stages.flops import products
+from s02jax.stages.flops import forward, products
 from s02jax.train_state import (
   OptimizerConfig,
   TrainState,
@@ -229,10 +229,18 @@ class FlowVAEStage:
     return {"params": state.generator.ema}
 
   def flops(self, batch) -> int:
-    """Matrix products of the generator's step."""
+    """Matrix products of the generator, and of the discriminators where they
+    start before the run ends: the generator's step judges both waves and goes
+    back through one (4), the discriminators' step does all of both (6)."""
     b, n = batch["wave"].shape
     params = jax.eval_shape(self.init_state, jax.random.key(0))
-    return products(params.generator.params, b * n // self.model_config.hop)
+    flops = products(params.generator.params, b * n // self.model_config.hop)
+    if not self.ever_adversarial:
+      return flops
+    judges = {"params": params.discriminator.params}
+    return flops + 10 * forward(
+      self.discriminators.apply, judges, batch["wave"]
+    )
 
 
 def assume(config):

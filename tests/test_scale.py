@@ -1,0 +1,106 @@
+"""Sizes, shapes and FLOPs of what is trained on accelerators, without one."""
+
+import importlib
+
+import jax
+import numpy as np
+import pytest
+
+from s02jax import stages
+from s02jax.data import rows
+from s02jax.stages.flops import counted
+from tests import fakes
+
+NAMES = ("audio_tokenizer", "flow_vae", "ar", "flow_matching")
+
+
+def make(stage, argument="test", **changes):
+  config = importlib.import_module(f"configs.{stage}").get_config(argument)
+  config = stages.assume(config)
+  config.update_from_flattened_dict(changes)
+  return stages.make(config)
+
+
+def state_of(stage):
+  return jax.eval_shape(stage.init_state, jax.random.key(0))
+
+
+def millions(stage):
+  """Parameters that the bundle gets, in millions."""
+  params = stage.inference_params(state_of(stage))
+  return sum(x.size for x in jax.tree.leaves(params)) / 1e6
+
+
+@pytest.mark.parametrize(
+  ("stage", "argument", "low", "high"),
+  [
+    ("ar", "test", 0, 1),
+    ("ar", "small", 90, 120),
+    ("ar", "base", 450, 550),
+    ("ar", "large", 1400, 1600),
+    ("ar", "xl", 6600, 7400),
+    ("flow_matching", "small", 90, 125),
+    ("flow_matching", "base", 280, 340),
+    ("flow_matching", "large", 550, 680),
+    ("audio_tokenizer", "small", 25, 50),
+    ("audio_tokenizer", "base-32khz", 90, 130),
+    ("flow_vae", "base", 50, 80),
+    ("flow_vae", "large-32khz", 130, 180),
+  ],
+)
+def test_sizes_are_as_stated(stage, argument, low, high):
+  assert low <= millions(make(stage, argument)) <= high
+
+
+def data(stage, corpus):
+  """The rows of a stage, over a corpus made of numbers."""
+  features, text = fakes.FakeFeatures(corpus), fakes.FakeText()
+  common = dict(batch_size=4, seed=0, **stage.config.data)
+  if stage.name == "flow_vae":
+    return rows.AudioCrops(corpus, **common)
+  if stage.name == "audio_tokenizer":
+    return rows.Utterances(corpus, text, **common)
+  if stage.name == "flow_matching":
+    return rows.LatentUtterances(corpus, features, **common)
+  return rows.PackedSequences(
+    corpus, features, text, rate=lambda _: 0.3, **common
+  )
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_assumed_batches_are_those_of_the_rows(name):
+  stage = make(name)
+  if name == "flow_matching":
+    changes = {"model.channels": fakes.CHANNELS}
+    stage = make(name, **changes)
+  row = data(stage, fakes.FakeCorpus(60, 6))[0]
+  spec = stage.batch_specs(4)[-1]
+  on_host = {"audio_seconds", "padding"}
+  assert set(row) - on_host == set(spec)
+  for key, x in spec.items():
+    value = np.asarray(row[key])
+    assert value.dtype == x.dtype, key
+    if key != "text":  # its length is the corpus's own
+      assert (4, *value.shape) == x.shape, key
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_formula_of_flops_agrees_with_what_is_traced(name):
+  """On wide models, where products of features outweigh the rest."""
+  stage = make(name, "small" if name != "flow_vae" else "test")
+  spec = stage.batch_specs(2)[-1]
+  step = jax.make_jaxpr(stage.train_step)(state_of(stage), spec)
+  traced = sum(p.flops for p in counted(step.jaxpr))
+  # Recomputation adds up to a third; scores, DFTs and codes come on top.
+  assert 0.95 < traced / float(stage.flops(spec)) < 2.0
+
+
+def test_counted_products_multiply_loops_and_take_the_costlier_branch():
+  def f(x, w):
+    y, _ = jax.lax.scan(lambda c, _: (c @ w, None), x, length=5)
+    return jax.lax.cond(y[0, 0] > 0, lambda a: a @ w @ w, lambda a: a @ w, y)
+
+  x, w = np.zeros((3, 8), np.float32), np.zeros((8, 8), np.float32)
+  found = counted(jax.make_jaxpr(f)(x, w).jaxpr)
+  assert sum(p.flops for p in found) == 7 * 2 * 3 * 8 * 8
+  assert found[0].filled(8) == 1.0 and found[0].filled(16) == 0.25
