@@ -74,7 +74,10 @@ def launch(options: argparse.Namespace, training: Sequence[str]) -> int:
   """Creates the JobSet; returns kubectl's exit code."""
   workdir = common.check(training).workdir
   text = yaml.safe_dump(
-    manifest(options, training, workdir), sort_keys=False, width=1000
+    manifest(options, training, workdir),
+    sort_keys=False,
+    width=1000,
+    explicit_start=True,
   )
   if options.dry_run:
     print(text, end="")

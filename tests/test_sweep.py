@@ -63,7 +63,7 @@ def test_a_name_depends_on_the_overrides_alone():
   (name,) = names
   assert "/" not in name and " " not in name
   # A name that changed would train everything anew.
-  assert sweep.name_of({"a.rate": 1e-3}) == "rate=0.001-4bbcc56d"
+  assert sweep.name_of({"a.rate": 1e-3}) == "rate=0.001-340fe3bb"
 
 
 def test_names_tell_runs_apart():
@@ -156,7 +156,7 @@ def save(one: sweep.Run, step: int) -> None:
   """What training leaves, as far as a sweep looks at it."""
   (one.workdir / "checkpoints" / str(step)).mkdir(parents=True)
   lines = [{"step": i, "loss": 1 / i + one.steps} for i in range(1, step + 1)]
-  lines.append({"step": step, "unseen/loss": 9 - step, "unseen/late": None})
+  lines.append({"step": step, "unseen/loss": 9 - step})
   text = "".join(json.dumps(line) + "\n" for line in lines)
   (one.workdir / "metrics.jsonl").write_text(text)
 
@@ -285,6 +285,18 @@ def test_the_table_has_the_best_first_and_nothing_is_made_up(file, workdir):
     ["0.02", "finished", "4", "4.25", "5"],
     ["0.01", "begun", "2", "4.5", "7"],
   ]
+
+
+def test_a_run_that_diverged_is_last(file, workdir):
+  first, second = runs = read(file, workdir)
+  save(first, 4)
+  save(second, 4)
+  with (first.workdir / "metrics.jsonl").open("a") as log:
+    log.write('{"step": 4, "loss": null, "unseen/loss": null}\n')
+  rows = [results.row(r.name, r.overrides, r.workdir, 4, 4) for r in runs]
+  best, other = results.table(rows).splitlines()[2:]
+  assert best.startswith("| 0.02 |") and other.startswith("| 0.01 |")
+  assert other.endswith("| 4 |  |  |")
 
 
 def test_a_log_that_is_being_written_can_be_read(file, workdir):
