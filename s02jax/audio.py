@@ -155,10 +155,17 @@ def hann(window: int) -> np.ndarray:
   )
 
 
-@functools.cache
-def _dft_matrices(n: int) -> tuple[np.ndarray, np.ndarray]:
-  angles = 2 * np.pi * np.outer(np.arange(n), np.arange(n // 2 + 1)) / n
-  return np.cos(angles).astype(np.float32), np.sin(angles).astype(np.float32)
+def _dft_matrices(n: int) -> tuple[Float[Array, "w f"], Float[Array, "w f"]]:
+  """Cosines and sines of the DFT of n samples.
+
+  Computed where they are used: as constants they would be hundreds of megabytes
+  of a program. The product of indices is reduced in integers, so that angles
+  are exact.
+  """
+  sample = jnp.arange(n, dtype=jnp.int32)[:, None]
+  turns = (sample * jnp.arange(n // 2 + 1, dtype=jnp.int32)[None]) % n
+  angles = turns.astype(jnp.float32) * (2 * np.pi / n)
+  return jnp.cos(angles), jnp.sin(angles)
 
 
 def rfft(x: Float[Array, "*b w"]) -> Complex[Array, "*b f"]:

@@ -167,6 +167,8 @@ def _devices(topology: str, slices: int) -> list[Any]:
   os.environ.setdefault("TPU_SKIP_MDS_QUERY", "1")
   os.environ.setdefault("TPU_WORKER_HOSTNAMES", "localhost")
   os.environ.setdefault("TPU_ACCELERATOR_TYPE", "v5litepod-4")
+  # Compiling takes no chip from another process.
+  os.environ.setdefault("ALLOW_MULTIPLE_LIBTPU_LOAD", "1")
   os.environ.setdefault("TPU_LIBRARY_PATH", _libtpu())
   options = {"num_slices": slices} if slices > 1 else {}
   try:

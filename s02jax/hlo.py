@@ -8,6 +8,7 @@ and the body of a loop as often as its condition counts.
 import collections
 import dataclasses
 import functools
+import graphlib
 import math
 import re
 from collections.abc import Iterator
@@ -34,6 +35,7 @@ _BYTES = {
   "c128": 16,
 }
 _ARRAY = re.compile(r"(\w+)\[([\d,]*)\](\{[^{}]*\})?")
+_LINE = re.compile(r"\s+(ROOT )?%[\w.\-]+ = ")
 _NAME = re.compile(r"%([\w.\-]+)")
 _CALLED = re.compile(
   r"(?:calls|to_apply|body|condition|true_computation|false_computation)"
@@ -140,13 +142,20 @@ class Program:
   def _count(self) -> dict[str, int]:
     """How often each computation runs."""
     times: dict[str, int] = collections.Counter({self.entry: 1})
-    # Callees stand before their callers in the text.
-    for name in reversed(self.computations):
+    for name in self._callers_first():
       for instruction in self.computations[name]:
         loops = self._trips(instruction)
         for callee in instruction.called:
           times[callee] += times[name] * loops
     return times
+
+  def _callers_first(self) -> list[str]:
+    """Computations that run, every one after all that call it."""
+    graph = {
+      name: {c for i in body for c in i.called}
+      for name, body in self.computations.items()
+    }
+    return list(reversed([*graphlib.TopologicalSorter(graph).static_order()]))
 
   def _trips(self, instruction: Instruction) -> int:
     """Turns of a loop that counts from 0 to a constant; 1 for the rest."""
@@ -240,37 +249,44 @@ class Program:
   def _fusion_traffic(self, i: Instruction, shapes: dict[str, str]) -> float:
     """A fusion reads of an operand what it slices, and updates in place."""
     body = self.computations[i.called[0]]
-    users = collections.defaultdict(list)
-    for inner in body:
-      for operand in inner.operands:
-        users[operand].append(inner)
     inside = {inner.name: inner for inner in body}
     total = 0.0
+    for number, operand in enumerate(i.operands):
+      read = size_of(shapes[operand], hbm_only=True)
+      total += min(read, self._part_read(i.called[0], number))
     written = size_of(i.shape, hbm_only=True)
     for inner in body:
-      if inner.opcode == "dynamic-update-slice":
-        update = inside[inner.operands[1]]
-        if inner.root or _bitcast_to_root(inner, users):
-          written = min(written, size_of(update.shape))
-      if inner.opcode != "parameter":
-        continue
-      operand = shapes[i.operands[int(inner.attributes)]]
-      read = size_of(operand, hbm_only=True)
-      using = users[inner.name]
-      if using and all(u.opcode == "dynamic-slice" for u in using):
-        read = min(read, sum(size_of(u.shape) for u in using))
-      elif using and all(
-        u.opcode == "dynamic-update-slice" and u.operands[0] == inner.name
-        for u in using
-      ):
-        read = 0.0
-      total += read
+      if inner.opcode == "dynamic-update-slice" and _ends(inner, body):
+        written = min(written, size_of(inside[inner.operands[1]].shape))
     return total + written
 
+  def _part_read(self, computation: str, number: int) -> float:
+    """Most bytes that a fused computation reads of its argument `number`."""
+    body = self.computations[computation]
+    name = next(
+      i.name
+      for i in body
+      if i.opcode == "parameter" and int(i.attributes) == number
+    )
+    total = 0.0
+    for user in body:
+      for place, operand in enumerate(user.operands):
+        if operand != name:
+          continue
+        if user.opcode == "dynamic-slice" and place == 0:
+          total += size_of(user.shape)
+        elif user.opcode == "fusion":
+          total += self._part_read(user.called[0], place)
+        elif user.opcode != "dynamic-update-slice" or place > 0:
+          return math.inf
+    return total
 
-def _bitcast_to_root(inner: Instruction, users) -> bool:
-  return any(
-    u.root and u.opcode in ("bitcast", "tuple") for u in users[inner.name]
+
+def _ends(inner: Instruction, body: list[Instruction]) -> bool:
+  """Whether an instruction is its computation's result, or a part of it."""
+  return inner.root or any(
+    i.root and i.opcode in ("bitcast", "tuple") and inner.name in i.operands
+    for i in body
   )
 
 
@@ -291,9 +307,9 @@ def _parse(text: str) -> tuple[Computations, str]:
       body = computations.setdefault(name[1], [])
       if line.startswith("ENTRY"):
         entry = name[1]
-    elif line.startswith("}"):
+    elif line == "}":
       body = None
-    elif body is not None and " = " in line:
+    elif body is not None and _LINE.match(line):  # a kernel's text is longer
       body.append(_instruction(line))
   return computations, entry
 

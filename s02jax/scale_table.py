@@ -1,0 +1,132 @@
+"""The table of `docs/scale.md`: every stage and size on four TPU slices.
+
+Each row is one `s02 compile-check`. What was measured is kept beside the table
+as JSON lines, so that an interrupted run goes on where it was; delete a line
+to measure it again.
+"""
+
+import dataclasses
+import importlib
+import json
+import os
+import pathlib
+import platform
+import time
+
+import jax
+
+from s02jax import compile_check
+
+TOPOLOGIES = ("v5e:16x16", "v5p:8x8x16", "v6e:16x16", "tpu7x:8x8x4")
+# Rows of a device, on HBM of 16, 32 and 95 GiB.
+ROWS = {
+  "audio_tokenizer:small": (8, 16, 32),
+  "audio_tokenizer:base": (4, 8, 32),
+  "audio_tokenizer:large": (2, 4, 16),
+  "flow_vae:small": (8, 16, 32),
+  "flow_vae:base": (8, 16, 32),
+  "flow_vae:large": (4, 8, 32),
+  "ar:small": (8, 16, 32),
+  "ar:base": (4, 8, 16),
+  "ar:large": (2, 4, 16),
+  "ar:xl": (1, 2, 8),
+  "flow_matching:small": (8, 16, 32),
+  "flow_matching:base": (4, 8, 32),
+  "flow_matching:large": (4, 8, 16),
+}
+_HEAD = (
+  "| config | slice | mesh | rows a device | parameters | HBM, GiB | "
+  "compute, ms | HBM, ms | interconnect, ms | utilisation at most | "
+  "warnings | compiled in |",
+  "|---|---|---|---|---|---|---|---|---|---|---|---|",
+)
+
+
+def write(path: pathlib.Path) -> int:
+  """Measures what is missing and writes the table; 1 where a row fails."""
+  kept = path.with_suffix(".jsonl")
+  done = _read(kept)
+  for name in ROWS:
+    for topology in TOPOLOGIES:
+      if (name, topology) in done:
+        continue
+      print(f"{name} on {topology} …", flush=True)
+      row = _measure(name, topology)
+      with kept.open("a", encoding="utf-8") as file:
+        file.write(json.dumps(row) + "\n")
+      done[name, topology] = row
+      _write_table(path, done)
+      jax.clear_caches()
+  _write_table(path, done)
+  return 0 if all(row["fits"] for row in done.values()) else 1
+
+
+def _read(kept: pathlib.Path) -> dict[tuple[str, str], dict]:
+  if not kept.exists():
+    return {}
+  rows = [json.loads(x) for x in kept.read_text(encoding="utf-8").splitlines()]
+  return {(row["config"], row["topology"]): row for row in rows}
+
+
+def _measure(name: str, topology: str) -> dict:
+  stage, _, size = name.partition(":")
+  config = importlib.import_module(f"configs.{stage}").get_config(size)
+  kind = topology.partition(":")[0]
+  place = {"v5e": 0, "v6e": 1}.get(kind, 2)
+  report = compile_check.check(config, name, topology, ROWS[name][place])
+  print(compile_check.describe(report), flush=True)
+  row = dataclasses.asdict(report)
+  bound = report.roofline.bound if report.roofline else None
+  return row | {"bound": bound, "date": time.strftime("%Y-%m-%d")}
+
+
+def _write_table(path: pathlib.Path, done: dict) -> None:
+  order = [(n, t) for n in ROWS for t in TOPOLOGIES if (n, t) in done]
+  machine = f"{os.cpu_count()}-core {platform.machine()} CPU"
+  dates = sorted({done[key]["date"] for key in order})
+  lines = [
+    "# Every stage and size on four slices, by the TPU compiler",
+    "",
+    f"`s02 compile-check --table {path}` on a {machine}, "
+    f"{' to '.join(dict.fromkeys((dates[0], dates[-1])))}, jax "
+    f"{jax.__version__}. Nothing here was run on a TPU: a row says that the "
+    "train step compiles, what a device holds, and what no schedule can beat "
+    "(`s02jax/roofline.py` says what is assumed). Rows of the batch are "
+    "those of the longest shape; a tpu7x chip is two devices.",
+    "",
+    *_HEAD,
+    *(_line(done[key]) for key in order),
+  ]
+  warned = [
+    f"- {done[key]['config']} on {done[key]['topology']}: {warning}"
+    for key in order
+    for warning in (*done[key]["warnings"], done[key]["problem"])
+    if warning
+  ]
+  if warned:
+    lines += ["", "Warnings:", "", *dict.fromkeys(warned)]
+  part = path.with_suffix(".part")
+  part.write_text("\n".join(lines) + "\n", encoding="utf-8")
+  os.replace(part, path)
+
+
+def _line(row: dict) -> str:
+  mesh = " × ".join(f"{a} {n}" for a, n in row["mesh"].items() if n > 1)
+  times = row["roofline"]
+  cells = [
+    row["config"],
+    row["topology"],
+    mesh,
+    str(row["rows_per_device"]),
+    f"{row['parameters'] / 1e6:,.0f} M",
+    f"{row['held'] / 2**30:.1f} of {row['hbm'] / 2**30:.0f}"
+    + ("" if row["fits"] else ", does not fit"),
+    *(
+      f"{times[name] * 1e3:.1f}" if times else "–"
+      for name in ("compute", "hbm", "ici")
+    ),
+    f"{row['bound']:.0%}" if row["bound"] else "–",
+    str(len(row["warnings"])),
+    f"{row['seconds']:.0f} s",
+  ]
+  return "| " + " | ".join(cells) + " |"

@@ -1,0 +1,107 @@
+"""What is read from a compiled program is what it does."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax.sharding import NamedSharding
+from jax.sharding import PartitionSpec as P
+
+from s02jax import hlo, roofline, sharding
+
+
+@pytest.fixture(scope="module")
+def mesh():
+  return sharding.make_mesh(dict(data=2, fsdp=4))
+
+
+def compiled(mesh, function, *arguments):
+  """`function` of (shape, spec) pairs, as the partitioner made it."""
+  places = [NamedSharding(mesh, spec) for _, spec in arguments]
+  shapes = [
+    jax.ShapeDtypeStruct(shape, jnp.float32, sharding=place)
+    for (shape, _), place in zip(arguments, places, strict=True)
+  ]
+  lowered = jax.jit(
+    function, out_shardings=NamedSharding(mesh, P("data"))
+  ).lower(*shapes)
+  return hlo.Program(lowered.compile().as_text())
+
+
+def test_a_split_contraction_is_an_all_reduce_along_its_axis(mesh):
+  program = compiled(
+    mesh,
+    lambda x, w: x @ w,
+    ((16, 64), P("data", "fsdp")),
+    ((64, 32), P("fsdp", None)),
+  )
+  (found,) = program.collectives()
+  assert found.kind in ("all-reduce", "reduce-scatter")
+  assert found.size == 8 * 32 * 4 and found.times == 1
+  assert roofline.axes_of(found.groups, mesh) == ("fsdp",)
+  assert found.sent == 2 * found.size * 3 / 4
+
+
+def test_what_a_loop_gathers_counts_as_often_as_it_turns(mesh):
+  def layers(x, w):
+    return jax.lax.scan(lambda c, k: (jnp.tanh(c @ k), None), x, w)[0]
+
+  program = compiled(
+    mesh,
+    layers,
+    ((16, 64), P("data")),
+    ((7, 64, 64), P(None, None, "fsdp")),
+  )
+  times = {
+    c.times
+    for c in program.collectives()
+    if roofline.axes_of(c.groups, mesh) == ("fsdp",)
+  }
+  assert 7 in times and times <= {1, 7}  # 1: of the result
+
+
+@pytest.mark.parametrize(
+  ("text", "groups"),
+  [
+    ("{{0,1},{2,3}}", [[0, 1], [2, 3]]),
+    ("[2,2]<=[4]", [[0, 1], [2, 3]]),
+    ("[2,2]<=[2,2]T(1,0)", [[0, 2], [1, 3]]),
+    ("mesh['a'=2,'b'=2] {'b'}", [[0, 1], [2, 3]]),
+    ("mesh['a'=2,'b'=2], device_ids=([2,2]T(1,0)) {'b'}", [[0, 2], [1, 3]]),
+    ("mesh['a'=4] {'a':(1)2}", [[0, 2], [1, 3]]),
+    ("mesh['a'=4] {'a':(2)2}", [[0, 1], [2, 3]]),
+  ],
+)
+def test_groups_are_read_in_every_notation(text, groups):
+  line = (
+    f"  %r = f32[8]{{0}} all-reduce(%x), channel_id=1, replica_groups={text}"
+    ", use_global_device_ids=true"
+  )
+  program = hlo.Program(
+    "ENTRY %main (x: f32[8]) -> f32[8] {\n" + line + "\n}\n"
+  )
+  (found,) = program.collectives()
+  assert found.groups.tolist() == groups
+
+
+def test_traffic_counts_slices_and_updates_not_whole_buffers():
+  def f(stack):
+    def body(i, s):
+      row = jax.lax.dynamic_slice_in_dim(s, i, 1)
+      return jax.lax.dynamic_update_slice_in_dim(s, row * 2, i, 0)
+
+    return jax.lax.fori_loop(0, 50, body, stack)
+
+  stack = jax.ShapeDtypeStruct((50, 4096), jnp.float32)
+  program = hlo.Program(
+    jax.jit(f, donate_argnums=0).lower(stack).compile().as_text()
+  )
+  moved = program.hbm_bytes()
+  whole = np.prod(stack.shape) * 4
+  assert 1.5 * whole < moved < 6 * whole  # not 50 times
+
+
+def test_on_chip_memory_is_not_hbm():
+  assert hlo.size_of("bf16[4,8]{1,0:T(8,128)(2,1)}", hbm_only=True) == 64
+  assert hlo.size_of("bf16[4,8]{1,0:T(8,128)(2,1)S(1)}", hbm_only=True) == 0
+  assert hlo.size_of("(f32[2]{0}, /*index=1*/pred[3]{0:S(1)})") == 11
