@@ -9,7 +9,7 @@ EXTRAS := data,eval,dev
 demo: .venv/ready
 	$(BIN)/python -m launch.demo
 
-test: .venv/ready
+test: .venv/ready .venv/tpu/ready
 	$(BIN)/pytest -n 2 --dist loadfile
 
 lint: .venv/ready
@@ -35,6 +35,15 @@ golden: .venv/ready
 	$(BIN)/python -m pip install --quiet --editable '.[$(EXTRAS)]'
 	$(BIN)/python -m pip install --quiet --no-deps 'resemblyzer>=0.1.4'
 	echo $$(($$(date +%s) - $$(cat .venv/started))) > $@
+
+# The TPU compiler that this jax was made with, for `s02 compile-check`. Beside
+# the environment: inside, every start of jax would look for a TPU.
+LIBTPU = import importlib.metadata as m; print(next(r.split(";")[0] \
+	for r in m.requires("jax") if r.startswith("libtpu")))
+.venv/tpu/ready: .venv/ready
+	$(BIN)/python -m pip install --quiet --no-deps --upgrade \
+		--target .venv/tpu "$$($(BIN)/python -c '$(LIBTPU)')"
+	touch $@
 
 clean:
 	rm -rf .venv runs .cache

@@ -15,6 +15,7 @@ VERBS = {
   "bundle": "gather trained stages into one folder",
   "synthesize": "speak a text in the voice of a reference",
   "compile-check": "compile a train step for TPUs that are not here",
+  "bench": "measure steps and data on this machine",
   "report": "measure a bundle and write a page about it",
 }
 

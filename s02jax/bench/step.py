@@ -1,0 +1,185 @@
+"""`s02 bench step`: how fast a train step is, and how near to the hardware.
+
+  s02 bench step --config configs/ar.py:small [--config.field=value ...]
+    [--rows N] [--steps N] [--json FILE]
+
+The step is the one `s02 train` runs, on rows without padding made of noise, so
+that nothing is waited for. Utilisation is the stage's model FLOPs over the
+best float32 (CPU) or bfloat16 matrix product of this process, and over the
+maker's figure where the device is known.
+"""
+
+import argparse
+import dataclasses
+import json
+import pathlib
+import time
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from ml_collections import ConfigDict
+
+from s02jax import metrics, program, sharding, stages, train
+from s02jax.data.rows import TOKENS_PER_SECOND
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Result:
+  """One measurement; times are medians over the steps."""
+
+  config: str
+  device: str
+  devices: int
+  rows: int
+  audio_seconds: float  # of the batch
+  seconds: float  # of a step
+  flops: float  # model FLOPs of a step
+  product_peak: float  # FLOP/s of a matrix product on all devices
+  datasheet_peak: float | None  # FLOP/s, of all devices
+
+  @property
+  def utilisation(self) -> float:
+    """Of the measured matrix product."""
+    return self.flops / self.seconds / self.product_peak
+
+
+def measure(config: ConfigDict, name: str, rows: int, steps: int) -> Result:
+  """Times `steps` steps after two that warm up."""
+  config = stages.assume(config)
+  mesh = sharding.make_mesh(config.mesh)
+  stage = stages.make(config)
+  spec = stage.batch_specs(rows)[-1]
+  rng = np.random.default_rng(0)
+  batch = {key: fill(key, x, config, rng) for key, x in spec.items()}
+  placed = sharding.batch_sharding(mesh)
+  abstract = program.abstract_state(stage, mesh)
+  times = []
+  with jax.set_mesh(mesh):
+    batch = jax.device_put(batch, placed)
+    state = program.init_program(stage, abstract)(jax.random.key(0))
+    step = program.train_program(stage, mesh, abstract)
+    for _ in range(2 + steps):
+      began = time.perf_counter()
+      state, values = step(state, batch)
+      jax.block_until_ready((state, values))
+      times.append(time.perf_counter() - began)
+  if not np.isfinite(float(values["loss"])):
+    raise ValueError(f"{name}: the loss of the benchmark's batch is not finite")
+  device = jax.devices()[0]
+  each = metrics.PEAK_FLOPS.get(device.device_kind)
+  return Result(
+    config=name,
+    device=device.device_kind,
+    devices=jax.device_count(),
+    rows=rows,
+    audio_seconds=audio_seconds(config, spec),
+    seconds=float(np.median(times[2:])),
+    flops=float(stage.flops(spec)),
+    product_peak=product_peak() * _separate_devices(),
+    datasheet_peak=None if each is None else each * jax.device_count(),
+  )
+
+
+def _separate_devices() -> int:
+  """Fake devices of a CPU share its cores."""
+  return 1 if jax.default_backend() == "cpu" else jax.device_count()
+
+
+def product_peak() -> float:
+  """FLOP/s of the best of several matrix products on one device."""
+  dtype = jnp.float32 if jax.default_backend() == "cpu" else jnp.bfloat16
+  n = 2048 if dtype == jnp.float32 else 8192
+  x = jnp.ones((n, n), dtype)
+  product = jax.jit(lambda a: a @ a)
+  product(x).block_until_ready()
+  times = []
+  for _ in range(8):
+    began = time.perf_counter()
+    product(x).block_until_ready()
+    times.append(time.perf_counter() - began)
+  return 2 * n**3 / min(times)
+
+
+def audio_seconds(config: ConfigDict, spec: stages.Spec) -> float:
+  """Speech that a batch of full rows holds."""
+  if "wave" in spec:
+    b, n = spec["wave"].shape
+    return b * n / (config.get("rate") or config.mel.rate)
+  if "tokens" in spec:
+    b, n = spec["tokens"].shape
+    return b * n / TOKENS_PER_SECOND
+  b, n = spec["ids"].shape  # text takes its share of a row
+  return b * n / TOKENS_PER_SECOND / (1 + config.model.text_rate)
+
+
+def fill(
+  key: str, spec: Any, config: ConfigDict, rng: np.random.Generator
+) -> np.ndarray:
+  """A batch entry without padding: noise, or what its name asks for."""
+  shape = spec.shape
+  model = config.model
+  if key in ("position", "cursor"):
+    values = np.broadcast_to(np.arange(shape[1]), shape)
+  elif key in ("segment", "weight"):
+    values = np.ones(shape)
+  elif key == "ids":
+    codes = rng.integers(model.num_codes, size=shape) + model.text_size
+    start = int(shape[1] * model.text_rate / (1 + model.text_rate))
+    codes[:, :start] = rng.integers(2, model.text_size, size=(shape[0], start))
+    codes[:, 0] = model.speaker_id
+    values = codes
+  elif key in ("target", "tokens"):
+    values = rng.integers(model.num_codes, size=shape)
+  elif key == "text":
+    values = rng.integers(2, model.vocab_size, size=shape)
+  elif key == "text_length":
+    values = np.full(shape, 12)
+  elif key in ("samples", "reference_samples", "length"):
+    values = np.full(shape, 10**9)  # whole rows: lengths are clipped to them
+  else:
+    values = 0.1 * rng.standard_normal(shape)
+  return np.asarray(values, spec.dtype)
+
+
+def describe(r: Result) -> str:
+  """One measurement, for people."""
+  sheet = ""
+  if r.datasheet_peak:
+    sheet = f", {r.flops / r.seconds / r.datasheet_peak:.0%} of the datasheet"
+  return (
+    f"{r.config} on {r.devices} × {r.device}, {r.rows} rows: "
+    f"{r.seconds * 1e3:.0f} ms a step, {r.rows / r.seconds:.2f} rows/s, "
+    f"{r.audio_seconds / r.seconds:.1f} s of speech a second, "
+    f"{r.flops / r.seconds / 1e9:.0f} GFLOP/s, {r.utilisation:.0%} of a matrix "
+    f"product ({r.product_peak / 1e9:.0f} GFLOP/s){sheet}"
+  )
+
+
+def main(argv: list[str]) -> int:
+  """`s02 bench step`."""
+  parser = argparse.ArgumentParser(
+    prog="s02 bench step",
+    description=__doc__,
+    formatter_class=argparse.RawDescriptionHelpFormatter,
+  )
+  parser.add_argument("--rows", type=int)
+  parser.add_argument("--steps", type=int, default=5)
+  parser.add_argument("--json", type=pathlib.Path)
+  args, rest = parser.parse_known_args(argv)
+  train.use_compilation_cache()
+  arguments = train.parse([*rest, "--workdir=-", "--config.corpus=-"])
+  name = next((w for w in rest if w.startswith("--config=")), "--config=")
+  if name == "--config=" and "--config" in rest:
+    name += rest[rest.index("--config") + 1]
+  result = measure(
+    arguments.config,
+    name.removeprefix("--config="),
+    args.rows or arguments.config.batch_size,
+    args.steps,
+  )
+  print(describe(result))
+  if args.json:
+    args.json.write_text(json.dumps(dataclasses.asdict(result), indent=2))
+  return 0
