@@ -19,6 +19,10 @@ from s02jax.errors import UserError
 
 # Seconds that training gets to save after a SIGTERM.
 GRACE = 120
+# The exit code of wrong input: starting again would not help.
+WRONG_INPUT = 2
+# Of JAX's coordinator.
+PORT = 8476
 # A launcher tells the processes of each other, so nobody else may.
 _OWN = ("--coordinator", "--num_processes", "--process_id")
 

@@ -8,14 +8,14 @@
     --gpus 8 --nodes 4 -- …
 
 Hands a manifest to `kubectl create` (`--dry-run` prints it). It needs a cluster
-with JobSet (v1alpha2), an image in which `python -m s02jax.train` runs, and a
-claim that every pod may write to. One pod per host, one process per pod, with
+with JobSet 0.10 or newer, an image in which `python -m s02jax.train` runs, and
+a claim that every pod may write to. One pod per host, one process per pod, with
 all the accelerators of the host. TPU pods learn of each other from GKE; GPU
 pods are told on the command line.
 
 An eviction or preemption lets training save and exit with 143; the JobSet then
-starts again and goes on from the checkpoint, as often as needed. Any other
-failure restarts it at most --restarts times.
+starts again and goes on from the checkpoint, as often as needed. Wrong input
+ends it at once; any other failure restarts it at most --restarts times.
 """
 
 import argparse
@@ -36,7 +36,6 @@ DETACHED = True
 
 _JOB = "workers"  # of the JobSet, one replica per slice
 _CONTAINER = "train"
-_PORT = 8476  # of JAX's coordinator
 # Slices lie in a node pool each.
 _EXCLUSIVE = "alpha.jobset.sigs.k8s.io/exclusive-topology"
 _POOL = "cloud.google.com/gke-nodepool"
@@ -114,12 +113,21 @@ def manifest(
       "network": {"enableDNSHostnames": True, "publishNotReadyAddresses": True},
       "failurePolicy": {
         "maxRestarts": options.restarts,
+        # Accelerators are free when the pods that held them are gone.
+        "restartStrategy": "BlockingRecreate",
         "rules": [
+          {
+            "name": "wrong_input",
+            "action": "FailJobSet",
+            "onJobFailureReasons": ["PodFailurePolicy"],
+            # A Job tells the rule that ended it in its message alone.
+            "onJobFailureMessagePatterns": ["FailJob rule at index 0$"],
+          },
           {
             "name": "stopped",
             "action": "RestartJobSetAndIgnoreMaxRestarts",
             "onJobFailureReasons": ["PodFailurePolicy"],
-          }
+          },
         ],
       },
       "replicatedJobs": [
@@ -147,14 +155,8 @@ def _job(
     "backoffLimit": 0,
     "podFailurePolicy": {
       "rules": [
-        {
-          "action": "FailJob",
-          "onExitCodes": {
-            "containerName": _CONTAINER,
-            "operator": "In",
-            "values": [STOPPED],
-          },
-        },
+        _failed_with(common.WRONG_INPUT),  # the first: the JobSet counts on it
+        _failed_with(STOPPED),
         {
           "action": "FailJob",
           "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}],
@@ -162,6 +164,18 @@ def _job(
       ]
     },
     "template": {"spec": _pod(options, training, workdir, name)},
+  }
+
+
+def _failed_with(code: int) -> Tree:
+  """The rule that ends a Job when a pod of it exits with a code."""
+  return {
+    "action": "FailJob",
+    "onExitCodes": {
+      "containerName": _CONTAINER,
+      "operator": "In",
+      "values": [code],
+    },
   }
 
 
@@ -221,7 +235,7 @@ def _processes(name: str, nodes: int) -> list[str]:
   if nodes == 1:
     return []
   return [
-    f"--coordinator={name}-{_JOB}-0-0.{name}:{_PORT}",
+    f"--coordinator={name}-{_JOB}-0-0.{name}:{common.PORT}",
     f"--num_processes={nodes}",
     "--process_id=$(JOB_COMPLETION_INDEX)",
   ]

@@ -25,13 +25,14 @@ from s02jax.train import STOPPED
 
 DETACHED = True
 
-# `wait` also returns when the signal arrives; srun passes the signal on to
-# every task and ends when they have. A cancelled job is no longer RUNNING.
+# srun answers a SIGTERM by killing its tasks, so scancel carries the signal to
+# them: to step 0, the only one. `wait` also returns when the signal arrives. A
+# cancelled job is no longer RUNNING.
 _BODY = """\
 export S02_CACHE={cache}
 {srun} &
 step=$!
-trap 'kill -TERM "$step" 2>/dev/null' TERM
+trap 'scancel --signal=TERM "$SLURM_JOB_ID.0"' TERM
 wait "$step"; code=$?
 while kill -0 "$step" 2>/dev/null; do wait "$step"; code=$?; done
 if [ "$code" -eq {stopped} ]; then

@@ -31,7 +31,15 @@ from s02jax.errors import UserError
 DETACHED = False
 
 _UNIT = "s02-train"
-_WRONG_INPUT = 2  # exit code; starting again would not help
+# Where a TPU host learns of the others. JAX would ask there too, once it knows
+# that there are several: the coordinator's address tells it.
+_METADATA = "metadata.google.internal/computeMetadata/v1/instance/attributes"
+_FIND_COORDINATOR = rf"""
+about() {{ curl -sf -H Metadata-Flavor:Google http://{_METADATA}/$1; }}
+name=MEGASCALE_COORDINATOR_ADDRESS
+host=$(about tpu-env | sed -n "s/^$name: *'*\([^:']*\).*/\1/p")
+[ "$host" ] || host=$(about worker-network-endpoints | sed 's/,.*//; s/.*://')
+"""
 
 
 def parser() -> argparse.ArgumentParser:
@@ -123,7 +131,7 @@ def service(
     "TimeoutStopSec": options.grace,
     "Restart": "on-failure",
     "RestartSec": 10,
-    "RestartPreventExitStatus": _WRONG_INPUT,
+    "RestartPreventExitStatus": common.WRONG_INPUT,
     "StartLimitIntervalSec": 86_400,
     "StartLimitBurst": options.restarts + 1,
   }
@@ -132,12 +140,14 @@ def service(
   unit += [f"--property={name}={value}" for name, value in properties.items()]
   unit += [f"--setenv=S02_CACHE={cache}"]
   here = ['--uid="$(id -u)"', '--working-directory="$PWD"']
+  here += [f'--setenv=JAX_COORDINATOR_ADDRESS="$host:{common.PORT}"']
   words = [
     *("sudo", "systemd-run", shlex.join(unit), *here),
     '"$PWD/.venv/bin/python"',
     shlex.join(common.train_command("python", training)[1:]),
   ]
-  return f"cd {shlex.quote(options.directory)} && {' '.join(words)}"
+  start = f"cd {shlex.quote(options.directory)} && {' '.join(words)}"
+  return _FIND_COORDINATOR.lstrip() + start
 
 
 def main(argv: list[str]) -> int:

@@ -66,6 +66,7 @@ _RULE = _only(
       ]
     }
   ),
+  onJobFailureMessagePatterns=_many(_STRING),
   targetReplicatedJobs=_many(_STRING),
 )
 _SPEC = _only(

@@ -293,18 +293,45 @@ def test_a_dollar_reaches_training():
   assert arguments(tree, 0).config.corpus == "/data/$(HOME)"
 
 
+AGAIN = "RestartJobSetAndIgnoreMaxRestarts"
+
+
+def action(tree: dict, pod: dict) -> str:
+  """What JobSet does when a pod fails: the Job's rules, then its own."""
+  reason, message = "BackoffLimitExceeded", "Job has reached its limit"
+  for i, rule in enumerate(job_of(tree)["podFailurePolicy"]["rules"]):
+    codes = rule.get("onExitCodes", {})
+    name, code = pod.get("exit", (None, None))
+    conditions = [c["type"] for c in rule.get("onPodConditions", [])]
+    if (
+      name is not None
+      and codes.get("containerName") == name
+      and code in codes["values"]
+    ) or pod.get("condition") in conditions:
+      assert rule["action"] == "FailJob"
+      reason = "PodFailurePolicy"
+      message = f"Pod default/x failed, matching FailJob rule at index {i}"
+      break
+  for rule in tree["spec"]["failurePolicy"]["rules"]:
+    patterns = rule.get("onJobFailureMessagePatterns", [""])
+    if reason in rule["onJobFailureReasons"] and any(
+      re.search(pattern, message) for pattern in patterns
+    ):
+      return rule["action"]
+  return "RestartJobSet"
+
+
 def test_a_stopped_run_starts_again_without_limit_and_a_failed_one_does_not():
   tree = manifest("--gpus=1", "--restarts=3", "--grace=99")
   policy = tree["spec"]["failurePolicy"]
   assert policy["maxRestarts"] == 3
-  (rule,) = policy["rules"]
-  assert rule["action"] == "RestartJobSetAndIgnoreMaxRestarts"
-  assert rule["onJobFailureReasons"] == ["PodFailurePolicy"]
   job, pod = job_of(tree), pod_of(tree)
-  exits, evicted = job["podFailurePolicy"]["rules"]
-  assert exits["onExitCodes"]["values"] == [train.STOPPED]
-  assert exits["onExitCodes"]["containerName"] == pod["containers"][0]["name"]
-  assert evicted["onPodConditions"][0]["type"] == "DisruptionTarget"
+  container = pod["containers"][0]["name"]
+  assert action(tree, {"exit": (container, train.STOPPED)}) == AGAIN
+  assert action(tree, {"condition": "DisruptionTarget"}) == AGAIN
+  assert action(tree, {"exit": (container, 2)}) == "FailJobSet"
+  for code in (1, 137):  # no rule: it restarts, and is counted
+    assert action(tree, {"exit": (container, code)}) == "RestartJobSet"
   assert job["backoffLimit"] == 0 and pod["restartPolicy"] == "Never"
   assert pod["terminationGracePeriodSeconds"] == 99
 
@@ -382,7 +409,7 @@ def stop_while_training(process: subprocess.Popen, workdir) -> str:
     assert process.poll() is None, process.communicate()[0]
     time.sleep(0.02)
   process.send_signal(signal.SIGTERM)
-  return process.communicate(timeout=120)[0]
+  return process.communicate(timeout=900)[0]
 
 
 def saved(workdir: pathlib.Path) -> int:
@@ -433,7 +460,7 @@ def test_two_processes_stop_together_and_go_on(start, tmp_path):
   assert re.search(r"^\[1\] .*stopped by SIGTERM", output, re.MULTILINE)
   step = saved(tmp_path)
   process = launch(step + 1)
-  output, _ = process.communicate(timeout=120)
+  output, _ = process.communicate(timeout=900)
   assert process.returncode == 0, output
   assert f"restored step {step}" in output
   assert saved(tmp_path) == step + 1
@@ -441,8 +468,8 @@ def test_two_processes_stop_together_and_go_on(start, tmp_path):
 
 # ---------------------------------------------------------------------- SLURM
 
-# Starts tasks on this machine as srun would; passes SIGTERM on; ends with the
-# highest code of its tasks.
+# Starts tasks on this machine as srun would: kills them at a SIGTERM, and ends
+# with the highest of their codes.
 SRUN = f"""#!{sys.executable}
 import os, signal, subprocess, sys
 words = sys.argv[1:]
@@ -455,8 +482,14 @@ tasks = [
     "SLURM_PROCID": str(i), "SLURM_LOCALID": str(i),
   }}) for i in range(count)
 ]
-signal.signal(signal.SIGTERM, lambda *_: [t.terminate() for t in tasks])
-sys.exit(max(task.wait() for task in tasks))
+with open("PIDS", "w") as file:
+  file.write(" ".join(str(task.pid) for task in tasks))
+signal.signal(signal.SIGTERM, lambda *_: [t.kill() for t in tasks])
+sys.exit(max(task.wait() % 256 for task in tasks))
+"""
+# Carries the signal to the tasks of the job's first step.
+SCANCEL = """#!/bin/sh
+[ "$*" = "--signal=TERM $SLURM_JOB_ID.0" ] && kill -TERM $(cat PIDS)
 """
 
 
@@ -471,7 +504,9 @@ def cluster(tmp_path, monkeypatch) -> pathlib.Path:
   """A folder of stand-ins on the PATH; `squeue` tells what is in `state`."""
   folder = tmp_path / "bin"
   here = shlex.quote(str(tmp_path))
-  executable(folder / "srun", SRUN)
+  tasks = str(tmp_path / "tasks")
+  executable(folder / "srun", SRUN.replace("PIDS", tasks))
+  executable(folder / "scancel", SCANCEL.replace("PIDS", shlex.quote(tasks)))
   executable(folder / "squeue", f"#!/bin/sh\ncat {here}/state\n")
   executable(folder / "scontrol", f'#!/bin/sh\necho "$@" >> {here}/told\n')
   executable(folder / "sbatch", f"#!/bin/sh\ncat > {here}/job.sh\n")
@@ -525,7 +560,7 @@ def test_a_signal_to_the_job_saves_and_requeues(start, cluster):
   assert told(cluster) == ["requeue 4242"]
   step = saved(workdir)
   process = start(*submit(cluster, workdir, steps=step + 1), **env)
-  output, _ = process.communicate(timeout=120)
+  output, _ = process.communicate(timeout=900)
   assert process.returncode == 0, output
   assert told(cluster) == ["requeue 4242"]  # not once more
   assert saved(workdir) == step + 1
@@ -564,6 +599,9 @@ def test_directives(cluster):
 # --------------------------------------------------------------------- TPU VM
 
 
+ENDPOINTS = "unknown:unknown:10.0.0.3,unknown:unknown:10.0.0.4"
+
+
 @pytest.fixture
 def tpu(tmp_path, monkeypatch) -> pathlib.Path:
   """gcloud that runs --command here; systemd-run that runs the service."""
@@ -577,6 +615,11 @@ def tpu(tmp_path, monkeypatch) -> pathlib.Path:
 while [ "${{1#--}}" != "$1" ]; do shift; done
 exec "$@" """
   executable(folder / "systemd-run", f"#!/bin/bash\n{systemd}\n")
+  executable(
+    folder / "curl", f'#!/bin/sh\ncat {here}/"$(basename "$4")" 2>/dev/null\n'
+  )
+  (tmp_path / "worker-network-endpoints").write_text(ENDPOINTS)
+  (tmp_path / "tpu-env").write_text("ZONE: 'z'\nWORKER_ID: '1'\n")
   record = f"""printf '%s\\0' "$@" > {here}/argv\nexit 3"""
   executable(clone / ".venv" / "bin" / "python", f"#!/bin/bash\n{record}\n")
   monkeypatch.setenv("PATH", f"{folder}:{os.environ['PATH']}")
@@ -598,6 +641,28 @@ def test_training_on_a_tpu_vm_gets_the_very_words(tpu):
   assert f"--working-directory={tpu / 'the clone'}" in unit
   assert f"--uid={os.getuid()}" in unit
   assert "--setenv=S02_CACHE=/data/.cache/xla" in unit
+
+
+@pytest.mark.parametrize(
+  "file, text, coordinator",
+  [
+    ("worker-network-endpoints", ENDPOINTS, "10.0.0.3:8476"),
+    ("worker-network-endpoints", "host-0,host-1", "host-0:8476"),
+    (
+      "tpu-env",
+      "A: 'b'\nMEGASCALE_COORDINATOR_ADDRESS: '10.0.0.9:8081'\nC: 'd'\n",
+      "10.0.0.9:8476",
+    ),
+  ],
+)
+def test_hosts_of_a_tpu_are_told_the_first(tpu, file, text, coordinator):
+  """Without it training does not know that there are others."""
+  (tpu / file).write_text(text)
+  own = [*OWN[tpu_vm], f"--directory={tpu / 'the clone'}"]
+  assert tpu_vm.main([*own, "--", *TRAINING]) == 3
+  assert f"--setenv=JAX_COORDINATOR_ADDRESS={coordinator}" in words(
+    tpu / "unit"
+  )
 
 
 def printed(capsys, *own: str) -> list[str]:
