@@ -1,7 +1,7 @@
 """`s02 sweep`: trains the runs of a sweep by any launcher, and compares them.
 
   s02 sweep --sweep configs/sweeps/NAME.py:SIZE --workdir DIR \\
-    [--config.field=value ...] [--launcher local] [options of the launcher]
+    [--config.field=value ...] [--launcher local] [[--] options of the launcher]
 
 Each run lies in DIR/NAME, a name made of its overrides alone. Finished runs
 are skipped and begun ones go on, so the same command does what is missing.
@@ -202,7 +202,7 @@ def _parser() -> argparse.ArgumentParser:
 def main(argv: list[str]) -> int:
   """The verb."""
   fields = [word for word in argv if word.startswith("--config.")]
-  others = [word for word in argv if word not in fields]
+  others = [word for word in argv if word not in (*fields, "--")]
   args, rest = _parser().parse_known_args(others)
   launcher = importlib.import_module(f"launch.{args.launcher}")
   for field in fields:

@@ -252,10 +252,11 @@ def test_detached_launchers_take_all_and_are_collected_later(
   ]
 
 
-def test_a_dry_run_only_prints(file, capsys):
+@pytest.mark.parametrize("separator", [[], ["--"]])
+def test_a_dry_run_only_prints(separator, file, capsys):
   argv = ["--sweep", file, "--workdir=/data/sweep", "--launcher=jobset"]
   own = ["--image=i", "--gpus=8", "--volume=claim:/data", "--dry-run"]
-  assert sweep.main([*argv, *own]) == 0
+  assert sweep.main([*argv, *separator, *own]) == 0
   manifests = list(yaml.safe_load_all(capsys.readouterr().out))
   assert len(manifests) == len(RATES)
   for manifest in manifests:
