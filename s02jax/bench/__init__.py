@@ -7,6 +7,7 @@ from s02jax.errors import UserError
 BENCHES = {
   "step": "a train step against a matrix product of the same process",
   "data": "decoding, features and rows against real time",
+  "resilience": "a run that is killed again and again loses nothing",
 }
 
 
