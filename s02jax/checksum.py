@@ -1,6 +1,6 @@
 """One number for the bits of every array of a state, the same on any mesh.
 
-sum = Σᵢ bits(xᵢ) · (2i + 1)  mod 2³²,  i counting elements in row order      (1)
+sum = Σᵢ bits(xᵢ) · (2i + 1)  mod 2³²,  i the element's number by rows     (1)
 
 A multiplier is odd, so a single wrong bit always changes the sum. The sum is
 computed where the array lies, whatever its sharding: integers add up to the
