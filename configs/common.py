@@ -38,6 +38,13 @@ def base(stage: str, size: str) -> ConfigDict:
   config.eval_splits = ("seen", "unseen")
   # Newest checkpoints kept.
   config.keep = 2
+  # Steps traced into WORKDIR/profile, after `start` steps; none where 0.
+  config.profile = ConfigDict({"start": 0, "steps": 0})
+
+  # Seconds after which a step that does not end ends the run; 0 for never.
+  config.stuck_seconds = 1800.0
+  # Largest share of rows that may be unreadable, and are replaced by others.
+  config.unreadable_share = 0.01
 
   if large(size):  # half a million steps of a large state
     config.log_every, config.eval_every = 100, 5000

@@ -2,11 +2,15 @@
 
 `<workdir>/checkpoints/<step>/` appears whole or not at all (Orbax renames it
 into place). The row index needs no entry of its own: rows are a pure function
-of the step. A checkpoint that cannot be read moves to `checkpoints.damaged`
-and the one before it is used.
+of the step. Beside them stands what the time went into until then. A
+checkpoint whose files are damaged moves to `checkpoints.damaged` and the one
+before it is used; any other reason why it cannot be read is an error.
 """
 
+import errno
+import fcntl
 import logging
+import os
 import pathlib
 from typing import Any
 
@@ -20,6 +24,7 @@ PyTree = Any
 Config = dict[str, Any]
 
 FOLDER = "checkpoints"
+LOCK = ".lock"
 DAMAGED = "checkpoints.damaged"
 
 
@@ -50,11 +55,22 @@ class Checkpoints:
     """Steps at hand, newest first."""
     return sorted((c.step for c in self._orbax.checkpoints), reverse=True)
 
-  def save(self, step: int, state: PyTree, config: Config) -> None:
+  def save(
+    self, step: int, state: PyTree, config: Config, goodput: dict[str, Any]
+  ) -> None:
     """Begins to write; returns as soon as `state` may be donated."""
     self._orbax.save_checkpointables_async(
-      step, {"state": state, "config": config}
+      step, {"state": state, "config": config, "goodput": goodput}
     )
+
+  def goodput(self, step: int) -> dict[str, Any] | None:
+    """What `save` was given; None where it is missing or unreadable."""
+    try:
+      found = self._orbax.load_checkpointables(step, {"goodput": None})
+      return found["goodput"]
+    except Exception as error:  # only a statistic hangs on it
+      logging.warning("no goodput in checkpoint %d: %s", step, _why(error))
+      return None
 
   def close(self) -> None:
     """Waits until everything begun is on disk; raises what went wrong."""
@@ -76,21 +92,21 @@ class Checkpoints:
       None where there is no checkpoint yet.
 
     Raises:
-      UserError: there are checkpoints, and none can be read.
+      UserError: there are checkpoints, and all are damaged; or one of them is
+        whole, but of another state or not to be had at the moment.
     """
     steps = self.steps()
     for step in steps:
-      try:
-        return step, self._load_state(step, abstract)
-      except Exception as error:  # any reader may trip over damaged bytes
-        logging.warning(
-          "checkpoint %d cannot be read (%s); moved to %s, trying the one "
-          "before it",
-          step,
-          _first_line(error),
-          self.workdir / DAMAGED,
-        )
-        self._set_aside(step)
+      state, problem = self._load_state(step, abstract)
+      if problem is None:
+        return step, state
+      logging.warning(
+        "checkpoint %d is damaged (%s); moved to %s, trying the one before it",
+        step,
+        problem,
+        self.workdir / DAMAGED,
+      )
+      self._set_aside(step)
     if steps:
       raise errors.UserError(
         f"no checkpoint of {self.workdir} can be read (they are in "
@@ -98,17 +114,47 @@ class Checkpoints:
       )
     return None
 
-  def _load_state(self, step: int, abstract: PyTree) -> PyTree:
-    """The state at `step`; raises on every process if one cannot read it."""
-    state, problem = None, None
+  def _load_state(
+    self, step: int, abstract: PyTree
+  ) -> tuple[PyTree, str | None]:
+    """The state at `step`, or what is damaged; the same on every process."""
+    state, problem, elsewhere = None, None, None
     try:
+      self._check_structure(step, abstract)
       loaded = self._orbax.load_checkpointables(step, {"state": abstract})
       state = jax.block_until_ready(loaded["state"])
-    except Exception as error:
-      problem = error
+    except errors.UserError as error:
+      elsewhere = error
+    except Exception as error:  # Orbax wraps what any of its readers raises
+      problem = _why(error)
+      if not _is_damage(error):
+        elsewhere = errors.UserError(
+          f"checkpoint {step} of {self.workdir} cannot be read now, and it may "
+          f"not be its fault ({problem}); it was left where it is."
+        )
+    if not _all_processes(elsewhere is None):
+      raise elsewhere or errors.UserError(
+        f"another process cannot read checkpoint {step} of {self.workdir}; "
+        "its log says why."
+      )
     if not _all_processes(problem is None):
-      raise problem or OSError("another process could not read it")
-    return state
+      return None, problem or "another process says so"
+    return state, None
+
+  def _check_structure(self, step: int, abstract: PyTree) -> None:
+    """Raises UserError where a readable checkpoint is of another state."""
+    stored = self._orbax.checkpointables_metadata(step).metadata.get("state")
+    if stored is None:  # unreadable: loading it will say why
+      return
+    there, here = _shapes(stored), _shapes(abstract)
+    for name in sorted(there.keys() | here.keys()):
+      if there.get(name) != here.get(name):
+        raise errors.UserError(
+          f"checkpoint {step} of {self.workdir} has {name} of shape "
+          f"{there.get(name, 'none')}, this config makes "
+          f"{here.get(name, 'none')}; choose another --workdir, or the config "
+          "and code of that run."
+        )
 
   def _set_aside(self, step: int) -> None:
     self._orbax.close()
@@ -156,7 +202,7 @@ def load(
           "checkpoint %d of %s cannot be read (%s); trying the one before it",
           step,
           workdir,
-          _first_line(error),
+          _why(error),
         )
   raise errors.UserError(
     f"{workdir} holds no readable checkpoint; run `s02 train` there again."
@@ -179,12 +225,73 @@ def _read(
 
 
 def _context() -> ocp.Context:
-  """Writes "config" as JSON, and the rest as arrays."""
+  """Writes "config" and "goodput" as JSON, and the rest as arrays."""
   registry = ocp.handlers.local_registry()
-  registry.add(ocp.handlers.JsonHandler, checkpointable_name="config")
+  for name in ("config", "goodput"):
+    registry.add(ocp.handlers.JsonHandler, checkpointable_name=name)
   context = ocp.Context()
   context.checkpointables.registry = registry
   return context
+
+
+def _shapes(tree: PyTree) -> dict[str, tuple[int, ...]]:
+  """Shape of every leaf, by its path."""
+  leaves, _ = jax.tree_util.tree_flatten_with_path(tree)
+  return {
+    jax.tree_util.keystr(path, simple=True, separator="/"): tuple(leaf.shape)
+    for path, leaf in leaves
+  }
+
+
+# Words of tensorstore and gRPC for what may be otherwise the next time.
+_PASSING = (
+  "RESOURCE_EXHAUSTED",
+  "PERMISSION_DENIED",
+  "UNAUTHENTICATED",
+  "UNAVAILABLE",
+  "DEADLINE_EXCEEDED",
+  os.strerror(errno.EACCES),
+  os.strerror(errno.EIO),
+  os.strerror(errno.EMFILE),
+  os.strerror(errno.ENOMEM),
+)
+
+
+def _cause(error: BaseException) -> BaseException:
+  """What Orbax's own exception was raised from."""
+  return error.__cause__ or error.__context__ or error
+
+
+def _is_damage(error: Exception) -> bool:
+  """Whether bytes or files of a checkpoint are wrong or missing."""
+  cause = _cause(error)
+  if any(word in str(cause) for word in _PASSING):
+    return False
+  # JSONDecodeError and tensorstore's errors are ValueErrors.
+  return isinstance(cause, (ValueError, FileNotFoundError, KeyError, EOFError))
+
+
+def lock(workdir: pathlib.Path) -> int:
+  """Makes this process the only writer of a run, for as long as it lives.
+
+  Returns:
+    The open lock file.
+
+  Raises:
+    UserError: another process is.
+  """
+  file = os.open(workdir / LOCK, os.O_RDWR | os.O_CREAT, 0o666)
+  try:
+    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+  except BlockingIOError as error:
+    os.close(file)
+    raise errors.UserError(
+      f"another process trains in {workdir}; wait for its end, or choose "
+      "another --workdir."
+    ) from error
+  except OSError as error:
+    logging.warning("%s cannot be locked: %s", workdir, error)
+  return file
 
 
 def _all_processes(ok: bool) -> bool:
@@ -196,6 +303,7 @@ def _all_processes(ok: bool) -> bool:
   return bool(np.all(multihost_utils.process_allgather(np.array(ok))))
 
 
-def _first_line(error: Exception) -> str:
-  text = str(error).strip().splitlines()
-  return (text[0] if text else type(error).__name__)[:200]
+def _why(error: Exception) -> str:
+  cause = _cause(error)
+  text = str(cause).strip().splitlines()
+  return (text[0] if text else type(cause).__name__)[:200]

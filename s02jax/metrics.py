@@ -3,7 +3,8 @@
 `<workdir>/metrics.jsonl`: one object a line. `{"step": 20, "loss": …}` is a
 training step; keys of an evaluation begin with its split, `unseen/loss`.
 `<workdir>/tensorboard/` has the same. A terminal gets a progress bar, a log
-one line per logged step.
+one line per logged step. `<workdir>/goodput.json` says what the time of all
+starts of the run went into.
 """
 
 import contextlib
@@ -78,23 +79,72 @@ class Counts:
   audio_seconds: float
   padding: float  # share of the batch, 0 to 1
   flops: float
-  wait: float  # seconds until the batch was there
 
 
 _SUMMED = ("steps", *(field.name for field in dataclasses.fields(Counts)))
 
 
+# What the time of a run can go into; the last is what came after the newest
+# checkpoint of a run that was killed, and had to be done again.
+PHASES = (
+  "start",
+  "compile",
+  "data",
+  "step",
+  "checkpoint",
+  "restore",
+  "evaluate",
+  "lost",
+)
+
+
+class Clock:
+  """Splits the host's time into PHASES; it is always in exactly one.
+
+  Attributes:
+    phase: the present one.
+    since: `time.perf_counter()` when it began.
+  """
+
+  def __init__(self, began: float | None = None):
+    """`began`: `time.perf_counter()` of the start; now where absent."""
+    self.phase = "start"
+    self.since = time.perf_counter() if began is None else began
+    self._seconds = dict.fromkeys(PHASES, 0.0)
+
+  def enter(self, phase: str) -> None:
+    """Ends the present phase and begins another."""
+    now = time.perf_counter()
+    self._seconds[self.phase] += now - self.since
+    self.phase, self.since = phase, now
+
+  @contextlib.contextmanager
+  def during(self, phase: str) -> Iterator[None]:
+    """In `phase` inside, then back."""
+    before = self.phase
+    self.enter(phase)
+    try:
+      yield
+    finally:
+      self.enter(before)
+
+  def read(self) -> dict[str, float]:
+    """Seconds of every phase until now."""
+    self.enter(self.phase)
+    return dict(self._seconds)
+
+
 class Meter:
   """Counts what went through between two lines of the log."""
 
-  def __init__(self, peak: float | None):
+  def __init__(self, peak: float | None, clock: Clock):
     """`peak`: FLOP/s of all devices together, None where unknown."""
     self._peak = peak
+    self._clock = clock
     self._reset()
 
   def _reset(self) -> None:
-    self._began = time.perf_counter()
-    self._paused = 0.0
+    self._before = self._clock.read()
     self._sums = dict.fromkeys(_SUMMED, 0.0)
 
   def add(self, counts: Counts) -> None:
@@ -103,28 +153,84 @@ class Meter:
     for name, value in dataclasses.asdict(counts).items():
       self._sums[name] += value
 
-  @contextlib.contextmanager
-  def pause(self) -> Iterator[None]:
-    """Leaves out what happens inside: compiling, evaluating."""
-    began = time.perf_counter()
-    yield
-    self._paused += time.perf_counter() - began
-
   def read(self) -> dict[str, float]:
-    """Rates and shares since the last call."""
-    seconds = time.perf_counter() - self._began - self._paused
-    seconds = max(seconds, 1e-9)
+    """Rates and shares since the last call; of stepping and its data alone."""
+    now = self._clock.read()
+    wait, stepping = (now[k] - self._before[k] for k in ("data", "step"))
+    seconds = max(wait + stepping, 1e-9)
     sums = self._sums
     self._reset()
     values = {
       "rows_per_second": sums["rows"] / seconds,
       "audio_seconds_per_second": sums["audio_seconds"] / seconds,
       "padding": sums["padding"] / max(sums["steps"], 1),
-      "data_wait": min(sums["wait"] / seconds, 1.0),
+      "data_wait": wait / seconds,
     }
     if self._peak is not None:
       values["mfu"] = sums["flops"] / seconds / self._peak
     return values
+
+
+class Goodput:
+  """What the time of a run went into, over all of its starts."""
+
+  def __init__(
+    self,
+    workdir: str | pathlib.Path,
+    clock: Clock,
+    start_step: int,
+    checkpointed: Mapping[str, Any] | None,
+  ):
+    """Goes on from what earlier starts of the run wrote.
+
+    Args:
+      workdir: of the run.
+      clock: of this start.
+      start_step: steps already taken.
+      checkpointed: what `read` gave at the restored checkpoint, if any.
+    """
+    self._clock = clock
+    self._earlier = _zero_goodput() | dict(checkpointed or {})
+    last = _read_json(pathlib.Path(workdir) / "goodput.json")
+    if last and last["step"] > start_step:
+      again = last["wall_seconds"] - self._earlier["wall_seconds"]
+      self._earlier["seconds"] = dict(self._earlier["seconds"])
+      self._earlier["seconds"]["lost"] += max(again, 0.0)
+      self._earlier["starts"] = last["starts"]
+    elif last:
+      self._earlier = last
+
+  def read(self, step: int) -> dict[str, Any]:
+    """Seconds and shares of every phase, for a JSON file."""
+    now = self._clock.read()
+    seconds = {k: self._earlier["seconds"][k] + now[k] for k in PHASES}
+    wall = sum(seconds.values())
+    return {
+      "step": step,
+      "starts": self._earlier["starts"] + 1,
+      "wall_seconds": wall,
+      "seconds": seconds,
+      "shares": {k: s / max(wall, 1e-9) for k, s in seconds.items()},
+    }
+
+
+def _zero_goodput() -> dict[str, Any]:
+  return {
+    "starts": 0,
+    "wall_seconds": 0.0,
+    "seconds": dict.fromkeys(PHASES, 0.0),
+  }
+
+
+def _read_json(path: pathlib.Path) -> dict[str, Any] | None:
+  return json.loads(path.read_text("utf-8")) if path.exists() else None
+
+
+def write_json(path: pathlib.Path, values: Mapping[str, Any]) -> None:
+  """The whole file or none of it."""
+  temporary = path.with_name(path.name + ".tmp")
+  temporary.write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")
+  os.replace(temporary, path)
 
 
 class Writer:
@@ -144,11 +250,13 @@ class Writer:
     self._main = main
     if not main:
       return
-    path = pathlib.Path(workdir) / "metrics.jsonl"
+    self._folder = pathlib.Path(workdir)
+    path = self._folder / "metrics.jsonl"
     roll_back(path, start_step)
+    roll_back(self._folder / "skipped.jsonl", start_step)
     self._file = path.open("a", encoding="utf-8")
     self._board = tensorboardX.SummaryWriter(
-      str(pathlib.Path(workdir) / "tensorboard"), purge_step=start_step + 1
+      str(self._folder / "tensorboard"), purge_step=start_step + 1
     )
     terminal = sys.stderr.isatty()
     self._bar = tqdm.tqdm(
@@ -159,6 +267,17 @@ class Writer:
     """Moves the progress bar to `step`."""
     if self._main:
       self._bar.update(step - self._bar.n)
+
+  def append(self, name: str, step: int, values: Mapping[str, Any]) -> None:
+    """Adds a line of the step to a file of the run."""
+    if self._main:
+      with (self._folder / name).open("a", encoding="utf-8") as file:
+        file.write(json.dumps({"step": step} | dict(values)) + "\n")
+
+  def put(self, name: str, values: Mapping[str, Any]) -> None:
+    """Replaces a JSON file of the run."""
+    if self._main:
+      write_json(self._folder / name, values)
 
   def write(self, step: int, values: Mapping[str, float]) -> None:
     """Writes one line; a value that is not finite becomes null."""

@@ -3,15 +3,20 @@
   s02 train --config configs/ar.py:demo --config.corpus DIR --workdir DIR \\
     [--config.field=value ...]
 
-The working directory gets config.json (resolved), checkpoints/, metrics.jsonl
-and tensorboard/. The same command goes on where a stopped run was: its losses
-are those of a run that never stopped, bit for bit on the same devices. Exit
-codes: 0 all steps taken, 2 wrong input, 143 stopped by SIGTERM after saving.
+The working directory gets config.json (resolved), checkpoints/, metrics.jsonl,
+tensorboard/ and goodput.json (what the time went into, over all starts); and,
+where there is something to say, skipped.jsonl (rows of steps that were not
+finite) and unreadable.jsonl (rows that were replaced). The same command goes on
+where a stopped run was: its losses are those of a run that never stopped, bit
+for bit on the same devices. Exit codes: 0 all steps taken, 2 wrong input, 69
+another process of the job is gone, 70 a step did not end, 143 stopped by
+SIGTERM after saving.
 
 Several hosts: the cluster's own variables (SLURM, Cloud TPU, JAX_*) are
 honoured, or give --coordinator HOST:PORT --num_processes N --process_id I.
 """
 
+import contextlib
 import dataclasses
 import errno
 import json
@@ -36,6 +41,7 @@ from s02jax import (
   checkpoint,
   cli,
   errors,
+  hosts,
   metrics,
   program,
   sharding,
@@ -56,6 +62,7 @@ def train(
   config: ConfigDict,
   workdir: str | os.PathLike,
   devices: Sequence[jax.Device] | None = None,
+  clock: metrics.Clock | None = None,
 ) -> int:
   """Takes the steps that are missing.
 
@@ -63,6 +70,7 @@ def train(
     config: as `configs/<stage>.py` gives it; resolved here.
     workdir: made where it is missing.
     devices: to train on; all of them where absent.
+    clock: of this start; begins now where absent.
 
   Returns:
     The exit code: 0, or 143 after a SIGTERM.
@@ -71,19 +79,20 @@ def train(
     UserError: wrong config, unreadable corpus, unwritable folder.
   """
   workdir = pathlib.Path(workdir).absolute()
-  try:
-    workdir.mkdir(parents=True, exist_ok=True)
-  except OSError as error:
-    raise _disk_error(workdir, str(error.strerror)) from error
-  with checkpoint.Checkpoints(workdir, config.keep) as checkpoints:
-    config = stages.resolve(config)
+  clock = clock or metrics.Clock()
+  config = stages.resolve(config)
+  hosts.agree(_facts(config, workdir))
+  with (
+    _only_writer(workdir),
+    checkpoint.Checkpoints(workdir, config.keep) as checkpoints,
+  ):
     if checkpoints.steps():
       _check_same_run(workdir, _plain(config))
     if max(checkpoints.steps(), default=0) >= config.steps:
       logging.info("%s has taken all of its %d steps", workdir, config.steps)
       return 0
     with _StopSignal() as stop:
-      return _run(config, workdir, checkpoints, devices, stop)
+      return _run(config, workdir, checkpoints, devices, stop, clock)
 
 
 def _run(
@@ -92,92 +101,62 @@ def _run(
   checkpoints: checkpoint.Checkpoints,
   devices: Sequence[jax.Device] | None,
   stop: "_StopSignal",
+  clock: metrics.Clock,
 ) -> int:
   """The loop, from top to bottom."""
   main_process = jax.process_index() == 0
-  if main_process:
-    _write_config(workdir, _plain(config))
 
   # ------------------------------------------------------------------ mesh
   mesh = sharding.make_mesh(config.mesh, devices)
   logging.info("mesh: %s on %s", dict(mesh.shape), jax.devices()[0].device_kind)
-  mine = sharding.local_rows(mesh, config.batch_size)
-  if config.accumulate < 1 or config.batch_size % config.accumulate:
-    raise errors.UserError(
-      f"config.accumulate is {config.accumulate}; it must divide "
-      f"config.batch_size, {config.batch_size}."
-    )
-  batch_sharding = sharding.batch_sharding(mesh)
 
   # ------------------------------------------------------------------ data
   logging.info("data: %s", config.corpus)
   stage = stages.make(config)
-  rows = stage.rows(config.corpus, "train", config.batch_size, config.seed)
-  eval_rows = {
-    split: stage.rows(config.corpus, split, config.batch_size, config.seed)
-    for split in config.eval_splits
-    if config.eval_batches > 0
-  }
-  for reason, count in rows.excluded.items():
-    if count:
-      logging.info("data: %d records left out: %s", count, reason)
-
-  def batches(rows: stages.Rows, first: int, last: int) -> Iterator[dict]:
-    return loader.make_loader(rows, first, last, mine, config.threads)
-
-  def to_device(batch: dict[str, np.ndarray]) -> stages.Batch:
-    return {
-      name: sharding.global_array(
-        batch_sharding, value, mine, config.batch_size
-      )
-      for name, value in batch.items()
-    }
+  feed = _Feed(config, stage, mesh, workdir)
 
   # ----------------------------------------------------------------- state
   abstract = program.abstract_state(stage, mesh)
   logging.info("state: %s values", f"{_count(abstract):,}")
 
   # --------------------------------------------------------------- restore
-  restored = checkpoints.restore(abstract)
+  with clock.during("restore"):
+    restored = checkpoints.restore(abstract)
   if restored is None:
     start = 0
-    with jax.set_mesh(mesh):
+    with jax.set_mesh(mesh), clock.during("compile"):
       init = program.init_program(stage, abstract)
       state = init(jax.random.key(config.seed))
   else:
     start, state = restored
     logging.info("restored step %d of %s", start, workdir)
+  goodput = metrics.Goodput(
+    workdir, clock, start, checkpoints.goodput(start) if start else None
+  )
+  if main_process:
+    metrics.write_json(workdir / "config.json", _plain(config))
 
   # ------------------------------------------------------------------ step
   step_program = _Programs(
-    program.train_program(stage, mesh, abstract), "train step"
+    program.train_program(stage, mesh, abstract), "train step", clock
   )
   eval_program = _Programs(
-    program.eval_program(stage, mesh, abstract), "eval step"
+    program.eval_program(stage, mesh, abstract), "eval step", clock
   )
-  optimizer = build(ts.OptimizerConfig, config.optimizer, "config.optimizer")
-  rate = ts.schedule(optimizer, config.steps)
-  meter = metrics.Meter(metrics.peak_flops())
-  writer = metrics.Writer(workdir, start, config.steps, main_process)
+  flops = _Flops(stage)
 
-  def log(step: int, values: stages.Metrics, counts: metrics.Counts) -> None:
-    """Waits for a step to end; writes its metrics where a line is due."""
-    read = {k: float(v) for k, v in jax.device_get(values).items()}
-    meter.add(counts)
-    writer.advance(step)
-    if _due(step, config.log_every, config.steps):
-      read["learning_rate"] = float(np.asarray(rate(step - 1)))
-      writer.write(step, read | meter.read())
+  # ------------------------------------------------------------------- log
+  writer = metrics.Writer(workdir, start, config.steps, main_process)
+  log = _Log(config, feed, writer, goodput, clock, int(ts.skipped_steps(state)))
 
   # -------------------------------------------------------------- evaluate
   def evaluate(step: int, state: PyTree) -> None:
     """Writes the mean over the evaluation batches of every split."""
     values = {}
-    for split, split_rows in eval_rows.items():
+    for split in feed.eval_splits:
       seen = []
-      for batch in batches(split_rows, 0, config.eval_batches):
-        batch, _ = _host_only(batch)
-        seen.append(jax.device_get(eval_program(state, to_device(batch))))
+      for batch, _ in feed.evaluation(split):
+        seen.append(jax.device_get(eval_program(state, batch)))
       for name in seen[0]:
         values[f"{split}/{name}"] = np.mean([m[name] for m in seen])
     if values:
@@ -186,59 +165,55 @@ def _run(
   # ------------------------------------------------------------------ save
   def save(step: int, state: PyTree) -> None:
     """Begins to write a checkpoint."""
-    checkpoints.save(step, state, _plain(config))
+    with clock.during("checkpoint"):
+      checkpoints.save(step, state, _plain(config), goodput.read(step))
 
   # ------------------------------------------------------------------ loop
   logging.info("training: steps %d to %d", start + 1, config.steps)
-  flops = _Flops(stage)
-  last_saved, pending, step = start, None, start
-  train_batches = batches(rows, start, config.steps)
-  with writer, jax.set_mesh(mesh):
+  profile = _Profile(config, workdir / "profile")
+  last_saved, step = start, start
+  batches = feed.training(start)
+  clock.enter("step")
+  with (
+    writer,
+    profile,
+    jax.set_mesh(mesh),
+    hosts.limited(clock, config.stuck_seconds),
+  ):
+    log.begin(start)
     while step < config.steps and not stop.requested(step):
-      began = time.perf_counter()
-      batch, host = _host_only(next(train_batches))
-      wait = time.perf_counter() - began
-      batch = to_device(batch)
+      profile.before(step)
+      with clock.during("data"):
+        batch, host = next(batches)
       if step_program.is_new(batch):
-        with meter.pause():
-          step_program.compile(state, batch)
+        step_program.compile(state, batch)
       with (
         jax.transfer_guard("disallow"),
         jax.profiler.StepTraceAnnotation("train", step_num=step),
       ):
         state, values = step_program(state, batch)
-      counts = metrics.Counts(
-        rows=config.batch_size,
-        audio_seconds=float(host["audio_seconds"].sum())
-        * (config.batch_size / len(mine)),
-        padding=float(host["padding"].mean()),
-        flops=flops(batch),
-        wait=wait,
-      )
       step += 1
 
       # The device is busy with this step while the host reads the last one.
-      if pending is not None:
-        log(*pending)
-      pending = (step, values, counts)
+      log.add(step, values, feed.counts(host, flops(batch)))
       evaluation_due = _due(step, config.eval_every, config.steps)
       save_due = _due(step, config.checkpoint_every, config.steps)
       if evaluation_due or save_due:
-        log(*pending)
-        pending = None
-        with meter.pause():
-          if evaluation_due:
+        log.catch_up()
+        if evaluation_due:
+          with clock.during("evaluate"):
             evaluate(step, state)
-          if save_due:
-            save(step, state)
-            last_saved = step
+        if save_due:
+          save(step, state)
+          last_saved = step
 
     # ----------------------------------------------------------------- end
-    if pending is not None:
-      log(*pending)
+    log.catch_up()
     if step > last_saved:
       save(step, state)
-  checkpoints.close()  # waits, so that what is said next is true
+    with clock.during("checkpoint"):
+      checkpoints.close()  # waits, so that what is said next is true
+  log.end(step)
   if step < config.steps:
     logging.info("stopped by SIGTERM after saving step %d", step)
     return STOPPED
@@ -247,6 +222,190 @@ def _run(
 
 
 # ------------------------------------------------------------------- pieces
+
+
+class _Feed:
+  """The rows of this process, as batches on the mesh.
+
+  A batch comes with what the log counts and the device never sees.
+  """
+
+  def __init__(
+    self,
+    config: ConfigDict,
+    stage: stages.Stage,
+    mesh: jax.sharding.Mesh,
+    workdir: pathlib.Path,
+  ):
+    """Raises UserError where rows and devices do not fit, or there are none."""
+    self._config = config
+    self._mine = sharding.local_rows(mesh, config.batch_size)
+    if config.accumulate < 1 or config.batch_size % config.accumulate:
+      raise errors.UserError(
+        f"config.accumulate is {config.accumulate}; it must divide "
+        f"config.batch_size, {config.batch_size}."
+      )
+    self._sharding = sharding.batch_sharding(mesh)
+    self.rows = self._rows(stage, "train")
+    self._eval_rows = {
+      split: self._rows(stage, split)
+      for split in config.eval_splits
+      if config.eval_batches > 0
+    }
+    self.eval_splits = tuple(self._eval_rows)
+    self.unreadable = hosts.Total("unreadable")
+    self._ledger = loader.Unreadable(
+      workdir / "unreadable.jsonl", config.unreadable_share, self.unreadable.add
+    )
+    for reason, count in self.rows.excluded.items():
+      if count:
+        logging.info("data: %d records left out: %s", count, reason)
+
+  def _rows(self, stage: stages.Stage, split: str) -> stages.Rows:
+    config = self._config
+    return stage.rows(config.corpus, split, config.batch_size, config.seed)
+
+  def training(self, first: int) -> Iterator[tuple[stages.Batch, dict]]:
+    """Batches of the steps from `first` on."""
+    return self._batches(self.rows, "train", first, self._config.steps)
+
+  def evaluation(self, split: str) -> Iterator[tuple[stages.Batch, dict]]:
+    """The evaluation batches of a split."""
+    rows = self._eval_rows[split]
+    return self._batches(rows, split, 0, self._config.eval_batches)
+
+  def _batches(
+    self, rows: stages.Rows, split: str, first: int, last: int
+  ) -> Iterator[tuple[stages.Batch, dict]]:
+    threads = self._config.threads
+    for batch in loader.make_loader(
+      rows, first, last, self._mine, threads, split, self._ledger
+    ):
+      host = {name: batch.pop(name) for name in ("audio_seconds", "padding")}
+      yield {name: self._place(x) for name, x in batch.items()}, host
+
+  def _place(self, value: np.ndarray) -> jax.Array:
+    return sharding.global_array(
+      self._sharding, value, self._mine, self._config.batch_size
+    )
+
+  def counts(self, host: dict[str, np.ndarray], flops: float) -> metrics.Counts:
+    """What a batch holds, on all processes if they are like this one."""
+    rows = self._config.batch_size
+    seconds = float(host["audio_seconds"].sum()) * rows / len(self._mine)
+    return metrics.Counts(
+      rows=rows,
+      audio_seconds=seconds,
+      padding=float(host["padding"].mean()),
+      flops=flops,
+    )
+
+
+class _Log:
+  """Reads the metrics of a step while the device takes the next."""
+
+  def __init__(
+    self,
+    config: ConfigDict,
+    feed: _Feed,
+    writer: metrics.Writer,
+    goodput: metrics.Goodput,
+    clock: metrics.Clock,
+    skipped: int,
+  ):
+    """`skipped`: steps so far that were not finite."""
+    optimizer = build(ts.OptimizerConfig, config.optimizer, "config.optimizer")
+    self._rate = ts.schedule(optimizer, config.steps)
+    self._config = config
+    self._rows = feed.rows
+    self._unreadable = feed.unreadable
+    self._writer = writer
+    self._goodput = goodput
+    self._meter = metrics.Meter(metrics.peak_flops(), clock)
+    self._skipped = skipped
+    self._pending: tuple[int, stages.Metrics, metrics.Counts] | None = None
+
+  def begin(self, step: int) -> None:
+    """Notes the start, so that it counts even if nothing follows."""
+    self._writer.put("goodput.json", self._goodput.read(step))
+
+  def add(
+    self, step: int, values: stages.Metrics, counts: metrics.Counts
+  ) -> None:
+    """Takes the metrics of a step under way; reads those of the one before."""
+    self.catch_up()
+    self._pending = step, values, counts
+
+  def catch_up(self) -> None:
+    """Waits for the last step to end, and writes what it has to say."""
+    if self._pending is None:
+      return
+    (step, values, counts), self._pending = self._pending, None
+    read = {k: float(v) for k, v in jax.device_get(values).items()}
+    self._meter.add(counts)
+    self._writer.advance(step)
+    if read["skipped"] > self._skipped:
+      self._skipped = int(read["skipped"])
+      self._writer.append("skipped.jsonl", step, self._whereabouts(step))
+    if _due(step, self._config.log_every, self._config.steps):
+      read["learning_rate"] = float(np.asarray(self._rate(step - 1)))
+      read["unreadable"] = float(self._unreadable.add(0))
+      self._writer.write(step, read | self._meter.read())
+      self._writer.put("goodput.json", self._goodput.read(step))
+
+  def _whereabouts(self, step: int) -> dict[str, Any]:
+    """Rows and records of a step."""
+    size = self._config.batch_size
+    rows = range((step - 1) * size, step * size)
+    records = [loader.records_of(self._rows, row) for row in rows]
+    return {"rows": list(rows), "records": records}
+
+  def end(self, step: int) -> None:
+    """Says what the time of the run went into."""
+    values = self._goodput.read(step)
+    self._writer.put("goodput.json", values)
+    shares = ", ".join(
+      f"{phase} {share:.1%}"
+      for phase, share in values["shares"].items()
+      if share >= 0.0005
+    )
+    logging.info(
+      "goodput: %.1f s in %d starts: %s",
+      values["wall_seconds"],
+      values["starts"],
+      shares,
+    )
+
+
+class _Profile:
+  """Traces the steps that config.profile names."""
+
+  def __init__(self, config: ConfigDict, folder: pathlib.Path):
+    self._first = config.profile.start
+    self._last = config.profile.start + config.profile.steps
+    self._folder = folder
+    self._tracing = False
+
+  def before(self, step: int) -> None:
+    """Starts or ends the trace where `step` steps have been taken."""
+    inside = self._first <= step < self._last
+    if inside and not self._tracing:
+      jax.profiler.start_trace(str(self._folder))
+      self._tracing = True
+    elif self._tracing and not inside:
+      self._stop()
+
+  def _stop(self) -> None:
+    jax.profiler.stop_trace()
+    self._tracing = False
+    logging.info("profile: %s", self._folder)
+
+  def __enter__(self) -> "_Profile":
+    return self
+
+  def __exit__(self, *_: Any) -> None:
+    if self._tracing:
+      self._stop()
 
 
 class _StopSignal:
@@ -280,9 +439,10 @@ class _StopSignal:
 class _Programs:
   """A jitted function, compiled once per batch shape, saying so."""
 
-  def __init__(self, jitted: Any, name: str):
+  def __init__(self, jitted: Any, name: str, clock: metrics.Clock):
     self._jitted = jitted
     self._name = name
+    self._clock = clock
     self._compiled = {}
 
   def is_new(self, batch: stages.Batch) -> bool:
@@ -293,7 +453,8 @@ class _Programs:
     """Compiles for the shape of `batch`, or reads it from the cache."""
     began = time.perf_counter()
     hits = _CacheCounter.hits
-    program = self._jitted.lower(state, batch).compile()
+    with self._clock.during("compile"):
+      program = self._jitted.lower(state, batch).compile()
     self._compiled[_shapes(batch)] = program
     origin = "cached" if _CacheCounter.hits > hits else "compiled"
     seconds = time.perf_counter() - began
@@ -339,12 +500,6 @@ def _shapes(batch: stages.Batch) -> tuple:
   return tuple((name, x.shape) for name, x in sorted(batch.items()))
 
 
-def _host_only(batch: dict[str, np.ndarray]) -> tuple[dict, dict]:
-  """Splits off what the log counts and the device never sees."""
-  host = {name: batch[name] for name in ("audio_seconds", "padding")}
-  return {n: x for n, x in batch.items() if n not in host}, host
-
-
 def _due(step: int, every: int, last: int) -> bool:
   return step == last or (every > 0 and step % every == 0)
 
@@ -357,10 +512,33 @@ def _plain(config: ConfigDict) -> dict[str, Any]:
   return json.loads(config.to_json_best_effort())
 
 
-def _write_config(workdir: pathlib.Path, config: dict[str, Any]) -> None:
-  temporary = workdir / "config.json.tmp"
-  temporary.write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
-  os.replace(temporary, workdir / "config.json")
+def _facts(config: ConfigDict, workdir: pathlib.Path) -> dict[str, Any]:
+  """What must be the same on every process of a job."""
+  folder = workdir / checkpoint.FOLDER
+  steps = [int(p.name) for p in folder.glob("*") if p.name.isdigit()]
+  return {
+    "the code": hosts.fingerprint(),
+    "the number of devices": jax.local_device_count(),
+    "the newest checkpoint in --workdir": max(steps, default=None),
+  } | {f"config.{name}": value for name, value in _flat(_plain(config)).items()}
+
+
+@contextlib.contextmanager
+def _only_writer(workdir: pathlib.Path) -> Iterator[None]:
+  """Makes the folder; process 0 keeps other jobs out of it.
+
+  Raises UserError where another job is in it, or it cannot be made.
+  """
+  try:
+    workdir.mkdir(parents=True, exist_ok=True)
+    lock = checkpoint.lock(workdir) if jax.process_index() == 0 else None
+  except OSError as error:
+    raise _disk_error(workdir, str(error.strerror)) from error
+  try:
+    yield
+  finally:
+    if lock is not None:
+      os.close(lock)
 
 
 def _check_same_run(workdir: pathlib.Path, config: dict[str, Any]) -> None:
@@ -544,11 +722,11 @@ def set_up(arguments: Arguments) -> None:
   # Orbax logs an error, traces and all, in each of its threads, then raises it.
   logging.getLogger("absl").setLevel(logging.CRITICAL)
   if arguments.coordinator is not None:
-    jax.distributed.initialize(
+    hosts.connect(
       arguments.coordinator, arguments.num_processes, arguments.process_id
     )
   elif _in_cluster():
-    jax.distributed.initialize()
+    hosts.connect(None, None, None)
   use_compilation_cache()
 
 
@@ -567,10 +745,17 @@ def main(argv: list[str]) -> int:
   if set(argv) & {"-h", "--help"}:
     print(__doc__)
     return 0
+  clock = metrics.Clock()
   arguments = parse(argv)
   set_up(arguments)
+  with hosts.together():
+    return _train(arguments, clock)
+
+
+def _train(arguments: Arguments, clock: metrics.Clock) -> int:
+  """`train`, with the complaints of a full or closed disk as one sentence."""
   try:
-    return train(arguments.config, arguments.workdir)
+    return train(arguments.config, arguments.workdir, clock=clock)
   except OSError as error:
     if error.errno in _DISK_ERRORS:
       raise _disk_error(arguments.workdir, os.strerror(error.errno)) from error

@@ -1,10 +1,12 @@
 """The loop stands faults: what it computes does not depend on them."""
 
+import errno
 import json
 import logging
 import os
 import pathlib
 import random as random_module
+import shutil
 import signal
 import socket
 import subprocess
@@ -16,8 +18,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from ml_collections import ConfigDict
+from orbax.checkpoint import v1 as ocp
 
-from s02jax import checkpoint, errors, stages, train
+from s02jax import checkpoint, errors, hosts, metrics, stages, train
+from s02jax.data import loader
 from s02jax.metrics import roll_back
 from tests import toy_config, toy_stage
 
@@ -31,6 +35,7 @@ SHARES = (
   "padding",
   "rows_per_second",
   "skipped",
+  "unreadable",
 )
 ROOT = pathlib.Path(__file__).parents[1]
 
@@ -111,6 +116,58 @@ def test_writes_what_it_says(straight):
   assert list((straight / "tensorboard").iterdir())
 
 
+def goodput(workdir) -> dict:
+  return json.loads((workdir / "goodput.json").read_text())
+
+
+def test_goodput_adds_up_over_starts(tmp_path, monkeypatch, caplog):
+  with caplog.at_level(logging.INFO), monkeypatch.context() as patch:
+    stop_at(patch, 7)
+    run(tmp_path)
+  before = goodput(tmp_path)
+  line = next(m for m in caplog.messages if m.startswith("goodput: "))
+  assert "compile" in line and "in 1 starts" in line
+  assert run(tmp_path) == 0
+  after = goodput(tmp_path)
+  assert (before["starts"], after["starts"]) == (1, 2)
+  assert before["step"] < after["step"] == 12
+  assert after["seconds"]["lost"] == 0
+  for phase in metrics.PHASES[:-1]:
+    assert after["seconds"][phase] > before["seconds"][phase] >= 0, phase
+  assert sum(after["shares"].values()) == pytest.approx(1)
+  assert after["wall_seconds"] == pytest.approx(sum(after["seconds"].values()))
+
+
+def test_goodput_counts_what_was_done_twice_as_lost(tmp_path):
+  assert run(tmp_path) == 0
+  kept = goodput(tmp_path)
+  shutil.rmtree(tmp_path / "checkpoints" / "12")  # killed before it was whole
+  assert run(tmp_path) == 0
+  lost = goodput(tmp_path)["seconds"]["lost"]
+  assert 0 < lost < kept["wall_seconds"]
+
+
+def test_a_phase_ends_where_another_begins():
+  clock = metrics.Clock()
+  with clock.during("step"):
+    with clock.during("data"):
+      time.sleep(0.02)
+    assert clock.phase == "step"
+  seconds = clock.read()
+  assert seconds["data"] >= 0.02 > seconds["step"]
+  assert clock.phase == "start"
+
+
+def test_profile_holds_the_steps_asked_for(tmp_path):
+  changes = {"profile.start": 4, "profile.steps": 2}
+  assert run(tmp_path, steps=7, **changes) == 0
+  (trace,) = (tmp_path / "profile").rglob("*.xplane.pb")
+  data = jax.profiler.ProfileData.from_file(str(trace))
+  events = [e for p in data.planes for line in p.lines for e in line.events]
+  steps = [dict(e.stats) for e in events if e.name == "train"]
+  assert sorted(s["step_num"] for s in steps) == [4, 5]
+
+
 def test_learns(straight):
   assert losses(straight)[12] < losses(straight)[1]
 
@@ -157,7 +214,7 @@ def test_damaged_checkpoint_is_reported_and_the_one_before_used(
       path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
   with caplog.at_level(logging.WARNING):
     assert run(tmp_path, steps=13) == 0
-  assert "checkpoint 12 cannot be read" in caplog.text
+  assert "checkpoint 12 is damaged" in caplog.text
   assert "restored step 9" in caplog.text or sorted(losses(tmp_path)) == list(
     range(1, 14)
   )
@@ -172,6 +229,47 @@ def test_no_readable_checkpoint_is_an_error(tmp_path, monkeypatch):
     path.write_bytes(b"")
   with pytest.raises(errors.UserError, match="no checkpoint of .* can be read"):
     run(tmp_path)
+
+
+def test_a_checkpoint_that_is_not_to_blame_stays(straight, tmp_path):
+  """What may be otherwise the next time is an error, and nothing moves."""
+  shutil.copytree(straight, tmp_path / "run")
+  before = (tmp_path / "run" / "config.json").read_bytes()
+
+  def refuse(*_, **__):
+    raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+  with pytest.MonkeyPatch.context() as patch:
+    patch.setattr(ocp.training.Checkpointer, "load_checkpointables", refuse)
+    with pytest.raises(errors.UserError, match="12 of .* Input/output error"):
+      run(tmp_path / "run", steps=13)
+  assert (tmp_path / "run" / "config.json").read_bytes() == before
+  assert not (tmp_path / "run" / "checkpoints.damaged").exists()
+  assert run(tmp_path / "run", steps=13) == 0
+
+
+def test_a_checkpoint_of_another_state_is_named(straight, monkeypatch):
+  init = toy_stage.ToyStage.init_state
+
+  def wider(self, key):
+    state = init(self, key)
+    params = state.params | {"more": {"bias": jnp.zeros(3)}}
+    return state.replace(params=params)
+
+  monkeypatch.setattr(toy_stage.ToyStage, "init_state", wider)
+  with pytest.raises(
+    errors.UserError, match="params/more/bias of shape none, .* makes .3,."
+  ):
+    run(straight, steps=13)
+  assert not (straight / "checkpoints.damaged").exists()
+
+
+def test_two_jobs_in_one_workdir_are_refused(straight, tmp_path):
+  lock = checkpoint.lock(tmp_path)
+  with pytest.raises(errors.UserError, match="another process trains in"):
+    run(tmp_path)
+  os.close(lock)
+  assert run(tmp_path, steps=1) == 0
 
 
 def test_another_model_in_the_workdir_is_an_error(straight):
@@ -227,6 +325,13 @@ def test_a_step_that_is_not_finite_is_skipped_and_counted(tmp_path):
   records = {r["step"]: r for r in lines(tmp_path) if "grad_norm" in r}
   assert [records[s]["skipped"] for s in (4, 5, 6, 12)] == [0, 1, 1, 1]
   assert records[5]["loss"] is None and records[12]["loss"] is not None
+  text = (tmp_path / "skipped.jsonl").read_text()
+  (line,) = map(json.loads, text.splitlines())
+  assert line == {
+    "step": 5,
+    "rows": list(range(32, 40)),
+    "records": [[row % 5] for row in range(32, 40)],
+  }
 
 
 def test_load_gives_the_final_state(straight):
@@ -263,7 +368,7 @@ def test_a_saved_state_may_be_donated(tmp_path):
   with checkpoint.Checkpoints(tmp_path, keep=9) as checkpoints:
     for step in range(1, 4):
       state = bump(state)
-      checkpoints.save(step, state, {"n": step})
+      checkpoints.save(step, state, {"n": step}, {})
       for _ in range(5):
         state = bump(state)
   for step in (3, 2, 1):
@@ -292,6 +397,99 @@ def test_full_disk_is_one_sentence(tmp_path, monkeypatch):
   with pytest.raises(errors.UserError, match="No space left"):
     train.main(argv)
   assert not (workdir / "config.json").exists()
+
+
+# ------------------------------------------------------------ unreadable rows
+
+
+def unreadable(monkeypatch, rows: set[int], error: Exception) -> None:
+  """Reading these rows of the training split fails, for ever."""
+  plain = toy_stage.ToyRows.__getitem__
+
+  def getitem(self, index):
+    if index in rows and self.seed == len("train"):
+      raise error
+    return plain(self, index)
+
+  monkeypatch.setattr(loader, "PAUSES", (0.0, 0.0))
+  monkeypatch.setattr(toy_stage.ToyRows, "__getitem__", getitem)
+
+
+def test_unreadable_rows_are_replaced_counted_and_named(
+  straight, tmp_path, monkeypatch
+):
+  error = RuntimeError("flac decoder lost sync")
+  unreadable(monkeypatch, {20, 21}, error)
+  assert run(tmp_path) == 0
+  text = (tmp_path / "unreadable.jsonl").read_text()
+  found = {line["row"]: line for line in map(json.loads, text.splitlines())}
+  assert sorted(found) == [20, 21]
+  assert found[20]["records"] == [0] and found[20]["split"] == "train"
+  assert found[20]["error"] == "RuntimeError: flac decoder lost sync"
+  counts = [line["unreadable"] for line in lines(tmp_path) if "loss" in line]
+  assert counts[-1] == 2
+  first, second = losses(straight), losses(tmp_path)
+  assert [first[s] for s in (1, 2)] == [second[s] for s in (1, 2)]
+  assert first[3] != second[3]
+
+
+def test_a_substitute_is_the_next_row_of_the_batch(tmp_path, monkeypatch):
+  rows = toy_stage.ToyRows(8, len("train"), -1)
+  unreadable(monkeypatch, {6, 7, 12}, OSError("gone"))
+  ledger = loader.Unreadable(tmp_path / "u.jsonl", 0.01, lambda _: None)
+  for mine in (np.arange(8), np.array([6, 7]), np.array([3, 7])):
+    batch = next(loader.make_loader(rows, 0, 2, mine, 2, "train", ledger))
+    for j, place in enumerate(mine):
+      expected = rows[0] if place in (6, 7) else rows[int(place)]
+      np.testing.assert_array_equal(batch["x"][j], expected["x"])
+
+
+def test_a_moment_without_the_file_system_changes_nothing(
+  tmp_path, monkeypatch
+):
+  rows, failed = toy_stage.ToyRows(8, 0, -1), []
+  plain = toy_stage.ToyRows.__getitem__
+
+  def getitem(self, index):
+    if index == 3 and len(failed) < 2:
+      failed.append(index)
+      raise OSError(errno.ESTALE, "Stale file handle")
+    return plain(self, index)
+
+  monkeypatch.setattr(loader, "PAUSES", (0.0, 0.0))
+  monkeypatch.setattr(toy_stage.ToyRows, "__getitem__", getitem)
+  ledger = loader.Unreadable(tmp_path / "u.jsonl", 0.01, lambda _: None)
+  batch = next(loader.make_loader(rows, 0, 1, None, 1, "train", ledger))
+  np.testing.assert_array_equal(batch["x"][3], plain(rows, 3)["x"])
+  assert len(failed) == 2 and not (tmp_path / "u.jsonl").exists()
+
+
+def test_too_many_unreadable_rows_are_one_sentence(tmp_path, monkeypatch):
+  rows = {row for row in range(16, 96) if row % 8}
+  unreadable(monkeypatch, rows, OSError("no such disk"))
+  with pytest.raises(errors.UserError) as error:
+    run(tmp_path)
+  sentence = str(error.value)
+  assert "rows could not be read, more than config.unreadable_share" in sentence
+  assert "no such disk" in sentence and "\n" not in sentence
+
+
+def test_a_batch_that_cannot_be_read_is_one_sentence(tmp_path, monkeypatch):
+  unreadable(monkeypatch, set(range(16, 24)), OSError("no such disk"))
+  with pytest.raises(errors.UserError, match="no row from 16 to 23 of train"):
+    run(tmp_path)
+
+
+# ---------------------------------------------------------------- stuck steps
+
+
+def test_a_stuck_step_says_where_it_stands(tmp_path):
+  flags = ("--config.stuck_seconds=2", "--config.data.hang=40")
+  process = spawn(tmp_path, *flags, "--config.eval_every=0")
+  _, log = process.communicate(timeout=900)
+  assert process.returncode == hosts.STUCK, log
+  assert "config.stuck_seconds" in log
+  assert "toy_stage.py" in log and "in __getitem__" in log
 
 
 # ------------------------------------------------------------- real processes

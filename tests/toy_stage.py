@@ -1,5 +1,7 @@
 """A stage of one small network on made-up rows, to test the loop with."""
 
+import time
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -16,16 +18,25 @@ from s02jax.train_state import (
 
 
 class ToyRows:
-  """x ~ N(0, 1), y = sum of x; two shapes, by the number of the batch."""
+  """x ~ N(0, 1), y = sum of x; two shapes, by the number of the batch.
 
-  def __init__(self, batch_size: int, seed: int, poison: int):
+  All rows of batch `poison` are NaN, and reading row `hang` does not end.
+  """
+
+  def __init__(self, batch_size: int, seed: int, poison: int, hang: int = -1):
     self.batch_size = batch_size
     self.seed = seed
     self.poison = poison
+    self.hang = hang
     self.excluded = {}
+
+  def records(self, index: int) -> list[int]:
+    return [index % 5]
 
   def __getitem__(self, index: int) -> dict[str, np.ndarray]:
     step = index // self.batch_size
+    while index == self.hang:
+      time.sleep(1)
     width = 4 if step % 3 else 6
     rng = np.random.default_rng((self.seed, index))
     x = rng.standard_normal((width, 8)).astype(np.float32)
@@ -53,8 +64,9 @@ class ToyStage:
     self.optimizer = make_optimizer(self.optimizer_config, config.steps)
 
   def rows(self, corpus, split, batch_size, seed):
-    poison = self.config.data.poison if split == "train" else -1
-    return ToyRows(batch_size, seed + len(split), poison)
+    data = self.config.data
+    faults = (data.poison, data.hang) if split == "train" else (-1, -1)
+    return ToyRows(batch_size, seed + len(split), *faults)
 
   def init_state(self, key):
     keys = jax.random.split(key, 2)

@@ -1,16 +1,38 @@
 """Batches on the host, prepared by threads; the whole state is one integer.
 
 Row j of batch s is row `s·B + j` of the run, and a host prepares those j that
-its devices hold: another number of hosts reads the same rows.
+its devices hold: another number of hosts reads the same rows. A row that
+cannot be read is tried again, then replaced by the next of its batch.
 """
 
-from collections.abc import Iterator
-from typing import Protocol
+import datetime
+import json
+import logging
+import os
+import pathlib
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from typing import Protocol, runtime_checkable
 
 import grain
 import numpy as np
 
+from s02jax.errors import UserError
+
 Batch = dict[str, np.ndarray]
+
+# Grain would add sentences of its own to the message of an error.
+grain.config.update("py_traceback_filtering", "off")
+
+# What the readers of files, records and audio raise; a wrong program, or a
+# corpus that is no corpus, raises something else.
+UNREADABLE = (OSError, RuntimeError)
+# A file system may be away for a moment: seconds before each further try.
+PAUSES = (0.1, 1.0, 5.0)
+# A share of unreadable rows is one of at least so many.
+LEAST = 1000
 
 
 class Rows(Protocol):
@@ -21,21 +43,137 @@ class Rows(Protocol):
   def __getitem__(self, index: int) -> Batch: ...
 
 
+@runtime_checkable
+class Traceable(Protocol):
+  """Rows that know which records of the corpus they take."""
+
+  def records(self, index: int) -> list[int]: ...
+
+
+def records_of(rows: Rows, index: int) -> list[int]:
+  """Records of a row; none where the rows cannot tell."""
+  return rows.records(index) if isinstance(rows, Traceable) else []
+
+
+class Unreadable:
+  """Rows that this host could not read: a line each, and not too many.
+
+  Every line of the file is an object: split, row, records, host, time, error.
+  A run that goes on from a checkpoint adds to it, so that a row may be there
+  again.
+  """
+
+  def __init__(
+    self, path: pathlib.Path, share: float, count: Callable[[int], object]
+  ):
+    """Nothing is written before there is something to say.
+
+    Args:
+      path: of the file, the same for all hosts.
+      share: of unreadable rows at which reading stops.
+      count: called with the number of further unreadable rows.
+    """
+    self._path = path
+    self._share = share
+    self._count = count
+    self._lock = threading.Lock()
+    self._taken = self._found = 0
+
+  def taken(self, rows: int) -> None:
+    """Counts rows that were asked for."""
+    with self._lock:
+      self._taken += rows
+
+  def add(self, rows: Rows, split: str, index: int, error: Exception) -> None:
+    """Reports one row.
+
+    Raises:
+      UserError: there have been too many.
+    """
+    reason = " ".join(f"{type(error).__name__}: {error}".split())[:500]
+    line = {
+      "split": split,
+      "row": index,
+      "records": records_of(rows, index),
+      "host": socket.gethostname(),
+      "time": datetime.datetime.now(datetime.UTC).isoformat("T", "seconds"),
+      "error": reason,
+    }
+    logging.warning("row %d of %s cannot be read: %s", index, split, reason)
+    self._count(1)
+    with self._lock:
+      _append(self._path, json.dumps(line) + "\n")
+      self._found += 1
+      found, of = self._found, max(self._taken, LEAST)
+    if found > self._share * of:
+      raise UserError(
+        f"{found} of {of} rows could not be read, more than "
+        f"config.unreadable_share, {self._share:g}; the last was row {index} "
+        f"of {split} ({reason}), all are in {self._path}."
+      )
+
+
+def _append(path: pathlib.Path, line: str) -> None:
+  """In one write, so that hosts do not cut each other's lines."""
+  file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
+  try:
+    os.write(file, line.encode())
+  finally:
+    os.close(file)
+
+
 class _Batches:
   """The batches of one host, by step."""
 
-  def __init__(self, rows: Rows, num_steps: int, mine: np.ndarray | None):
+  def __init__(
+    self,
+    rows: Rows,
+    num_steps: int,
+    mine: np.ndarray | None,
+    split: str,
+    unreadable: Unreadable | None,
+  ):
     self._rows = rows
     self._num_steps = num_steps
     self._mine = np.arange(rows.batch_size) if mine is None else mine
+    self._split = split
+    self._unreadable = unreadable
 
   def __len__(self) -> int:
     return self._num_steps
 
   def __getitem__(self, index: int) -> Batch:
     start = int(index) * self._rows.batch_size
-    rows = [self._rows[start + j] for j in self._mine.tolist()]
+    if self._unreadable is not None:
+      self._unreadable.taken(len(self._mine))
+    rows = [self._row(start, j) for j in self._mine.tolist()]
     return {key: np.stack([row[key] for row in rows]) for key in rows[0]}
+
+  def _row(self, start: int, place: int) -> Batch:
+    """The row, or the next one of its batch, and shape, that can be read."""
+    size = self._rows.batch_size
+    for k in range(size):
+      index = start + (place + k) % size
+      try:
+        return _read(self._rows, index)
+      except UNREADABLE as error:
+        if self._unreadable is None:
+          raise
+        if k == 0:  # the others are reported by those who ask for them
+          self._unreadable.add(self._rows, self._split, index, error)
+    raise UserError(
+      f"no row from {start} to {start + size - 1} of {self._split} can be read."
+    )
+
+
+def _read(rows: Rows, index: int) -> Batch:
+  """A row; tries again where the file system may be to blame."""
+  for pause in PAUSES:
+    try:
+      return rows[index]
+    except OSError:
+      time.sleep(pause)
+  return rows[index]
 
 
 def make_dataset(
@@ -43,12 +181,14 @@ def make_dataset(
   num_steps: int,
   mine: np.ndarray | None = None,
   threads: int = 2,
+  split: str = "train",
+  unreadable: Unreadable | None = None,
 ) -> grain.IterDataset:
   """The batches of one host as a Grain dataset; arguments as below."""
   options = grain.ReadOptions(
     num_threads=threads, prefetch_buffer_size=2 * threads
   )
-  source = _Batches(rows, num_steps, mine)
+  source = _Batches(rows, num_steps, mine, split, unreadable)
   return grain.MapDataset.source(source).to_iter_dataset(options)
 
 
@@ -58,6 +198,8 @@ def make_loader(
   num_steps: int,
   mine: np.ndarray | None = None,
   threads: int = 2,
+  split: str = "train",
+  unreadable: Unreadable | None = None,
 ) -> Iterator[Batch]:
   """Host batches of the steps `start_step` to `num_steps` − 1.
 
@@ -68,11 +210,16 @@ def make_loader(
     mine: rows of each batch that this host brings, all where absent; see
       `s02jax.sharding.local_rows`.
     threads: that prepare batches, a few of them ahead.
+    split: that the rows are of, to name them.
+    unreadable: where rows that cannot be read are reported, and replaced; an
+      error where absent.
 
   Returns:
     A Grain iterator of dicts of arrays [len(mine), …]; its `get_state()` holds
     the next step and nothing else.
   """
-  iterator = iter(make_dataset(rows, num_steps, mine, threads))
+  iterator = iter(
+    make_dataset(rows, num_steps, mine, threads, split, unreadable)
+  )
   iterator.set_state({"next_index": start_step})
   return iterator

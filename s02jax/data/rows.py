@@ -101,6 +101,10 @@ class AudioCrops:
     self.excluded = {"too short": len(corpus) - len(records)}
     self._mixture = _mixture(corpus, records, seed, alpha)
 
+  def records(self, index: int) -> list[int]:
+    """Records that a row takes."""
+    return [int(self._mixture[index])]
+
   def __getitem__(self, index: int) -> Row:
     wave = self._corpus.wave(self._mixture[index])
     wave = _crop(wave, self._crop, generator(self._seed, _CROP, index))
@@ -234,6 +238,10 @@ class Utterances:
     self._text_bounds = [
       _text_bound(corpus.text_tokens[r]) for r in self._buckets.records
     ]
+
+  def records(self, index: int) -> list[int]:
+    """Records that a row takes."""
+    return [int(self._buckets.locate(index)[1])]
 
   def __getitem__(self, index: int) -> Row:
     bucket, record = self._buckets.locate(index)
@@ -373,6 +381,10 @@ class LatentUtterances:
     self._per_token = int(card["latents_per_token"])
     self._mean = np.array(card["mean"], np.float32)
     self._std = np.array(card["std"], np.float32)
+
+  def records(self, index: int) -> list[int]:
+    """Records that a row takes, without its reference."""
+    return [int(self._buckets.locate(index)[1])]
 
   def __getitem__(self, index: int) -> Row:
     corpus = self._corpus
@@ -546,6 +558,10 @@ class PackedSequences:
       (int(plan.target[i]), int(plan.prompt[i]), int(plan.reference[i]))
       for i in plan.rows[row]
     ]
+
+  def records(self, index: int) -> list[int]:
+    """Records that a row takes, with prompts and references."""
+    return [r for member in self.members(index) for r in member if r >= 0]
 
   def __getitem__(self, index: int) -> Row:
     size = self._row_tokens
