@@ -20,12 +20,6 @@ from s02jax import compile_check
 TOPOLOGIES = ("v5e:16x16", "v5p:8x8x16", "v6e:16x16", "tpu7x:8x8x4")
 # Rows of a device, on HBM of 16, 32 and 95 GiB.
 ROWS = {
-  "audio_tokenizer:small": (8, 16, 32),
-  "audio_tokenizer:base": (4, 8, 32),
-  "audio_tokenizer:large": (2, 4, 16),
-  "flow_vae:small": (8, 16, 32),
-  "flow_vae:base": (8, 16, 32),
-  "flow_vae:large": (4, 8, 32),
   "ar:small": (8, 16, 32),
   "ar:base": (4, 8, 16),
   "ar:large": (2, 4, 16),
@@ -33,6 +27,12 @@ ROWS = {
   "flow_matching:small": (8, 16, 32),
   "flow_matching:base": (4, 8, 32),
   "flow_matching:large": (4, 8, 16),
+  "audio_tokenizer:small": (8, 16, 32),
+  "audio_tokenizer:base": (4, 8, 32),
+  "audio_tokenizer:large": (2, 4, 16),
+  "flow_vae:small": (8, 16, 32),
+  "flow_vae:base": (8, 16, 32),
+  "flow_vae:large": (4, 8, 32),
 }
 _HEAD = (
   "| config | slice | mesh | rows a device | parameters | HBM, GiB | "
