@@ -72,7 +72,7 @@ class Stage(Protocol):
     """Deterministic, with the averaged parameters."""
     ...
 
-  def flops(self, batch: Batch) -> float:
+  def flops(self, batch: Batch | Spec) -> float:
     """Analytic model FLOPs of one train step on a batch of these shapes."""
     ...
 

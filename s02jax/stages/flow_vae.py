@@ -228,7 +228,7 @@ class FlowVAEStage:
     """Variables of `FlowVAE.apply`."""
     return {"params": state.generator.ema}
 
-  def flops(self, batch) -> int:
+  def flops(self, batch) -> float:
     """Matrix products of the generator, and of the discriminators where they
     start before the run ends: the generator's step judges both waves and goes
     back through one (4), the discriminators' step does all of both (6)."""

@@ -1,0 +1,87 @@
+"""Eight devices in any shape do what one does, for every stage.
+
+Compared after one step: the metrics, and Adam's first moment, which is the
+clipped gradient times a constant.
+"""
+
+import functools
+import importlib
+
+import jax
+import numpy as np
+import optax
+import pytest
+
+from s02jax import program, sharding, stages
+from s02jax.bench.step import fill
+
+STAGES = ("audio_tokenizer", "flow_vae", "ar", "flow_matching")
+MESHES = (
+  dict(data=8),
+  dict(fsdp=8),
+  dict(data=2, fsdp=2, tensor=2),
+  dict(data=2, sequence=4),
+  dict(fsdp=2, sequence=2, tensor=2),
+)
+ROWS = 8
+
+
+@functools.cache
+def stage_and_batch(name):
+  config = importlib.import_module(f"configs.{name}").get_config("test")
+  config = stages.assume(config)
+  changes = {
+    "audio_tokenizer": {"model.vocab_size": 40, "data.buckets": (1.28,)},
+    "flow_vae": {"loss.adversarial_start": 0},
+    "ar": {"model.text_size": 40, "model.num_codes": 63},
+    "flow_matching": {"model.num_codes": 64, "data.buckets": (1.28,)},
+  }[name]
+  config.update_from_flattened_dict(changes)
+  stage = stages.make(config)
+  rng = np.random.default_rng(0)
+  spec = stage.batch_specs(ROWS)[-1]
+  return stage, {k: fill(k, x, config, rng) for k, x in spec.items()}
+
+
+def one_step(name, mesh):
+  """Metrics, and the gradients as Adam keeps them."""
+  stage, batch = stage_and_batch(name)
+  with jax.set_mesh(mesh):
+    abstract = program.abstract_state(stage, mesh)
+    state = program.init_program(stage, abstract)(jax.random.key(0))
+    batch = jax.device_put(batch, sharding.batch_sharding(mesh))
+    state, metrics = program.train_program(stage, mesh, abstract)(state, batch)
+  moments = [
+    x.mu
+    for x in jax.tree.leaves(state, is_leaf=_is_adam)
+    if isinstance(x, optax.ScaleByAdamState)
+  ]
+  return jax.device_get((metrics, moments))
+
+
+def _is_adam(x):
+  return isinstance(x, optax.ScaleByAdamState)
+
+
+@functools.cache
+def alone(name):
+  return one_step(name, sharding.make_mesh({}, jax.devices()[:1]))
+
+
+@pytest.mark.parametrize("name", STAGES)
+@pytest.mark.parametrize(
+  "sizes", MESHES, ids=lambda s: "-".join(f"{k}{v}" for k, v in s.items())
+)
+def test_eight_devices_in_any_shape_equal_one(name, sizes):
+  metrics, moments = one_step(name, sharding.make_mesh(sizes))
+  expected, expected_moments = alone(name)
+  assert np.isfinite(expected["loss"]) and expected["grad_norm"] > 0
+  for key, value in expected.items():
+    np.testing.assert_allclose(metrics[key], value, rtol=2e-4, err_msg=key)
+  scale = max(np.abs(x).max() for x in jax.tree.leaves(expected_moments))
+  assert scale > 0
+  jax.tree.map(
+    lambda a, b: np.testing.assert_allclose(a, b, atol=2e-4 * scale, rtol=1e-3),
+    moments,
+    expected_moments,
+  )
