@@ -89,10 +89,12 @@ def _write_table(path: pathlib.Path, done: dict) -> None:
     "",
     f"`s02 compile-check --table {path}` on a {machine}, "
     f"{' to '.join(dict.fromkeys((dates[0], dates[-1])))}, jax "
-    f"{jax.__version__}. Nothing here was run on a TPU: a row says that the "
-    "train step compiles, what a device holds, and what no schedule can beat "
-    "(`s02jax/roofline.py` says what is assumed). Rows of the batch are "
-    "those of the longest shape; a tpu7x chip is two devices.",
+    f"{jax.__version__}. A row that is missing is not measured yet. Nothing "
+    "here was run on a TPU: a row says that the train step compiles, what a "
+    "device holds, and how long the matrix products, the memory traffic and "
+    "the collectives of the compiled step take at least (`s02jax/roofline.py` "
+    "says what is assumed). Rows of the batch are those of the longest shape; "
+    "a tpu7x chip is two devices.",
     "",
     *_HEAD,
     *(_line(done[key]) for key in order),
