@@ -95,7 +95,10 @@ class ARTransformer(nn.Module):
     here = (ids == self.config.speaker_id)[:, :, None]
     here &= segment[:, :, None] == number  # [b, s, r]
     used = here.any(1)[:, :, None]
-    vectors = self.speaker_in(jnp.where(used, speakers, 0))
+    # Without these the partitioner may split the segments over axes of the
+    # batch, and then loses a part of their gradient.
+    speakers = shard(jnp.where(used, speakers, 0), "batch", None, None)
+    vectors = shard(self.speaker_in(speakers), "batch", None, "embed")
     voice = jnp.einsum("bsr,brd->bsd", here.astype(vectors.dtype), vectors)
     x = jnp.where(here.any(2)[:, :, None], voice, x)
     return shard(x, "batch", "time", "embed")

@@ -16,6 +16,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
 from s02jax.models.convnext import ConvStack, keep_valid, merge_time
+from s02jax.sharding import shard
 
 
 def unit_power(z: Float[Array, "*b o"]) -> Float[Array, "*b o"]:
@@ -55,6 +56,10 @@ class SpeakerEncoder(nn.Module):
     scores = jnp.where(mask[:, :, None], scores, jnp.finfo(jnp.float32).min)
     weights = jax.nn.softmax(scores, axis=1)
     shares = keep_valid(x, mask).reshape(*x.shape[:2], self.heads, -1)
+    # Said everywhere: left to itself, the partitioner loses gradients here.
+    shares = shard(shares, "batch", "time", None, None)
     pooled = jnp.einsum("bph,bphd->bhd", weights, shares)
-    vector = nn.Dense(self.out, name="out")(pooled.reshape(-1, self.width))
+    pooled = shard(pooled, "batch", None, None).reshape(-1, self.width)
+    pooled = shard(pooled, "batch", "embed")
+    vector = shard(nn.Dense(self.out, name="out")(pooled), "batch", "embed")
     return jnp.where(mask.any(1)[:, None], unit_power(vector), 0)

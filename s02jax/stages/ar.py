@@ -26,6 +26,7 @@ from s02jax.data.rows import TOKENS_PER_SECOND, PackedSequences, samples
 from s02jax.errors import UserError
 from s02jax.models import ar
 from s02jax.models.convnext import lengths_to_mask
+from s02jax.sharding import shard
 from s02jax.stages.corpus import check_rate, origins
 from s02jax.stages.flops import products
 from s02jax.text import TextModel
@@ -185,10 +186,12 @@ class ARStage:
     samples = batch["reference_samples"].reshape(b * r)
     wave = batch["references"].reshape(b * r, n)
     wave = jnp.where(lengths_to_mask(samples, n), wave, 0.0)
+    wave = shard(wave, "batch", "time")
     mel = audio.log_mel(wave, self.mel)
     mask = lengths_to_mask(samples // self.mel.hop, mel.shape[1])
     vectors = self.model.apply({"params": params}, mel, mask, method="speaker")
-    return vectors.reshape(b, r, -1)
+    vectors = shard(vectors, "batch", None)
+    return shard(vectors.reshape(b, r, -1), "batch", None, None)
 
   def measure(self, params, batch, ids, speakers) -> tuple[Array, Array]:
     """Loss and accuracy, means over the target tokens."""
