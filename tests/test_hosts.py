@@ -1,0 +1,111 @@
+"""The processes of a job are the same, and end together."""
+
+import os
+import pathlib
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+
+import pytest
+
+from s02jax import checkpoint, hosts
+
+ROOT = pathlib.Path(__file__).parents[1]
+HOST = socket.gethostname()
+
+
+def start(workdir: pathlib.Path, flags: list[list[str]]) -> list:
+  """A job of as many processes of the toy stage as there are lists."""
+  with socket.socket() as free:
+    free.bind(("127.0.0.1", 0))
+    port = free.getsockname()[1]
+  return [
+    subprocess.Popen(
+      [
+        sys.executable,
+        *("-m", "s02jax.train", "--config", "tests/toy_config.py"),
+        *("--workdir", str(workdir), f"--coordinator=127.0.0.1:{port}"),
+        *(f"--num_processes={len(flags)}", f"--process_id={i}", *more),
+      ],
+      cwd=ROOT,
+      env=os.environ | {"S02_CACHE": str(ROOT / ".cache" / "xla")},
+      stdout=subprocess.DEVNULL,
+      stderr=subprocess.PIPE,
+      text=True,
+    )
+    for i, more in enumerate(flags)
+  ]
+
+
+def wait_for_steps(workdir: pathlib.Path, processes: list) -> None:
+  log = workdir / "metrics.jsonl"
+  while not log.exists() or log.read_text().count("\n") < 20:
+    assert processes[0].poll() is None, processes[0].communicate()
+    time.sleep(0.01)
+
+
+ENDLESS = ["--config.steps=4000000", "--config.eval_every=0"]
+
+
+@pytest.mark.parametrize("victim", [0, 1])
+def test_the_others_end_within_a_minute_and_name_the_dead(victim, tmp_path):
+  processes = start(tmp_path, [ENDLESS, ENDLESS])
+  wait_for_steps(tmp_path, processes)
+  processes[victim].send_signal(signal.SIGKILL)
+  other = processes[1 - victim]
+  _, log = other.communicate(timeout=60)
+  processes[victim].communicate()
+  assert other.returncode == hosts.LOST, log
+  assert f"process {victim} ({HOST})" in log.splitlines()[-1]
+
+
+def test_what_differs_between_hosts_is_named_by_all(tmp_path):
+  flags = [[], ["--config.model.hidden=24", "--config.seed=3"]]
+  processes = start(tmp_path, flags)
+  logs = [process.communicate(timeout=300)[1] for process in processes]
+  assert [process.returncode for process in processes] == [2, 2], logs
+  for log in logs:
+    assert (
+      f"process 1 ({HOST}): config.model.hidden is 24, not 16, config.seed is "
+      "3, not 0" in log
+    )
+  assert not (tmp_path / "config.json").exists()
+
+
+def test_a_stuck_process_ends_the_job_with_the_stacks_of_all(tmp_path):
+  flags = [*ENDLESS, "--config.stuck_seconds=3", "--config.data.hang=44"]
+  processes = start(tmp_path, [flags, flags])
+  logs = [process.communicate(timeout=300)[1] for process in processes]
+  codes = [process.returncode for process in processes]
+  assert codes == [hosts.STUCK] * 2, logs
+  for log in logs:
+    assert "most recent call first" in log and "_look_for_stuck" in log
+  # Batch 5: the row of one host of the two.
+  assert sum("toy_stage.py" in log for log in logs) == 1
+
+
+def test_one_that_cannot_go_on_ends_all_with_its_code(tmp_path):
+  """Another job is in the workdir, which only process 0 looks after."""
+  lock = checkpoint.lock(tmp_path)
+  processes = start(tmp_path, [[], []])
+  logs = [process.communicate(timeout=300)[1] for process in processes]
+  os.close(lock)
+  assert [process.returncode for process in processes] == [2, 2], logs
+  for log in logs:
+    assert "another process trains in" in log
+
+
+def test_the_fingerprint_is_of_every_source(tmp_path, monkeypatch):
+  folder = tmp_path / "s02jax"
+  shutil.copytree(
+    ROOT / "s02jax", folder, ignore=shutil.ignore_patterns("__pycache__")
+  )
+  before = hosts.fingerprint()
+  monkeypatch.setattr(hosts.s02jax, "__file__", str(folder / "__init__.py"))
+  assert hosts.fingerprint() == before
+  with (folder / "data" / "rows.py").open("a") as file:
+    file.write("\n")
+  assert hosts.fingerprint() != before
