@@ -1,0 +1,25 @@
+"""A toy stage that tells which row stood where in every step."""
+
+import numpy as np
+
+from tests.toy_stage import ToyRows, ToyStage
+
+
+class NumberedRows(ToyRows):
+  """Rows that carry their index."""
+
+  def __getitem__(self, index: int) -> dict[str, np.ndarray]:
+    return super().__getitem__(index) | {"row": np.float32(index)}
+
+
+class NumberedStage(ToyStage):
+  """Its metrics row_0, row_1, … are the rows of the global batch, as the
+  devices got them."""
+
+  def rows(self, corpus, split, batch_size, seed):
+    return NumberedRows(batch_size, seed, -1)
+
+  def train_step(self, state, batch):
+    state, metrics = super().train_step(state, batch)
+    rows = {f"row_{j}": row for j, row in enumerate(batch["row"])}
+    return state, metrics | rows
