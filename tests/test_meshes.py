@@ -78,7 +78,7 @@ def cases():
         yield pytest.param(name, sizes, id=f"{name}-{label}")
 
 
-@pytest.mark.parametrize(("name", "sizes"), cases())
+@pytest.mark.parametrize(("name", "sizes"), [*cases()])
 def test_eight_devices_in_any_shape_equal_one(name, sizes):
   metrics, moments = one_step(name, sharding.make_mesh(sizes))
   expected, expected_moments = alone(name)
