@@ -79,8 +79,10 @@ class Checkpoints:
   def __enter__(self) -> "Checkpoints":
     return self
 
-  def __exit__(self, *_: Any) -> None:
-    self.close()
+  def __exit__(self, kind: type[BaseException] | None, *_: Any) -> None:
+    # A save waits for all processes, and one that fails leaves the others.
+    if kind is None or jax.process_count() == 1:
+      self.close()
 
   def restore(self, abstract: PyTree) -> tuple[int, PyTree] | None:
     """Returns (step, state) of the newest checkpoint that can be read.
@@ -286,7 +288,7 @@ def lock(workdir: pathlib.Path) -> int:
   except BlockingIOError as error:
     os.close(file)
     raise errors.UserError(
-      f"another process trains in {workdir}; wait for its end, or choose "
+      f"another job trains in {workdir}; wait for its end, or choose "
       "another --workdir."
     ) from error
   except OSError as error:

@@ -42,8 +42,9 @@ BEAT = 2.0
 SILENCE = 30.0
 # How long a process waits for its own end, once another's has been told.
 GRACE = 4.0
-# JAX's own patience, which ends processes without a word from us.
-HEARTBEAT_TIMEOUT = 50
+# JAX's own patience, which ends processes without a word from us: after half
+# of it at the earliest.
+HEARTBEAT_TIMEOUT = 100
 # For all processes to be there, and for all of them to have left.
 START_TIMEOUT = 300
 LEAVE_TIMEOUT = 60
@@ -199,12 +200,21 @@ class _Watch(threading.Thread):
     beat = 0
     while not self._left.is_set():
       beat += 1
+      answer = threading.Timer(SILENCE, self._no_answer)
+      answer.daemon = True
+      if self._me:
+        answer.start()
       try:
         self._beat(str(beat))
       except Exception as error:  # the client has no class of its own
-        if not self._left.is_set():
-          _die(LOST, f"process 0 ({self._first}) is gone: {error}")
+        self._no_answer(f": {error}")
+      answer.cancel()
       self._left.wait(BEAT)
+
+  def _no_answer(self, why: str = "") -> None:
+    """Ends: the book of the job is not to be had."""
+    if not self._left.is_set():
+      _die(LOST, f"process 0 ({self._first}) does not answer{why}")
 
   def _beat(self, beat: str) -> None:
     self._client.key_value_set(

@@ -9,8 +9,6 @@ import subprocess
 import sys
 import time
 
-import pytest
-
 from s02jax import checkpoint, hosts
 
 ROOT = pathlib.Path(__file__).parents[1]
@@ -50,16 +48,22 @@ def wait_for_steps(workdir: pathlib.Path, processes: list) -> None:
 ENDLESS = ["--config.steps=4000000", "--config.eval_every=0"]
 
 
-@pytest.mark.parametrize("victim", [0, 1])
-def test_the_others_end_within_a_minute_and_name_the_dead(victim, tmp_path):
-  processes = start(tmp_path, [ENDLESS, ENDLESS])
-  wait_for_steps(tmp_path, processes)
-  processes[victim].send_signal(signal.SIGKILL)
-  other = processes[1 - victim]
-  _, log = other.communicate(timeout=60)
-  processes[victim].communicate()
-  assert other.returncode == hosts.LOST, log
-  assert f"process {victim} ({HOST})" in log.splitlines()[-1]
+def test_the_others_end_within_a_minute_and_name_the_dead(tmp_path):
+  """Killed, either of two; and process 0 as if its machine stood still."""
+  cases = [(1, signal.SIGKILL), (0, signal.SIGSTOP), (0, signal.SIGKILL)]
+  jobs = []
+  for n, (victim, number) in enumerate(cases):
+    jobs.append(start(tmp_path / f"{n}", [ENDLESS, ENDLESS]))
+    wait_for_steps(tmp_path / f"{n}", jobs[-1])
+    jobs[-1][victim].send_signal(number)
+    jobs[-1].append(time.monotonic())
+  for (victim, number), (*processes, began) in zip(cases, jobs, strict=True):
+    other = processes[1 - victim]
+    _, log = other.communicate(timeout=began + 60 - time.monotonic())
+    processes[victim].kill()
+    processes[victim].communicate()
+    assert other.returncode == hosts.LOST, (number, log)
+    assert f"process {victim} ({HOST})" in log.splitlines()[-1]
 
 
 def test_what_differs_between_hosts_is_named_by_all(tmp_path):
@@ -88,14 +92,24 @@ def test_a_stuck_process_ends_the_job_with_the_stacks_of_all(tmp_path):
 
 
 def test_one_that_cannot_go_on_ends_all_with_its_code(tmp_path):
-  """Another job is in the workdir, which only process 0 looks after."""
-  lock = checkpoint.lock(tmp_path)
-  processes = start(tmp_path, [[], []])
-  logs = [process.communicate(timeout=300)[1] for process in processes]
+  """Process 0 finds another job in the workdir; process 1 an unreadable row."""
+  row = ["--config.data.unreadable=44", "--config.unreadable_share=0.0"]
+  (tmp_path / "locked").mkdir()
+  lock = checkpoint.lock(tmp_path / "locked")
+  jobs = {
+    f"process 0 ({HOST}) ends: another job trains in": start(
+      tmp_path / "locked", [ENDLESS, ENDLESS]
+    ),
+    f"process 1 ({HOST}) ends: 1 of 1000 rows could not be read": start(
+      tmp_path / "rows", [[*ENDLESS, *row]] * 2
+    ),
+  }
+  for sentence, processes in jobs.items():
+    logs = [process.communicate(timeout=300)[1] for process in processes]
+    assert [process.returncode for process in processes] == [2, 2], logs
+    for log in logs:
+      assert sentence in log
   os.close(lock)
-  assert [process.returncode for process in processes] == [2, 2], logs
-  for log in logs:
-    assert "another process trains in" in log
 
 
 def test_the_fingerprint_is_of_every_source(tmp_path, monkeypatch):

@@ -266,7 +266,7 @@ def test_a_checkpoint_of_another_state_is_named(straight, monkeypatch):
 
 def test_two_jobs_in_one_workdir_are_refused(straight, tmp_path):
   lock = checkpoint.lock(tmp_path)
-  with pytest.raises(errors.UserError, match="another process trains in"):
+  with pytest.raises(errors.UserError, match="another job trains in"):
     run(tmp_path)
   os.close(lock)
   assert run(tmp_path, steps=1) == 0

@@ -20,10 +20,19 @@ from s02jax.train_state import (
 class ToyRows:
   """x ~ N(0, 1), y = sum of x; two shapes, by the number of the batch.
 
-  All rows of batch `poison` are NaN, and reading row `hang` does not end.
+  All rows of batch `poison` are NaN, reading row `hang` does not end, and row
+  `unreadable` cannot be read.
   """
 
-  def __init__(self, batch_size: int, seed: int, poison: int, hang: int = -1):
+  def __init__(
+    self,
+    batch_size: int,
+    seed: int,
+    poison: int,
+    hang: int = -1,
+    unreadable: int = -1,
+  ):
+    self.unreadable = unreadable
     self.batch_size = batch_size
     self.seed = seed
     self.poison = poison
@@ -37,6 +46,8 @@ class ToyRows:
     step = index // self.batch_size
     while index == self.hang:
       time.sleep(1)
+    if index == self.unreadable:
+      raise RuntimeError("bytes are missing")
     width = 4 if step % 3 else 6
     rng = np.random.default_rng((self.seed, index))
     x = rng.standard_normal((width, 8)).astype(np.float32)
@@ -65,8 +76,8 @@ class ToyStage:
 
   def rows(self, corpus, split, batch_size, seed):
     data = self.config.data
-    faults = (data.poison, data.hang) if split == "train" else (-1, -1)
-    return ToyRows(batch_size, seed + len(split), *faults)
+    faults = data.to_dict() if split == "train" else {"poison": -1}
+    return ToyRows(batch_size, seed + len(split), **faults)
 
   def init_state(self, key):
     keys = jax.random.split(key, 2)
