@@ -2,9 +2,10 @@
 
 `<workdir>/checkpoints/<step>/` appears whole or not at all (Orbax renames it
 into place). The row index needs no entry of its own: rows are a pure function
-of the step. Beside them stands what the time went into until then. A
-checkpoint whose files are damaged moves to `checkpoints.damaged` and the one
-before it is used; any other reason why it cannot be read is an error.
+of the step. Beside them stand what the time went into until then, and a
+checksum of every array: the files themselves do not tell a flipped bit. A
+checkpoint that is damaged moves to `checkpoints.damaged` and the one before it
+is used; any other reason why it cannot be read is an error.
 """
 
 import errno
@@ -19,6 +20,7 @@ import numpy as np
 from orbax.checkpoint import v1 as ocp
 
 from s02jax import errors
+from s02jax.checksum import checksums, named
 
 PyTree = Any
 Config = dict[str, Any]
@@ -59,8 +61,9 @@ class Checkpoints:
     self, step: int, state: PyTree, config: Config, goodput: dict[str, Any]
   ) -> None:
     """Begins to write; returns as soon as `state` may be donated."""
+    parts = {"state": state, "checksums": checksums(state)}
     self._orbax.save_checkpointables_async(
-      step, {"state": state, "config": config, "goodput": goodput}
+      step, parts | {"config": config, "goodput": goodput}
     )
 
   def goodput(self, step: int) -> dict[str, Any] | None:
@@ -125,6 +128,7 @@ class Checkpoints:
       self._check_structure(step, abstract)
       loaded = self._orbax.load_checkpointables(step, {"state": abstract})
       state = jax.block_until_ready(loaded["state"])
+      _check_bits(self._orbax, step, state)
     except errors.UserError as error:
       elsewhere = error
     except Exception as error:  # Orbax wraps what any of its readers raises
@@ -223,13 +227,26 @@ def _read(
   loaded = reader.load_checkpointables(
     step, {"state": abstract, "config": None}
   )
+  _check_bits(reader, step, loaded["state"])
   return loaded["config"], jax.tree.map(np.asarray, loaded["state"])
 
 
+def _check_bits(
+  reader: ocp.training.Checkpointer, step: int, state: PyTree
+) -> None:
+  """Raises ValueError where an array is not what was saved."""
+  if "checksums" not in reader.checkpointables_metadata(step).metadata:
+    return  # written before there were any
+  saved = reader.load_checkpointables(step, {"checksums": None})["checksums"]
+  for name, value in checksums(state).items():
+    if saved.get(name) != value:
+      raise ValueError(f"{name} does not have its checksum")
+
+
 def _context() -> ocp.Context:
-  """Writes "config" and "goodput" as JSON, and the rest as arrays."""
+  """Writes what is not "state" as JSON."""
   registry = ocp.handlers.local_registry()
-  for name in ("config", "goodput"):
+  for name in ("config", "goodput", "checksums"):
     registry.add(ocp.handlers.JsonHandler, checkpointable_name=name)
   context = ocp.Context()
   context.checkpointables.registry = registry
@@ -238,11 +255,7 @@ def _context() -> ocp.Context:
 
 def _shapes(tree: PyTree) -> dict[str, tuple[int, ...]]:
   """Shape of every leaf, by its path."""
-  leaves, _ = jax.tree_util.tree_flatten_with_path(tree)
-  return {
-    jax.tree_util.keystr(path, simple=True, separator="/"): tuple(leaf.shape)
-    for path, leaf in leaves
-  }
+  return {name: tuple(leaf.shape) for name, leaf in named(tree).items()}
 
 
 # Words of tensorstore and gRPC for what may be otherwise the next time.

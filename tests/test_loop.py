@@ -221,6 +221,29 @@ def test_damaged_checkpoint_is_reported_and_the_one_before_used(
   assert (tmp_path / "checkpoints.damaged" / "12").is_dir()
 
 
+def test_a_flipped_bit_is_damage(tmp_path, caplog):
+  """One that the files themselves do not tell."""
+  state = {"kernel": jax.random.normal(jax.random.key(0), (300, 400))}
+  with checkpoint.Checkpoints(tmp_path, keep=2) as checkpoints:
+    for step in (1, 2):
+      checkpoints.save(step, state, {"n": step}, {})
+  files = (tmp_path / "checkpoints" / "2" / "state").rglob("d/*")
+  file = max(files, key=lambda path: path.stat().st_size)
+  content = bytearray(file.read_bytes())
+  content[len(content) // 2] ^= 4
+  file.write_bytes(content)
+  abstract = jax.tree.map(
+    lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=x.sharding),
+    state,
+  )
+  assert checkpoint.load(tmp_path)[0] == {"n": 1}
+  with checkpoint.Checkpoints(tmp_path, keep=2) as checkpoints:
+    restored = checkpoints.restore(abstract)
+  assert restored is not None and restored[0] == 1
+  np.testing.assert_array_equal(restored[1]["kernel"], state["kernel"])
+  assert "2 is damaged (kernel does not have its checksum)" in caplog.text
+
+
 def test_no_readable_checkpoint_is_an_error(tmp_path, monkeypatch):
   with monkeypatch.context() as patch:
     stop_at(patch, 3)

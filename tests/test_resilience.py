@@ -4,6 +4,7 @@ import json
 import pathlib
 import signal
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -66,8 +67,8 @@ def test_a_killed_run_ends_bit_equal(tmp_path):
 
 
 def test_a_bit_that_differs_is_named(tmp_path):
-  state = {"a": np.arange(3, dtype=np.float32), "b": [np.zeros(2, np.int32)]}
-  other = {"a": state["a"], "b": [np.array([0, 1], np.int32)]}
+  state = {"a": jnp.arange(3.0), "b": [jnp.zeros(2, jnp.int32)]}
+  other = {"a": state["a"], "b": [jnp.array([0, 1], jnp.int32)]}
   for name, values in (("one", state), ("two", other)):
     (tmp_path / name).mkdir()
     save(tmp_path / name, values)

@@ -11,7 +11,8 @@ run. Signals are a SIGTERM to one process (all save and stop), a kill -9 of one
 audio tokenizer trains on a few made-up words.
 
 Writes DIR/resilience.json and DIR/logs; the exit code is 1 where a bit
-differs, or a process outlives a killed one by more than a minute.
+differs, a process outlives a killed one by more than a minute, or takes longer
+to save than launchers wait.
 """
 
 import argparse
@@ -160,7 +161,8 @@ def disturb(job: Job, kill: Kill, workdir: pathlib.Path) -> dict[str, Any]:
   before = job.codes()
   job.signal(kill.signal, kill.processes)
   began = time.monotonic()
-  in_time = job.wait(LIMIT)
+  killed = kill.signal == signal.SIGKILL
+  in_time = job.wait(LIMIT if killed else common.GRACE)
   return {
     "kind": kill.kind,
     "processes": list(kill.processes),
