@@ -247,10 +247,10 @@ class _Watch(threading.Thread):
     """Ends as another process said, if this one does not end by itself."""
     if told["by"] == self._me:
       return
+    if told["code"] == STUCK:
+      faulthandler.dump_traceback(all_threads=True)
     self._left.wait(GRACE)
     if not self._left.is_set():
-      if told["code"] == STUCK:
-        faulthandler.dump_traceback(all_threads=True)
       _die(told["code"], f"{told['why']}; process {self._me} ends with it")
 
   def wait_for_a_silent_one(self) -> None:
@@ -263,7 +263,9 @@ class _Watch(threading.Thread):
     told = json.dumps({"by": self._me, "code": code, "why": why})
     with contextlib.suppress(Exception):  # process 0 may be what is gone
       self._client.key_value_set(f"{_END}{self._me}", told)
-    if self._me == 0:  # the book goes with it: let them read first
+    # The book goes with process 0: let the others read first. And let them see
+    # where they stand, before a collective without this process fails.
+    if self._me == 0 or code == STUCK:
       time.sleep(GRACE + 2 * BEAT)
     _die(code, why)
 
