@@ -14,7 +14,7 @@ import shlex
 import subprocess
 from collections.abc import Callable, Sequence
 
-from s02jax import train
+from s02jax import arguments
 from s02jax.errors import UserError
 
 # Seconds that training gets to save after a SIGTERM.
@@ -36,7 +36,7 @@ def split(argv: Sequence[str]) -> tuple[list[str], list[str]]:
   return argv[:at], argv[at + 1 :]
 
 
-def check(training: Sequence[str]) -> train.Arguments:
+def check(training: Sequence[str]) -> arguments.Arguments:
   """Reads the arguments of `s02 train`.
 
   Raises:
@@ -45,7 +45,7 @@ def check(training: Sequence[str]) -> train.Arguments:
   for word in training:
     if word.partition("=")[0] in _OWN:
       raise UserError(f"{word}: leave it out, the launcher sets it.")
-  return train.parse(list(training))
+  return arguments.parse(list(training))
 
 
 def parser(doc: str | None) -> argparse.ArgumentParser:

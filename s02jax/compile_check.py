@@ -7,8 +7,9 @@ TPU compiler, which needs no TPU.
 
 Compiles the train step itself, with the shapes of the longest rows, and prints
 what a device holds, computes, moves and sends, by `s02jax.roofline`. What only
-a corpus knows (vocabularies, latent channels) is assumed, and said. Topologies
-are KIND:AxB or KIND:AxBxC of chips, KIND one of v4, v5e, v5p, v6e, tpu7x.
+a corpus knows (vocabularies, latent channels) is taken from the stage's
+`assume`. Topologies are KIND:AxB or KIND:AxBxC of chips, KIND one of v4, v5e,
+v5p, v6e, tpu7x.
 
 Exit codes: 0 it fits, 1 it does not, 2 wrong input. Needs libtpu, on Linux:
 `pip install 's02jax[tpu]'`, or its file named by $TPU_LIBRARY_PATH.
@@ -34,7 +35,8 @@ from jax.experimental import topologies
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
-from s02jax import cli, hlo, program, roofline, sharding, stages, train
+from s02jax import arguments, cli, hlo, program, roofline, sharding, stages
+from s02jax.chips import CHIPS, Chip
 from s02jax.errors import UserError
 from s02jax.stages.flops import Product, counted
 
@@ -55,7 +57,7 @@ class Report:
   rows_per_device: int
   parameters: int
   hbm: float  # bytes of a device's memory
-  held: float  # bytes that a step needs of it
+  held: float | None  # bytes that a step needs of it, where known
   fits: bool
   problem: str  # the compiler's sentence, where it does not fit
   model_flops: float  # of one device
@@ -87,18 +89,13 @@ def check(
     UserError: an unknown topology, a mesh that does not cover it, no libtpu.
   """
   chip = _chip(topology)
-  devices = _devices(topology, slices)
   config = stages.assume(config)
-  mesh = sharding.make_mesh(config.mesh, devices)
+  mesh = sharding.make_mesh(config.mesh, _devices(topology, slices))
   parts = mesh.shape["data"] * mesh.shape["fsdp"]
   rows = rows_per_device or max(config.batch_size // parts, 1)
   stage = stages.make(config)
   state = program.abstract_state(stage, mesh)
-  placed = sharding.batch_sharding(mesh)
-  batch = {
-    key: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=placed)
-    for key, x in stage.batch_specs(rows * parts)[-1].items()
-  }
+  batch = _batch(stage, mesh, rows * parts)
   step = program.train_program(stage, mesh, state)
   with jax.set_mesh(mesh):
     products = counted(jax.make_jaxpr(step)(state, batch).jaxpr)
@@ -107,40 +104,35 @@ def check(
   with _stderr() as said:
     compiled, problem = _compile(lowered)
   seconds = time.perf_counter() - began
-  model = float(stage.flops(batch)) / len(devices)
-  executed = sum(p.flops for p in products) / len(devices)
-  compiled_program = hlo.Program(compiled.as_text()) if compiled else None
-  moved = compiled_program.hbm_bytes() if compiled_program else 0.0
-  collectives = compiled_program.collectives() if compiled_program else []
-  traffic = roofline.traffic(collectives, mesh, chip)
-  held = _held(compiled) if compiled else _wanted(problem)
-  limit = chip.hbm * GIB
+  moved = _Moved() if compiled is None else _read(compiled, mesh, chip)
+  held = _wanted(problem) if compiled is None else _held(compiled)
+  model = float(stage.flops(batch)) / mesh.size
+  executed = sum(p.flops for p in products) / mesh.size
+  times = roofline.Roofline(
+    compute=executed / chip.flops,
+    hbm=moved.hbm_bytes / chip.bandwidth,
+    ici=sum(t.seconds for t in moved.traffic),
+    model=model / chip.flops,
+  )
   return Report(
     config=name,
     topology=topology if slices == 1 else f"{slices} × {topology}",
-    devices=len(devices),
+    devices=mesh.size,
     mesh=dict(mesh.shape),
     batch={key: list(x.shape) for key, x in batch.items()},
     rows_per_device=rows,
     parameters=_parameters(state),
-    hbm=limit,
+    hbm=chip.hbm * GIB,
     held=held,
-    fits=compiled is not None and held <= limit,
+    fits=compiled is not None and held is not None and held <= chip.hbm * GIB,
     problem=problem,
     model_flops=model,
     executed_flops=executed,
-    hbm_bytes=moved,
-    traffic=traffic,
-    roofline=roofline.Roofline(
-      compute=executed / chip.flops,
-      hbm=moved / chip.bandwidth,
-      ici=sum(t.seconds for t in traffic),
-      model=model / chip.flops,
-    )
-    if compiled
-    else None,
+    hbm_bytes=moved.hbm_bytes,
+    traffic=moved.traffic,
+    roofline=None if compiled is None else times,
     warnings=[
-      *_gathered(collectives, mesh),
+      *moved.warnings,
       *_involuntary(said),
       *_unfilled(products, chip.unit),
     ],
@@ -148,17 +140,46 @@ def check(
   )
 
 
+def _batch(stage: stages.Stage, mesh: Mesh, rows: int) -> stages.Spec:
+  """The longest batch, of all devices."""
+  placed = sharding.batch_sharding(mesh)
+  return {
+    key: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=placed)
+    for key, x in stage.batch_specs(rows)[-1].items()
+  }
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class _Moved:
+  """What the text of a compiled step says."""
+
+  hbm_bytes: float = 0.0
+  traffic: list[roofline.Traffic] = dataclasses.field(default_factory=list)
+  warnings: list[str] = dataclasses.field(default_factory=list)
+
+
+def _read(compiled: Any, mesh: Mesh, chip: Chip) -> _Moved:
+  found = hlo.Program(compiled.as_text())
+  collectives = found.collectives()
+  loops = [f"counted as one turn: the loop {name}" for name in found.uncounted]
+  return _Moved(
+    hbm_bytes=found.hbm_bytes(),
+    traffic=roofline.traffic(collectives, mesh, chip),
+    warnings=[*loops, *_gathered(collectives, mesh)],
+  )
+
+
 # -------------------------------------------------------------- the compiler
 
 
-def _chip(topology: str) -> roofline.Chip:
+def _chip(topology: str) -> Chip:
   kind, _, shape = topology.partition(":")
-  if kind not in roofline.CHIPS or not re.fullmatch(r"\d+(x\d+){1,2}", shape):
+  if kind not in CHIPS or not re.fullmatch(r"\d+(x\d+){1,2}", shape):
     raise UserError(
       f"--topology {topology!r} is not KIND:AxB or KIND:AxBxC; the kinds are "
-      f"{', '.join(roofline.CHIPS)}."
+      f"{', '.join(CHIPS)}."
     )
-  return roofline.CHIPS[kind]
+  return CHIPS[kind]
 
 
 def _devices(topology: str, slices: int) -> list[Any]:
@@ -169,6 +190,8 @@ def _devices(topology: str, slices: int) -> list[Any]:
   os.environ.setdefault("TPU_ACCELERATOR_TYPE", "v5litepod-4")
   # Compiling takes no chip from another process.
   os.environ.setdefault("ALLOW_MULTIPLE_LIBTPU_LOAD", "1")
+  # What the partitioner warns of goes to a file otherwise.
+  os.environ.setdefault("TPU_STDERR_LOG_LEVEL", "1")
   os.environ.setdefault("TPU_LIBRARY_PATH", _libtpu())
   options = {"num_slices": slices} if slices > 1 else {}
   try:
@@ -240,11 +263,11 @@ def _held(compiled: Any) -> float:
   )
 
 
-def _wanted(problem: str) -> float:
-  """Bytes that the compiler says it would need."""
-  match = re.search(r"[Uu]sed ([\d.]+)([KMGT])", problem)
+def _wanted(problem: str) -> float | None:
+  """Bytes that the compiler says it would need, where it says so."""
+  match = re.search(r"\(([\d.]+)([KMGT])\) exceeds", problem)
   if match is None:
-    return float("nan")
+    return None
   return float(match[1]) * 1024.0 ** ("KMGT".index(match[2]) + 1)
 
 
@@ -281,10 +304,15 @@ def _gathered(collectives: list[hlo.Collective], mesh: Mesh) -> list[str]:
 
 
 def _involuntary(said: list[str]) -> list[str]:
-  return [
-    line.split("] ", 1)[-1][:300]
+  """What the partitioner makes whole for want of a better way, once each."""
+  found = [
+    re.search(r"HLO operation (%\S+ = \S+)", line)
     for line in said
     if "nvoluntary full rematerialization" in line
+  ]
+  return [
+    f"resharded involuntarily: {name}"
+    for name in dict.fromkeys(match[1] for match in found if match)
   ]
 
 
@@ -306,6 +334,11 @@ def _unfilled(products: list[Product], unit: int) -> list[str]:
 # -------------------------------------------------------------------- output
 
 
+def gib(size: float | None) -> str:
+  """Bytes in GiB; a question mark where they are not known."""
+  return "?" if size is None else f"{size / GIB:.1f}"
+
+
 def describe(report: Report) -> str:
   """A report for people."""
   r = report
@@ -315,7 +348,7 @@ def describe(report: Report) -> str:
     f"parameters        {r.parameters / 1e6:,.1f} M",
     f"batch             {r.rows_per_device} rows a device: "
     + ", ".join(f"{k} {v}" for k, v in r.batch.items()),
-    f"HBM a device      {r.held / GIB:.2f} of {r.hbm / GIB:.0f} GiB: "
+    f"HBM a device      {gib(r.held)} of {gib(r.hbm)} GiB: "
     + ("fits" if r.fits else "DOES NOT FIT"),
     f"model FLOPs       {r.model_flops / 1e12:.2f} T a device and step, "
     f"{r.executed_flops / 1e12:.2f} T executed",
@@ -360,16 +393,8 @@ def main(argv: list[str]) -> int:
     return scale_table.write(args.table)
   if not args.topology:
     raise UserError("compile-check needs --topology, e.g. v5p:8x8x16.")
-  # No folder is read or written: the names only satisfy the parser.
-  arguments = train.parse([*rest, "--workdir=-", "--config.corpus=-"])
-  name = next((w for w in rest if w.startswith("--config=")), rest[-1])
-  report = check(
-    arguments.config,
-    name.removeprefix("--config="),
-    args.topology,
-    args.rows_per_device,
-    args.slices,
-  )
+  name, config = arguments.experiment(rest)
+  report = check(config, name, args.topology, args.rows_per_device, args.slices)
   print(describe(report))
   if args.json:
     args.json.write_text(json.dumps(dataclasses.asdict(report), indent=2))

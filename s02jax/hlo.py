@@ -124,7 +124,7 @@ def arrays(shape: str) -> list[tuple[str, tuple[int, ...], str]]:
 
 
 def size_of(shape: str, hbm_only: bool = False) -> float:
-  """Bytes of a shape; those in on-chip memory only where asked for."""
+  """Bytes of a shape; without what lies in on-chip memory, where asked."""
   return sum(
     _BYTES[dtype] * math.prod(dims)
     for dtype, dims, layout in arrays(shape)
@@ -133,10 +133,18 @@ def size_of(shape: str, hbm_only: bool = False) -> float:
 
 
 class Program:
-  """A compiled program, from `compiled.as_text()`."""
+  """A compiled program, from `compiled.as_text()`.
+
+  Attributes:
+    computations: instructions by computation.
+    times: how often each computation runs in a step.
+    uncounted: loops that count as one turn, because their end is not known.
+  """
 
   def __init__(self, text: str):
+    """`text`: of one program."""
     self.computations, self.entry = _parse(text)
+    self.uncounted: list[str] = []
     self.times = self._count()
 
   def _count(self) -> dict[str, int]:
@@ -173,7 +181,10 @@ class Program:
       for i in condition
       if i.opcode == "constant" and i.attributes.isdigit()
     ]
-    return limits[0] if len(limits) == 1 else 1
+    if len(limits) != 1:
+      self.uncounted.append(instruction.op_name)
+      return 1
+    return limits[0]
 
   def instructions(self) -> Iterator[tuple[str, Instruction]]:
     """(computation, instruction) of all that runs."""

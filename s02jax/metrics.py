@@ -24,21 +24,7 @@ import numpy as np
 import tensorboardX
 import tqdm
 
-# Dense bfloat16 products per second and device, from the makers' data sheets.
-PEAK_FLOPS = {
-  "TPU v4": 275e12,
-  "TPU v5 lite": 197e12,
-  "TPU v5e": 197e12,
-  "TPU v5": 459e12,
-  "TPU v5p": 459e12,
-  "TPU v6 lite": 918e12,
-  "TPU v6e": 918e12,
-  "TPU7x": 2307e12,
-  "NVIDIA A100-SXM4-40GB": 312e12,
-  "NVIDIA A100-SXM4-80GB": 312e12,
-  "NVIDIA H100 80GB HBM3": 989e12,
-  "NVIDIA H200": 989e12,
-}
+from s02jax.chips import PEAK_FLOPS
 
 # Shown on the console, in this order, where present.
 SHOWN = ("loss", "grad_norm", "rows_per_second", "data_wait", "mfu")
@@ -47,20 +33,22 @@ SHOWN = ("loss", "grad_norm", "rows_per_second", "data_wait", "mfu")
 def peak_flops() -> float | None:
   """Peak of all devices in FLOP/s; None where it is not known.
 
-  On the CPU it is measured: a float32 matrix product on the cores this
-  process may use, about 0.3 s.
+  On the CPU it is measured: a matrix product, about 0.3 s.
   """
-  device = jax.devices()[0]
-  if device.platform == "cpu":
-    # Fake devices share the cores of their process.
-    return _measure_peak() * jax.process_count()
-  each = PEAK_FLOPS.get(device.device_kind)
+  if jax.default_backend() == "cpu":
+    return product_flops()
+  each = PEAK_FLOPS.get(jax.devices()[0].device_kind)
   return None if each is None else each * jax.device_count()
 
 
-def _measure_peak() -> float:
-  n = 1024
-  x = jax.device_put(np.ones((n, n), np.float32), jax.local_devices()[0])
+def product_flops() -> float:
+  """FLOP/s of the fastest matrix product seen, on all devices together.
+
+  float32 on the cores that this process may use, bfloat16 elsewhere.
+  """
+  cpu = jax.default_backend() == "cpu"
+  n, dtype = (1024, np.float32) if cpu else (8192, jax.numpy.bfloat16)
+  x = jax.device_put(np.ones((n, n), dtype), jax.local_devices()[0])
   product = jax.jit(lambda a: a @ a).lower(x).compile()
   product(x).block_until_ready()
   best, began = math.inf, time.perf_counter()
@@ -68,7 +56,9 @@ def _measure_peak() -> float:
     start = time.perf_counter()
     product(x).block_until_ready()
     best = min(best, time.perf_counter() - start)
-  return 2 * n**3 / best
+  # Fake devices share the cores of their process.
+  parts = jax.process_count() if cpu else jax.device_count()
+  return parts * 2 * n**3 / best
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -226,11 +216,17 @@ def _read_json(path: pathlib.Path) -> dict[str, Any] | None:
   return json.loads(path.read_text("utf-8")) if path.exists() else None
 
 
-def write_json(path: pathlib.Path, values: Mapping[str, Any]) -> None:
-  """The whole file or none of it."""
-  temporary = path.with_name(path.name + ".tmp")
-  temporary.write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")
+def write_text(path: pathlib.Path, text: str) -> None:
+  """Writes a file that has its name only when it is whole."""
+  path.parent.mkdir(parents=True, exist_ok=True)
+  temporary = path.with_name(f".{path.name}.part")
+  temporary.write_text(text, encoding="utf-8")
   os.replace(temporary, path)
+
+
+def write_json(path: pathlib.Path, values: Mapping[str, Any]) -> None:
+  """The same, of an object."""
+  write_text(path, json.dumps(values, indent=2) + "\n")
 
 
 class Writer:
@@ -320,9 +316,7 @@ def roll_back(path: pathlib.Path, step: int) -> None:
     for line in path.read_text(encoding="utf-8").splitlines()
     if _step_of(line) <= step
   ]
-  temporary = path.with_name(path.name + ".tmp")
-  temporary.write_text("".join(f"{line}\n" for line in kept), encoding="utf-8")
-  os.replace(temporary, path)
+  write_text(path, "".join(f"{line}\n" for line in kept))
 
 
 def _step_of(line: str) -> float:

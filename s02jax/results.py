@@ -13,6 +13,8 @@ import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from s02jax.metrics import write_text
+
 # What runs are ranked by, where they have it: the smaller the better.
 RANKED_BY = ("unseen/loss", "loss")
 
@@ -87,8 +89,8 @@ def write_all(workdir: pathlib.Path, rows: Sequence[Row]) -> None:
     for r in rows
   ]
   text = table(rows)
-  write(workdir / "results.jsonl", "".join(f"{r}\n" for r in records))
-  write(workdir / "results.md", text)
+  write_text(workdir / "results.jsonl", "".join(f"{r}\n" for r in records))
+  write_text(workdir / "results.md", text)
   print(text, end="")
   print(workdir / "results.md")
   if any(r.curves for r in rows):
@@ -154,11 +156,3 @@ def _plot(path: pathlib.Path, rows: Sequence[Row]) -> None:
 def _label(row: Row) -> str:
   parts = [f"{k.split('.')[-1]} {_cell(v)}" for k, v in row.overrides.items()]
   return ", ".join(parts)
-
-
-def write(path: pathlib.Path, text: str) -> None:
-  """Writes a file that has its name only when it is whole."""
-  path.parent.mkdir(parents=True, exist_ok=True)
-  temporary = path.with_name(f".{path.name}.part")
-  temporary.write_text(text, encoding="utf-8")
-  os.replace(temporary, path)

@@ -18,46 +18,7 @@ import numpy as np
 from jax.sharding import Mesh
 
 from s02jax import hlo
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Chip:
-  """One device of a kind, from its maker's documentation."""
-
-  hbm: float  # GiB of a device
-  flops: float  # dense bfloat16 FLOP/s of a device
-  bandwidth: float  # bytes/s between a device and its HBM
-  link: float  # bytes/s of one interconnect port in one direction
-  network: float  # bytes/s of a chip towards other slices
-  unit: int  # rows and columns of the matrix unit
-  cores: int = 1  # devices of a chip, which share its ports
-
-
-# cloud.google.com/tpu/docs, pages v4, v5e, v5p, v6e and tpu7x: capacity,
-# bandwidth, peak; interconnect per chip, both ways, over 4 or 6 ports.
-CHIPS = {
-  "v4": Chip(
-    hbm=32, flops=275e12, bandwidth=1228e9, link=50e9, network=6.25e9, unit=128
-  ),
-  "v5e": Chip(
-    hbm=16, flops=197e12, bandwidth=819e9, link=50e9, network=3.1e9, unit=128
-  ),
-  "v5p": Chip(
-    hbm=95, flops=459e12, bandwidth=2765e9, link=100e9, network=6.25e9, unit=128
-  ),
-  "v6e": Chip(
-    hbm=32, flops=918e12, bandwidth=1638e9, link=100e9, network=12.5e9, unit=256
-  ),
-  "tpu7x": Chip(
-    hbm=96,
-    flops=2307e12 / 2,
-    bandwidth=7380e9 / 2,
-    link=100e9,
-    network=12.5e9,
-    unit=256,
-    cores=2,
-  ),
-}
+from s02jax.chips import Chip
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -109,7 +70,7 @@ def _bandwidth(group: np.ndarray, mesh: Mesh, chip: Chip) -> float:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Roofline:
-  """Seconds of a step that no schedule can go below, of one device."""
+  """Least seconds of a device for what a compiled step does."""
 
   compute: float
   hbm: float

@@ -15,7 +15,7 @@ import time
 
 import jax
 
-from s02jax import compile_check
+from s02jax import compile_check, metrics
 
 TOPOLOGIES = ("v5e:16x16", "v5p:8x8x16", "v6e:16x16", "tpu7x:8x8x4")
 # Rows of a device, on HBM of 16, 32 and 95 GiB.
@@ -94,7 +94,7 @@ def _write_table(path: pathlib.Path, done: dict) -> None:
     "device holds, and how long the matrix products, the memory traffic and "
     "the collectives of the compiled step take at least (`s02jax/roofline.py` "
     "says what is assumed). Rows of the batch are those of the longest shape; "
-    "a tpu7x chip is two devices.",
+    "a tpu7x chip is two devices. Compiling takes longer beside other work.",
     "",
     *_HEAD,
     *(_line(done[key]) for key in order),
@@ -107,9 +107,7 @@ def _write_table(path: pathlib.Path, done: dict) -> None:
   ]
   if warned:
     lines += ["", "Warnings:", "", *dict.fromkeys(warned)]
-  part = path.with_suffix(".part")
-  part.write_text("\n".join(lines) + "\n", encoding="utf-8")
-  os.replace(part, path)
+  metrics.write_text(path, "\n".join(lines) + "\n")
 
 
 def _line(row: dict) -> str:
@@ -121,7 +119,7 @@ def _line(row: dict) -> str:
     mesh,
     str(row["rows_per_device"]),
     f"{row['parameters'] / 1e6:,.0f} M",
-    f"{row['held'] / 2**30:.1f} of {row['hbm'] / 2**30:.0f}"
+    f"{compile_check.gib(row['held'])} of {compile_check.gib(row['hbm'])}"
     + ("" if row["fits"] else ", does not fit"),
     *(
       f"{times[name] * 1e3:.1f}" if times else "–"

@@ -24,7 +24,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import configs
-from s02jax import checkpoint, results, train
+from s02jax import arguments, checkpoint, metrics, results, train
 from s02jax.cli import run
 from s02jax.errors import UserError
 
@@ -125,7 +125,7 @@ def _run(
     overrides=overrides,
     workdir=workdir / name,
     argv=tuple(argv),
-    steps=train.parse(argv).config.steps,
+    steps=arguments.parse(argv).config.steps,
   )
 
 
@@ -145,7 +145,7 @@ def claim(workdir: pathlib.Path, sweep: str) -> None:
         "choose another --workdir."
       )
     return
-  results.write(path, json.dumps(mine) + "\n")
+  metrics.write_json(path, mine)
 
 
 # ------------------------------------------------------------------- launch

@@ -17,26 +17,21 @@ honoured, or give --coordinator HOST:PORT --num_processes N --process_id I.
 """
 
 import contextlib
-import dataclasses
 import errno
 import json
 import logging
 import os
 import pathlib
-import runpy
 import signal
 import sys
 import time
-import warnings
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 import jax
 import numpy as np
-from absl import flags
-from ml_collections import ConfigDict, config_flags
+from ml_collections import ConfigDict
 
-import configs
 from s02jax import (
   checkpoint,
   cli,
@@ -48,6 +43,7 @@ from s02jax import (
   stages,
 )
 from s02jax import train_state as ts
+from s02jax.arguments import Arguments, parse
 from s02jax.config import build
 from s02jax.data import loader
 
@@ -576,129 +572,6 @@ def _flat(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 # --------------------------------------------------------------------- door
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Arguments:
-  """What the command line says."""
-
-  config: ConfigDict
-  workdir: str
-  # host:port of process 0, where the cluster does not tell by itself
-  coordinator: str | None
-  num_processes: int | None
-  process_id: int | None
-
-
-def parse(argv: list[str]) -> Arguments:
-  """Reads the command line.
-
-  Raises:
-    UserError: an unknown flag or field, a missing file, an ill-typed value.
-  """
-  values = flags.FlagValues()
-  argv = ["s02 train", *map(_find_config, _joined(argv))]
-  _check_fields(argv)
-  config_flags.DEFINE_config_file(
-    "config",
-    None,
-    "configs/STAGE.py:SIZE",
-    flag_values=values,
-    lock_config=True,
-    sys_argv=argv,
-  )
-  string = dict(default=None, flag_values=values)
-  flags.DEFINE_string("workdir", help="folder of the run", **string)
-  flags.DEFINE_string("coordinator", help="host:port of process 0", **string)
-  flags.DEFINE_integer("num_processes", help="how many", **string)
-  flags.DEFINE_integer("process_id", help="which of them", **string)
-  rest = _translated(values, argv)
-  if rest[1:]:
-    raise errors.UserError(f"{rest[1]!r} is not an argument of `s02 train`.")
-  config, workdir = values["config"].value, values["workdir"].value
-  if config is None:
-    raise errors.UserError("`s02 train` needs --config=configs/STAGE.py:SIZE.")
-  if workdir is None:
-    raise errors.UserError("`s02 train` needs --workdir=DIR.")
-  if not config.corpus:
-    raise errors.UserError(
-      "config.corpus has no value; give --config.corpus=DIR, a folder that "
-      "`s02 corpus` wrote."
-    )
-  return Arguments(
-    config=config,
-    workdir=workdir,
-    coordinator=values["coordinator"].value,
-    num_processes=values["num_processes"].value,
-    process_id=values["process_id"].value,
-  )
-
-
-def _joined(argv: list[str]) -> list[str]:
-  """`--flag value` as `--flag=value`."""
-  out = []
-  for word in argv:
-    if out and out[-1].startswith("--") and "=" not in out[-1]:
-      out[-1] += f"={word}"
-    else:
-      out.append(word)
-  return out
-
-
-def _find_config(word: str) -> str:
-  """Turns --config=configs/x.py into a path that exists."""
-  flag, _, value = word.partition("=")
-  if flag not in ("--config", "-config"):
-    return word
-  path, _, size = value.partition(":")
-  found = pathlib.Path(path)
-  if not found.exists() and found.parts[:1] == ("configs",):
-    installed = pathlib.Path(configs.__file__).parent
-    found = installed.joinpath(*found.parts[1:])
-  if not found.is_file():
-    raise errors.UserError(
-      f"there is no config file {path}; give one of configs/*.py."
-    )
-  return f"--config={found}" + (f":{size}" if size else "")
-
-
-def _translated(values: flags.FlagValues, argv: list[str]) -> list[str]:
-  """Parses the flags; the parser's complaints become one sentence."""
-  try:
-    with warnings.catch_warnings():
-      # ml_collections loads files by a deprecated call.
-      warnings.simplefilter("ignore", DeprecationWarning)
-      return values(argv)
-  except flags.UnrecognizedFlagError as error:
-    raise errors.UserError(
-      f"--{error.flagname} is not a flag of `s02 train`."
-    ) from error
-  except (flags.Error, TypeError, ValueError) as error:
-    raise errors.UserError(f"{' '.join(str(error).split())}.") from error
-
-
-def _check_fields(argv: list[str]) -> None:
-  """Raises UserError where --config.a.b names a field that is not there."""
-  files = [word for word in argv if word.startswith("--config=")]
-  names = [
-    word.partition("=")[0].removeprefix("--config.")
-    for word in argv
-    if word.startswith("--config.")
-  ]
-  if not files or not names:
-    return
-  path, _, size = files[-1].removeprefix("--config=").partition(":")
-  config = runpy.run_path(path)["get_config"](*([size] if size else []))
-  for name in names:
-    at, done = config, "config"
-    for part in name.split("."):
-      if not isinstance(at, ConfigDict) or part not in at:
-        fields = sorted(at) if isinstance(at, ConfigDict) else []
-        raise errors.UserError(
-          f"config.{name} is not a field; {done} has "
-          f"{', '.join(fields) or 'none'}."
-        )
-      at, done = at[part], f"{done}.{part}"
 
 
 def _in_cluster() -> bool:

@@ -45,10 +45,10 @@ class TrainState(flax.struct.PyTreeNode):
 
 
 def skipped_steps(state: PyTree) -> jax.Array:
-  """Steps skipped so far, int32, of a state that holds TrainStates."""
+  """Updates skipped so far, int32, of all TrainStates that a state holds."""
   leaves = jax.tree.leaves(state, is_leaf=lambda x: isinstance(x, TrainState))
   counts = [x.skipped for x in leaves if isinstance(x, TrainState)]
-  return jnp.max(jnp.stack(counts))
+  return jnp.sum(jnp.stack(counts))
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

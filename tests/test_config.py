@@ -8,6 +8,7 @@ import pytest
 from ml_collections import ConfigDict, config_dict
 
 from s02jax import cli, errors, stages, train
+from s02jax.arguments import parse
 from s02jax.config import build
 from tests import toy_config
 from tests.toy_stage import ToyStage
@@ -104,7 +105,7 @@ def test_wrong_commands_are_one_sentence(argv, message, capsys, monkeypatch):
 
 def test_overrides_reach_the_config(monkeypatch, tmp_path):
   monkeypatch.chdir(tmp_path)
-  arguments = train.parse(
+  arguments = parse(
     [
       *("--config", "configs/flow_vae.py:test", "--workdir", "w"),
       *("--config.corpus=c", "--config.optimizer.learning_rate=0.5"),
@@ -118,7 +119,7 @@ def test_overrides_reach_the_config(monkeypatch, tmp_path):
 
 
 def test_a_field_of_another_stage_cannot_be_added():
-  config = train.parse([TOY, "--workdir=w"]).config
+  config = parse([TOY, "--workdir=w"]).config
   with pytest.raises(AttributeError):
     config.colour = 1
 

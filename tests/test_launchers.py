@@ -22,6 +22,7 @@ import yaml
 
 from launch import common, jobset, local, slurm, tpu_slices, tpu_vm
 from s02jax import train
+from s02jax.arguments import Arguments, parse
 from s02jax.errors import UserError
 from tests import jobset_schema
 
@@ -257,7 +258,7 @@ def test_a_slice_is_a_job_of_as_many_pods_as_it_has_hosts(slices):
   ]
 
 
-def arguments(tree: dict, index: int) -> train.Arguments:
+def arguments(tree: dict, index: int) -> Arguments:
   """What training reads in pod `index`, after Kubernetes' substitution."""
   command = pod_of(tree)["containers"][0]["command"]
   assert command[:3] == ["python", "-m", "s02jax.train"]
@@ -269,7 +270,7 @@ def arguments(tree: dict, index: int) -> train.Arguments:
     )
     for word in command[3:]
   ]
-  return train.parse(mine)
+  return parse(mine)
 
 
 def test_gpu_pods_are_told_of_each_other():

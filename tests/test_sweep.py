@@ -12,7 +12,8 @@ import yaml
 
 from configs.sweeps import ar_rate_width, flow_matching_rate
 from launch import local, slurm
-from s02jax import results, sweep, train
+from s02jax import results, sweep
+from s02jax.arguments import parse
 from s02jax.errors import UserError
 from tests import jobset_schema
 
@@ -86,7 +87,7 @@ def test_the_sweeps_that_we_give_can_be_trained(module, size, tmp_path):
   runs = sweep.read(name, tmp_path, ["--config.corpus=corpus"])
   assert len(runs) == len(module.get_sweep(size)["runs"]) > 3
   for one in runs:
-    config = train.parse(list(one.argv)).config
+    config = parse(list(one.argv)).config
     for field, value in one.overrides.items():
       node = config
       for part in field.split("."):

@@ -19,14 +19,7 @@ def products(params, positions: int) -> int:
     positions: rows × frames they are applied to.
   """
   kernels = [x for x in jax.tree.leaves(params) if len(x.shape) >= 2]
-  return 6 * positions * sum(_size(x.shape) for x in kernels)
-
-
-def _size(shape: tuple[int, ...]) -> int:
-  size = 1
-  for n in shape:
-    size *= n
-  return size
+  return 6 * positions * sum(math.prod(x.shape) for x in kernels)
 
 
 def forward(function: Callable, *arguments: Any) -> float:

@@ -230,17 +230,15 @@ class FlowVAEStage:
 
   def flops(self, batch) -> float:
     """Matrix products of the generator, and of the discriminators where they
-    start before the run ends: the generator's step judges both waves and goes
-    back through one (4), the discriminators' step does all of both (6)."""
+    start before the run ends: the generator's step judges two waves and goes
+    back to one of them (3), the discriminators' step learns from both (6)."""
     b, n = batch["wave"].shape
     params = jax.eval_shape(self.init_state, jax.random.key(0))
     flops = products(params.generator.params, b * n // self.model_config.hop)
     if not self.ever_adversarial:
       return flops
     judges = {"params": params.discriminator.params}
-    return flops + 10 * forward(
-      self.discriminators.apply, judges, batch["wave"]
-    )
+    return flops + 9 * forward(self.discriminators.apply, judges, batch["wave"])
 
 
 def assume(config):
