@@ -87,7 +87,7 @@ def test_assumed_batches_are_those_of_the_rows(name):
 @pytest.mark.parametrize("name", NAMES)
 def test_formula_of_flops_agrees_with_what_is_traced(name):
   """On wide models, where products of features outweigh the rest."""
-  stage = make(name, "small" if name != "flow_vae" else "test")
+  stage = make(name, "small")
   spec = stage.batch_specs(2)[-1]
   step = jax.make_jaxpr(stage.train_step)(state_of(stage), spec)
   traced = sum(p.flops for p in counted(step.jaxpr))

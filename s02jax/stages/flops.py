@@ -102,8 +102,7 @@ def _dot(eqn: Any, times: int) -> Product:
 
 def _convolution(eqn: Any, times: int) -> Product:
   out, kernel = eqn.outvars[0].aval.shape, eqn.invars[1].aval.shape
-  numbers = eqn.params["dimension_numbers"]
-  n = kernel[numbers.rhs_spec[0]]
-  return Product(
-    m=math.prod(out) // n, k=math.prod(kernel) // n, n=n, times=times
-  )
+  n = kernel[eqn.params["dimension_numbers"].rhs_spec[0]]
+  # The gradient of a stride reads zeros between its inputs.
+  m = math.prod(out) // n // math.prod(eqn.params["lhs_dilation"])
+  return Product(m=m, k=math.prod(kernel) // n, n=n, times=times)
