@@ -3,13 +3,14 @@
 PYTHON ?= python3
 BIN := .venv/bin
 EXTRAS := data,eval,dev
+TPU := $(if $(filter Linux-x86_64,$(shell uname -sm | tr ' ' -)),.venv/tpu/ready)
 
 .PHONY: demo test lint format golden clean
 
 demo: .venv/ready
 	$(BIN)/python -m launch.demo
 
-test: .venv/ready .venv/tpu/ready
+test: .venv/ready $(TPU)
 	$(BIN)/pytest -n 2 --dist loadfile
 
 lint: .venv/ready
@@ -37,7 +38,8 @@ golden: .venv/ready
 	echo $$(($$(date +%s) - $$(cat .venv/started))) > $@
 
 # The TPU compiler that this jax was made with, for `s02 compile-check`. Beside
-# the environment: inside, every start of jax would look for a TPU.
+# the environment: inside, every start of jax would look for a TPU. There is one
+# for Linux on x86-64.
 LIBTPU = import importlib.metadata as m; print(next(r.split(";")[0] \
 	for r in m.requires("jax") if r.startswith("libtpu")))
 .venv/tpu/ready: .venv/ready

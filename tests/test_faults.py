@@ -1,11 +1,9 @@
 """Every stage: killed runs go on bit for bit, eight devices equal one."""
 
 import json
-import os
 import pathlib
 import signal
 import subprocess
-import sys
 import time
 
 import jax
@@ -18,8 +16,8 @@ from s02jax import stages, train
 from s02jax import text as text_door
 from s02jax.data.records import SPLITS, Corpus, FeatureWriter
 from s02jax.errors import UserError
+from tests.processes import spawn as train_process
 
-ROOT = pathlib.Path(__file__).parents[1]
 STAGES = {
   "audio_tokenizer": audio_tokenizer,
   "flow_vae": flow_vae,
@@ -104,18 +102,7 @@ def settings(stage: str, corpus: pathlib.Path) -> dict:
 def spawn(stage: str, corpus, workdir) -> subprocess.Popen:
   """The command, on one device."""
   flags = [f"--config.{k}={v}" for k, v in settings(stage, corpus).items()]
-  return subprocess.Popen(
-    [
-      sys.executable,
-      *("-m", "s02jax.train", "--config", f"configs/{stage}.py:test"),
-      *("--workdir", str(workdir), *flags),
-    ],
-    cwd=ROOT,
-    env=os.environ | {"S02_CACHE": str(ROOT / ".cache" / "xla")},
-    stdout=subprocess.DEVNULL,
-    stderr=subprocess.PIPE,
-    text=True,
-  )
+  return train_process(f"configs/{stage}.py:test", workdir, *flags)
 
 
 def finish(stage: str, corpus, workdir) -> dict[int, float]:

@@ -5,44 +5,13 @@ import pathlib
 import shutil
 import signal
 import socket
-import subprocess
-import sys
 import time
 
 from s02jax import checkpoint, hosts
+from tests.processes import TOY, job, wait_for_lines
 
 ROOT = pathlib.Path(__file__).parents[1]
 HOST = socket.gethostname()
-
-
-def start(workdir: pathlib.Path, flags: list[list[str]]) -> list:
-  """A job of as many processes of the toy stage as there are lists."""
-  with socket.socket() as free:
-    free.bind(("127.0.0.1", 0))
-    port = free.getsockname()[1]
-  return [
-    subprocess.Popen(
-      [
-        sys.executable,
-        *("-m", "s02jax.train", "--config", "tests/toy_config.py"),
-        *("--workdir", str(workdir), f"--coordinator=127.0.0.1:{port}"),
-        *(f"--num_processes={len(flags)}", f"--process_id={i}", *more),
-      ],
-      cwd=ROOT,
-      env=os.environ | {"S02_CACHE": str(ROOT / ".cache" / "xla")},
-      stdout=subprocess.DEVNULL,
-      stderr=subprocess.PIPE,
-      text=True,
-    )
-    for i, more in enumerate(flags)
-  ]
-
-
-def wait_for_steps(workdir: pathlib.Path, processes: list) -> None:
-  log = workdir / "metrics.jsonl"
-  while not log.exists() or log.read_text().count("\n") < 20:
-    assert processes[0].poll() is None, processes[0].communicate()
-    time.sleep(0.01)
 
 
 ENDLESS = ["--config.steps=4000000", "--config.eval_every=0"]
@@ -53,8 +22,8 @@ def test_the_others_end_within_a_minute_and_name_the_dead(tmp_path):
   cases = [(1, signal.SIGKILL), (0, signal.SIGSTOP), (0, signal.SIGKILL)]
   jobs = []
   for n, (victim, number) in enumerate(cases):
-    jobs.append(start(tmp_path / f"{n}", [ENDLESS, ENDLESS]))
-    wait_for_steps(tmp_path / f"{n}", jobs[-1])
+    jobs.append(job(TOY, tmp_path / f"{n}", [ENDLESS, ENDLESS]))
+    wait_for_lines(jobs[-1][0], tmp_path / f"{n}", 20)
     jobs[-1][victim].send_signal(number)
     jobs[-1].append(time.monotonic())
   for (victim, number), (*processes, began) in zip(cases, jobs, strict=True):
@@ -68,7 +37,7 @@ def test_the_others_end_within_a_minute_and_name_the_dead(tmp_path):
 
 def test_what_differs_between_hosts_is_named_by_all(tmp_path):
   flags = [[], ["--config.model.hidden=24", "--config.seed=3"]]
-  processes = start(tmp_path, flags)
+  processes = job(TOY, tmp_path, flags)
   logs = [process.communicate(timeout=300)[1] for process in processes]
   assert [process.returncode for process in processes] == [2, 2], logs
   for log in logs:
@@ -81,7 +50,7 @@ def test_what_differs_between_hosts_is_named_by_all(tmp_path):
 
 def test_a_stuck_process_ends_the_job_with_the_stacks_of_all(tmp_path):
   flags = [*ENDLESS, "--config.stuck_seconds=3", "--config.data.hang=44"]
-  processes = start(tmp_path, [flags, flags])
+  processes = job(TOY, tmp_path, [flags, flags])
   logs = [process.communicate(timeout=300)[1] for process in processes]
   codes = [process.returncode for process in processes]
   assert codes == [hosts.STUCK] * 2, logs
@@ -97,11 +66,11 @@ def test_one_that_cannot_go_on_ends_all_with_its_code(tmp_path):
   (tmp_path / "locked").mkdir()
   lock = checkpoint.lock(tmp_path / "locked")
   jobs = {
-    f"process 0 ({HOST}) ends: another job trains in": start(
-      tmp_path / "locked", [ENDLESS, ENDLESS]
+    f"process 0 ({HOST}) ends: another job trains in": job(
+      TOY, tmp_path / "locked", [ENDLESS, ENDLESS]
     ),
-    f"process 1 ({HOST}) ends: 1 of 1000 rows could not be read": start(
-      tmp_path / "rows", [[*ENDLESS, *row]] * 2
+    f"process 1 ({HOST}) ends: 1 of 1000 rows could not be read": job(
+      TOY, tmp_path / "rows", [[*ENDLESS, *row]] * 2
     ),
   }
   for sentence, processes in jobs.items():

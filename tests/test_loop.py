@@ -8,9 +8,6 @@ import pathlib
 import random as random_module
 import shutil
 import signal
-import socket
-import subprocess
-import sys
 import time
 
 import jax
@@ -24,6 +21,7 @@ from s02jax import checkpoint, errors, hosts, metrics, stages, train
 from s02jax.data import loader
 from s02jax.metrics import roll_back
 from tests import toy_config, toy_stage
+from tests.processes import TOY, job, spawn, wait_for_lines
 
 # Values of a training line beside the stage's own.
 SHARES = (
@@ -414,7 +412,7 @@ def test_full_disk_is_one_sentence(tmp_path, monkeypatch):
   """/dev/full takes nothing, like a disk without space."""
   workdir = tmp_path / "run"
   workdir.mkdir()
-  (workdir / "config.json.tmp").symlink_to("/dev/full")
+  (workdir / ".config.json.part").symlink_to("/dev/full")
   monkeypatch.setattr(train, "set_up", lambda _: None)
   argv = [f"--config={ROOT}/tests/toy_config.py", f"--workdir={workdir}"]
   with pytest.raises(errors.UserError, match="No space left"):
@@ -508,7 +506,7 @@ def test_a_batch_that_cannot_be_read_is_one_sentence(tmp_path, monkeypatch):
 
 def test_a_stuck_step_says_where_it_stands(tmp_path):
   flags = ("--config.stuck_seconds=2", "--config.data.hang=40")
-  process = spawn(tmp_path, *flags, "--config.eval_every=0")
+  process = spawn(TOY, tmp_path, *flags, "--config.eval_every=0")
   _, log = process.communicate(timeout=900)
   assert process.returncode == hosts.STUCK, log
   assert "config.stuck_seconds" in log
@@ -518,22 +516,6 @@ def test_a_stuck_step_says_where_it_stands(tmp_path):
 # ------------------------------------------------------------- real processes
 
 
-def spawn(workdir, *flags: str) -> subprocess.Popen:
-  env = os.environ | {"S02_CACHE": str(ROOT / ".cache" / "xla")}
-  return subprocess.Popen(
-    [
-      sys.executable,
-      *("-m", "s02jax.train", "--config", "tests/toy_config.py"),
-      *("--workdir", str(workdir), *flags),
-    ],
-    cwd=ROOT,
-    env=env,
-    stdout=subprocess.DEVNULL,
-    stderr=subprocess.PIPE,
-    text=True,
-  )
-
-
 def test_killed_runs_go_on_bit_for_bit(tmp_path):
   """kill -9 at random moments, then the same command."""
   flags = (
@@ -541,7 +523,7 @@ def test_killed_runs_go_on_bit_for_bit(tmp_path):
     "--config.checkpoint_every=7",
     "--config.eval_every=0",
   )
-  reference = spawn(tmp_path / "whole", *flags)
+  reference = spawn(TOY, tmp_path / "whole", *flags)
   assert reference.wait(timeout=900) == 0, reference.stderr.read()
 
   workdir = tmp_path / "killed"
@@ -549,7 +531,7 @@ def test_killed_runs_go_on_bit_for_bit(tmp_path):
   log = workdir / "metrics.jsonl"
   survived = []
   for least in (20, 120, 200):
-    process = spawn(workdir, *flags)
+    process = spawn(TOY, workdir, *flags)
     while process.poll() is None:
       if log.exists() and log.read_text().count("\n") >= least:
         time.sleep(moments.random() * 0.1)
@@ -559,34 +541,17 @@ def test_killed_runs_go_on_bit_for_bit(tmp_path):
     survived.append(process.returncode)
     process.stderr.close()
   assert -signal.SIGKILL in survived
-  last = spawn(workdir, *flags)
+  last = spawn(TOY, workdir, *flags)
   assert last.wait(timeout=900) == 0, last.stderr.read()
   assert losses(workdir) == losses(tmp_path / "whole")
   reference.stderr.close()
   last.stderr.close()
 
 
-def spawn_two(workdir, *flags: str) -> list[subprocess.Popen]:
-  """One job of two processes."""
-  with socket.socket() as free:
-    free.bind(("127.0.0.1", 0))
-    port = free.getsockname()[1]
-  return [
-    spawn(
-      workdir,
-      f"--coordinator=127.0.0.1:{port}",
-      "--num_processes=2",
-      f"--process_id={i}",
-      *flags,
-    )
-    for i in range(2)
-  ]
-
-
 def test_two_processes_compute_what_one_does(straight, tmp_path):
-  processes = spawn_two(tmp_path)
-  outputs = [process.communicate(timeout=900)[1] for process in processes]
-  assert [p.returncode for p in processes] == [0, 0], outputs
+  both = job(TOY, tmp_path, [[], []])
+  outputs = [process.communicate(timeout=900)[1] for process in both]
+  assert [p.returncode for p in both] == [0, 0], outputs
   expected, found = losses(straight), losses(tmp_path)
   np.testing.assert_allclose(
     list(found.values()), list(expected.values()), rtol=2e-5
@@ -597,14 +562,12 @@ def test_two_processes_compute_what_one_does(straight, tmp_path):
 
 
 def test_a_signal_to_one_process_stops_and_saves_all(straight, tmp_path):
-  processes = spawn_two(tmp_path, "--config.steps=4000", "--config.keep=1")
-  log = tmp_path / "metrics.jsonl"
-  while not log.exists() or log.read_text().count("\n") < 20:
-    assert processes[0].poll() is None, processes[0].communicate()
-    time.sleep(0.01)
-  processes[1].terminate()  # not the one that writes
-  outputs = [process.communicate(timeout=900)[1] for process in processes]
-  assert [p.returncode for p in processes] == [train.STOPPED] * 2, outputs
+  flags = ["--config.steps=4000", "--config.keep=1"]
+  both = job(TOY, tmp_path, [flags, flags])
+  wait_for_lines(both[0], tmp_path, 20)
+  both[1].terminate()  # not the one that writes
+  outputs = [process.communicate(timeout=900)[1] for process in both]
+  assert [p.returncode for p in both] == [train.STOPPED] * 2, outputs
   (saved,) = map(int, os.listdir(tmp_path / "checkpoints"))
   assert saved == max(losses(tmp_path)) < 4000
   # One process goes on from what two have saved.

@@ -1,6 +1,8 @@
 """`s02 bench WHAT …`: measurements, each of which says what it computed."""
 
+import argparse
 import importlib
+import pathlib
 
 from s02jax.errors import UserError
 
@@ -9,6 +11,22 @@ BENCHES = {
   "data": "decoding, features and rows against real time",
   "resilience": "a run that is killed again and again loses nothing",
 }
+
+
+def parser(name: str, doc: str | None) -> argparse.ArgumentParser:
+  """A parser with what every measurement has.
+
+  Args:
+    name: among BENCHES.
+    doc: of its module.
+  """
+  out = argparse.ArgumentParser(
+    prog=f"s02 bench {name}",
+    description=doc,
+    formatter_class=argparse.RawDescriptionHelpFormatter,
+  )
+  out.add_argument("--json", type=pathlib.Path, help="also write it there")
+  return out
 
 
 def main(argv: list[str]) -> int:

@@ -1,82 +1,59 @@
 """`s02 bench data`: how much speech one core brings to a training step.
 
-  s02 bench data --corpus DIR [--seconds N] [--json FILE]
+  s02 bench data --corpus DIR [--size mini] [--seconds N] [--json FILE]
 
 Decoding alone, decoding and log-mel, and the rows of each stage that the
 corpus is ready for, each on one thread for N seconds, as multiples of real
 time; and the share of those rows that is padding.
 """
 
-import argparse
 import importlib
-import json
+import itertools
 import pathlib
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import numpy as np
 from scipy import fft
 
 from configs import common
-from s02jax import audio
-from s02jax.data import rows
-from s02jax.data.records import Corpus, Features
-from s02jax.stages import ar
-from s02jax.text import TextModel
+from s02jax import audio, bench, metrics, stages
+from s02jax.data.records import Corpus
+
+# They need no features of other stages.
+AUDIO_STAGES = ("audio_tokenizer", "flow_vae")
 
 Work = Iterator[tuple[float, float]]  # seconds of speech, share of padding
 
 
-def measure(corpus: str, seconds: float) -> dict[str, dict[str, float]]:
+def measure(
+  corpus: str, size: str, seconds: float
+) -> dict[str, dict[str, float]]:
   """× real time and padding share, by what is done.
 
+  Args:
+    corpus: folder with a text model; rows of the AR model and of flow matching
+      are measured where it has features.
+    size: of the configs whose rows are made.
+    seconds: for each measurement.
+
   Raises:
-    UserError: there is no corpus in the folder.
+    UserError: there is no such corpus or size, or they do not fit together.
   """
   opened = Corpus.open(corpus, "train")
-  text = TextModel.load(f"{corpus}/text.model")
-  size = "mini"
-  jobs: dict[str, Callable[[], Work]] = {
-    "decode": lambda: _decode(opened),
-    "decode and log-mel": lambda: _log_mel(opened),
-    "rows of audio_tokenizer": lambda: _rows(
-      rows.Utterances(
-        opened, text, batch_size=16, seed=0, **_data("audio_tokenizer", size)
-      )
-    ),
-    "rows of flow_vae": lambda: _rows(
-      rows.AudioCrops(opened, batch_size=8, seed=0, **_data("flow_vae", size))
-    ),
+  jobs: dict[str, Work] = {
+    "decode": _decode(opened),
+    "decode and log-mel": _log_mel(opened, size),
   }
-  if (pathlib.Path(corpus) / "features").exists():
-    features = Features.open(corpus, "train")
-    overall, each = ar.text_rates(opened)
-    of = dict(each)
-    jobs["rows of ar"] = lambda: _rows(
-      rows.PackedSequences(
-        opened,
-        features,
-        text,
-        batch_size=2,
-        seed=0,
-        rate=lambda code: of.get(code, overall),
-        **_data("ar", size),
-      )
+  features = (pathlib.Path(corpus) / "features").exists()
+  for name in stages.STAGES if features else AUDIO_STAGES:
+    config = importlib.import_module(f"configs.{name}").get_config(size)
+    config.corpus = corpus
+    config = stages.resolve(config)
+    jobs[f"rows of {name}"] = _rows(
+      stages.make(config).rows(corpus, "train", config.batch_size, config.seed)
     )
-    jobs["rows of flow_matching"] = lambda: _rows(
-      rows.LatentUtterances(
-        opened,
-        features,
-        batch_size=16,
-        seed=0,
-        **_data("flow_matching", size),
-      )
-    )
-  return {name: _time(job(), seconds) for name, job in jobs.items()}
-
-
-def _data(stage: str, size: str) -> dict:
-  return dict(importlib.import_module(f"configs.{stage}").get_config(size).data)
+  return {name: _time(work, seconds) for name, work in jobs.items()}
 
 
 def _decode(corpus: Corpus) -> Work:
@@ -84,9 +61,9 @@ def _decode(corpus: Corpus) -> Work:
     yield len(corpus.wave(i)) / corpus.rate, 0.0
 
 
-def _log_mel(corpus: Corpus) -> Work:
+def _log_mel(corpus: Corpus, size: str) -> Work:
   """By NumPy and SciPy, as a loader would."""
-  spec = audio.LogMel(**common.mel("mini", corpus.rate).to_dict())
+  spec = audio.LogMel(**common.mel(size, corpus.rate).to_dict())
   window = audio.hann(spec.window)
   filters = audio.mel_filters(spec.rate, spec.window, spec.bins)
   for i in _order(len(corpus)):
@@ -98,12 +75,10 @@ def _log_mel(corpus: Corpus) -> Work:
     yield len(wave) / corpus.rate, 0.0
 
 
-def _rows(source) -> Work:
-  i = 0
-  while True:
-    row = source[i]
+def _rows(rows: stages.Rows) -> Work:
+  for i in itertools.count():
+    row = rows[i]
     yield float(row["audio_seconds"]), float(row["padding"])
-    i += 1
 
 
 def _order(n: int) -> Iterator[int]:
@@ -131,21 +106,17 @@ def _time(work: Work, seconds: float) -> dict[str, float]:
 
 def main(argv: list[str]) -> int:
   """`s02 bench data`."""
-  parser = argparse.ArgumentParser(
-    prog="s02 bench data",
-    description=__doc__,
-    formatter_class=argparse.RawDescriptionHelpFormatter,
-  )
+  parser = bench.parser("data", __doc__)
   parser.add_argument("--corpus", required=True)
-  parser.add_argument("--seconds", type=float, default=5.0)
-  parser.add_argument("--json", type=pathlib.Path)
+  parser.add_argument("--size", default="mini", help="of the configs (mini)")
+  parser.add_argument("--seconds", type=float, default=5.0, help="each (5)")
   args = parser.parse_args(argv)
-  found = measure(args.corpus, args.seconds)
+  found = measure(args.corpus, args.size, args.seconds)
   for name, values in found.items():
     print(
       f"{name:<24} {values['times_real_time']:>7,.0f} × real time on one "
       f"thread, padding {values['padding']:.1%}"
     )
   if args.json:
-    args.json.write_text(json.dumps(found, indent=2))
+    metrics.write_json(args.json, found)
   return 0

@@ -10,12 +10,11 @@ run. Signals are a SIGTERM to one process (all save and stop), a kill -9 of one
 (the others must end by themselves) and a kill -9 of all. Without a config, the
 audio tokenizer trains on a few made-up words.
 
-Writes DIR/resilience.json and DIR/logs; the exit code is 1 where a bit
-differs, a process outlives a killed one by more than a minute, or takes longer
-to save than launchers wait.
+Writes DIR/resilience.json (or --json) and DIR/logs; the exit code is 1 where a
+bit differs, a process outlives a killed one by more than a minute, or takes
+longer to save than launchers wait.
 """
 
-import argparse
 import dataclasses
 import json
 import pathlib
@@ -29,7 +28,7 @@ from typing import IO, Any
 import numpy as np
 
 from launch import common, local
-from s02jax import checkpoint, corpus, text
+from s02jax import bench, checkpoint, corpus, metrics, text
 from s02jax.errors import UserError
 
 # Seconds that the others may take to end after one was killed.
@@ -334,11 +333,7 @@ def summary(found: dict[str, Any]) -> str:
 
 def main(argv: list[str]) -> int:
   """`s02 bench resilience`."""
-  parser = argparse.ArgumentParser(
-    prog="s02 bench resilience",
-    description=__doc__,
-    formatter_class=argparse.RawDescriptionHelpFormatter,
-  )
+  parser = bench.parser("resilience", __doc__)
   parser.add_argument("--kills", type=common.positive, default=20)
   parser.add_argument("--processes", type=common.positive, default=2)
   parser.add_argument("--workdir", type=pathlib.Path, required=True)
@@ -354,6 +349,6 @@ def main(argv: list[str]) -> int:
     args.processes,
     args.seed,
   )
-  (workdir / "resilience.json").write_text(json.dumps(found, indent=2) + "\n")
+  metrics.write_json(args.json or workdir / "resilience.json", found)
   print(summary(found))
   return 0 if good(found) else 1

@@ -9,19 +9,23 @@ best float32 (CPU) or bfloat16 matrix product of this process, and over the
 maker's figure where the device is known.
 """
 
-import argparse
 import dataclasses
-import json
-import pathlib
 import time
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from ml_collections import ConfigDict
 
-from s02jax import metrics, program, sharding, stages, train
+from s02jax import (
+  arguments,
+  bench,
+  metrics,
+  program,
+  sharding,
+  stages,
+  train,
+)
 from s02jax.data.rows import TOKENS_PER_SECOND
 
 
@@ -46,10 +50,21 @@ class Result:
 
 
 def measure(config: ConfigDict, name: str, rows: int, steps: int) -> Result:
-  """Times `steps` steps after two that warm up."""
+  """Times `steps` steps after two that warm up.
+
+  Args:
+    config: as `configs/<stage>.py` gives it.
+    name: of the config, for the result.
+    rows: of a batch.
+    steps: timed.
+
+  Raises:
+    UserError: the rows do not split over the devices.
+  """
   config = stages.assume(config)
   mesh = sharding.make_mesh(config.mesh)
   stage = stages.make(config)
+  sharding.local_rows(mesh, rows)  # complains where they do not split
   spec = stage.batch_specs(rows)[-1]
   rng = np.random.default_rng(0)
   batch = {key: fill(key, x, config, rng) for key, x in spec.items()}
@@ -67,39 +82,18 @@ def measure(config: ConfigDict, name: str, rows: int, steps: int) -> Result:
       times.append(time.perf_counter() - began)
   if not np.isfinite(float(values["loss"])):
     raise ValueError(f"{name}: the loss of the benchmark's batch is not finite")
-  device = jax.devices()[0]
-  each = metrics.PEAK_FLOPS.get(device.device_kind)
+  on_cpu = jax.default_backend() == "cpu"
   return Result(
     config=name,
-    device=device.device_kind,
+    device=jax.devices()[0].device_kind,
     devices=jax.device_count(),
     rows=rows,
     audio_seconds=audio_seconds(config, spec),
     seconds=float(np.median(times[2:])),
     flops=float(stage.flops(spec)),
-    product_peak=product_peak() * _separate_devices(),
-    datasheet_peak=None if each is None else each * jax.device_count(),
+    product_peak=metrics.product_flops(),
+    datasheet_peak=None if on_cpu else metrics.peak_flops(),
   )
-
-
-def _separate_devices() -> int:
-  """Fake devices of a CPU share its cores."""
-  return 1 if jax.default_backend() == "cpu" else jax.device_count()
-
-
-def product_peak() -> float:
-  """FLOP/s of the best of several matrix products on one device."""
-  dtype = jnp.float32 if jax.default_backend() == "cpu" else jnp.bfloat16
-  n = 2048 if dtype == jnp.float32 else 8192
-  x = jnp.ones((n, n), dtype)
-  product = jax.jit(lambda a: a @ a)
-  product(x).block_until_ready()
-  times = []
-  for _ in range(8):
-    began = time.perf_counter()
-    product(x).block_until_ready()
-    times.append(time.perf_counter() - began)
-  return 2 * n**3 / min(times)
 
 
 def audio_seconds(config: ConfigDict, spec: stages.Spec) -> float:
@@ -159,27 +153,14 @@ def describe(r: Result) -> str:
 
 def main(argv: list[str]) -> int:
   """`s02 bench step`."""
-  parser = argparse.ArgumentParser(
-    prog="s02 bench step",
-    description=__doc__,
-    formatter_class=argparse.RawDescriptionHelpFormatter,
-  )
-  parser.add_argument("--rows", type=int)
-  parser.add_argument("--steps", type=int, default=5)
-  parser.add_argument("--json", type=pathlib.Path)
+  parser = bench.parser("step", __doc__)
+  parser.add_argument("--rows", type=int, help="of a batch (the config's)")
+  parser.add_argument("--steps", type=int, default=5, help="timed (5)")
   args, rest = parser.parse_known_args(argv)
   train.use_compilation_cache()
-  arguments = train.parse([*rest, "--workdir=-", "--config.corpus=-"])
-  name = next((w for w in rest if w.startswith("--config=")), "--config=")
-  if name == "--config=" and "--config" in rest:
-    name += rest[rest.index("--config") + 1]
-  result = measure(
-    arguments.config,
-    name.removeprefix("--config="),
-    args.rows or arguments.config.batch_size,
-    args.steps,
-  )
+  name, config = arguments.experiment(rest)
+  result = measure(config, name, args.rows or config.batch_size, args.steps)
   print(describe(result))
   if args.json:
-    args.json.write_text(json.dumps(dataclasses.asdict(result), indent=2))
+    metrics.write_json(args.json, dataclasses.asdict(result))
   return 0
