@@ -158,14 +158,15 @@ def hann(window: int) -> np.ndarray:
 def _dft_matrices(n: int) -> tuple[Float[Array, "w f"], Float[Array, "w f"]]:
   """Cosines and sines of the DFT of n samples.
 
-  Computed where they are used: as constants they would be hundreds of megabytes
-  of a program. The product of indices is reduced in integers, so that angles
-  are exact.
+  Computed by the program: as constants they would be hundreds of megabytes of
+  it. The barrier keeps them from being computed again in every tile of a
+  product. The product of indices is reduced in integers, so that angles are
+  exact.
   """
   sample = jnp.arange(n, dtype=jnp.int32)[:, None]
   turns = (sample * jnp.arange(n // 2 + 1, dtype=jnp.int32)[None]) % n
   angles = turns.astype(jnp.float32) * (2 * np.pi / n)
-  return jnp.cos(angles), jnp.sin(angles)
+  return jax.lax.optimization_barrier((jnp.cos(angles), jnp.sin(angles)))
 
 
 def rfft(x: Float[Array, "*b w"]) -> Complex[Array, "*b f"]:

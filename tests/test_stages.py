@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from configs import audio_tokenizer, flow_matching, flow_vae
-from s02jax import stages
+from s02jax import stages, train_state
+from s02jax.models import discriminators as judges
 
 
 @pytest.fixture(scope="module")
@@ -43,6 +44,48 @@ def test_discriminators_wait_for_their_start(vae):
   assert after["adversarial"] != 0 and after["discriminator"] > 0
   assert int(third.discriminator.step) == 1
   assert int(third.generator.step) == int(third.step) == 2
+
+
+def test_one_pass_serves_both_players(vae):
+  """As if each had looked for itself."""
+  stage, _, state = vae
+  real, fake = (
+    0.3 * jax.random.normal(jax.random.key(i), (3, 2048)) for i in (5, 6)
+  )
+
+  def look(params, wave):
+    return stage.discriminators.apply({"params": params}, wave)
+
+  def of_generator(wave):
+    maps = look(state.discriminator.params, wave)
+    expected = look(state.discriminator.params, real)
+    return stage.loss.adversarial * judges.generator_loss(maps) + (
+      stage.loss.matching * judges.feature_matching_loss(expected, maps)
+    )
+
+  def of_discriminators(params):
+    return judges.discriminator_loss(look(params, real), look(params, fake))
+
+  verdict, moved = jax.jit(stage.contest)(state.discriminator, fake, real)
+  loss, gradient = jax.value_and_grad(of_generator)(fake)
+  np.testing.assert_allclose(verdict.adversarial, loss, rtol=1e-5)
+  assert np.abs(gradient).max() > 1e-6
+  np.testing.assert_allclose(
+    verdict.gradient, gradient, rtol=1e-4, atol=1e-5 * np.abs(gradient).max()
+  )
+  loss, grads = jax.value_and_grad(of_discriminators)(
+    state.discriminator.params
+  )
+  np.testing.assert_allclose(verdict.discriminator, loss, rtol=1e-5)
+  expected, _ = train_state.update(
+    state.discriminator, grads, stage.optimizer, stage.optimizer_config.ema
+  )
+  for a, b in zip(
+    jax.tree.leaves(moved.opt_state),
+    jax.tree.leaves(expected.opt_state),
+    strict=True,
+  ):
+    np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-7)
 
 
 def test_a_broken_batch_moves_neither_player(vae):

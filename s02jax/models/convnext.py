@@ -3,11 +3,14 @@
 Shape letters: b batch, t frames, d width, k kernel taps.
 """
 
+import itertools
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
+from s02jax.models.scanned import scanned
 from s02jax.sharding import shard
 
 
@@ -50,8 +53,8 @@ class ConvNeXt(nn.Module):
   expansion: int = 3  # hidden width over width
   kernel: int = 7
   lookahead: int = 3
-  scale: float = 0.3  # initial value of the residual branch's scale
   dtype: jnp.dtype = jnp.float32
+  scale: float = 0.3  # initial value of the residual branch's scale
 
   @nn.compact
   def __call__(
@@ -76,7 +79,11 @@ class ConvNeXt(nn.Module):
 
 
 class ConvStack(nn.Module):
-  """Dense to `width`, then one ConvNeXt block per entry of `lookahead`."""
+  """Dense to `width`, then one ConvNeXt block per entry of `lookahead`.
+
+  Neighbours of one look-ahead share a loop, and `blocks_0`, `blocks_1`, … hold
+  the stacked parameters of one loop each.
+  """
 
   width: int
   lookahead: tuple[int, ...]  # future taps of each block
@@ -91,10 +98,14 @@ class ConvStack(nn.Module):
     x = nn.Dense(self.width, dtype=self.dtype, name="into")(keep_valid(x, mask))
     x = nn.LayerNorm(epsilon=1e-5, dtype=jnp.float32, name="into_norm")(x)
     x = keep_valid(x.astype(self.dtype), mask)
-    for i, future in enumerate(self.lookahead):
-      x = ConvNeXt(
-        self.expansion, self.kernel, future, dtype=self.dtype, name=f"block_{i}"
-      )(x, mask)
+    runs = [(f, len(list(run))) for f, run in itertools.groupby(self.lookahead)]
+    for i, (future, layers) in enumerate(runs):
+      block = ConvNeXt(
+        self.expansion, self.kernel, future, self.dtype, name=f"blocks_{i}"
+      )
+      x, _ = scanned(lambda block, x, mask: (block(x, mask), None), layers)(
+        block, x, mask
+      )
     return x
 
 

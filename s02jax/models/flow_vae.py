@@ -26,6 +26,7 @@ from jaxtyping import Array, Bool, Complex, Float
 
 from s02jax import audio
 from s02jax.models.convnext import ConvStack, keep_valid
+from s02jax.models.scanned import scanned
 
 LOG_2PI = float(np.log(2 * np.pi))
 
@@ -49,37 +50,32 @@ class FlowVAEConfig:
 
 
 class Coupling(nn.Module):
-  """z_b ← z_b · exp(s(z_a)) + m(z_a), over halves of the channels."""
+  """(a, b) → (b · exp(s(a)) + m(a), a), over halves of the channels.
+
+  The halves change places, so that in a stack each conditions the other.
+  """
 
   width: int
-  flip: bool  # which half conditions the other
   channels: int
 
   def setup(self):
     self.hidden = ConvStack(self.width, (1,), kernel=3)
     self.out = nn.Dense(self.channels, kernel_init=nn.initializers.zeros)
 
-  def scale_and_shift(self, half, mask):
-    log_scale, shift = jnp.split(self.out(self.hidden(half, mask)), 2, axis=-1)
+  def scale_and_shift(self, a, mask):
+    log_scale, shift = jnp.split(self.out(self.hidden(a, mask)), 2, axis=-1)
     return 1.5 * jnp.tanh(log_scale / 1.5), shift
 
-  def halves(self, z):
-    a, b = jnp.split(z, 2, axis=-1)
-    return (b, a) if self.flip else (a, b)
-
-  def join(self, a, b):
-    return jnp.concatenate((b, a) if self.flip else (a, b), axis=-1)
-
   def __call__(self, z, mask):
-    a, b = self.halves(z)
+    a, b = jnp.split(z, 2, axis=-1)
     log_scale, shift = self.scale_and_shift(a, mask)
     moved = b * jnp.exp(log_scale) + shift
-    return self.join(a, moved), jnp.sum(log_scale, axis=-1)
+    return jnp.concatenate((moved, a), axis=-1), jnp.sum(log_scale, axis=-1)
 
   def inverse(self, z, mask):
-    a, b = self.halves(z)
+    moved, a = jnp.split(z, 2, axis=-1)
     log_scale, shift = self.scale_and_shift(a, mask)
-    return self.join(a, (b - shift) * jnp.exp(-log_scale))
+    return jnp.concatenate((a, (moved - shift) * jnp.exp(-log_scale)), axis=-1)
 
 
 class Flow(nn.Module):
@@ -94,10 +90,7 @@ class Flow(nn.Module):
       shape = (self.channels,)
       self.log_scale = self.param("log_scale", nn.initializers.zeros, shape)
       self.shift = self.param("shift", nn.initializers.zeros, shape)
-    self.couplings = [
-      Coupling(self.width, bool(i % 2), self.channels, name=f"coupling_{i}")
-      for i in range(self.layers)
-    ]
+      self.couplings = Coupling(self.width, self.channels)
 
   def scale(self):
     return jnp.exp(self.log_scale)[None, None]
@@ -107,24 +100,26 @@ class Flow(nn.Module):
   ) -> tuple[Float[Array, "b t c"], Float[Array, "b t"]]:
     """z̃ and the frame's share of log|det ∂g/∂z|, float32."""
     z = z.astype(jnp.float32)
-    log_det = jnp.zeros(z.shape[:2], jnp.float32)
-    if self.layers:
-      z = z * self.scale() + self.shift[None, None]
-      log_det += jnp.sum(self.log_scale)
-    for coupling in self.couplings:
-      z, change = coupling(z, mask)
-      log_det += change
-    return z, log_det
+    if not self.layers:
+      return z, jnp.zeros(z.shape[:2], jnp.float32)
+    z = z * self.scale() + self.shift[None, None]
+    z, changes = scanned(Coupling.__call__, self.layers)(
+      self.couplings, z, mask
+    )
+    return z, jnp.sum(self.log_scale) + jnp.sum(changes, axis=0)
 
   def inverse(
     self, z: Float[Array, "b t c"], mask: Bool[Array, "b t"] | None = None
   ) -> Float[Array, "b t c"]:
     """g⁻¹."""
-    for coupling in reversed(self.couplings):
-      z = coupling.inverse(z, mask)
-    if self.layers:
-      z = (z - self.shift[None, None]) / self.scale()
-    return z
+    if not self.layers:
+      return z
+    z, _ = scanned(
+      lambda coupling, z, mask: (coupling.inverse(z, mask), None),
+      self.layers,
+      reverse=True,
+    )(self.couplings, z, mask)
+    return (z - self.shift[None, None]) / self.scale()
 
 
 class Encoder(nn.Module):

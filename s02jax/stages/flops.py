@@ -18,8 +18,12 @@ def products(params, positions: int) -> int:
     params: parameters (or their shapes) that all see the same positions.
     positions: rows × frames they are applied to.
   """
-  kernels = [x for x in jax.tree.leaves(params) if len(x.shape) >= 2]
-  return 6 * positions * sum(math.prod(x.shape) for x in kernels)
+  kernels = [
+    math.prod(x.shape)
+    for path, x in jax.tree_util.tree_leaves_with_path(params)
+    if path[-1].key in ("kernel", "taps")
+  ]
+  return 6 * positions * sum(kernels)
 
 
 def forward(function: Callable, *arguments: Any) -> float:

@@ -68,6 +68,23 @@ class State:
     return self.generator.step
 
 
+@flax.struct.dataclass
+class Verdict:
+  """What the discriminators say of an output."""
+
+  adversarial: Float[Array, ""]  # loss of the generator
+  gradient: Float[Array, "b n"]  # of that loss, by the output
+  discriminator: Float[Array, ""]  # loss of their own
+
+
+def apart(maps: list[list[Array]]) -> tuple[list, list]:
+  """Feature maps [b, 2, n] of real and of generated waves."""
+  of_real, of_fake = (
+    [[m[:, i] for m in each] for each in maps] for i in range(2)
+  )
+  return of_real, of_fake
+
+
 def compressed(wave: Float[Array, "b n"], window: int) -> Float[Array, "..."]:
   """Real and imaginary parts of S · |S|^(-0.7), [b, t, f, 2]."""
   spectrum = audio.stft(wave, window, window // 4)
@@ -154,68 +171,86 @@ class FlowVAEStage:
     )
     return loss, parts | {"spectral": loss}, out["wave"]
 
-  def adversarial(self, params, wave, target):
-    """What the discriminators `params` tell the generator."""
-    fake = self.discriminators.apply({"params": params}, wave)
-    real = self.discriminators.apply({"params": params}, target)
-    return self.loss.adversarial * generator_loss(
-      fake
-    ) + self.loss.matching * feature_matching_loss(real, fake)
-
   def train_step(self, state: State, batch) -> tuple[State, dict]:
-    """One step of the generator, then of the discriminators."""
+    """One step of both players, on the output of the generator before it."""
     key = jax.random.fold_in(jax.random.key(self.config.seed), state.step)
     dither_key, key = jax.random.split(key)
     wave = batch["wave"] + self.loss.dither * jax.random.normal(
       dither_key, batch["wave"].shape
     )
-    started = state.step >= self.loss.adversarial_start
-    judges = state.discriminator.params
 
     def generator(params):
       loss, metrics, out = self.regression(params, wave, key)
-      against = self.once_started(
-        started,
-        lambda: self.adversarial(judges, out, wave),
-        jnp.zeros(()),
-      )
-      loss = loss + against
-      return loss, (metrics | {"loss": loss, "adversarial": against}, out)
+      return (loss, out), metrics
 
-    grads, (metrics, out) = jax.grad(generator, has_aux=True)(
-      state.generator.params
+    (loss, out), back, metrics = jax.vjp(
+      generator, state.generator.params, has_aux=True
     )
+    verdict, judges = self.judge(state, out, wave)
+    (grads,) = back((jnp.ones(()), verdict.gradient))
     moved, step_metrics = update(
       state.generator, grads, self.optimizer, self.optimizer_config.ema
     )
-    discriminator, judge_loss = self.once_started(
-      started,
-      lambda: self.move_judges(state.discriminator, out, wave),
-      (state.discriminator, jnp.zeros(())),
-    )
-    return State(generator=moved, discriminator=discriminator), (
-      metrics | step_metrics | {"discriminator": judge_loss}
+    return State(generator=moved, discriminator=judges), (
+      metrics
+      | step_metrics
+      | {
+        "loss": loss + verdict.adversarial,
+        "adversarial": verdict.adversarial,
+        "discriminator": verdict.discriminator,
+      }
     )
 
-  def once_started(self, started, compute, otherwise):
-    """`compute()` if adversarial training has started, else `otherwise`."""
+  def judge(self, state: State, fake, real) -> tuple[Verdict, TrainState]:
+    """The verdict, and the discriminators one step on; before their start
+    nothing counts and nothing moves."""
+    silent = Verdict(
+      adversarial=jnp.zeros(()),
+      gradient=jnp.zeros_like(fake),
+      discriminator=jnp.zeros(()),
+    )
     if not self.ever_adversarial:
-      return otherwise
-    return jax.lax.cond(started, compute, lambda: otherwise)
+      return silent, state.discriminator
+    return jax.lax.cond(
+      state.step >= self.loss.adversarial_start,
+      lambda: self.contest(state.discriminator, fake, real),
+      lambda: (silent, state.discriminator),
+    )
 
-  def move_judges(self, state: TrainState, fake, real):
-    """One step of the discriminators on detached output."""
-    fake = jax.lax.stop_gradient(fake)
+  def contest(
+    self,
+    judges: TrainState,
+    fake: Float[Array, "b n"],
+    real: Float[Array, "b n"],
+  ) -> tuple[Verdict, TrainState]:
+    """One pass over both waves, which each player's loss goes back through."""
+    # Side by side in the rows, so that on a mesh no row moves.
+    pairs = jnp.stack([real, fake], axis=1).reshape(-1, real.shape[-1])
 
-    def loss(params):
-      apply = self.discriminators.apply
-      return discriminator_loss(
-        apply({"params": params}, real), apply({"params": params}, fake)
+    def look(params, pairs):
+      maps = self.discriminators.apply({"params": params}, pairs)
+      return [[m.reshape(len(real), 2, -1) for m in each] for each in maps]
+
+    def adversarial(maps):
+      of_real, of_fake = apart(maps)
+      return self.loss.adversarial * generator_loss(of_fake) + (
+        self.loss.matching * feature_matching_loss(of_real, of_fake)
       )
 
-    value, grads = jax.value_and_grad(loss)(state.params)
-    moved, _ = update(state, grads, self.optimizer, self.optimizer_config.ema)
-    return moved, value
+    maps, back = jax.vjp(look, judges.params, pairs)
+    lost, change = jax.value_and_grad(adversarial)(maps)
+    _, to_pairs = back(change)
+    missed, change = jax.value_and_grad(
+      lambda maps: discriminator_loss(*apart(maps))
+    )(maps)
+    grads, _ = back(change)
+    moved, _ = update(judges, grads, self.optimizer, self.optimizer_config.ema)
+    verdict = Verdict(
+      adversarial=lost,
+      gradient=to_pairs.reshape(len(real), 2, -1)[:, 1],
+      discriminator=missed,
+    )
+    return verdict, moved
 
   def eval_step(self, state: State, batch) -> dict:
     """Regression losses of the averaged parameters."""
@@ -230,15 +265,16 @@ class FlowVAEStage:
 
   def flops(self, batch) -> float:
     """Matrix products of the generator, and of the discriminators where they
-    start before the run ends: the generator's step judges two waves and goes
-    back to one of them (3), the discriminators' step learns from both (6)."""
+    start before the run ends: they see two waves (2), the generator's loss
+    goes back to one of them (1), theirs to the parameters and through the
+    layers of both (4)."""
     b, n = batch["wave"].shape
     params = jax.eval_shape(self.init_state, jax.random.key(0))
     flops = products(params.generator.params, b * n // self.model_config.hop)
     if not self.ever_adversarial:
       return flops
     judges = {"params": params.discriminator.params}
-    return flops + 9 * forward(self.discriminators.apply, judges, batch["wave"])
+    return flops + 7 * forward(self.discriminators.apply, judges, batch["wave"])
 
 
 def assume(config):

@@ -1,0 +1,35 @@
+"""Layers of equal shape as one loop over stacked parameters."""
+
+from collections.abc import Callable
+from typing import Any
+
+import flax.linen as nn
+
+from s02jax import sharding
+
+
+def scanned(
+  body: Callable[..., tuple[Any, Any]], layers: int, reverse: bool = False
+) -> Callable[..., tuple[Any, Any]]:
+  """Calls `body` once per layer; a program holds it once.
+
+  On a CPU, where a loop costs more than a long program, it is unrolled.
+
+  Args:
+    body: (module, carry, *inputs) -> (carry, output). All layers see the same
+      inputs; the module's parameters have a leading axis of `layers`.
+    layers: calls of it.
+    reverse: the last layer first.
+
+  Returns:
+    (module, carry, *inputs) -> (carry, outputs with a leading axis).
+  """
+  return nn.scan(
+    body,
+    variable_axes={"params": 0},
+    split_rngs={"params": True},
+    in_axes=nn.broadcast,
+    length=layers,
+    reverse=reverse,
+    unroll=layers if sharding.platform() == "cpu" else 1,
+  )
