@@ -66,6 +66,7 @@ def get_config(size: str = "demo"):
     period_channels=period_channels,
     windows=(512, 256) if size == "test" else (2048, 1024, 512),
     spectral_channels=spectral_channels,
+    dtype=common.dtype(size),
   )
   config.data = dict(crop_samples=32 * hop)
   config.loss = dict(

@@ -28,7 +28,7 @@ import safetensors.numpy
 from s02jax.errors import UserError
 from s02jax.text import TextModel
 
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
 MODELS = ("audio_tokenizer", "flow_vae", "ar", "flow_matching")
 
 

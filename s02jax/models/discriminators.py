@@ -25,10 +25,22 @@ class DiscriminatorsConfig:
   period_channels: tuple[int, ...] = (32, 128, 512, 1024)
   windows: tuple[int, ...] = (2048, 1024, 512)  # samples; hop = window / 4
   spectral_channels: int = 32
+  dtype: str = "float32"  # of the computation; scores are float32
 
 
 def _activate(x):
   return nn.leaky_relu(x, 0.1)
+
+
+def with_neighbours(x: Float[Array, "b t f c"]) -> Float[Array, "b t f 3*c"]:
+  """A frame's channels beside those of the frames before and after it.
+
+  A convolution over 3 frames and k bins is one over k bins of this, which
+  fills a TPU's lanes and compiles in a third of the time.
+  """
+  padded = jnp.pad(x, ((0, 0), (1, 1), (0, 0), (0, 0)))
+  shifted = [padded[:, i : i + x.shape[1]] for i in range(3)]
+  return jnp.concatenate(shifted, axis=-1)
 
 
 class PeriodDiscriminator(nn.Module):
@@ -36,6 +48,7 @@ class PeriodDiscriminator(nn.Module):
 
   period: int
   channels: tuple[int, ...]
+  dtype: jnp.dtype
 
   @nn.compact
   def __call__(self, wave: Float[Array, "b n"]) -> list[Array]:
@@ -46,10 +59,13 @@ class PeriodDiscriminator(nn.Module):
     x = x.transpose(0, 2, 1).reshape(b * self.period, rows, 1)
     features = []
     for i, width in enumerate(self.channels):
-      x = _activate(nn.Conv(width, (5,), strides=(3,), name=f"conv_{i}")(x))
+      conv = nn.Conv(width, (5,), (3,), dtype=self.dtype, name=f"conv_{i}")
+      x = _activate(conv(x))
       features.append(x)
-    x = _activate(nn.Conv(self.channels[-1], (3,), name="conv_last")(x))
-    return [*features, x, nn.Conv(1, (3,), name="score")(x)]
+    last = nn.Conv(width, (3,), dtype=self.dtype, name="conv_last")
+    x = _activate(last(x))
+    score = nn.Conv(1, (3,), dtype=jnp.float32, name="score")
+    return [*features, x, score(x)]
 
 
 class SpectralDiscriminator(nn.Module):
@@ -57,20 +73,26 @@ class SpectralDiscriminator(nn.Module):
 
   window: int
   channels: int
+  dtype: jnp.dtype
 
   @nn.compact
   def __call__(self, wave: Float[Array, "b n"]) -> list[Array]:
     """Feature maps, the last is the score [b, t, f', 1]."""
     spectrum = audio.stft(wave, self.window, self.window // 4)
-    x = jnp.stack([spectrum.real, spectrum.imag], axis=-1)
+    x = jnp.stack([spectrum.real, spectrum.imag], axis=-1).astype(self.dtype)
+
+    def conv(name, x, bins, stride=1):
+      return nn.Conv(
+        self.channels, (bins,), (stride,), dtype=self.dtype, name=name
+      )(with_neighbours(x))
+
     features = []
     for i, stride in enumerate((1, 2, 2, 2)):
-      x = _activate(
-        nn.Conv(self.channels, (3, 9), strides=(1, stride), name=f"conv_{i}")(x)
-      )
+      x = _activate(conv(f"conv_{i}", x, 9, stride))
       features.append(x)
-    x = _activate(nn.Conv(self.channels, (3, 3), name="conv_last")(x))
-    return [*features, x, nn.Conv(1, (3, 3), name="score")(x)]
+    x = _activate(conv("conv_last", x, 3))
+    score = nn.Conv(1, (3,), dtype=jnp.float32, name="score")
+    return [*features, x, score(with_neighbours(x))]
 
 
 class Discriminators(nn.Module):
@@ -82,12 +104,15 @@ class Discriminators(nn.Module):
   def __call__(self, wave: Float[Array, "b n"]) -> list[list[Array]]:
     """One list of feature maps per discriminator, scores last."""
     c = self.config
+    dtype = jnp.dtype(c.dtype)
     by_period = [
-      PeriodDiscriminator(p, c.period_channels, name=f"period_{p}")(wave)
+      PeriodDiscriminator(p, c.period_channels, dtype, name=f"period_{p}")(wave)
       for p in c.periods
     ]
     by_window = [
-      SpectralDiscriminator(w, c.spectral_channels, name=f"window_{w}")(wave)
+      SpectralDiscriminator(w, c.spectral_channels, dtype, name=f"window_{w}")(
+        wave
+      )
       for w in c.windows
     ]
     return by_period + by_window

@@ -78,9 +78,10 @@ class Verdict:
 
 
 def apart(maps: list[list[Array]]) -> tuple[list, list]:
-  """Feature maps [b, 2, n] of real and of generated waves."""
+  """Feature maps [b, 2, n] of real and of generated waves, float32."""
   of_real, of_fake = (
-    [[m[:, i] for m in each] for each in maps] for i in range(2)
+    [[m[:, i].astype(jnp.float32) for m in each] for each in maps]
+    for i in range(2)
   )
   return of_real, of_fake
 
