@@ -27,6 +27,7 @@ from s02jax import (
   train,
 )
 from s02jax.data.rows import TOKENS_PER_SECOND
+from s02jax.errors import UserError
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -42,6 +43,7 @@ class Result:
   flops: float  # model FLOPs of a step
   product_peak: float  # FLOP/s of a matrix product on all devices
   datasheet_peak: float | None  # FLOP/s, of all devices
+  torch_seconds: float | None = None  # of the same step in PyTorch
 
   @property
   def utilisation(self) -> float:
@@ -49,7 +51,9 @@ class Result:
     return self.flops / self.seconds / self.product_peak
 
 
-def measure(config: ConfigDict, name: str, rows: int, steps: int) -> Result:
+def measure(
+  config: ConfigDict, name: str, rows: int, steps: int, torch: bool = False
+) -> Result:
   """Times `steps` steps after two that warm up.
 
   Args:
@@ -57,9 +61,11 @@ def measure(config: ConfigDict, name: str, rows: int, steps: int) -> Result:
     name: of the config, for the result.
     rows: of a batch.
     steps: timed.
+    torch: also time the AR model's step in PyTorch, afterwards.
 
   Raises:
-    UserError: the rows do not split over the devices.
+    UserError: the rows do not split over the devices, there is no PyTorch, or
+      no comparison with it.
   """
   config = stages.assume(config)
   mesh = sharding.make_mesh(config.mesh)
@@ -74,6 +80,7 @@ def measure(config: ConfigDict, name: str, rows: int, steps: int) -> Result:
   with jax.set_mesh(mesh):
     batch = jax.device_put(batch, placed)
     state = program.init_program(stage, abstract)(jax.random.key(0))
+    twin = torch_twin(stage, state, batch) if torch else None
     step = program.train_program(stage, mesh, abstract)
     for _ in range(2 + steps):
       began = time.perf_counter()
@@ -93,7 +100,26 @@ def measure(config: ConfigDict, name: str, rows: int, steps: int) -> Result:
     flops=float(stage.flops(spec)),
     product_peak=metrics.product_flops(),
     datasheet_peak=None if on_cpu else metrics.peak_flops(),
+    torch_seconds=twin and twin.seconds(jax.device_get(batch), steps),
   )
+
+
+def torch_twin(stage: stages.Stage, state: Any, batch: Any) -> Any:
+  """The same model in PyTorch, which computes the same loss."""
+  if stage.name != "ar":
+    raise UserError("--torch: only the AR model is there in PyTorch.")
+  try:
+    from s02jax.bench.torch_twin import Twin
+  except ModuleNotFoundError as error:
+    raise UserError(
+      f"--torch needs {error.name}: pip install 's02jax[bench]'."
+    ) from error
+  twin = Twin(stage, state.params)
+  nats, _ = jax.jit(stage.nats)(state.params, batch)
+  other = twin.first_loss(jax.device_get(batch))
+  if not np.isclose(float(nats), other, rtol=1e-4):
+    raise ValueError(f"the loss is {nats}, in PyTorch {other}")
+  return twin
 
 
 def audio_seconds(config: ConfigDict, spec: stages.Spec) -> float:
@@ -142,12 +168,18 @@ def describe(r: Result) -> str:
   sheet = ""
   if r.datasheet_peak:
     sheet = f", {r.flops / r.seconds / r.datasheet_peak:.0%} of the datasheet"
+  other = ""
+  if r.torch_seconds:
+    other = (
+      f"; in PyTorch {r.torch_seconds * 1e3:.0f} ms, "
+      f"{r.torch_seconds / r.seconds:.2f} times as long"
+    )
   return (
     f"{r.config} on {r.devices} × {r.device}, {r.rows} rows: "
     f"{r.seconds * 1e3:.0f} ms a step, {r.rows / r.seconds:.2f} rows/s, "
     f"{r.audio_seconds / r.seconds:.1f} s of speech a second, "
     f"{r.flops / r.seconds / 1e9:.0f} GFLOP/s, {r.utilisation:.0%} of a matrix "
-    f"product ({r.product_peak / 1e9:.0f} GFLOP/s){sheet}"
+    f"product ({r.product_peak / 1e9:.0f} GFLOP/s){sheet}{other}"
   )
 
 
@@ -156,10 +188,14 @@ def main(argv: list[str]) -> int:
   parser = bench.parser("step", __doc__)
   parser.add_argument("--rows", type=int, help="of a batch (the config's)")
   parser.add_argument("--steps", type=int, default=5, help="timed (5)")
+  parser.add_argument(
+    "--torch", action="store_true", help="and the same step in PyTorch (AR)"
+  )
   args, rest = parser.parse_known_args(argv)
   train.use_compilation_cache()
   name, config = arguments.experiment(rest)
-  result = measure(config, name, args.rows or config.batch_size, args.steps)
+  rows = args.rows or config.batch_size
+  result = measure(config, name, rows, args.steps, args.torch)
   print(describe(result))
   if args.json:
     metrics.write_json(args.json, dataclasses.asdict(result))

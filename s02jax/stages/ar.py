@@ -213,6 +213,11 @@ class ARStage:
     weight = batch["weight"]
     return weighted_mean(nats, weight), weighted_mean(hits, weight)
 
+  def nats(self, params, batch) -> tuple[Array, Array]:
+    """`measure` of a batch with its own texts and references."""
+    speakers = self.speakers(params, batch)
+    return self.measure(params, batch, batch["ids"], speakers)
+
   def corrupt(self, key, ids: Int[Array, "b s"]) -> Int[Array, "b s"]:
     """Replaces a share of the audio tokens by random ones."""
     cfg = self.model_config
@@ -228,8 +233,7 @@ class ARStage:
     batch = batch | {"ids": self.corrupt(key, batch["ids"])}
 
     def loss(params, micro):
-      speakers = self.speakers(params, micro)
-      nats, accuracy = self.measure(params, micro, micro["ids"], speakers)
+      nats, accuracy = self.nats(params, micro)
       return nats, {"loss": nats, "accuracy": accuracy}
 
     def gradients(micro):
