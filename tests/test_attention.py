@@ -93,6 +93,18 @@ def test_split_kernel_equals_one_device(sizes):
   jax.tree.map(close, split, plain)
 
 
+@pytest.mark.parametrize("queries", [64, 96])
+def test_causal_rows_by_parts_are_the_whole(queries, monkeypatch):
+  """Also where the last part is shorter."""
+  monkeypatch.setattr(at, "QUERIES", queries)
+  segment, position = packed()
+  mask = at.row_mask(segment, position, 1, F)
+  assert mask.causal and not at.row_mask(segment, position, None, F).causal
+  parts = value_and_grad(functools.partial(at.attention, mask=mask), *inputs())
+  whole = value_and_grad(dense(segment, position, 1), *inputs())
+  jax.tree.map(close, parts, whole)
+
+
 def test_either_block_is_the_one_chosen():
   segment, position = alone(32)
   x = inputs(s=32, f=8)

@@ -18,6 +18,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
+from s02jax.models.linear import Dense
 from s02jax.models.speaker_encoder import SpeakerEncoder
 from s02jax.models.transformer import (
   Cache,
@@ -78,9 +79,9 @@ class ARTransformer(nn.Module):
       cfg.speaker.join,
       dtype=dtype,
     )
-    self.speaker_in = nn.Dense(width, use_bias=False, dtype=dtype)
+    self.speaker_in = Dense(width, use_bias=False, dtype=dtype)
     self.stack = Stack(cfg.transformer, dtype)
-    self.head = nn.Dense(cfg.num_codes + 1, dtype=dtype)
+    self.head = Dense(cfg.num_codes + 1, dtype=dtype)
 
   def speaker(
     self, mel: Float[Array, "b t m"], mask: Bool[Array, "b t"]

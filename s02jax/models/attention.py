@@ -10,7 +10,8 @@ one of two chosen at run time (`Either`), or be any number of run time.
 
 On a TPU whole rows go through the splash kernel, which never holds the scores:
 there position is the place in the row, so block > 1 needs rows of one segment.
-Elsewhere, and where a cache is read, the scores are a dense product.
+Elsewhere, and where a cache is read, the scores are dense products; those of
+causal rows, of some queries at a time with the keys before them.
 
 Shape letters:
   b batch    s queries    t keys    f features of a head
@@ -28,6 +29,7 @@ from jaxtyping import Array, Bool, Float, Int
 
 from s02jax import sharding
 
+QUERIES = 512  # of a causal row whose scores exist at once
 LANES = 128  # the kernel's features and positions are multiples of it
 # Queries and keys of a tile, the largest that divides the row.
 TILES = (1024, 512, 256, 128)
@@ -50,6 +52,7 @@ class Mask:
   """Equation 1: as a table, or as what the kernel makes of it."""
 
   dense: Bool[Array, "b s t"] | None = None
+  causal: bool = flax.struct.field(pytree_node=False, default=False)
   segment: Int[Array, "b s"] | None = None
   choice: Bool[Array, ""] | None = None  # among the blocks
   blocks: tuple[int | None, ...] = flax.struct.field(
@@ -88,7 +91,8 @@ def row_mask(
   known = block is None or isinstance(block, (int, Either))
   fits = segment.shape[1] % LANES == 0 and features % LANES == 0
   if not (known and fits and sharding.platform() == "tpu"):
-    return dense_mask(segment, position, segment, position, block)
+    mask = dense_mask(segment, position, segment, position, block)
+    return mask.replace(causal=isinstance(block, int) and block == 1)
   if isinstance(block, Either):
     blocks, choice = (block.first, block.second), block.choice
   else:
@@ -109,7 +113,7 @@ def attention(
   that sees nothing yields zeros.
   """
   if mask.dense is not None:
-    return _dense(query, key, value, mask.dense)
+    return _dense(query, key, value, mask.dense, mask.causal)
   runs = [
     lambda q, k, v, s, block=block: kernel(q, k, v, s, block)
     for block in mask.blocks
@@ -120,12 +124,24 @@ def attention(
   return jax.lax.cond(mask.choice, runs[1], runs[0], *arguments)
 
 
-def _dense(query, key, value, mask):
-  b, s, h, f = query.shape
-  k, g = key.shape[2], h // key.shape[2]
+def _dense(query, key, value, mask, causal):
+  f, s = query.shape[3], query.shape[1]
   sees, seen = (mask.any(axis)[:, :, None, None] for axis in (2, 1))
   query = jnp.where(sees, query, 0) * jnp.asarray(f**-0.5, query.dtype)
   key, value = jnp.where(seen, key, 0), jnp.where(seen, value, 0)
+  whole = sharding.ways(sharding.axes("time", s)) == 1
+  step = QUERIES if causal and whole else s
+  out = [
+    _scored(query[:, i:end], key[:, :end], value[:, :end], mask[:, i:end, :end])
+    for i in range(0, s, step)
+    for end in [min(i + step, s) if causal else key.shape[1]]
+  ]
+  return jnp.where(sees, jnp.concatenate(out, axis=1), 0)
+
+
+def _scored(query, key, value, mask):
+  b, s, h, f = query.shape
+  k, g = key.shape[2], h // key.shape[2]
   # Heads of a group side by side: one product per key-value head.
   query = query.reshape(b, s, k, g, f).transpose(0, 2, 3, 1, 4)
   query = query.reshape(b, k, g * s, f)
@@ -137,8 +153,7 @@ def _dense(query, key, value, mask):
   out = jnp.einsum(
     "bkqt,btkf->bkqf", weights.reshape(b, k, g * s, -1), value
   ).reshape(b, k, g, s, f)
-  out = out.transpose(0, 3, 1, 2, 4).reshape(b, s, h, f)
-  return jnp.where(sees, out, 0)
+  return out.transpose(0, 3, 1, 2, 4).reshape(b, s, h, f)
 
 
 # ------------------------------------------------------------------- kernel

@@ -25,6 +25,7 @@ from s02jax.models.convnext import (
   merge_time,
   split_time,
 )
+from s02jax.models.linear import Dense
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -74,13 +75,13 @@ class AudioTokenizer(nn.Module):
 
     self.encoder = stack(c.mel_blocks)
     self.token_encoder = stack(c.encoder_blocks)
-    self.to_code = nn.Dense(c.code_dim, dtype=jnp.float32)
+    self.to_code = Dense(c.code_dim, dtype=jnp.float32)
     self.token_decoder = stack(c.decoder_blocks)
-    self.to_frames = nn.Dense(c.width * c.frames_per_token, dtype=dtype)
+    self.to_frames = Dense(c.width * c.frames_per_token, dtype=dtype)
     self.decoder = stack(c.mel_blocks)
-    self.to_mel = nn.Dense(c.mel_bins, dtype=jnp.float32)
+    self.to_mel = Dense(c.mel_bins, dtype=jnp.float32)
     self.ctc = stack(c.ctc_blocks)
-    self.to_text = nn.Dense(c.vocab_size + 1, dtype=jnp.float32)
+    self.to_text = Dense(c.vocab_size + 1, dtype=jnp.float32)
     # Moved by averages, not by gradients: see `stages/audio_tokenizer.py`.
     self.codes = self.variable(
       "codebook",

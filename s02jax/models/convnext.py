@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
+from s02jax.models.linear import Dense
 from s02jax.models.scanned import scanned
 from s02jax.sharding import shard
 
@@ -66,9 +67,9 @@ class ConvNeXt(nn.Module):
       self.kernel, self.lookahead, dtype=self.dtype, name="depthwise"
     )(y)
     y = nn.LayerNorm(epsilon=1e-5, dtype=jnp.float32, name="norm")(y)
-    y = nn.Dense(self.expansion * d, dtype=self.dtype, name="up")(y)
+    y = Dense(self.expansion * d, dtype=self.dtype, name="up")(y)
     y = shard(nn.gelu(y), "batch", "time", "mlp")
-    y = nn.Dense(d, dtype=self.dtype, name="down")(y)
+    y = Dense(d, dtype=self.dtype, name="down")(y)
     scale = self.param("scale", nn.initializers.constant(self.scale), (d,))
     return keep_valid(
       shard(
@@ -95,7 +96,7 @@ class ConvStack(nn.Module):
   def __call__(
     self, x: Float[Array, "b t c"], mask: Bool[Array, "b t"] | None = None
   ) -> Float[Array, "b t d"]:
-    x = nn.Dense(self.width, dtype=self.dtype, name="into")(keep_valid(x, mask))
+    x = Dense(self.width, dtype=self.dtype, name="into")(keep_valid(x, mask))
     x = nn.LayerNorm(epsilon=1e-5, dtype=jnp.float32, name="into_norm")(x)
     x = keep_valid(x.astype(self.dtype), mask)
     runs = [(f, len(list(run))) for f, run in itertools.groupby(self.lookahead)]

@@ -35,6 +35,7 @@ from jaxtyping import Array, Bool, Float, Int
 
 from s02jax.models.attention import Block
 from s02jax.models.convnext import ConvStack, keep_valid, split_time
+from s02jax.models.linear import Dense
 from s02jax.models.speaker_encoder import SpeakerEncoder
 from s02jax.models.transformer import Stack, TransformerConfig
 
@@ -88,25 +89,23 @@ class FlowMatching(nn.Module):
       dtype=dtype,
     )
     self.embedding = nn.Embed(c.num_codes, c.condition_width)
-    self.voice = nn.Dense(c.condition_width)
+    self.voice = Dense(c.condition_width)
     self.token_stack = ConvStack(
       c.condition_width, c.token_lookahead, dtype=dtype
     )
-    self.upsample = nn.Dense(
-      c.condition_width * c.latents_per_token, dtype=dtype
-    )
+    self.upsample = Dense(c.condition_width * c.latents_per_token, dtype=dtype)
     self.latent_stack = ConvStack(
       c.condition_width, c.latent_lookahead, dtype=dtype
     )
-    self.gaussian = nn.Dense(2 * c.channels, dtype=jnp.float32)
-    self.into = nn.Dense(width, dtype=dtype)
-    self.time_mlp = nn.Sequential([nn.Dense(width), nn.silu, nn.Dense(width)])
-    self.voice_mlp = nn.Dense(width)
-    self.modulation = nn.Dense(
+    self.gaussian = Dense(2 * c.channels, dtype=jnp.float32)
+    self.into = Dense(width, dtype=dtype)
+    self.time_mlp = nn.Sequential([Dense(width), nn.silu, Dense(width)])
+    self.voice_mlp = Dense(width)
+    self.modulation = Dense(
       6 * width * c.transformer.layers, kernel_init=nn.initializers.zeros
     )
     self.stack = Stack(c.transformer, dtype)
-    self.out = nn.Dense(
+    self.out = Dense(
       c.channels, kernel_init=nn.initializers.zeros, dtype=jnp.float32
     )
 

@@ -26,6 +26,7 @@ from jaxtyping import Array, Bool, Complex, Float
 
 from s02jax import audio
 from s02jax.models.convnext import ConvStack, keep_valid
+from s02jax.models.linear import Dense
 from s02jax.models.scanned import scanned
 
 LOG_2PI = float(np.log(2 * np.pi))
@@ -60,7 +61,7 @@ class Coupling(nn.Module):
 
   def setup(self):
     self.hidden = ConvStack(self.width, (1,), kernel=3)
-    self.out = nn.Dense(self.channels, kernel_init=nn.initializers.zeros)
+    self.out = Dense(self.channels, kernel_init=nn.initializers.zeros)
 
   def scale_and_shift(self, a, mask):
     log_scale, shift = jnp.split(self.out(self.hidden(a, mask)), 2, axis=-1)
@@ -143,7 +144,7 @@ class Encoder(nn.Module):
       dtype=jnp.dtype(c.dtype),
       name="stack",
     )(features, mask)
-    out = nn.Dense(2 * c.channels, dtype=jnp.float32, name="out")(x)
+    out = Dense(2 * c.channels, dtype=jnp.float32, name="out")(x)
     mu, log_sigma = jnp.split(out, 2, axis=-1)
     return mu, jnp.clip(log_sigma - 1.0, -7.0, 2.0)
 
@@ -164,7 +165,7 @@ class Vocoder(nn.Module):
     )(z, mask)
     x = nn.LayerNorm(epsilon=1e-5, dtype=jnp.float32, name="norm")(x)
     bins = c.decoder_window // 2 + 1
-    x = nn.Dense(2 * bins, dtype=jnp.float32, name="head")(x)
+    x = Dense(2 * bins, dtype=jnp.float32, name="head")(x)
     log_magnitude, phase = jnp.split(x, 2, axis=-1)
     magnitude = keep_valid(jnp.exp(jnp.minimum(log_magnitude, 5.0)), mask)
     spectrum = jax.lax.complex(

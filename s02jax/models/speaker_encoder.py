@@ -16,6 +16,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
 from s02jax.models.convnext import ConvStack, keep_valid, merge_time
+from s02jax.models.linear import Dense
 from s02jax.sharding import shard
 
 
@@ -52,7 +53,7 @@ class SpeakerEncoder(nn.Module):
     )(merge_time(mel.astype(self.dtype), self.join), mask)
 
     x = nn.LayerNorm(epsilon=1e-5, dtype=jnp.float32, name="pool_norm")(x)
-    scores = nn.Dense(self.heads, name="pool_scores")(x)
+    scores = Dense(self.heads, name="pool_scores")(x)
     scores = jnp.where(mask[:, :, None], scores, jnp.finfo(jnp.float32).min)
     weights = jax.nn.softmax(scores, axis=1)
     shares = keep_valid(x, mask).reshape(*x.shape[:2], self.heads, -1)
@@ -61,5 +62,5 @@ class SpeakerEncoder(nn.Module):
     pooled = jnp.einsum("bph,bphd->bhd", weights, shares)
     pooled = shard(pooled, "batch", None, None).reshape(-1, self.width)
     pooled = shard(pooled, "batch", "embed")
-    vector = shard(nn.Dense(self.out, name="out")(pooled), "batch", "embed")
+    vector = shard(Dense(self.out, name="out")(pooled), "batch", "embed")
     return jnp.where(mask.any(1)[:, None], unit_power(vector), 0)

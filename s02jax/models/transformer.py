@@ -21,6 +21,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from s02jax.models import attention as at
+from s02jax.models.linear import Dense
 from s02jax.sharding import shard
 
 REMAT_POLICIES = {
@@ -97,7 +98,7 @@ def _linear(features: int, dtype: jnp.dtype, layers: int = 0) -> nn.Dense:
   """Bias-free; into the residual of a stack of `layers`, scaled down by it."""
   scale = 1.0 / (2 * layers) if layers else 1.0
   init = nn.initializers.variance_scaling(scale, "fan_in", "truncated_normal")
-  return nn.Dense(features, use_bias=False, dtype=dtype, kernel_init=init)
+  return Dense(features, use_bias=False, dtype=dtype, kernel_init=init)
 
 
 class Attention(nn.Module):

@@ -1,0 +1,49 @@
+"""Dense layers whose gradients are plain matrix products.
+
+Shape letters: i features in, o features out.
+"""
+
+import functools
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+
+@jax.custom_vjp
+def product(
+  x: Float[Array, "*n i"], kernel: Float[Array, "i o"]
+) -> Float[Array, "*n o"]:
+  """x · kernel.
+
+  JAX derives the kernel's gradient transposed, [o, i], for which XLA copies the
+  whole output gradient on a CPU; here it is computed as [i, o].
+  """
+  return jnp.matmul(x, kernel)
+
+
+def _forward(x: Array, kernel: Array) -> tuple[Array, tuple[Array, Array]]:
+  return product(x, kernel), (x, kernel)
+
+
+def _backward(saved: tuple[Array, Array], change: Array) -> tuple[Array, Array]:
+  x, kernel = saved
+  positions = tuple(range(x.ndim - 1))
+  over = ((positions, positions), ((), ()))
+  return (
+    jnp.matmul(change, kernel.T),
+    jax.lax.dot_general(x, change, over).astype(kernel.dtype),
+  )
+
+
+product.defvjp(_forward, _backward)
+
+
+def _dot_general(x: Array, kernel: Array, *_: Any, **__: Any) -> Array:
+  """As `nn.Dense` calls it: over the last axis of x, the first of kernel."""
+  return product(x, kernel)
+
+
+Dense = functools.partial(nn.Dense, dot_general=_dot_general)

@@ -1,0 +1,37 @@
+"""Dense layers: the gradients that JAX would derive, in the kernel's layout."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from s02jax.models.linear import product
+
+
+def test_gradients_are_those_of_a_product():
+  x, kernel, weight = (
+    jax.random.normal(jax.random.key(i), shape)
+    for i, shape in enumerate([(2, 5, 8), (8, 6), (2, 5, 6)])
+  )
+
+  def loss(multiply):
+    return jax.value_and_grad(
+      lambda x, kernel: jnp.sum(weight * jnp.sin(multiply(x, kernel))), (0, 1)
+    )(x, kernel)
+
+  (a, da), (b, db) = loss(product), loss(jnp.matmul)
+  np.testing.assert_allclose(a, b, rtol=1e-6)
+  for one, other in zip(da, db, strict=True):
+    np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-6)
+
+
+def test_low_precision_sums_as_jax_does():
+  x = jax.random.normal(jax.random.key(0), (4, 64, 8), jnp.bfloat16)
+  kernel = jax.random.normal(jax.random.key(1), (8, 6), jnp.bfloat16)
+  grads = [
+    jax.grad(lambda k, f=f: jnp.sum(f(x, k).astype(jnp.float32) ** 2))(kernel)
+    for f in (product, jnp.matmul)
+  ]
+  assert grads[0].dtype == jnp.bfloat16
+  np.testing.assert_allclose(
+    *(np.asarray(g, np.float32) for g in grads), rtol=2e-2
+  )
