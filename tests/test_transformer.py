@@ -121,7 +121,9 @@ def test_rope_sees_only_differences_of_positions(params, x):
   assert np.abs(near - stretched).max() > 1e-2
 
 
-@pytest.mark.parametrize("remat, unroll", [("full", 1), ("dots", 2)])
+@pytest.mark.parametrize(
+  "remat, unroll", [("full", 1), ("attention", 1), ("dots", 2)]
+)
 def test_remat_and_unrolling_change_nothing(params, x, remat, unroll):
   def loss(p, remat, unroll=1):
     y = apply(p, x, _ones(), _positions(), 1, remat=remat, unroll=unroll)

@@ -22,6 +22,7 @@ import flax.struct
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.ad_checkpoint import checkpoint_name
 from jax.experimental.pallas.ops.tpu import splash_attention as splash
 from jax.sharding import NamedSharding
 from jax.sharding import PartitionSpec as P
@@ -29,6 +30,7 @@ from jaxtyping import Array, Bool, Float, Int
 
 from s02jax import sharding
 
+RESULT = "attention"  # name by which `jax.checkpoint` keeps the result
 QUERIES = 512  # of a causal row whose scores exist at once
 LANES = 128  # the kernel's features and positions are multiples of it
 # Queries and keys of a tile, the largest that divides the row.
@@ -113,7 +115,8 @@ def attention(
   that sees nothing yields zeros.
   """
   if mask.dense is not None:
-    return _dense(query, key, value, mask.dense, mask.causal)
+    out = _dense(query, key, value, mask.dense, mask.causal)
+    return checkpoint_name(out, RESULT)
   runs = [
     lambda q, k, v, s, block=block: kernel(q, k, v, s, block)
     for block in mask.blocks
@@ -243,5 +246,6 @@ def _splash(
     block_sizes=sizes,
     head_shards=head_shards,
     q_seq_shards=time_shards,
+    residual_checkpoint_name=RESULT,
     interpret=interpret,
   )

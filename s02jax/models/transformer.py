@@ -24,9 +24,14 @@ from s02jax.models import attention as at
 from s02jax.models.linear import Dense
 from s02jax.sharding import shard
 
+# What the backward pass finds kept of a layer, least first.
 REMAT_POLICIES = {
   "full": jax.checkpoint_policies.nothing_saveable,
-  "dots": jax.checkpoint_policies.dots_with_no_batch_dims_saveable,
+  "attention": jax.checkpoint_policies.save_only_these_names(at.RESULT),
+  "dots": jax.checkpoint_policies.save_from_both_policies(
+    jax.checkpoint_policies.dots_with_no_batch_dims_saveable,
+    jax.checkpoint_policies.save_only_these_names(at.RESULT),
+  ),
 }
 
 
@@ -38,7 +43,7 @@ class TransformerConfig:
   kv_heads: int  # divides heads
   hidden: int  # width between the two products of the MLP
   rope_base: float = 10_000.0
-  remat: str = "none"  # none | full | dots: what the backward pass recomputes
+  remat: str = "none"  # none, or one of REMAT_POLICIES
   # Layers in one turn of the scan's loop, a divisor of `layers`. All of them
   # is a sixth faster on a CPU; 1 compiles soonest and needs least memory.
   unroll: int = 1
