@@ -42,6 +42,9 @@ BEAT = 2.0
 SILENCE = 30.0
 # How long a process waits for its own end, once another's has been told.
 GRACE = 4.0
+# How long process 0 outlasts what ends the job: JAX aborts the others, without
+# a word from us, as soon as it is gone.
+OUTLAST = 2 * (GRACE + BEAT)
 # JAX's own patience, which ends processes without a word from us: after half
 # of it at the earliest.
 HEARTBEAT_TIMEOUT = 100
@@ -249,7 +252,7 @@ class _Watch(threading.Thread):
       return
     if told["code"] == STUCK:
       faulthandler.dump_traceback(all_threads=True)
-    self._left.wait(GRACE)
+    self._left.wait(GRACE if self._me else OUTLAST)
     if not self._left.is_set():
       _die(told["code"], f"{told['why']}; process {self._me} ends with it")
 
@@ -265,7 +268,9 @@ class _Watch(threading.Thread):
       self._client.key_value_set(f"{_END}{self._me}", told)
     # The book goes with process 0: let the others read first. And let them see
     # where they stand, before a collective without this process fails.
-    if self._me == 0 or code == STUCK:
+    if self._me == 0:
+      time.sleep(OUTLAST)
+    elif code == STUCK:
       time.sleep(GRACE + 2 * BEAT)
     _die(code, why)
 

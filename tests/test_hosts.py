@@ -6,6 +6,7 @@ import shutil
 import signal
 import socket
 import time
+from unittest import mock
 
 from s02jax import checkpoint, hosts
 from tests.processes import TOY, job, wait_for_lines
@@ -92,3 +93,25 @@ def test_the_fingerprint_is_of_every_source(tmp_path, monkeypatch):
   with (folder / "data" / "rows.py").open("a") as file:
     file.write("\n")
   assert hosts.fingerprint() != before
+
+
+def test_process_0_outlasts_the_others(monkeypatch):
+  """However the end comes: JAX aborts the others as soon as it is gone."""
+
+  def waits(me: int) -> tuple[float, float]:
+    """Seconds until the end: of one that follows, of one that tells."""
+    found = []
+    watch = object.__new__(hosts._Watch)
+    watch._me, watch._client = me, mock.Mock()
+    watch._left = mock.Mock(wait=found.append, is_set=lambda: False)
+    monkeypatch.setattr(hosts, "_die", lambda *_: None)
+    monkeypatch.setattr(hosts.time, "sleep", found.append)
+    watch._follow({"by": 1 - me, "code": hosts.STUCK, "why": ""})
+    watch.end(hosts.STUCK, "")
+    follows, tells = found
+    return follows, tells
+
+  (follows, tells), (follows_0, tells_0) = waits(1), waits(0)
+  # What is told is read within a beat.
+  assert follows_0 > tells + hosts.BEAT
+  assert tells_0 > follows + hosts.BEAT
