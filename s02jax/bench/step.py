@@ -28,6 +28,7 @@ from s02jax import (
 )
 from s02jax.data.rows import TOKENS_PER_SECOND
 from s02jax.errors import UserError
+from s02jax.stages.ar import ARStage
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -106,7 +107,7 @@ def measure(
 
 def torch_twin(stage: stages.Stage, state: Any, batch: Any) -> Any:
   """The same model in PyTorch, which computes the same loss."""
-  if stage.name != "ar":
+  if not isinstance(stage, ARStage):
     raise UserError("--torch: only the AR model is there in PyTorch.")
   try:
     from s02jax.bench.torch_twin import Twin

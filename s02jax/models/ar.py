@@ -89,9 +89,15 @@ class ARTransformer(nn.Module):
     """Reference speech to speaker vectors, float32."""
     return self.speaker_encoder(mel, mask)
 
+  def _look_up(self, ids: Int[Array, "b s"]) -> Float[Array, "b s d"]:
+    """Embeddings. Rows of a table that is split along d would come split along
+    d, and have to be made whole to be split along b."""
+    table = self.embed.embedding.astype(self.config.dtype)
+    return jnp.take(shard(table, "vocab", "embed"), ids, axis=0)
+
   def _inputs(self, ids, segment, speakers) -> Float[Array, "b s d"]:
     """Embeddings, and at [speaker] the vector of the segment's reference."""
-    x = self.embed(jnp.where(segment > 0, ids, 0))
+    x = self._look_up(jnp.where(segment > 0, ids, 0))
     number = jnp.arange(1, speakers.shape[1] + 1)[None, None]
     here = (ids == self.config.speaker_id)[:, :, None]
     here &= segment[:, :, None] == number  # [b, s, r]
@@ -175,7 +181,8 @@ class ARTransformer(nn.Module):
       position: of that code in its row, prompt included.
       cursor: of that code, see `s02jax.layout`.
     """
-    x = self.embed(jnp.where(active, codes + self.config.text_size, 0)[:, None])
+    ids = jnp.where(active, codes + self.config.text_size, 0)
+    x = self._look_up(ids[:, None])
     segment = active.astype(jnp.int32)[:, None]
     x, cache = self.stack.extend(
       x, segment, position[:, None], cache, cursor[:, None]

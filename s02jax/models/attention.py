@@ -94,7 +94,8 @@ def row_mask(
   fits = segment.shape[1] % LANES == 0 and features % LANES == 0
   if not (known and fits and sharding.platform() == "tpu"):
     mask = dense_mask(segment, position, segment, position, block)
-    return mask.replace(causal=isinstance(block, int) and block == 1)
+    causal = isinstance(block, int) and block == 1
+    return Mask(dense=mask.dense, causal=causal)
   if isinstance(block, Either):
     blocks, choice = (block.first, block.second), block.choice
   else:
