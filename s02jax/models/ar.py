@@ -18,6 +18,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
+from s02jax.models.embedding import look_up
 from s02jax.models.linear import Dense
 from s02jax.models.speaker_encoder import SpeakerEncoder
 from s02jax.models.transformer import (
@@ -90,10 +91,7 @@ class ARTransformer(nn.Module):
     return self.speaker_encoder(mel, mask)
 
   def _look_up(self, ids: Int[Array, "b s"]) -> Float[Array, "b s d"]:
-    """Embeddings. Rows of a table that is split along d would come split along
-    d, and have to be made whole to be split along b."""
-    table = self.embed.embedding.astype(self.config.dtype)
-    return jnp.take(shard(table, "vocab", "embed"), ids, axis=0)
+    return look_up(self.embed.embedding.astype(self.config.dtype), ids)
 
   def _inputs(self, ids, segment, speakers) -> Float[Array, "b s d"]:
     """Embeddings, and at [speaker] the vector of the segment's reference."""

@@ -35,6 +35,7 @@ from jaxtyping import Array, Bool, Float, Int
 
 from s02jax.models.attention import Block
 from s02jax.models.convnext import ConvStack, keep_valid, split_time
+from s02jax.models.embedding import look_up
 from s02jax.models.linear import Dense
 from s02jax.models.speaker_encoder import SpeakerEncoder
 from s02jax.models.transformer import Stack, TransformerConfig
@@ -123,7 +124,7 @@ class FlowMatching(nn.Module):
   ) -> Float[Array, "b l k"]:
     """c′ beside m and log s of equation 3, [b, s r, condition_width + 2 c]."""
     c = self.config
-    x = self.embedding(jnp.where(mask, tokens, 0))
+    x = look_up(self.embedding.embedding, jnp.where(mask, tokens, 0))
     x = self.token_stack(x + self.voice(speaker)[:, None], mask)
     x = split_time(self.upsample(x), c.latents_per_token)
     mask = jnp.repeat(mask, c.latents_per_token, axis=1)
