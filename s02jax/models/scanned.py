@@ -14,6 +14,8 @@ def scanned(
   """Calls `body` once per layer; a program holds it once.
 
   On a CPU, where a loop costs more than a long program, it is unrolled.
+  Elsewhere the backward pass computes a layer again from its input: what a
+  layer computes is far larger than that, and memory is slower than products.
 
   Args:
     body: (module, carry, *inputs) -> (carry, output). All layers see the same
@@ -24,12 +26,13 @@ def scanned(
   Returns:
     (module, carry, *inputs) -> (carry, outputs with a leading axis).
   """
+  on_cpu = sharding.platform() == "cpu"
   return nn.scan(
-    body,
+    body if on_cpu else nn.remat(body, prevent_cse=False),
     variable_axes={"params": 0},
     split_rngs={"params": True},
     in_axes=nn.broadcast,
     length=layers,
     reverse=reverse,
-    unroll=layers if sharding.platform() == "cpu" else 1,
+    unroll=layers if on_cpu else 1,
   )
