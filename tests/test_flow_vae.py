@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from s02jax import audio
+from s02jax.models import scanned
 from s02jax.models.flow_vae import FlowVAE, FlowVAEConfig, inverse_stft
 
 CONFIG = FlowVAEConfig(
@@ -32,6 +33,26 @@ def vae():
     params,
   )
   return model, params
+
+
+def test_loops_that_compute_again_change_nothing(vae, monkeypatch):
+  """What other platforms than the CPU run."""
+  model, params = vae
+  wave = 0.1 * jax.random.normal(jax.random.key(2), (2, 1600))
+
+  def run():
+    def loss(params):
+      out = model.apply(params, wave, jax.random.key(3))
+      return jnp.mean(out["wave"] ** 2) + jnp.mean(out["kl"])
+
+    return jax.jit(jax.value_and_grad(loss))(params)
+
+  unrolled = run()
+  monkeypatch.setattr(scanned.sharding, "platform", lambda: "gpu")
+  for a, b in zip(
+    jax.tree.leaves(run()), jax.tree.leaves(unrolled), strict=True
+  ):
+    np.testing.assert_allclose(a, b, rtol=2e-4, atol=1e-5)
 
 
 def test_flow_inverts(vae):

@@ -89,7 +89,11 @@ def row_mask(
   block: Block,
   features: int,
 ) -> Mask:
-  """Equation 1 of rows that attend to themselves, heads of `features`."""
+  """Equation 1 of rows that attend to themselves, heads of `features`.
+
+  Where block is 1, positions must ascend within a segment: keys behind a query
+  are not looked at.
+  """
   known = block is None or isinstance(block, (int, Either))
   fits = segment.shape[1] % LANES == 0 and features % LANES == 0
   if not (known and fits and sharding.platform() == "tpu"):
@@ -134,13 +138,15 @@ def _dense(query, key, value, mask, causal):
   query = jnp.where(sees, query, 0) * jnp.asarray(f**-0.5, query.dtype)
   key, value = jnp.where(seen, key, 0), jnp.where(seen, value, 0)
   whole = sharding.ways(sharding.axes("time", s)) == 1
-  step = QUERIES if causal and whole else s
-  out = [
-    _scored(query[:, i:end], key[:, :end], value[:, :end], mask[:, i:end, :end])
-    for i in range(0, s, step)
-    for end in [min(i + step, s) if causal else key.shape[1]]
-  ]
-  return jnp.where(sees, jnp.concatenate(out, axis=1), 0)
+  if not (causal and whole):
+    return jnp.where(sees, _scored(query, key, value, mask), 0)
+  parts = []
+  for i in range(0, s, QUERIES):
+    part, past = slice(i, i + QUERIES), slice(i + QUERIES)
+    parts.append(
+      _scored(query[:, part], key[:, past], value[:, past], mask[:, part, past])
+    )
+  return jnp.where(sees, jnp.concatenate(parts, axis=1), 0)
 
 
 def _scored(query, key, value, mask):

@@ -41,8 +41,12 @@ def _backward(saved: tuple[Array, Array], change: Array) -> tuple[Array, Array]:
 product.defvjp(_forward, _backward)
 
 
-def _dot_general(x: Array, kernel: Array, *_: Any, **__: Any) -> Array:
+def _dot_general(
+  x: Array, kernel: Array, _: Any, precision: None = None
+) -> Array:
   """As `nn.Dense` calls it: over the last axis of x, the first of kernel."""
+  if precision is not None:
+    raise ValueError(f"precision {precision!r}: a product has the default one")
   return product(x, kernel)
 
 
