@@ -6,8 +6,11 @@ import platform
 import re
 import sys
 
+import jax
 import numpy as np
 import pytest
+from jax.sharding import NamedSharding
+from jax.sharding import PartitionSpec as P
 
 from configs import ar
 from s02jax import compile_check
@@ -52,10 +55,27 @@ def test_what_does_not_fit_is_said(capsys):
 
 
 def test_what_the_partitioner_says_is_heard():
-  config = ar.get_config("test")
-  config.mesh.update(dict(data=2, fsdp=2, tensor=2))
-  found = compile_check.check(config, "ar:test", "v5e:2x4", rows_per_device=2)
-  assert any("involuntarily" in warning for warning in found.warnings)
+  """Rows of a table laid out along the axis that the batch is laid out on."""
+  mesh = jax.make_mesh(
+    (2, 2, 2),
+    ("data", "fsdp", "tensor"),
+    devices=compile_check._devices("v5e:2x4", slices=1),
+    axis_types=(jax.sharding.AxisType.Auto,) * 3,
+  )
+
+  def of(*spec):
+    return NamedSharding(mesh, P(*spec))
+
+  table = jax.ShapeDtypeStruct(
+    (1024, 512), np.float32, sharding=of("tensor", "fsdp")
+  )
+  ids = jax.ShapeDtypeStruct((8, 256), np.int32, sharding=of(("data", "fsdp")))
+  looked_up = jax.jit(
+    lambda table, ids: table[ids], out_shardings=of(("data", "fsdp"))
+  )
+  with compile_check._stderr() as said:
+    looked_up.lower(table, ids).compile()
+  assert compile_check._involuntary(said) != []
 
 
 @pytest.mark.parametrize(
