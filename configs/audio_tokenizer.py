@@ -51,7 +51,10 @@ def get_config(size: str = "demo"):
     vocab_size=common.integer(),  # from the corpus
     dtype=common.dtype(size),
   )
-  config.data = dict(row_seconds=_ROW.get(size, _LARGE_ROW))
+  config.data = dict(
+    row_seconds=_ROW.get(size, _LARGE_ROW),
+    alpha=1.0,  # of the hours of a language, see data/mixture.py
+  )
   config.loss = dict(
     ctc=1.0, commitment=0.25, codebook_decay=0.98, restart_below=0.03
   )

@@ -73,6 +73,7 @@ def get_config(size: str = "demo"):
   config.data = dict(
     buckets=_BUCKETS.get(size, _LARGE_BUCKETS),
     reference_seconds=5.0 if large else 2.0,
+    alpha=1.0,  # of the hours of a language, see data/mixture.py
   )
   config.loss = dict(
     mean=1.0,
