@@ -20,9 +20,7 @@ from s02jax.languages import LANGUAGES, Language
 
 Step = Callable[[str], str]
 
-_APOSTROPHES = str.maketrans(
-  dict.fromkeys("’‘ʼʻ′´`＇", "'") | dict.fromkeys("″‴⁗", " ")
-)
+_APOSTROPHES = {ord(c): "'" for c in "’‘ʼʻ′´`＇"} | {ord(c): " " for c in "″‴⁗"}
 # Marks of trade, and what only chooses how the character before is drawn.
 _UNHEARD = {ord(c): None for c in "™℠®©\u20e3"} | dict.fromkeys(
   range(0xFE00, 0xFE10)
