@@ -13,7 +13,7 @@ name exactly what was used:
 | `dtw`                                   | nothing more; a closed set       |
 | `wavlm:<wavlm_large_finetune.pth>`      | the file of UniSpeech            |
 | `ge2e`                                  | resemblyzer                      |
-| `dnsmos`                                | speechmos, onnxruntime           |
+| `dnsmos`                                | onnxruntime, speechmos           |
 
 Weights are a folder, or a name that is already in the library's cache: nothing
 is downloaded in the middle of an evaluation (FunASR alone looks for its hub).
@@ -21,12 +21,12 @@ No judge stands in for another: where a package or its weights are missing, one
 sentence says what to install or fetch.
 """
 
-import functools
+import importlib
 import importlib.util
 import pathlib
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -160,14 +160,16 @@ def _make(what: str, spec: str, kinds):
   return kinds[kind](weights)
 
 
-def _need(*packages: str) -> None:
-  """All of them can be imported."""
-  for package in packages:
-    if importlib.util.find_spec(package.replace("-", "_")) is None:
+def _packages(*names: str) -> list[Any]:
+  """All of them, imported: none is a requirement of this package."""
+  modules = [name.replace("-", "_") for name in names]
+  for name, module in zip(names, modules, strict=True):
+    if importlib.util.find_spec(module) is None:
       raise UserError(
-        f"the package {package} is not installed; run: pip install"
-        f" {' '.join(packages)}"
+        f"the package {name} is not installed; run: pip install"
+        f" {' '.join(names)}"
       )
+  return [importlib.import_module(module) for module in modules]
 
 
 def _wave(path: pathlib.Path) -> np.ndarray:
@@ -182,9 +184,7 @@ class FasterWhisper:
   """Whisper by CTranslate2: greedy context, beams of five."""
 
   def __init__(self, weights: str):
-    _need("faster-whisper")
-    import faster_whisper
-
+    (faster_whisper,) = _packages("faster-whisper")
     self.spec = f"faster-whisper:{weights or 'large-v3'}"
     try:
       self._model = faster_whisper.WhisperModel(
@@ -217,10 +217,7 @@ class TransformersWhisper:
   """
 
   def __init__(self, weights: str):
-    _need("torch", "transformers")
-    import torch
-    import transformers
-
+    torch, transformers = _packages("torch", "transformers")
     weights = weights or "openai/whisper-large-v3"
     self.spec = f"transformers:{weights}"
     self._device = "cuda" if torch.cuda.is_available() else "cpu"
@@ -261,9 +258,7 @@ class FunAsr:
   """Paraformer-zh and SenseVoice, by FunASR's own loader."""
 
   def __init__(self, weights: str):
-    _need("torch", "torchaudio", "funasr")
-    import funasr
-
+    *_, funasr = _packages("torch", "torchaudio", "funasr")
     weights = weights or "paraformer-zh"
     self.spec = f"funasr:{weights}"
     try:
@@ -397,8 +392,11 @@ class DnsMos:
   spec = "dnsmos"
 
   def __init__(self):
-    _need("speechmos", "onnxruntime")
-    self._session = _dnsmos_session()
+    onnxruntime, wheel = _packages("onnxruntime", "speechmos")
+    path = pathlib.Path(wheel.__path__[0], "dnsmos_models", "sig_bak_ovr.onnx")
+    self._session = onnxruntime.InferenceSession(
+      str(path), providers=["CPUExecutionProvider"]
+    )
 
   def score(self, paths: Sequence[pathlib.Path]) -> dict[str, np.ndarray]:
     rows = np.array([self._one(_wave(path)) for path in paths], np.float32)
@@ -424,18 +422,3 @@ def dnsmos_windows(wave: np.ndarray) -> list[np.ndarray]:
   count = int(len(wave) // rate - _DNSMOS_SECONDS) + 1
   starts = (i * rate for i in range(count))
   return [wave[i : i + size] for i in starts if i + size <= len(wave)]
-
-
-@functools.cache
-def _dnsmos_session():
-  import onnxruntime
-
-  spec = importlib.util.find_spec("speechmos")
-  assert spec is not None
-  assert spec.submodule_search_locations
-  path = pathlib.Path(
-    spec.submodule_search_locations[0], "dnsmos_models", "sig_bak_ovr.onnx"
-  )
-  return onnxruntime.InferenceSession(
-    str(path), providers=["CPUExecutionProvider"]
-  )
