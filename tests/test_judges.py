@@ -127,6 +127,14 @@ def test_a_closed_set_hears_its_own_sentences(spoken, monkeypatch):
     judge.transcribe(spoken, "de")
 
 
+def test_nothing_is_heard_in_next_to_nothing(tmp_path):
+  path = tmp_path / "short.wav"
+  soundfile.write(path, np.ones(100, np.float32), 16000)
+  heard = judges.PocketSphinx().transcribe([path], "en")
+  assert heard == judges.ClosedSet({"en": ["a"]}).transcribe([path], "en")
+  assert heard == [""]
+
+
 def test_ge2e_judges_files(spoken):
   found = judges.speaker_judge("ge2e").embed(spoken)
   assert found.shape == (3, 256)
@@ -174,7 +182,7 @@ def test_funasr_is_called_and_its_tags_are_taken_off(spoken, monkeypatch):
   judge = judges.recognisers(["zh"], {"zh": "funasr:iic/SenseVoiceSmall"})["zh"]
   assert judge.transcribe(spoken[:1], "zh") == ["你 好"]
   (call,) = calls
-  assert (call["fs"], call["language"]) == (16000, "zh")
+  assert call["language"] == "zh"
   rate = soundfile.info(spoken[0])
   assert len(call["input"]) == pytest.approx(rate.duration * 16000, abs=2)
 

@@ -39,6 +39,7 @@ RECOGNISERS: dict[str, str] = {"zh": "funasr:paraformer-zh"}  # all others: it
 SPEAKER_JUDGE = "wavlm"
 QUALITY_JUDGE = "dnsmos"
 _CHUNK = 16  # texts of a closed set at a time
+_SHORTEST = signal.JUDGE_RATE // 10  # samples in which there may be a word
 
 
 class Recogniser(Protocol):
@@ -177,11 +178,22 @@ def _wave(path: pathlib.Path) -> np.ndarray:
   return signal.to_judge_rate(*audio.read(path))
 
 
+def _each(
+  paths: Sequence[pathlib.Path], hear: Callable[[np.ndarray], str]
+) -> list[str]:
+  """What is heard in each file: nothing in less than a tenth of a second."""
+  waves = (_wave(path) for path in paths)
+  return [hear(wave) if len(wave) >= _SHORTEST else "" for wave in waves]
+
+
 # -------------------------------------------------------------- recognisers
 
 
 class FasterWhisper:
-  """Whisper by CTranslate2: greedy context, beams of five."""
+  """Whisper by CTranslate2, decoded greedily as seed-tts-eval's script does.
+
+  The same clip is heard the same way twice; windows of 30 s one by one.
+  """
 
   def __init__(self, weights: str):
     (faster_whisper,) = _packages("faster-whisper")
@@ -201,11 +213,17 @@ class FasterWhisper:
     self, paths: Sequence[pathlib.Path], language: str
   ) -> list[str]:
     code = languages.BY_CODE[language].asr
-    return [self._one(_wave(path), code) for path in paths]
+    return _each(paths, lambda wave: self._one(wave, code))
 
   def _one(self, wave: np.ndarray, code: str) -> str:
     segments, _ = self._model.transcribe(
-      wave, language=code, beam_size=5, condition_on_previous_text=False
+      wave,
+      language=code,
+      beam_size=1,
+      temperature=0.0,  # else a doubtful clip is drawn by chance
+      no_speech_threshold=None,
+      without_timestamps=True,
+      condition_on_previous_text=False,
     )
     return "".join(segment.text for segment in segments).strip()
 
@@ -240,7 +258,7 @@ class TransformersWhisper:
     self, paths: Sequence[pathlib.Path], language: str
   ) -> list[str]:
     code = languages.BY_CODE[language].asr
-    return [self._one(_wave(path), code) for path in paths]
+    return _each(paths, lambda wave: self._one(wave, code))
 
   def _one(self, wave: np.ndarray, code: str) -> str:
     features = self._processor(
@@ -275,14 +293,12 @@ class FunAsr:
   def transcribe(
     self, paths: Sequence[pathlib.Path], language: str
   ) -> list[str]:
-    found = [
-      self._model.generate(
-        input=_wave(path), fs=signal.JUDGE_RATE, language=language
-      )
-      for path in paths
-    ]
+    return _each(paths, lambda wave: self._one(wave, language))
+
+  def _one(self, wave: np.ndarray, language: str) -> str:
+    (found,) = self._model.generate(input=wave, language=language)
     # SenseVoice puts tags such as <|zh|><|NEUTRAL|> before its words.
-    return [re.sub(r"<\|.*?\|>", "", x[0]["text"]).strip() for x in found]
+    return re.sub(r"<\|.*?\|>", "", found["text"]).strip()
 
 
 class PocketSphinx:
@@ -295,7 +311,7 @@ class PocketSphinx:
   ) -> list[str]:
     if language != pocketsphinx_judge.LANGUAGE.code:
       raise UserError(f"pocketsphinx hears English only, not {language!r}.")
-    return [pocketsphinx_judge.transcribe(_wave(path)) for path in paths]
+    return _each(paths, pocketsphinx_judge.transcribe)
 
 
 class ClosedSet:
@@ -317,11 +333,11 @@ class ClosedSet:
     if not texts:
       raise UserError(f"the judge dtw was given no texts in {language!r}.")
     voice = languages.BY_CODE[language].espeak
-    return [self._one(_wave(path), texts, voice) for path in paths]
+    return _each(paths, lambda wave: self._one(wave, texts, voice))
 
   def _one(self, wave: np.ndarray, texts: Sequence[str], voice: str) -> str:
     wave = signal.trim_silence(wave)
-    if len(wave) < signal.JUDGE_RATE // 10:
+    if len(wave) < _SHORTEST:
       return ""
     frames = signal.mfcc(wave)
     distances = [

@@ -121,11 +121,14 @@ def thai_letters(text: str) -> str:
   return text.replace("เเ", "แ")
 
 
-# Steps that a language takes beside the common ones.
-OWN: dict[str, tuple[Step, ...]] = {
-  "zh": (chinese.simplified,),
-  "yue": (chinese.simplified,),
-  "ar": (arabic_letters,),
+# Steps beside the common ones, by the normaliser that a language's row names,
+_FAMILY: dict[str, tuple[Step, ...]] = {
+  "casefold": (),
+  "chinese": (chinese.simplified,),
+  "arabic": (arabic_letters,),
+}
+# and by its code.
+_OWN: dict[str, tuple[Step, ...]] = {
   "fr": (split_ligatures,),
   "el": (final_sigma,),
   "nl": (without_acute,),
@@ -148,7 +151,8 @@ def _steps(language: Language) -> tuple[Step, ...]:
     apostrophes,
     _LOWER_CASE.get(language.code, lower_case),
     compatibility,
-    *OWN.get(language.code, ()),
+    *_FAMILY[language.normaliser],
+    *_OWN.get(language.code, ()),
     spoken_only,
     *(() if language.separator else (without_spaces,)),
   )

@@ -160,7 +160,12 @@ def _whole(digits: str, code: str, year: bool) -> str:
   leading_zero = len(digits) > 1 and digits[0] == "0"
   if len(digits) > _LONGEST or leading_zero:
     return _each_digit(digits, code)
-  return _cardinal(int(digits), code, year and 1100 <= int(digits) < 2000)
+  return _cardinal(int(digits), code, year and _is_year(int(digits), code))
+
+
+def _is_year(number: int, code: str) -> bool:
+  """Whether a number without a thousands mark is read in two halves."""
+  return 1100 <= number < 2000 or (code == "en" and 2010 <= number < 2100)
 
 
 def _each_digit(digits: str, code: str) -> str:
