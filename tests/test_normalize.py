@@ -257,6 +257,19 @@ def test_no_punctuation_or_symbol_of_unicode_is_left():
 # ----------------------------------------------------------------- official
 
 
+@EVERY_LANGUAGE
+def test_official_knows_every_language(row):
+  written, _ = SENTENCES[row.code]
+  found = OFFICIAL.hypothesis(written, row)
+  assert not set(found) & (set(string.punctuation) - {"'"})
+  assert found != FAIR.hypothesis(written, row)
+  assert any(c.isdecimal() for c in found)
+  if row.metric == "cer":
+    assert normalize.units(found, "wer") == normalize.units(found, "cer")
+  else:
+    assert found == found.lower()
+
+
 def test_official_deletes_what_the_scripts_delete():
   assert official("Well-known, isn't it?", "en") == "wellknown isn't it"
   assert official("isn’t", "en") == "isnt"
