@@ -181,6 +181,8 @@ def test_another_language_takes_the_steps_that_its_row_names():
     ("en", "10:30", "ten thirty"),
     ("de", "24.12.2004", "vierundzwanzig zwölf zweitausendvier"),
     ("de", "1'000", "eintausend"),
+    ("fr", "12 34 567", "douze trente quatre mille cinq cent soixante sept"),
+    ("de", "3.500,5", "dreitausendfünfhundert komma fünf"),
     ("fr", "3,14", "trois virgule un quatre"),
     ("zh", "2003年有2003人", "二零零三年有二千零三人"),
     ("tr", "9% ve %9", "yüzde dokuz ve yüzde dokuz"),

@@ -73,7 +73,7 @@ WORDS: dict[str, NumberWords] = {
   "sv": _row(",", "komma", "procent", spaced=True, year=True),
 }
 # fmt: on
-_PLAIN = _row(".", "", "")  # of a language that is not in the table
+_PLAIN = _row(".", "", "")  # not in the table: its marks are not read
 
 # Where CLDR's file has another name.
 _CLDR = {"nb": "no"}
@@ -134,10 +134,11 @@ def _pattern(words: NumberWords) -> re.Pattern:
   if words.spaced:
     group = f"(?:{group}| )"
   mark = re.escape(words.mark)
+  # Groups of two are India's: 1,00,000.
+  inner = r"\d{2,3}" if words.mark == "." else r"\d{3}"
   return re.compile(
     r"(?:(?P<before>%)\s?)?"
-    # Groups of two are India's: 1,00,000.
-    rf"(?P<whole>(?<!\d)\d{{1,3}}(?:{group}\d{{2,3}})*{group}\d{{3}}(?!\d)"
+    rf"(?P<whole>(?<!\d)\d{{1,3}}(?:{group}{inner})*{group}\d{{3}}(?!\d)"
     r"|\d+)"
     rf"(?:{mark}(?P<decimals>\d+))?"
     r"(?:\s?(?P<after>%))?"
