@@ -1,5 +1,6 @@
 """Error rates, their intervals, and voice similarity."""
 
+import jiwer
 import numpy as np
 import pytest
 
@@ -7,6 +8,7 @@ from s02jax.errors import UserError
 from s02jax.evaluation import scoring
 from s02jax.evaluation.normalize import OFFICIAL
 from s02jax.evaluation.scoring import Clip, Voice
+from s02jax.languages import BY_CODE
 
 
 def clip(key, text, heard, **more):
@@ -82,6 +84,29 @@ def test_the_pipeline_decides_what_is_an_error():
   official = scoring.score([arabic], pipeline=OFFICIAL)
   assert official.pipeline == "official"
   assert official.corpus_level.value == pytest.approx(1 / 8)
+
+
+@pytest.mark.parametrize(
+  ("code", "text", "heard"),
+  [
+    (
+      "en",
+      "Well-known,  isn't it —   the Café?",
+      " well known isnt it the cafe",
+    ),
+    ("zh", "你好， 世界！ＯＫ", "妳好世间 OK"),
+    ("de", "Die Straße … ist «lang»", "die strasse ist lang lang"),
+  ],
+)
+def test_the_official_rate_is_jiwers_own(code, text, heard):
+  row = BY_CODE[code]
+  found = scoring.compare(
+    clip("a", text, heard, language=code), pipeline=OFFICIAL
+  )
+  assert found.edits.rate > 0
+  assert found.edits.rate == jiwer.wer(
+    OFFICIAL.reference(text, row), OFFICIAL.hypothesis(heard, row)
+  )
 
 
 def test_what_cannot_be_scored_is_said():
