@@ -34,8 +34,8 @@ _BUCKETS = {
   "demo": (1.8, 2.6),
   "mini": (2.0, 3.2, 6.4),
 }
-# 128 to 1,024 latents: the attention kernel's tiles divide them. Rows are filled
-# up, so that few lengths waste nothing.
+# 128 to 1,024 latents, which the attention kernel's tiles divide. Rows are
+# filled up, so that few lengths waste nothing.
 _LARGE_BUCKETS = (2.56, 5.12, 10.24, 20.48)
 
 
