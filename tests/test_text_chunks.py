@@ -96,7 +96,7 @@ def test_chunks_are_of_like_length(script, random):
         "".join(random.choice(list(letters), 3))
         for _ in range(random.integers(1, 8))
       ]
-      text += space.join(words) + stops[:1] + space
+      text += space.join(words).capitalize() + stops[:1] + space
     lengths = list(map(expected_seconds, texts_of(chunks(text, code, 15.0))))
     assert len(lengths) > 2
     assert min(lengths) > 0.5 * max(lengths)
