@@ -335,8 +335,8 @@ def folder(tmp_path_factory):
   path = tmp_path_factory.mktemp("door")
   tiny.bundle().write(path / "bundle")
   wave = audio.resample(tiny.wave(0.8, 2), tiny.RATE, 22050)
-  audio.write(path / "ref.wav", wave, 22050)
-  audio.write(path / "silence.wav", np.zeros(22050), 22050)
+  soundfile.write(path / "ref.wav", wave, 22050)
+  soundfile.write(path / "silence.wav", np.zeros(22050), 22050)
   return path
 
 
