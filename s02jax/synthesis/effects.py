@@ -98,7 +98,7 @@ class _Graph:
         frame = self._graph.pull()
       except (self._av.error.BlockingIOError, self._av.error.EOFError):
         return np.concatenate(made)
-      made.append(frame.to_ndarray().reshape(-1))
+      made.append(frame.to_ndarray().reshape(-1).astype(np.float32))
 
 
 class _Tempo:
