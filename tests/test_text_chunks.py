@@ -66,10 +66,12 @@ def test_no_character_is_lost_or_moved_and_no_chunk_is_too_long(code, random):
   script = languages.BY_CODE[code].script
   for words, budget in ((1, 5.0), (40, 8.0), (400, 20.0)):
     text = random_text(random, script, words)
-    parts = texts_of(chunks(text, code, budget))
+    parts = texts_of(chunks(text, code, 2 * budget))
     assert "".join(parts) == normalise(text)
     assert all(parts)
-    assert max(map(expected_seconds, parts)) <= budget + 1e-9
+    whole = expected_seconds(text) <= 2 * budget
+    most = 2 * budget if whole else budget
+    assert max(map(expected_seconds, parts)) <= most + 1e-9
 
 
 @pytest.mark.parametrize("seed", range(20))
@@ -78,7 +80,7 @@ def test_any_characters_at_all_survive(seed):
   points = random.integers(1, 0x3000, 300)
   text = "".join(map(chr, points)) + " ".join(map(chr, points[:50]))
   text = text.replace("<#", "")
-  parts = texts_of(chunks(text, "en", 4.0))
+  parts = texts_of(chunks(text, "en", 8.0))
   assert "".join(parts) == normalise(text)
   assert max(map(expected_seconds, parts)) <= 4.0 + 1e-9
 
@@ -97,7 +99,7 @@ def test_chunks_are_of_like_length(script, random):
         for _ in range(random.integers(1, 8))
       ]
       text += space.join(words).capitalize() + stops[:1] + space
-    lengths = list(map(expected_seconds, texts_of(chunks(text, code, 15.0))))
+    lengths = list(map(expected_seconds, texts_of(chunks(text, code, 30.0))))
     assert len(lengths) > 2
     assert min(lengths) > 0.5 * max(lengths)
     # No more of them than shortness needs.
@@ -114,7 +116,7 @@ def test_chunks_come_before_the_text_is_read_to_its_end(monkeypatch):
     "_first_cut",
     lambda atoms, *rest: held.append(len(atoms)) or first_cut(atoms, *rest),
   )
-  made = chunks(text, "en", 20.0)
+  made = chunks(text, "en", 40.0)
   list(itertools.islice(made, 3))
   early = max(held)
   rest = texts_of(made)
@@ -151,28 +153,35 @@ def test_sentences_end_where_they_end(code):
 def test_chunks_end_with_sentences_where_they_can(code):
   parts = SENTENCES[code] * 12
   ends = set(itertools.accumulate(map(len, parts)))
-  made = texts_of(chunks("".join(parts), code, 25.0))
+  made = texts_of(chunks("".join(parts), code, 50.0))
   assert set(itertools.accumulate(map(len, made))) <= ends
 
 
 def test_a_long_sentence_is_cut_at_its_clauses():
   clause = "and the water rose above the second of the stones; "
-  made = texts_of(chunks(clause * 12, "en", 10.0))
+  made = texts_of(chunks(clause * 12, "en", 20.0))
   assert len(made) > 3
   assert all(text.rstrip().endswith(";") for text in made)
 
 
 def test_thai_is_cut_at_its_spaces():
   text = " ".join(["วันนี้อากาศดีมากและเราจะไปเที่ยวทะเล"] * 20)
-  made = texts_of(chunks(text, "th", 10.0))
+  made = texts_of(chunks(text, "th", 20.0))
   assert len(made) > 3
   assert all(text.endswith(" ") for text in made[:-1])
 
 
 def test_a_mark_stays_with_its_letter():
   text = "कि" * 400
-  for chunk in texts_of(chunks(text, "hi", 10.0)):
+  for chunk in texts_of(chunks(text, "hi", 20.0)):
     assert not unicodedata.category(chunk[0]).startswith("M")
+
+
+def test_what_fits_into_one_pass_is_not_cut():
+  text = "The rain went on. " * 6
+  seconds = expected_seconds(text)
+  assert len(texts_of(chunks(text, "en", seconds + 0.1))) == 1
+  assert len(texts_of(chunks(text, "en", seconds - 0.3))) >= 2
 
 
 def test_a_paragraph_of_several_languages_is_one_chunk():

@@ -22,7 +22,7 @@ import sentencex
 from s02jax import languages
 from s02jax.errors import UserError
 
-BUDGET = 40.0  # expected seconds of a chunk, at most
+CONTEXT = 40.0  # expected seconds of one pass, its prompt included
 HORIZON = 3  # budgets of text that are looked at to place one cut
 MAX_PAUSE = 99.99  # seconds
 MIN_PAUSE = 0.01
@@ -264,21 +264,30 @@ def _balanced(atoms: Iterable[_Atom], budget: float) -> Iterator[str]:
 
 
 def chunks(
-  text: str, language: str, budget: float = BUDGET
+  text: str, language: str, context: float = CONTEXT
 ) -> Iterator[Speech | Pause]:
   """Speech and pauses of `text`, in order.
 
-  The texts and the marks of the pauses, joined, are `normalise(text)`.
+  The texts and the marks of the pauses, joined, are `normalise(text)`. What
+  fits into one pass is one chunk between pauses; of a longer text each chunk
+  leaves half of the pass to the one before it, as its prompt.
 
   Args:
     text: with pauses, such as "Wait <#1.5#> a moment."
     language: code or alias.
-    budget: expected seconds that no chunk exceeds.
+    context: expected seconds of one pass.
 
   Raises:
     UserError: a malformed pause, or an unknown language.
   """
-  for part in parse(normalise(text)):
+  text = normalise(text)
+  total = sum(
+    expected_seconds(part.text)
+    for part in parse(text)
+    if isinstance(part, Speech)
+  )
+  budget = context if total <= context else context / 2
+  for part in parse(text):
     if isinstance(part, Pause):
       yield part
     else:
