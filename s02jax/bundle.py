@@ -12,6 +12,7 @@ No pickle: a bundle from a stranger is only numbers and text.
 import argparse
 import dataclasses
 import functools
+import hashlib
 import json
 import logging
 import pathlib
@@ -81,6 +82,16 @@ class Bundle:
   def text(self) -> TextModel:
     """The text vocabulary."""
     return TextModel(self.text_model)
+
+  @functools.cached_property
+  def fingerprint(self) -> str:
+    """Hexadecimal digest of all parameters."""
+    digest = hashlib.sha256()
+    for name in MODELS:
+      for key, leaf in sorted(flatten(self.params[name]).items()):
+        digest.update(f"{name}/{key}".encode())
+        digest.update(leaf.tobytes())
+    return digest.hexdigest()[:16]
 
   def write(self, out) -> None:
     """Writes the folder `out`; there is never half a bundle at that name.

@@ -256,7 +256,10 @@ def test_the_prompt_is_in_front_and_is_kept(synthesizer, requests):
   assert voice.prompt.latents.shape == (50, 16)
   tokens = np.arange(20, dtype=np.int32)
   bare = Voice(
-    ar_vector=voice.ar_vector, flow_vector=voice.flow_vector, prompt=None
+    ar_vector=voice.ar_vector,
+    flow_vector=voice.flow_vector,
+    prompt=None,
+    fingerprint=voice.fingerprint,
   )
   lines = [Line(tokens=tokens, voice=v, seed=3) for v in (voice, bare)]
   one_shot, zero_shot = synthesizer.flow(lines, steps=2, guidance=2.0)

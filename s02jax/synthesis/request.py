@@ -7,6 +7,7 @@ import numpy as np
 
 from s02jax import languages
 from s02jax.errors import UserError
+from s02jax.synthesis.voice import Voice
 
 # ISO 15924 code -> name for people, and words of the Unicode names of its
 # letters. A language of another script is not checked.
@@ -30,7 +31,9 @@ class Request:
 
   text: str
   language: str  # code or alias
-  reference: np.ndarray  # float [n] of that person, at the bundle's rate
+  # Exactly one of the two says who that is.
+  reference: np.ndarray | None = None  # float [n], at the bundle's rate
+  voice: Voice | None = None
   reference_text: str | None = None  # what is said there; None is zero-shot
 
 
@@ -41,6 +44,7 @@ class Utterance:
   wave: np.ndarray  # float32 [n] at the bundle's rate
   tokens: np.ndarray  # int32 [s]
   ended: bool  # by itself, not by the limit
+  redrawn: bool = False  # a loop or a long silence was drawn anew
 
 
 def check_text(text: str, language: str, what: str = "text") -> str:
@@ -72,6 +76,20 @@ def check_text(text: str, language: str, what: str = "text") -> str:
       " in that script."
     )
   return text
+
+
+def check_speaker(request: Request) -> None:
+  """Raises UserError unless a request names one speaker, in one way."""
+  if (request.reference is None) == (request.voice is None):
+    raise UserError(
+      f"the request {request.text[:40]!r} needs either a reference or a voice;"
+      " give exactly one of the two."
+    )
+  if request.voice is not None and request.reference_text is not None:
+    raise UserError(
+      "reference_text is the transcript of a reference; a voice brings its own"
+      " prompt."
+    )
 
 
 def token_limit(text: str) -> int:

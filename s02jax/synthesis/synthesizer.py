@@ -20,7 +20,12 @@ from s02jax.bundle import Bundle
 from s02jax.errors import UserError
 from s02jax.synthesis.codec import TOKENS_PER_SECOND, TokenizerCodec, VaeCodec
 from s02jax.synthesis.flow import FlowDecoder, Line
-from s02jax.synthesis.request import Request, Utterance, check_text
+from s02jax.synthesis.request import (
+  Request,
+  Utterance,
+  check_speaker,
+  check_text,
+)
 from s02jax.synthesis.sampling import Sampling
 from s02jax.synthesis.tokens import Recorded, Script, TokenGenerator
 from s02jax.synthesis.voice import Prompt, Voice, check_reference
@@ -41,11 +46,13 @@ class Synthesizer:
   Attributes:
     rate: Hz of every waveform in and out.
     languages: codes that the models have heard.
+    fingerprint: of the bundle, without whose like its voices are of no use.
   """
 
   def __init__(self, bundle: Bundle):
     self.rate = bundle.rate
     self.languages = tuple(bundle.card["data"]["languages"])
+    self.fingerprint = bundle.fingerprint
     self.text = bundle.text
     configs, params = bundle.configs, bundle.params
     self.tokenizer = TokenizerCodec(
@@ -96,9 +103,35 @@ class Synthesizer:
       self.generator.speakers(waves), self.flow.speakers(waves), strict=True
     )
     return [
-      Voice(ar_vector=ar, flow_vector=flow, prompt=prompts.get(i))
+      Voice(
+        ar_vector=ar,
+        flow_vector=flow,
+        prompt=prompts.get(i),
+        fingerprint=self.fingerprint,
+      )
       for i, (ar, flow) in enumerate(vectors)
     ]
+
+  def _speakers(
+    self,
+    requests: Sequence[Request],
+    transcripts: Sequence[str | None],
+  ) -> list[Voice]:
+    """The voice of each request; references are encoded together."""
+    for request in requests:
+      check_speaker(request)
+      if request.voice and request.voice.fingerprint != self.fingerprint:
+        raise UserError(
+          "the voice belongs to another bundle; make it again with this one."
+        )
+    given = {
+      i: r.reference
+      for i, r in enumerate(requests)
+      if r.reference is not None
+    }
+    made = self.voices(list(given.values()), [transcripts[i] for i in given])
+    heard = dict(zip(given, made, strict=True))
+    return [r.voice or heard[i] for i, r in enumerate(requests)]
 
   # ------------------------------------------------------------------ speech
 
@@ -140,7 +173,7 @@ class Synthesizer:
       for r in requests
     ]
     codes = [languages.resolve(r.language).code for r in requests]
-    voices = self.voices([r.reference for r in requests], transcripts)
+    voices = self._speakers(requests, transcripts)
     spoken = self.generator(
       [
         Script(
