@@ -15,7 +15,9 @@ from s02jax.synthesis.voice import Prompt, Voice
 
 RATE = 8000
 VECTOR = np.ones(4, np.float32)
-VOICE = Voice(ar_vector=VECTOR, flow_vector=VECTOR, prompt=None)
+VOICE = Voice(
+  ar_vector=VECTOR, flow_vector=VECTOR, prompt=None, fingerprint="a"
+)
 SENTENCE = "The rain went on, and nobody came to the old house. "
 
 
@@ -42,6 +44,7 @@ class Parrot:
         ar_vector=-VECTOR,
         flow_vector=-VECTOR,
         prompt=Prompt(text=text, tokens=np.zeros(1, np.int32), latents=zeros),
+        fingerprint="a",
       )
       for text in texts
     ]

@@ -9,7 +9,7 @@ import datetime
 import os
 import pathlib
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import safetensors
 import safetensors.numpy
@@ -153,7 +153,7 @@ def entry(bundle, name: str) -> Entry:
   )
 
 
-def _header(file: pathlib.Path) -> Mapping[str, str]:
+def _header(file: pathlib.Path) -> dict[str, str]:
   try:
     with safetensors.safe_open(file, "np") as opened:
       return opened.metadata() or {}

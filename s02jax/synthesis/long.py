@@ -62,8 +62,8 @@ def speak(
     UserError: before anything is spoken, a text that cannot be.
   """
   settings = settings or effects.Settings()
-  words = "".join(p.text for p in text_chunks.parse(text) if _speaks(p))
-  check_text(words, language)
+  words = (p.text for p in text_chunks.parse(text) if isinstance(p, Speech))
+  check_text("".join(words), language)
   # What is wrong anywhere in the text is said before its beginning is spoken.
   for _ in _plan(text, language, context):
     pass
@@ -113,11 +113,9 @@ def _successor(
   return dataclasses.replace(voice, prompt=heard.prompt)
 
 
-def _speaks(part: Speech | Pause) -> bool:
+def _speaks(text: str) -> bool:
   """Whether there is anything but marks and spaces to say."""
-  return isinstance(part, Speech) and any(
-    unicodedata.category(c)[0] in "LNS" for c in part.text
-  )
+  return any(unicodedata.category(c)[0] in "LNS" for c in text)
 
 
 def _plan(
@@ -127,7 +125,7 @@ def _plan(
   for part in text_chunks.chunks(text, language, context):
     if isinstance(part, Pause):
       yield part, language
-    elif _speaks(part):
+    elif _speaks(part.text):
       yield part, _language(part.text, language)
 
 
