@@ -164,7 +164,7 @@ def test_a_mixture_reads_names_and_weights():
 def command(folder, out, **changes):
   flags = {
     "bundle": folder / "bundle",
-    "text": "The dog is here.",
+    "text": "Yes.",
     "language": "en",
     "voice": ["anna"],
     "steps": 1,
@@ -181,9 +181,7 @@ def command(folder, out, **changes):
 def test_a_text_with_everything_is_spoken(folder, tmp_path, monkeypatch):
   """Mixed voices, a pause, words respelt, faster, higher, louder, as Opus."""
   (tmp_path / "words.tsv").write_text("SQL\tsequel\n")
-  (tmp_path / "text.txt").write_text(
-    "The dog is here. <#0.5#>\n\nThe SQL is here."
-  )
+  (tmp_path / "text.txt").write_text("It is here. <#0.5#>\n\nSQL.")
   asked = []
   synthesize_one = Synthesizer.synthesize
 
