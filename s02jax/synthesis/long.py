@@ -62,27 +62,31 @@ def speak(
     UserError: before anything is spoken, a text that cannot be.
   """
   settings = settings or effects.Settings()
-  words = (p.text for p in text_chunks.parse(text) if isinstance(p, Speech))
-  check_text("".join(words), language)
+  said = (p.text for p in text_chunks.parse(text) if isinstance(p, Speech))
+  check_text("".join(said), language)
   # What is wrong anywhere in the text is said before its beginning is spoken.
-  for _ in _plan(text, language, context):
-    pass
+  plan = _plan(text, language, context)
+  total = sum(isinstance(part, Speech) for part, _ in plan)
 
   def parts() -> Iterator[Pause | list[np.ndarray]]:
-    current, before = voice, None
+    current, before, count = voice, None, 0
     for part, code in _plan(text, language, context):
       if isinstance(part, Pause):
         yield part
         continue
+      count += 1
+      if total > 1:
+        logging.info("chunk %d of %d: %.60s", count, total, part.text)
+      words = part.text.strip()
       request = Request(
-        text=part.text,
+        text=words,
         language=code,
         voice=current if code == before else voice,
       )
       (spoken,) = synthesizer.synthesize([request], **synthesis)
       changes = effects.Effects(settings, synthesizer.rate)
       yield [changes.push(spoken.wave), changes.finish()]
-      current = _successor(synthesizer, voice, part.text, spoken)
+      current = _successor(synthesizer, voice, words, spoken)
       before = code
 
   return effects.join(parts(), settings.rate or synthesizer.rate)
