@@ -9,6 +9,7 @@ but for the number of the stream).
 """
 
 import argparse
+import dataclasses
 import logging
 import pathlib
 import sys
@@ -16,8 +17,8 @@ import sys
 from s02jax import audio, console, languages
 from s02jax.cli import run
 from s02jax.errors import UserError
-from s02jax.synthesis.request import Request, check_text
-from s02jax.synthesis.synthesizer import Synthesizer, check_settings
+from s02jax.synthesis.request import Request, Settings, check_text
+from s02jax.synthesis.synthesizer import Synthesizer
 
 SUFFIXES = (".wav", ".flac", ".ogg", ".mp3")
 
@@ -82,15 +83,16 @@ def main(argv: list[str]) -> None:
   """The verb."""
   args = _parser().parse_args(argv)
   console.set_up()
-  settings = {
-    "steps": args.steps,
-    "guidance": args.guidance,
-    "temperature": args.temperature,
-    "top_k": args.top_k,
-    "top_p": args.top_p,
-    "repetition_penalty": args.repetition_penalty,
-  }
-  check_settings(**settings)
+  settings = Settings(
+    seed=args.seed,
+    steps=args.steps,
+    guidance=args.guidance,
+    temperature=args.temperature,
+    top_k=args.top_k,
+    top_p=args.top_p,
+    repetition_penalty=args.repetition_penalty,
+  )
+  settings.check()
   _check_out(args.out)
   text = check_text(_text(args), args.language)
   wave, rate = audio.read(args.reference)
@@ -114,11 +116,12 @@ def main(argv: list[str]) -> None:
     language.name,
     args.reference,
   )
-  (spoken,) = synthesizer.synthesize([request], seed=args.seed, **settings)
+  (spoken,) = synthesizer.synthesize([request], **dataclasses.asdict(settings))
   seconds = len(spoken.wave) / synthesizer.rate
   if not spoken.ended:
     logging.warning(
-      "stopped at the limit of %.1f s: try another --seed, or a shorter text",
+      "stopped after %.1f s without an end: try another --seed, or a shorter"
+      " text",
       seconds,
     )
   audio.write(args.out, spoken.wave, synthesizer.rate)
