@@ -22,8 +22,8 @@ from s02jax.cli import run
 from s02jax.errors import UserError
 from s02jax.synthesis import effects, encoding, language_id, library, long
 from s02jax.synthesis.pronunciation import Pronunciation
-from s02jax.synthesis.request import check_text
-from s02jax.synthesis.synthesizer import Synthesizer, check_settings
+from s02jax.synthesis.request import Settings, check_text
+from s02jax.synthesis.synthesizer import Synthesizer
 from s02jax.synthesis.text_chunks import normalise
 
 AUTO = "auto"
@@ -94,16 +94,17 @@ def main(argv: list[str]) -> None:
   args = _parser().parse_args(argv)
   console.set_up()
   # What can be wrong without the models is said before they are loaded.
-  sampling = {
-    "steps": args.steps,
-    "guidance": args.guidance,
-    "temperature": args.temperature,
-    "top_k": args.top_k,
-    "top_p": args.top_p,
-    "repetition_penalty": args.repetition_penalty,
-  }
-  check_settings(**sampling)
-  settings = effects.Settings(
+  settings = Settings(
+    seed=args.seed,
+    steps=args.steps,
+    guidance=args.guidance,
+    temperature=args.temperature,
+    top_k=args.top_k,
+    top_p=args.top_p,
+    repetition_penalty=args.repetition_penalty,
+  )
+  settings.check()
+  changes = effects.Changes(
     speed=args.speed, pitch=args.pitch, volume=args.volume, rate=args.rate
   )
   encoding.check_out(args.out, args.rate)
@@ -147,8 +148,7 @@ def main(argv: list[str]) -> None:
     voice=voice,
     context=long.trained_context(bundle),
     settings=settings,
-    seed=args.seed,
-    **sampling,
+    changes=changes,
   )
   with encoding.Writer(args.out, args.rate or synthesizer.rate) as out:
     for block in blocks:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from s02jax.errors import UserError
-from s02jax.synthesis.effects import CEILING, FADE, Effects, Settings, join
+from s02jax.synthesis.effects import CEILING, FADE, Changes, Effects, join
 from s02jax.synthesis.text_chunks import Pause
 
 RATE = 16000
@@ -39,7 +39,7 @@ def f0_of(wave, rate):
 
 def changed(wave, cuts=(), **settings):
   """`wave` through the effects, cut where `cuts` say."""
-  effects = Effects(Settings(**settings), RATE)
+  effects = Effects(Changes(**settings), RATE)
   blocks = np.split(wave, sorted(cuts))
   made = [effects.push(block) for block in blocks] + [effects.finish()]
   assert all(block.dtype == np.float32 for block in made)
@@ -93,7 +93,7 @@ def test_short_and_empty_speech_keeps_its_length(samples, settings):
 
 
 def test_sound_comes_before_the_end():
-  effects = Effects(Settings(speed=1.5, pitch=2, volume=2, rate=24000), RATE)
+  effects = Effects(Changes(speed=1.5, pitch=2, volume=2, rate=24000), RATE)
   made = effects.push(voice(1.0))
   assert len(made) > 0.4 * 24000
 
@@ -142,7 +142,7 @@ def test_resampling_keeps_a_tone():
 )
 def test_settings_out_of_range_are_named(setting):
   with pytest.raises(UserError, match=f"^{next(iter(setting))} is") as error:
-    Settings(**setting)
+    Changes(**setting)
   assert "\n" not in str(error.value)
 
 

@@ -8,8 +8,9 @@ import pytest
 
 from s02jax.errors import UserError
 from s02jax.synthesis import long
-from s02jax.synthesis.effects import FADE, Settings
-from s02jax.synthesis.request import Utterance
+from s02jax.synthesis.effects import FADE, Changes
+from s02jax.synthesis.engine import Piece, Spoken
+from s02jax.synthesis.request import Settings
 from s02jax.synthesis.text_chunks import Speech, chunks, expected_seconds
 from s02jax.synthesis.voice import Prompt, Voice
 
@@ -29,13 +30,8 @@ class Parrot:
   ended: bool = True
   asked: list = dataclasses.field(default_factory=list)
 
-  def synthesize(self, requests, **settings):
-    (request,) = requests
-    self.asked.append((request, settings))
-    samples = int(0.03 * len(request.text.strip()) * RATE)
-    wave = np.full(samples, 0.1 + 0.01 * (len(self.asked) % 7), np.float32)
-    tokens = np.zeros(1, np.int32)
-    return [Utterance(wave=wave, tokens=tokens, ended=self.ended)]
+  def engine(self):
+    return ParrotEngine(self)
 
   def voices(self, waves, texts):
     zeros = np.zeros((1, 1), np.float32)
@@ -50,6 +46,32 @@ class Parrot:
     ]
 
 
+class ParrotEngine:
+  """Gives a request's sound in blocks of a tenth of a second."""
+
+  def __init__(self, parrot):
+    self._parrot, self._left = parrot, []
+
+  @property
+  def busy(self):
+    return bool(self._left)
+
+  def submit(self, request, settings):
+    asked = self._parrot.asked
+    asked.append((request, settings))
+    wave = np.full(
+      int(0.03 * len(request.text) * RATE), 0.1 + 0.01 * (len(asked) % 7)
+    )
+    self._left = np.split(wave.astype(np.float32), range(800, len(wave), 800))
+
+  def step(self):
+    block, *self._left = self._left
+    over = Spoken(
+      tokens=np.zeros(1, np.int32), ended=self._parrot.ended, redrawn=False
+    )
+    return [Piece(ticket=0, wave=block, spoken=None if self._left else over)]
+
+
 def spoken(text, parrot=None, **changes):
   parrot = parrot or Parrot()
   arguments = {"language": "en", "voice": VOICE, "context": 10.0} | changes
@@ -59,7 +81,7 @@ def spoken(text, parrot=None, **changes):
 
 def test_chunks_are_spoken_in_order_each_after_the_one_before():
   text = SENTENCE * 9
-  wave, asked = spoken(text, seed=5, steps=3)
+  wave, asked = spoken(text, settings=Settings(seed=5, steps=3))
   texts = [request.text for request, _ in asked]
   assert texts == [c.text.strip() for c in chunks(text, "en", 10.0)]
   assert len(texts) > 3
@@ -68,20 +90,20 @@ def test_chunks_are_spoken_in_order_each_after_the_one_before():
     assert request.voice.prompt.text == before
     # The speaker is the one that was given, not the one that was heard.
     assert request.voice.ar_vector is VECTOR
-    assert settings == {"seed": 5, "steps": 3}
+    assert settings == Settings(seed=5, steps=3)
   seconds = sum(0.03 * len(t.strip()) for t in texts)
   faded = FADE * (len(texts) - 1)
   assert len(wave) / RATE == pytest.approx(seconds - faded, abs=0.01)
 
 
-@pytest.mark.parametrize("settings", [{"speed": 2.0}, {"rate": 16000}, {}])
-def test_a_pause_is_as_long_as_written_at_any_speed(settings):
+@pytest.mark.parametrize("changes", [{"speed": 2.0}, {"rate": 16000}, {}])
+def test_a_pause_is_as_long_as_written_at_any_speed(changes):
   wave, asked = spoken(
     "One two three.<#0.5#> Four five six. <#0.25#>.",
-    settings=Settings(**settings),
+    changes=Changes(**changes),
   )
   assert len(asked) == 2
-  rate = settings.get("rate", RATE)
+  rate = changes.get("rate", RATE)
   silent = np.flatnonzero(np.diff(np.abs(wave) > 1e-4))
   runs = np.diff(silent) / rate
   assert np.isclose(runs, 0.5, atol=0.01).sum() == 1

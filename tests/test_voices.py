@@ -14,6 +14,7 @@ from s02jax.bundle import Bundle
 from s02jax.cli import run
 from s02jax.errors import UserError
 from s02jax.synthesis import library
+from s02jax.synthesis.engine import Engine
 from s02jax.synthesis.synthesizer import Synthesizer
 
 
@@ -183,13 +184,13 @@ def test_a_text_with_everything_is_spoken(folder, tmp_path, monkeypatch):
   (tmp_path / "words.tsv").write_text("SQL\tsequel\n")
   (tmp_path / "text.txt").write_text("It is here. <#0.5#>\n\nSQL.")
   asked = []
-  synthesize_one = Synthesizer.synthesize
+  submit = Engine.submit
 
-  def spy(self, requests, **settings):
-    asked.extend(requests)
-    return synthesize_one(self, requests, **settings)
+  def spy(self, request, settings):
+    asked.append(request)
+    return submit(self, request, settings)
 
-  monkeypatch.setattr(Synthesizer, "synthesize", spy)
+  monkeypatch.setattr(Engine, "submit", spy)
   argv = command(
     folder,
     tmp_path / "a.opus",

@@ -29,7 +29,7 @@ _NOTHING = np.zeros(0, np.float32)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Settings:
+class Changes:
   """How speech is to be changed."""
 
   speed: float = 1.0  # 0.5 to 2; durations are divided by it
@@ -168,18 +168,18 @@ class Effects:
     rate: Hz of what comes out.
   """
 
-  def __init__(self, settings: Settings, rate: int):
+  def __init__(self, changes: Changes, rate: int):
     """Takes what to do, and the rate in Hz of what is pushed."""
-    k = 2 ** (settings.pitch / 12)
-    self.rate = settings.rate or rate
+    k = 2 ** (changes.pitch / 12)
+    self.rate = changes.rate or rate
     self._block, self._waiting = round(BLOCK * rate), _NOTHING
     self._stages: list[_Tempo | _Resample | _Graph] = []
-    if not math.isclose(settings.speed, k):
-      self._stages.append(_Tempo(settings.speed / k, rate))
+    if not math.isclose(changes.speed, k):
+      self._stages.append(_Tempo(changes.speed / k, rate))
     if self.rate != rate * k:
       self._stages.append(_Resample(rate * k, self.rate))
-    if (settings.speed, settings.pitch, settings.volume) != (1, 0, 1):
-      self._stages.append(_limiter(settings.volume, self.rate))
+    if (changes.speed, changes.pitch, changes.volume) != (1, 0, 1):
+      self._stages.append(_limiter(changes.volume, self.rate))
 
   def push(self, samples: np.ndarray) -> np.ndarray:
     """float32 [n] in; what is ready, float32."""

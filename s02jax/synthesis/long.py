@@ -10,7 +10,7 @@ Shape letters: n samples.
 import dataclasses
 import logging
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 
@@ -18,10 +18,14 @@ from s02jax.bundle import Bundle
 from s02jax.errors import UserError
 from s02jax.synthesis import effects, language_id, text_chunks
 from s02jax.synthesis.codec import TOKENS_PER_SECOND
-from s02jax.synthesis.request import Request, Utterance, check_text
+from s02jax.synthesis.effects import Changes
+from s02jax.synthesis.engine import Engine
+from s02jax.synthesis.request import DEFAULTS, Request, Settings, check_text
 from s02jax.synthesis.synthesizer import Synthesizer
 from s02jax.synthesis.text_chunks import Pause, Speech
 from s02jax.synthesis.voice import LONGEST, SHORTEST, Voice
+
+NO_CHANGES = Changes()
 
 
 def trained_context(bundle: Bundle) -> float:
@@ -41,8 +45,8 @@ def speak(
   language: str,
   voice: Voice,
   context: float = text_chunks.CONTEXT,
-  settings: effects.Settings | None = None,
-  **synthesis,
+  settings: Settings = DEFAULTS,
+  changes: Changes = NO_CHANGES,
 ) -> Iterator[np.ndarray]:
   """Speaks `text`; blocks float32 [n], as they are made.
 
@@ -54,21 +58,22 @@ def speak(
       in the language that it is found to be in.
     voice: who speaks; with a prompt, which the first chunk continues.
     context: seconds of one pass, see `trained_context`.
-    settings: speed, pitch, volume and rate; the rate is the synthesizer's
+    settings: seed, steps and so on.
+    changes: of speed, pitch, volume and rate; the rate is the synthesizer's
       where none is set.
-    synthesis: seed, steps and so on, as of `Synthesizer.synthesize`.
 
   Raises:
     UserError: before anything is spoken, a text that cannot be.
   """
-  settings = settings or effects.Settings()
   said = (p.text for p in text_chunks.parse(text) if isinstance(p, Speech))
   check_text("".join(said), language)
   # What is wrong anywhere in the text is said before its beginning is spoken.
   plan = _plan(text, language, context)
   total = sum(isinstance(part, Speech) for part, _ in plan)
 
-  def parts() -> Iterator[Pause | list[np.ndarray]]:
+  engine = synthesizer.engine()
+
+  def parts() -> Iterator[Pause | Iterator[np.ndarray]]:
     current, before, count = voice, None, 0
     for part, code in _plan(text, language, context):
       if isinstance(part, Pause):
@@ -77,41 +82,67 @@ def speak(
       count += 1
       if total > 1:
         logging.info("chunk %d of %d: %.60s", count, total, part.text)
-      words = part.text.strip()
       request = Request(
-        text=words,
+        text=part.text.strip(),
         language=code,
         voice=current if code == before else voice,
       )
-      (spoken,) = synthesizer.synthesize([request], **synthesis)
-      changes = effects.Effects(settings, synthesizer.rate)
-      yield [changes.push(spoken.wave), changes.finish()]
-      current = _successor(synthesizer, voice, words, spoken)
+      said = _Said(engine, request, settings)
+      yield _changed(said, changes, synthesizer.rate)
+      current = _successor(synthesizer, voice, said)
       before = code
 
-  return effects.join(parts(), settings.rate or synthesizer.rate)
+  return effects.join(parts(), changes.rate or synthesizer.rate)
 
 
-def _successor(
-  synthesizer: Synthesizer, voice: Voice, text: str, spoken: Utterance
-) -> Voice:
-  """`voice`, about to go on after `spoken`.
+class _Said:
+  """A request's sound, block by block, and after it how it came out."""
 
-  As it was, where what was said can be no prompt.
+  def __init__(self, engine: Engine, request: Request, settings: Settings):
+    self.text, self.ended = request.text, False
+    self._engine, self._blocks = engine, []
+    engine.submit(request, settings)
+
+  def __iter__(self) -> Iterator[np.ndarray]:
+    while self._engine.busy:
+      for piece in self._engine.step():
+        self._blocks.append(piece.wave)
+        if piece.spoken is not None:
+          self.ended = piece.spoken.ended
+        yield piece.wave
+
+  @property
+  def wave(self) -> np.ndarray:
+    return np.concatenate(self._blocks)
+
+
+def _changed(
+  blocks: Iterable[np.ndarray], changes: Changes, rate: int
+) -> Iterator[np.ndarray]:
+  through = effects.Effects(changes, rate)
+  for block in blocks:
+    yield through.push(block)
+  yield through.finish()
+
+
+def _successor(synthesizer: Synthesizer, voice: Voice, said: _Said) -> Voice:
+  """`voice`, about to go on after what was said.
+
+  As it was, where that can be no prompt.
   """
-  seconds = len(spoken.wave) / synthesizer.rate
-  if not spoken.ended:
+  seconds = len(said.wave) / synthesizer.rate
+  if not said.ended:
     logging.warning(
       "stopped at the limit of %.1f s in %r: try another seed, or a shorter"
       " text",
       seconds,
-      text[:40],
+      said.text[:40],
     )
     return voice
   if not SHORTEST <= seconds <= LONGEST:
     return voice
   try:
-    (heard,) = synthesizer.voices([spoken.wave], [text])
+    (heard,) = synthesizer.voices([said.wave], [said.text])
   except UserError:  # silence
     return voice
   return dataclasses.replace(voice, prompt=heard.prompt)

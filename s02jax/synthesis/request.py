@@ -38,6 +38,41 @@ class Request:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
+class Settings:
+  """How it is to be said."""
+
+  seed: int = 0  # the same seed and request give the same samples
+  steps: int = 16  # of the Euler solver
+  guidance: float = 1.5  # of flow matching; 1 is none
+  temperature: float = 0.7  # of the AR model; 0 takes the likeliest token
+  top_k: int = 0  # likeliest tokens to choose from; 0 is all
+  top_p: float = 1.0  # probability mass to choose from
+  repetition_penalty: float = (
+    1.0  # above 1, tokens just said become less likely
+  )
+
+  def check(self) -> None:
+    """Raises UserError for a setting out of range, by its name."""
+    for name, good, want in (
+      ("steps", self.steps >= 1, "at least 1"),
+      ("guidance", 0 <= self.guidance < np.inf, "0 or more"),
+      ("temperature", 0 <= self.temperature < np.inf, "0 or more"),
+      ("top_k", self.top_k >= 0, "0 or more"),
+      ("top_p", 0 < self.top_p <= 1, "above 0, at most 1"),
+      (
+        "repetition_penalty",
+        0 < self.repetition_penalty < np.inf,
+        "above 0",
+      ),
+    ):
+      if not good:
+        raise UserError(f"{name} is {getattr(self, name)}; it must be {want}.")
+
+
+DEFAULTS = Settings()
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Utterance:
   """An answer."""
 
