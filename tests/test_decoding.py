@@ -203,9 +203,7 @@ def test_a_cache_grows_and_shrinks(variables, speakers, monkeypatch):
   assert decoder._cache.length == 64
 
 
-def test_nan_in_other_slots_changes_nothing(
-  variables, drafts, alone
-):
+def test_nan_in_other_slots_changes_nothing(variables, drafts, alone):
   decoder = decoder_of(variables)
   decoder._cache = jax.tree.map(
     lambda x: jnp.full_like(x, jnp.nan), decoder._cache

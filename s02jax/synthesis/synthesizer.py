@@ -66,10 +66,10 @@ class Synthesizer:
     self.flow = FlowDecoder(configs["flow_matching"], params["flow_matching"])
     latents = configs["flow_matching"]["latents"]
     self._models = Models(
-      self.flow,
-      self.vae,
-      np.asarray(latents["mean"], np.float32),
-      np.asarray(latents["std"], np.float32),
+      flow=self.flow,
+      vae=self.vae,
+      mean=np.asarray(latents["mean"], np.float32),
+      std=np.asarray(latents["std"], np.float32),
     )
 
   @classmethod
@@ -134,9 +134,7 @@ class Synthesizer:
           "the voice belongs to another bundle; make it again with this one."
         )
     given = {
-      i: r.reference
-      for i, r in enumerate(requests)
-      if r.reference is not None
+      i: r.reference for i, r in enumerate(requests) if r.reference is not None
     }
     made = self.voices(list(given.values()), [transcripts[i] for i in given])
     heard = dict(zip(given, made, strict=True))
