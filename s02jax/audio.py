@@ -76,26 +76,6 @@ def _read_with_av(path, name) -> tuple[np.ndarray, int]:
     ) from e
 
 
-def write(path, wave: np.ndarray, rate: int) -> None:
-  """Writes float [n] in -1..1 in the format of the suffix, atomically.
-
-  Raises:
-    UserError: unknown suffix, or the folder cannot be written.
-  """
-  path = pathlib.Path(path)
-  temporary = path.with_name(f".{path.stem}.part{path.suffix}")
-  wave = np.clip(np.asarray(wave, np.float32), -1.0, 1.0)
-  try:
-    soundfile.write(temporary, wave, rate)
-    os.replace(temporary, path)
-  except (soundfile.LibsndfileError, OSError, TypeError, ValueError) as e:
-    temporary.unlink(missing_ok=True)
-    raise UserError(
-      f"{path}: cannot write audio ({e}); use .wav, .flac, .ogg or .mp3 in a"
-      " folder you may write to."
-    ) from e
-
-
 def encode_flac(wave: np.ndarray, rate: int) -> bytes:
   """16-bit FLAC of float [n] in -1..1."""
   buffer = io.BytesIO()

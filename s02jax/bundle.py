@@ -12,7 +12,9 @@ No pickle: a bundle from a stranger is only numbers and text.
 import argparse
 import dataclasses
 import functools
+import hashlib
 import json
+import logging
 import pathlib
 import shutil
 import subprocess
@@ -81,10 +83,21 @@ class Bundle:
     """The text vocabulary."""
     return TextModel(self.text_model)
 
+  @functools.cached_property
+  def fingerprint(self) -> str:
+    """Hexadecimal digest of all parameters."""
+    digest = hashlib.sha256()
+    for name in MODELS:
+      for key, leaf in sorted(flatten(self.params[name]).items()):
+        digest.update(f"{name}/{key}".encode())
+        digest.update(leaf.tobytes())
+    return digest.hexdigest()[:16]
+
   def write(self, out) -> None:
     """Writes the folder `out`; there is never half a bundle at that name.
 
-    An existing bundle at `out` is replaced.
+    An existing bundle at `out` is replaced, but for its voices: they stay, and
+    those made with other models are named in a warning.
 
     Raises:
       UserError: `out` is something else than a bundle, or cannot be written.
@@ -97,6 +110,7 @@ class Bundle:
       shutil.rmtree(temporary, ignore_errors=True)
       temporary.mkdir()
       self._write_files(temporary)
+      _keep_voices(out, temporary, self.fingerprint)
       _replace_folder(temporary, out)
     except OSError as e:
       shutil.rmtree(temporary, ignore_errors=True)
@@ -195,6 +209,29 @@ def _check_replaceable(out: pathlib.Path) -> None:
     raise UserError(
       f"{out}: exists and is not a bundle; give --out another name or remove"
       " it."
+    )
+
+
+def _keep_voices(
+  old: pathlib.Path, new: pathlib.Path, fingerprint: str
+) -> None:
+  """Copies the voices of the bundle `old`, if it is one, to `new`."""
+  strangers = []
+  for file in sorted((old / "voices").glob("*.safetensors")):
+    shutil.copy2(file, new / "voices" / file.name)
+    try:
+      with safetensors.safe_open(file, "np") as opened:
+        header = opened.metadata() or {}
+    except safetensors.SafetensorError:
+      header = {}
+    if header.get("bundle") != fingerprint:
+      strangers.append(file.stem)
+  if strangers:
+    logging.warning(
+      "%s: these voices are kept, but were made with other models; add them"
+      " again with --replace: %s",
+      old,
+      ", ".join(strangers),
     )
 
 

@@ -1,11 +1,14 @@
-"""`s02 synthesize`: speaks a text in the voice of a reference recording.
+"""`s02 synthesize`: speaks a text of any length in somebody's voice.
 
   s02 synthesize --bundle DIR --text "Good morning." --language en \\
     --reference ref.wav [--reference-text "What ref.wav says."] --out out.wav
+  s02 synthesize --bundle DIR --text-file book.txt --voice anna:0.7 \\
+    --voice ben:0.3 --speed 1.1 --out book.opus
 
-Without a transcript the voice is cloned zero-shot; with one, one-shot: the
-speech continues the recording. The same command gives the same bytes (in .ogg
-but for the number of the stream).
+Without a transcript a reference's voice is cloned zero-shot; with one,
+one-shot: the speech continues the recording. `<#1.5#>` in the text is a pause
+of 1.5 seconds. The same command gives the same bytes (in .ogg and .opus but
+for the number of the stream).
 """
 
 import argparse
@@ -13,46 +16,55 @@ import logging
 import pathlib
 import sys
 
-from s02jax import audio, console, languages
+from s02jax import console, languages
+from s02jax.bundle import Bundle
 from s02jax.cli import run
 from s02jax.errors import UserError
-from s02jax.synthesis.request import Request, check_text
-from s02jax.synthesis.synthesizer import Synthesizer, check_settings
+from s02jax.synthesis import effects, encoding, language_id, library, long
+from s02jax.synthesis.pronunciation import Pronunciation
+from s02jax.synthesis.request import Settings, check_text
+from s02jax.synthesis.synthesizer import Synthesizer
+from s02jax.synthesis.text_chunks import normalise
 
-SUFFIXES = (".wav", ".flac", ".ogg", ".mp3")
+AUTO = "auto"
 
 
 def _parser() -> argparse.ArgumentParser:
   parser = argparse.ArgumentParser(
     prog="s02 synthesize",
-    description="Speak a text in the voice of a reference recording.",
+    description="Speak a text of any length in somebody's voice.",
     formatter_class=argparse.ArgumentDefaultsHelpFormatter,
   )
+  add = parser.add_argument
   what = parser.add_mutually_exclusive_group(required=True)
-  what.add_argument("--text", help="what to say")
+  what.add_argument("--text", help="what to say; <#1.5#> is a pause of 1.5 s")
   what.add_argument("--text-file", help="file with what to say, UTF-8")
-  parser.add_argument("--bundle", required=True, help="folder of `s02 bundle`")
-  parser.add_argument("--language", required=True, help="code, such as en")
-  parser.add_argument("--reference", required=True, help="recording of a voice")
-  parser.add_argument("--reference-text", help="what the reference says")
-  parser.add_argument(
-    "--out", required=True, help="file to write: " + ", ".join(SUFFIXES)
+  add("--bundle", required=True, help="folder of `s02 bundle`")
+  add("--language", default=AUTO, help="code, such as en")
+  who = parser.add_mutually_exclusive_group(required=True)
+  who.add_argument("--reference", nargs="+", help="recordings of one voice")
+  who.add_argument(
+    "--voice",
+    action="append",
+    metavar="NAME[:WEIGHT]",
+    help="of `s02 voice add`; several are mixed, at most four",
   )
-  parser.add_argument("--seed", type=int, default=0, help="of every draw")
-  parser.add_argument("--steps", type=int, default=16, help="of the solver")
-  parser.add_argument(
+  add("--reference-text", help="what the first reference says")
+  add("--out", required=True, help="file: " + ", ".join(encoding.FORMATS))
+  add("--pronunciation", help=".tsv or .json of words and respellings")
+  add("--speed", type=float, default=1.0, help="0.5 to 2, at the same pitch")
+  add("--pitch", type=float, default=0.0, help="semitones, -12 to 12")
+  add("--volume", type=float, default=1.0, help="factor, up to 10")
+  add("--rate", type=int, help="Hz of the file, if not the bundle's")
+  add("--seed", type=int, default=0, help="of every draw")
+  add("--steps", type=int, default=16, help="of the solver")
+  add(
     "--guidance", type=float, default=1.5, help="towards the condition; 1: none"
   )
-  parser.add_argument(
-    "--temperature", type=float, default=0.7, help="0: the likeliest token"
-  )
-  parser.add_argument(
-    "--top-k", type=int, default=0, help="tokens to choose from; 0: all"
-  )
-  parser.add_argument(
-    "--top-p", type=float, default=1.0, help="probability to choose from"
-  )
-  parser.add_argument(
+  add("--temperature", type=float, default=0.7, help="0: the likeliest token")
+  add("--top-k", type=int, default=0, help="tokens to choose from; 0: all")
+  add("--top-p", type=float, default=1.0, help="probability to choose from")
+  add(
     "--repetition-penalty", type=float, default=1.0, help="above 1: less of it"
   )
   return parser
@@ -62,67 +74,86 @@ def _text(args: argparse.Namespace) -> str:
   if args.text is not None:
     return args.text
   try:
-    return " ".join(pathlib.Path(args.text_file).read_text("utf-8").split())
+    return pathlib.Path(args.text_file).read_text("utf-8-sig")
   except (OSError, UnicodeDecodeError) as e:
     raise UserError(
       f"{args.text_file}: cannot be read ({e}); give a text file in UTF-8."
     ) from e
 
 
-def _check_out(out: str) -> None:
-  """Raises UserError before any work where the result could not be written."""
-  path = pathlib.Path(out)
-  if path.suffix.lower() not in SUFFIXES:
-    raise UserError(f"{out}: the suffix must be one of {', '.join(SUFFIXES)}.")
-  if not path.parent.is_dir():
-    raise UserError(f"{out}: there is no folder {path.parent}; make it first.")
+def _language(code: str, text: str) -> str:
+  if code.lower() != AUTO:
+    return languages.resolve(code).code
+  found = language_id.detect(text)
+  logging.info("the language is %s (%s)", languages.BY_CODE[found].name, found)
+  return found
 
 
 def main(argv: list[str]) -> None:
   """The verb."""
   args = _parser().parse_args(argv)
   console.set_up()
-  settings = {
-    "steps": args.steps,
-    "guidance": args.guidance,
-    "temperature": args.temperature,
-    "top_k": args.top_k,
-    "top_p": args.top_p,
-    "repetition_penalty": args.repetition_penalty,
-  }
-  check_settings(**settings)
-  _check_out(args.out)
-  text = check_text(_text(args), args.language)
-  wave, rate = audio.read(args.reference)
-  synthesizer = Synthesizer.load(args.bundle)
-  language = languages.resolve(args.language)
-  if language.code not in synthesizer.languages:
+  # What can be wrong without the models is said before they are loaded.
+  settings = Settings(
+    seed=args.seed,
+    steps=args.steps,
+    guidance=args.guidance,
+    temperature=args.temperature,
+    top_k=args.top_k,
+    top_p=args.top_p,
+    repetition_penalty=args.repetition_penalty,
+  )
+  settings.check()
+  changes = effects.Changes(
+    speed=args.speed, pitch=args.pitch, volume=args.volume, rate=args.rate
+  )
+  encoding.check_out(args.out, args.rate)
+  text = normalise(_text(args))
+  language = _language(args.language, text)
+  check_text(text, language)
+  if args.reference_text is not None:
+    if args.voice:
+      raise UserError(
+        "--reference-text belongs to --reference, not to --voice."
+      )
+    check_text(args.reference_text, language, "reference's transcript")
+  if args.pronunciation is not None:
+    text = Pronunciation.load(args.pronunciation).respell(text, language)
+  weights = library.parse_mixture(args.voice or [])
+
+  bundle = Bundle.load(args.bundle)
+  synthesizer = Synthesizer(bundle)
+  if language not in synthesizer.languages:
     logging.warning(
       "this bundle never heard %s; it knows %s",
-      language.name,
+      languages.BY_CODE[language].name,
       ", ".join(synthesizer.languages),
     )
-  request = Request(
-    text=text,
-    language=language.code,
-    reference=audio.resample(wave, rate, synthesizer.rate),
-    reference_text=args.reference_text,
-  )
+  if args.voice:
+    voice = library.mixed(synthesizer, args.bundle, weights)
+  else:
+    voice, _ = library.recorded(
+      synthesizer, args.reference, args.reference_text
+    )
   logging.info(
     "speaking %d characters of %s in the voice of %s",
     len(text),
-    language.name,
-    args.reference,
+    languages.BY_CODE[language].name,
+    ", ".join(args.voice or args.reference),
   )
-  (spoken,) = synthesizer.synthesize([request], seed=args.seed, **settings)
-  seconds = len(spoken.wave) / synthesizer.rate
-  if not spoken.ended:
-    logging.warning(
-      "stopped at the limit of %.1f s: try another --seed, or a shorter text",
-      seconds,
-    )
-  audio.write(args.out, spoken.wave, synthesizer.rate)
-  print(f"Wrote {args.out}: {seconds:.2f} s.")
+  blocks = long.speak(
+    synthesizer,
+    text,
+    language=language,
+    voice=voice,
+    context=long.trained_context(bundle),
+    settings=settings,
+    changes=changes,
+  )
+  with encoding.Writer(args.out, args.rate or synthesizer.rate) as out:
+    for block in blocks:
+      out.write(block)
+  print(f"Wrote {args.out}: {out.seconds:.2f} s.")
 
 
 if __name__ == "__main__":

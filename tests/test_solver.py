@@ -102,10 +102,13 @@ def test_known_latents_follow_their_line():
 
 def test_noise_is_a_function_of_key_and_frame():
   keys = jax.vmap(jax.random.key)(np.arange(4))
-  noise = np.array(solver.start_noise(keys, 12, 3))
-  alone = np.array(solver.start_noise(keys[2:3], 40, 3))
+  none = np.zeros(4, np.int32)
+  noise = np.array(solver.start_noise(keys, none, 12, 3))
+  alone = np.array(solver.start_noise(keys[2:3], none[:1], 40, 3))
   np.testing.assert_array_equal(noise[2], alone[0, :12])
+  later = np.array(solver.start_noise(keys, np.array([0, 3, 7, 9]), 5, 3))
+  np.testing.assert_array_equal(later[2], alone[0, 7:12])
   assert len(np.unique(noise)) == noise.size
-  many = np.array(solver.start_noise(keys, 4000, 3))
+  many = np.array(solver.start_noise(keys, none, 4000, 3))
   assert abs(many.mean()) < 0.02
   assert many.std() == pytest.approx(1, abs=0.02)

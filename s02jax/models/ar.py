@@ -21,12 +21,7 @@ from jaxtyping import Array, Bool, Float, Int
 from s02jax.models.embedding import look_up
 from s02jax.models.linear import Dense
 from s02jax.models.speaker_encoder import SpeakerEncoder
-from s02jax.models.transformer import (
-  Cache,
-  Stack,
-  TransformerConfig,
-  empty_cache,
-)
+from s02jax.models.transformer import Stack, TransformerConfig
 from s02jax.sharding import shard
 
 
@@ -90,12 +85,13 @@ class ARTransformer(nn.Module):
     """Reference speech to speaker vectors, float32."""
     return self.speaker_encoder(mel, mask)
 
-  def _look_up(self, ids: Int[Array, "b s"]) -> Float[Array, "b s d"]:
+  def look_up(self, ids: Int[Array, "b s"]) -> Float[Array, "b s d"]:
+    """Embeddings; those of [speaker] are of no use."""
     return look_up(self.embed.embedding.astype(self.config.dtype), ids)
 
   def _inputs(self, ids, segment, speakers) -> Float[Array, "b s d"]:
     """Embeddings, and at [speaker] the vector of the segment's reference."""
-    x = self._look_up(jnp.where(segment > 0, ids, 0))
+    x = self.look_up(jnp.where(segment > 0, ids, 0))
     number = jnp.arange(1, speakers.shape[1] + 1)[None, None]
     here = (ids == self.config.speaker_id)[:, :, None]
     here &= segment[:, :, None] == number  # [b, s, r]
@@ -139,53 +135,19 @@ class ARTransformer(nn.Module):
     x = self._inputs(ids, segment, speakers)
     return self.stack(x, segment, position, 1, rotary=cursor)
 
-  def prefill(
+  def inputs(
     self,
     ids: Int[Array, "b s"],
     segment: Int[Array, "b s"],
-    position: Int[Array, "b s"],
-    cursor: Float[Array, "b s"],
-    speakers: Float[Array, "b 1 o"],
-    slots: int,
-  ) -> tuple[Float[Array, "b c"], Cache]:
-    """Reads prompts that END at the last position, segment 0 on their left.
-
-    Args:
-      slots: positions the cache has room for, prompt included.
-
-    Returns:
-      Logits of the first token after each prompt, and the cache.
-    """
-    cfg = self.config
-    cache = empty_cache(
-      cfg.transformer, ids.shape[0], slots, jnp.dtype(cfg.dtype)
-    )
+    speakers: Float[Array, "b r o"],
+  ) -> Float[Array, "b s d"]:
+    """What the layers read, zero where segment is 0."""
     x = self._inputs(ids, segment, speakers)
-    x, cache = self.stack.extend(x, segment, position, cache, cursor)
-    return self.logits(x[:, -1:])[:, 0], cache
+    return jnp.where(segment[:, :, None] > 0, x, 0)
 
-  def decode_step(
-    self,
-    codes: Int[Array, "b"],
-    active: Bool[Array, "b"],
-    position: Int[Array, "b"],
-    cursor: Float[Array, "b"],
-    cache: Cache,
-  ) -> tuple[Float[Array, "b c"], Cache]:
-    """Appends one code to every row; rows that are not active append padding.
-
-    Args:
-      codes: audio codes, without the offset text_size.
-      position: of that code in its row, prompt included.
-      cursor: of that code, see `s02jax.layout`.
-    """
-    ids = jnp.where(active, codes + self.config.text_size, 0)
-    x = self._look_up(ids[:, None])
-    segment = active.astype(jnp.int32)[:, None]
-    x, cache = self.stack.extend(
-      x, segment, position[:, None], cache, cursor[:, None]
-    )
-    return self.logits(x)[:, 0], cache
+  def following(self, x: Float[Array, "b s d"]) -> Float[Array, "b s c"]:
+    """Float32 logits of what the last layer gives, before its norm."""
+    return self.logits(self.stack.norm(x))
 
   def _touch(self, ids, mel):
     """Uses every parameter once, for initialisation."""

@@ -166,6 +166,30 @@ def _scored(query, key, value, mask):
   return out.transpose(0, 3, 1, 2, 4).reshape(b, s, h, f)
 
 
+def read(
+  query: Float[Array, "b 1 h f"],
+  key: Float[Array, "b k t f"],
+  value: Float[Array, "b k t f"],
+  seen: Int[Array, "b"],
+) -> Float[Array, "b 1 h f"]:
+  """One query a row over a cache, of which it sees the first `seen` places.
+
+  Heads come before time, so that each product reads neighbouring numbers. What
+  is not seen must be finite: a mask over the cache would copy it.
+  """
+  b, _, h, f = query.shape
+  k, t = key.shape[1:3]
+  query = (query * jnp.asarray(f**-0.5, query.dtype)).reshape(b, k, h // k, f)
+  logits = jnp.einsum(
+    "bkgf,bktf->bkgt", query, key, preferred_element_type=jnp.float32
+  )
+  visible = jnp.arange(t)[None, None, None] < seen[:, None, None, None]
+  logits = jnp.where(visible, logits, jnp.finfo(jnp.float32).min)
+  weights = jax.nn.softmax(logits, axis=-1).astype(value.dtype)
+  out = jnp.einsum("bkgt,bktf->bkgf", weights, value)
+  return out.reshape(b, 1, h, f)
+
+
 # ------------------------------------------------------------------- kernel
 
 

@@ -14,6 +14,8 @@ from s02jax.models.linear import Dense
 from s02jax.models.scanned import scanned
 from s02jax.sharding import shard
 
+KERNEL = 7  # taps of a block's convolution
+
 
 def keep_valid(x: Array, mask: Bool[Array, "b t"] | None) -> Array:
   """Zero where the mask is False, whatever stood there (NaN included)."""
@@ -27,7 +29,7 @@ class DepthwiseConv(nn.Module):
   runs a grouped convolution 20 to 75 times slower on a CPU.
   """
 
-  kernel: int = 7  # taps
+  kernel: int = KERNEL  # taps
   lookahead: int = 3  # taps that lie in the future
   dtype: jnp.dtype = jnp.float32
 
@@ -52,7 +54,7 @@ class ConvNeXt(nn.Module):
   """x + scale · W2 gelu(W1 norm(depthwise(x))), frames stay aligned."""
 
   expansion: int = 3  # hidden width over width
-  kernel: int = 7
+  kernel: int = KERNEL
   lookahead: int = 3
   dtype: jnp.dtype = jnp.float32
   scale: float = 0.3  # initial value of the residual branch's scale
@@ -89,7 +91,7 @@ class ConvStack(nn.Module):
   width: int
   lookahead: tuple[int, ...]  # future taps of each block
   expansion: int = 3
-  kernel: int = 7
+  kernel: int = KERNEL
   dtype: jnp.dtype = jnp.float32
 
   @nn.compact
@@ -108,6 +110,12 @@ class ConvStack(nn.Module):
         block, x, mask
       )
     return x
+
+
+def reach(lookahead: tuple[int, ...]) -> tuple[int, int]:
+  """Frames to the left and to the right that a ConvStack's output sees."""
+  right = sum(lookahead)
+  return len(lookahead) * (KERNEL - 1) - right, right
 
 
 def merge_time(x: Float[Array, "b t d"], r: int) -> Float[Array, "b s e"]:

@@ -34,7 +34,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
 from s02jax.models.attention import Block
-from s02jax.models.convnext import ConvStack, keep_valid, split_time
+from s02jax.models.convnext import ConvStack, keep_valid, reach, split_time
 from s02jax.models.embedding import look_up
 from s02jax.models.linear import Dense
 from s02jax.models.speaker_encoder import SpeakerEncoder
@@ -58,6 +58,15 @@ class FlowMatchingConfig:
   speaker_layers: int = 3
   speaker_dim: int = 128
   dtype: str = "float32"  # of the computation
+
+  @property
+  def reach(self) -> tuple[int, int]:
+    """Tokens to the left and to the right that a condition sees."""
+    tokens, latents = reach(self.token_lookahead), reach(self.latent_lookahead)
+    ratio = self.latents_per_token
+    return tokens[0] - (-latents[0] // ratio), tokens[1] - (
+      -latents[1] // ratio
+    )
 
 
 def gaussian_velocity(x_t, t, mean, log_scale):

@@ -25,7 +25,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Complex, Float
 
 from s02jax import audio
-from s02jax.models.convnext import ConvStack, keep_valid
+from s02jax.models.convnext import ConvStack, keep_valid, reach
 from s02jax.models.linear import Dense
 from s02jax.models.scanned import scanned
 
@@ -48,6 +48,13 @@ class FlowVAEConfig:
   flow_layers: int = 4  # affine couplings; 0 is a plain VAE
   flow_width: int = 128
   dtype: str = "float32"  # of the computation
+
+  @property
+  def decoder_reach(self) -> tuple[int, int]:
+    """Latent frames to the left and to the right that a sound frame sees."""
+    overlap = self.decoder_window // self.hop // 2  # of the inverse STFT
+    left, right = reach(self.decoder_lookahead)
+    return left + overlap, right + overlap
 
 
 class Coupling(nn.Module):

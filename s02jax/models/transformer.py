@@ -6,6 +6,9 @@ Normalisation, rotary angles and softmax are float32 whatever `dtype` is.
 
 Who sees whom is equation 1 of `models/attention.py`.
 
+Training runs the layers as one loop over stacked parameters (`Stack`); what
+reads a cache applies `Block.layer` by itself, see `synthesis/decoding.py`.
+
 Shape letters:
   b batch    s queries    t keys    d width    m hidden width of the MLP
   h query heads    k key-value heads    f features of a head
@@ -15,7 +18,6 @@ Shape letters:
 import dataclasses
 
 import flax.linen as nn
-import flax.struct
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
@@ -64,6 +66,10 @@ class TransformerConfig:
   @property
   def head_dim(self) -> int:
     return self.width // self.heads
+
+  def angles(self, position: Int[Array, "b s"]) -> Float[Array, "b s f/2"]:
+    """Rotary angles of a head."""
+    return rotary_angles(position, self.head_dim, self.rope_base)
 
 
 def rotary_angles(
@@ -119,15 +125,13 @@ class Attention(nn.Module):
     self.q_norm = RMSNorm(self.dtype)
     self.k_norm = RMSNorm(self.dtype)
 
-  def __call__(self, x, angles, mask, cached=None, index=0):
-    """Returns [b, s, d] and the keys and values of x (None without a cache).
+  def __call__(self, x, angles, attend):
+    """Returns [b, s, d].
 
     Args:
       x: [b, s, d].
       angles: f32 [b, s, f/2].
-      mask: a `Mask`; over the cache's slots where there is a cache.
-      cached: keys and values [b, t, k, f] that x continues, or None.
-      index: i32 scalar, the slot of x's first position.
+      attend: (query, key, value) of x's positions -> [b, s, h, f].
     """
 
     def heads(y):
@@ -136,19 +140,8 @@ class Attention(nn.Module):
 
     query = rotate(self.q_norm(heads(self.q(x))), angles)
     key = rotate(self.k_norm(heads(self.k(x))), angles)
-    value = heads(self.v(x))
-    if cached is None:
-      out, fresh = at.attention(query, key, value, mask), None
-    else:
-      fresh = (key, value)
-      keys, values = (
-        jax.lax.dynamic_update_slice_in_dim(
-          old, new.astype(old.dtype), index, 1
-        )
-        for old, new in zip(cached, fresh, strict=True)
-      )
-      out = at.attention(query, keys, values, mask)
-    return self.o(out.reshape(x.shape)), fresh
+    out = attend(query, key, heads(self.v(x)))
+    return self.o(out.reshape(x.shape))
 
 
 class SwiGLU(nn.Module):
@@ -183,8 +176,16 @@ class Block(nn.Module):
     self.mlp_norm = RMSNorm(self.dtype)
     self.mlp = SwiGLU(self.config, self.dtype)
 
-  def __call__(self, x, angles, mask, modulation=None, cached=None, index=None):
-    """Returns x and the fresh keys and values; arguments as in Attention."""
+  def __call__(self, x, angles, mask, modulation=None):
+    """One turn of the scan: x of rows that attend to themselves, and None."""
+
+    def attend(query, key, value):
+      return at.attention(query, key, value, mask)
+
+    return self.layer(x, angles, attend, modulation), None
+
+  def layer(self, x, angles, attend, modulation=None):
+    """x after the layer; `angles` and `attend` as in Attention."""
     if modulation is None:
       shift_a = scale_a = shift_m = scale_m = 0
       gate_a = gate_m = 1
@@ -193,35 +194,11 @@ class Block(nn.Module):
         modulation.astype(self.dtype)[:, None], 6, axis=-1
       )
     y = self.attention_norm(x) * (1 + scale_a) + shift_a
-    y, fresh = self.attention(y, angles, mask, cached, index)
+    y = self.attention(y, angles, attend)
     x = shard(x + (gate_a * y).astype(x.dtype), "batch", "time", "embed")
     y = self.mlp_norm(x) * (1 + scale_m) + shift_m
     x = x + (gate_m * self.mlp(y)).astype(x.dtype)
-    return shard(x, "batch", "time", "embed"), fresh
-
-
-@flax.struct.dataclass
-class Cache:
-  """Keys and values of every layer for the positions seen so far."""
-
-  keys: Float[Array, "l b t k f"]
-  values: Float[Array, "l b t k f"]
-  segment: Int[Array, "b t"]  # 0: padding, or a slot not yet filled
-  position: Int[Array, "b t"]
-  index: Int[Array, ""]  # slots filled
-
-
-def empty_cache(
-  config: TransformerConfig, batch: int, slots: int, dtype: jnp.dtype
-) -> Cache:
-  shape = (config.layers, batch, slots, config.kv_heads, config.head_dim)
-  return Cache(
-    keys=jnp.zeros(shape, dtype),
-    values=jnp.zeros(shape, dtype),
-    segment=jnp.zeros((batch, slots), jnp.int32),
-    position=jnp.zeros((batch, slots), jnp.int32),
-    index=jnp.zeros((), jnp.int32),
-  )
+    return shard(x, "batch", "time", "embed")
 
 
 class Stack(nn.Module):
@@ -239,16 +216,12 @@ class Stack(nn.Module):
       block,
       variable_axes={"params": 0},
       split_rngs={"params": True},
-      in_axes=(nn.broadcast, nn.broadcast, 0, 0, nn.broadcast),
+      in_axes=(nn.broadcast, nn.broadcast, 0),
       length=self.config.layers,
       unroll=self.config.unroll,
     )
     self.blocks = scanned(self.config, self.dtype)
     self.norm = RMSNorm(self.dtype)
-
-  def _angles(self, position):
-    cfg = self.config
-    return rotary_angles(position, cfg.head_dim, cfg.rope_base)
 
   def __call__(
     self,
@@ -268,44 +241,7 @@ class Stack(nn.Module):
     """
     x = jnp.where(segment[:, :, None] > 0, x, 0)
     mask = at.row_mask(segment, position, block, self.config.head_dim)
-    angles = self._angles(position if rotary is None else rotary)
-    x, _ = self.blocks(x, angles, mask, modulation, None, None)
+    rotary = position if rotary is None else rotary
+    angles = self.config.angles(rotary)
+    x, _ = self.blocks(x, angles, mask, modulation)
     return self.norm(x)
-
-  def extend(
-    self,
-    x: Float[Array, "b s d"],
-    segment: Int[Array, "b s"],
-    position: Int[Array, "b s"],
-    cache: Cache,
-    rotary: Int[Array, "b s"],
-  ) -> tuple[Float[Array, "b s d"], Cache]:
-    """Causal attention over the cache and x, which fills its next s slots."""
-    x = jnp.where(segment[:, :, None] > 0, x, 0)
-    key_segment, key_position = (
-      jax.lax.dynamic_update_slice_in_dim(old, new, cache.index, 1)
-      for old, new in ((cache.segment, segment), (cache.position, position))
-    )
-    mask = at.dense_mask(segment, position, key_segment, key_position, 1)
-    x, (keys, values) = self.blocks(
-      x,
-      self._angles(rotary),
-      mask,
-      None,
-      (cache.keys, cache.values),
-      cache.index,
-    )
-    keys, values = (
-      jax.lax.dynamic_update_slice_in_dim(
-        old, new.astype(old.dtype), cache.index, 2
-      )
-      for old, new in ((cache.keys, keys), (cache.values, values))
-    )
-    cache = Cache(
-      keys=keys,
-      values=values,
-      segment=key_segment,
-      position=key_position,
-      index=cache.index + x.shape[1],
-    )
-    return self.norm(x), cache

@@ -89,6 +89,18 @@ def plan(
       waiting = waiting[rows:]
 
 
+def groups(
+  kinds: Sequence[Any],
+) -> Iterator[tuple[list[int], int, Any]]:
+  """Which items of one kind go together: (indices, rows, kind)."""
+  for kind in dict.fromkeys(kinds):
+    waiting = [i for i, other in enumerate(kinds) if other == kind]
+    while waiting:
+      rows = rows_of(len(waiting))
+      yield waiting[:rows], rows, kind
+      waiting = waiting[rows:]
+
+
 def batches(
   arrays: Sequence[np.ndarray], *, unit: int, budget: int
 ) -> Iterator[Batch]:

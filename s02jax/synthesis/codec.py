@@ -7,6 +7,7 @@ Shape letters: b batch, n samples, t mel frames, s tokens, l latent frames,
 c latent channels.
 """
 
+import dataclasses
 import functools
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -14,13 +15,14 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array, Bool, Float
 
 from s02jax import audio
 from s02jax.config import build
 from s02jax.models.audio_tokenizer import AudioTokenizer, AudioTokenizerConfig
 from s02jax.models.convnext import lengths_to_mask
 from s02jax.models.flow_vae import FlowVAE, FlowVAEConfig
-from s02jax.synthesis.batching import Batch, map_batches
+from s02jax.synthesis.batching import Batch, groups, map_batches
 
 TOKENS_PER_SECOND = 25
 UNIT = 64  # least padded length, in tokens
@@ -81,6 +83,36 @@ def _posterior(model: FlowVAE, variables, wave, samples):
 @functools.partial(jax.jit, static_argnames=("model",))
 def _vocode(model: FlowVAE, variables, z, mask):
   return model.apply(variables, z, mask, method="decode")
+
+
+@functools.partial(jax.jit, static_argnames=("model",))
+def vocode_chunk(
+  model: FlowVAE,
+  variables,
+  z: Float[Array, "b l c"],
+  mask: Bool[Array, "b l"],
+) -> Float[Array, "b n"]:
+  """Sound of the middle of a window, as if the whole had been decoded.
+
+  Args:
+    model: whose `config.decoder_reach` is (left, right).
+    variables: of it.
+    z: latents, `left` in front of and `right` behind those to be heard.
+    mask: latents that exist.
+  """
+  left, right = model.config.decoder_reach
+  wave = model.apply(variables, z, mask, method="decode")
+  hop = model.config.hop
+  return wave[:, left * hop : wave.shape[1] - right * hop]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class SoundChunk:
+  """Latents to be heard, among those that they are heard with."""
+
+  latents: np.ndarray  # float32 [l, c]
+  before: int  # latents in front of the first to be heard; few at a start
+  size: int  # latents to be heard
 
 
 class TokenizerCodec:
@@ -172,6 +204,25 @@ class VaeCodec:
       (m[:t], s[:t])
       for m, s, t in zip(np.array(mu), np.array(sigma), frames, strict=True)
     ]
+
+  def decode_chunks(self, chunks: Sequence[SoundChunk]) -> list[np.ndarray]:
+    """Sound float32 [size · hop] of each chunk, equal to the whole's."""
+    (left, right), hop = self.config.decoder_reach, self.config.hop
+    results: list[Any] = [None] * len(chunks)
+    sizes = [max(32, 1 << (chunk.size - 1).bit_length()) for chunk in chunks]
+    for indices, rows, size in groups(sizes):
+      z = np.zeros(
+        (rows, left + size + right, self.config.channels), np.float32
+      )
+      mask = np.zeros(z.shape[:2], bool)
+      for row, i in enumerate(indices):
+        begin = left - chunks[i].before
+        place = slice(begin, begin + len(chunks[i].latents))
+        z[row, place], mask[row, place] = chunks[i].latents, True
+      waves = np.array(vocode_chunk(self._model, self._variables, z, mask))
+      for row, i in zip(waves, indices, strict=False):
+        results[i] = row[: chunks[i].size * hop]
+    return results
 
   def decode(self, latents: Sequence[np.ndarray]) -> list[np.ndarray]:
     """Waves float32 [l · hop] of latents float32 [l, c]."""

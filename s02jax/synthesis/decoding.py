@@ -1,142 +1,294 @@
-"""Decoding of the AR Transformer with a key-value cache.
+"""Decoding of the AR Transformer: slots over a static key-value cache.
 
-Shape letters: b batch, p prompt positions, n tokens, o speaker vector.
+A slot is a row of the cache and of `Slots`. Requests come and go: `prefill`
+puts one into a slot, `decode` lets all active slots speak on, `resize` gives
+the cache other rows or another length. What a slot says depends on its own
+request alone, up to the rounding of the products.
+
+The id that a slot reads next is kept beside the cache, the prompt's last one
+to begin with: a step reads it, then draws what follows. So a slot goes back to
+an earlier token by resetting its entry of `Slots`.
+
+Shape letters: b slots, p prompt positions, t places of the cache, k key-value
+heads, f features of a head, n tokens, o speaker vector, d width.
 """
 
 import dataclasses
 import functools
+from collections.abc import Mapping
+from typing import Any
 
 import flax.struct
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
+from s02jax.models import attention
 from s02jax.models.ar import ARTransformer
-from s02jax.models.transformer import Cache
-from s02jax.synthesis.sampling import Sampling, recent, sample
+from s02jax.models.transformer import Block
+from s02jax.synthesis.sampling import Sampling, sample
+
+BURST = 32  # most tokens of one call
+NOTHING = -1  # in place of a token: the slot was not active
+
+Weights = Mapping[str, Any]
 
 
 @flax.struct.dataclass
-class Generated:
-  tokens: Int[Array, "b n"]  # codes after the prompt; 0 past the length
-  length: Int[Array, "b"]  # codes, END not counted
-  ended: Bool[Array, "b"]  # by END, not by a limit
+class Cache:
+  """Keys and values of every layer; a place past a slot's length is finite."""
+
+  keys: tuple[Float[Array, "b k t f"], ...]
+  values: tuple[Float[Array, "b k t f"], ...]
+
+  @property
+  def slots(self) -> int:
+    return self.keys[0].shape[0]
+
+  @property
+  def length(self) -> int:
+    return self.keys[0].shape[2]
 
 
 @flax.struct.dataclass
-class _Loop:
-  step: Int[Array, ""]  # tokens decided so far
-  tokens: Int[Array, "b n"]
-  length: Int[Array, "b"]
-  ended: Bool[Array, "b"]
+class Slots:
+  """What each slot is at; entries of a free slot may hold anything."""
+
   active: Bool[Array, "b"]
-  logits: Float[Array, "b c"]  # of the next token
-  cache: Cache
+  ids: Int[Array, "b"]  # joint id to read next
+  start: Int[Array, "b"]  # places that the prompt fills, but for its last id
+  count: Int[Array, "b"]  # tokens drawn so far
+  cursor: Float[Array, "b"]  # of the prompt's last id, see `s02jax.layout`
+  rate: Float[Array, "b"]  # what each token adds to it
+  history: Int[Array, "b w"]  # the last tokens, newest last; NOTHING before
+  seed: Int[Array, "b"]  # uint32
+  limit: Int[Array, "b"]  # most tokens
+  least: Int[Array, "b"]  # END is not drawn before so many
+  sampling: Sampling  # one value a slot
 
 
-@functools.partial(jax.jit, static_argnames=("model", "max_tokens"))
-def generate(
+# ------------------------------------------------------------------- weights
+
+
+def serving(variables: Weights, dtype: jnp.dtype) -> Weights:
+  """Parameters laid out for decoding, where reading them is what takes time.
+
+  Every layer has arrays of its own, since a part of a stacked array would be
+  copied for each token; kernels are transposed, as products of a few rows read
+  them; and they have the dtype of the products.
+  """
+
+  def lay(path, leaf):
+    if not _is_kernel(path):
+      return leaf
+    return jnp.asarray(leaf).T.astype(dtype)
+
+  params = dict(variables["params"])
+  stack = dict(params["stack"])
+  blocks = stack.pop("blocks")
+  count = len(jax.tree.leaves(blocks)[0])
+  layers = [jax.tree.map(lambda x, i=i: x[i], blocks) for i in range(count)]
+  return {
+    "params": params | {"stack": stack},
+    "layers": tuple(jax.tree_util.tree_map_with_path(lay, x) for x in layers),
+  }
+
+
+def _is_kernel(path) -> bool:
+  return jax.tree_util.keystr(path, simple=True).endswith("kernel")
+
+
+def _run(model: ARTransformer, weights: Weights, x, angles, attends):
+  """x [b, s, d] through all layers, each with its own `attend`."""
+  cfg = model.config
+  block = Block(cfg.transformer, jnp.dtype(cfg.dtype))
+  for layer, attend in zip(weights["layers"], attends, strict=True):
+    params = jax.tree_util.tree_map_with_path(
+      lambda path, leaf: leaf.T if _is_kernel(path) else leaf, layer
+    )
+    x = block.apply({"params": params}, x, angles, attend, method="layer")
+  return x
+
+
+def _apply(model: ARTransformer, weights: Weights, method: str, *args):
+  return model.apply({"params": weights["params"]}, *args, method=method)
+
+
+# --------------------------------------------------------------------- cache
+
+
+def empty_cache(model: ARTransformer, slots: int, length: int) -> Cache:
+  """Zeros."""
+  cfg = model.config.transformer
+  shape = (slots, cfg.kv_heads, length, cfg.head_dim)
+
+  def zeros():
+    dtype = jnp.dtype(model.config.dtype)
+    return tuple(jnp.zeros(shape, dtype) for _ in range(cfg.layers))
+
+  return Cache(keys=zeros(), values=zeros())
+
+
+@functools.partial(jax.jit, static_argnames=("length",))
+def resize(cache: Cache, rows: Int[Array, "b"], *, length: int) -> Cache:
+  """The given rows of a cache, with `length` places each."""
+
+  def change(x):
+    x = jnp.take(x, rows, axis=0)[:, :, :length]
+    return jnp.pad(x, ((0, 0), (0, 0), (0, length - x.shape[2]), (0, 0)))
+
+  return jax.tree.map(change, cache)
+
+
+@functools.partial(
+  jax.jit, static_argnames=("model",), donate_argnames=("cache",)
+)
+def prefill(
   model: ARTransformer,
-  variables: dict,
-  ids: Int[Array, "b p"],
-  cursor: Float[Array, "b p"],
-  lengths: Int[Array, "b"],
-  rates: Float[Array, "b"],
-  speakers: Float[Array, "b o"],
-  seeds: Int[Array, "b"],
-  sampling: Sampling,
-  limits: Int[Array, "b"],
-  min_tokens: Int[Array, ""] | int = 1,
-  *,
-  max_tokens: int,
-) -> Generated:
-  """Continues every prompt until END or its limit.
-
-  A row's result depends on its own prompt, vector, seed and limit alone, up
-  to the rounding of the products.
+  weights: Weights,
+  cache: Cache,
+  ids: Int[Array, "p"],
+  cursor: Float[Array, "p"],
+  length: Int[Array, ""],
+  speaker: Float[Array, "o"],
+  slot: Int[Array, ""],
+) -> Cache:
+  """Reads a prompt into a slot; all that the slot held is gone.
 
   Args:
-    ids: prompts, padded on the right with anything.
-    cursor: their cursors, see `s02jax.layout`.
-    lengths: their true lengths, 1 to p.
-    rates: what each token adds to a row's cursor.
-    speakers: speaker vectors.
-    seeds: one a row.
-    sampling: settings, scalars or one value a row.
-    limits: most tokens of each row, at most max_tokens.
-    min_tokens: END is not drawn before so many tokens.
-    max_tokens: n; sizes the cache.
+    cache: of at least p places; donated.
+    ids: a prompt without its last id, padded on the right with anything.
+    cursor: of `ids`.
+    length: of the prompt without its last id, 1 to p.
+    speaker: its vector.
+    slot: where to.
   """
+  places = jnp.arange(len(ids))[None]
+  segment = (places < length).astype(jnp.int32)
+  angles = model.config.transformer.angles(
+    jnp.where(segment > 0, cursor[None], 0)
+  )
+  mask = attention.row_mask(
+    segment, places, 1, model.config.transformer.head_dim
+  )
+  x = _apply(model, weights, "inputs", ids[None], segment, speaker[None, None])
+  fresh = []
+
+  def attend(query, key, value):
+    fresh.append((key, value))
+    return attention.attention(query, key, value, mask)
+
+  _run(model, weights, x, angles, [attend] * len(cache.keys))
+
+  def place(old, new):
+    row = new.astype(old.dtype).transpose(0, 2, 1, 3)
+    room = ((0, 0), (0, 0), (0, old.shape[2] - row.shape[2]), (0, 0))
+    return jax.lax.dynamic_update_slice_in_dim(old, jnp.pad(row, room), slot, 0)
+
+  keys, values = zip(*fresh, strict=True)
+  return Cache(
+    keys=tuple(map(place, cache.keys, keys)),
+    values=tuple(map(place, cache.values, values)),
+  )
+
+
+# -------------------------------------------------------------------- tokens
+
+
+def _append(old, new, places):
+  """old [b, k, t, f] with new [b, 1, k, f] at one place of every row."""
+  return jax.vmap(
+    lambda row, x, place: jax.lax.dynamic_update_slice_in_dim(row, x, place, 1)
+  )(old, new.astype(old.dtype).transpose(0, 2, 1, 3), places)
+
+
+def _read(
+  model: ARTransformer, weights: Weights, cache: Cache, slots: Slots
+) -> tuple[Float[Array, "b c"], Cache]:
+  """Reads one id a slot: logits of what follows, and the cache with it."""
+  places = slots.start + slots.count
+  cursor = slots.cursor + slots.count * slots.rate
+  angles = model.config.transformer.angles(cursor[:, None])
+  keys, values = list(cache.keys), list(cache.values)
+
+  def attend_in(i):
+    def attend(query, key, value):
+      keys[i] = _append(keys[i], key, places)
+      values[i] = _append(values[i], value, places)
+      return attention.read(query, keys[i], values[i], places + 1)
+
+    return attend
+
+  x = _apply(model, weights, "look_up", slots.ids[:, None])
+  x = _run(model, weights, x, angles, [attend_in(i) for i in range(len(keys))])
+  logits = _apply(model, weights, "following", x)[:, 0]
+  return logits, Cache(keys=tuple(keys), values=tuple(values))
+
+
+def _draw(
+  model: ARTransformer, logits: Float[Array, "b c"], slots: Slots
+) -> tuple[Int[Array, "b"], Slots]:
+  """What each slot says next, or END, or NOTHING; and the slots after it."""
   cfg = model.config
-  b, p = ids.shape
-  # Prompts move to the right end, so that all rows share one cache slot a step.
-  column = jnp.arange(p)[None, :] - (p - lengths)[:, None]
-  position = jnp.maximum(column, 0)
-  ids = jnp.take_along_axis(ids, position, axis=1)
-  cursor = jnp.take_along_axis(cursor, position, axis=1)
-  segment = (column >= 0).astype(jnp.int32)
-  logits, cache = model.apply(
-    variables,
-    ids,
-    segment,
-    position,
-    cursor,
-    speakers[:, None],
-    p + max_tokens,
-    method="prefill",
+  classes = jnp.arange(cfg.num_codes + 1)
+  is_end = (classes == cfg.end)[None]
+  early = (slots.count < slots.least)[:, None] & is_end
+  repeated = (slots.history[:, :, None] == classes[None, None]).any(1)
+  keys = jax.vmap(lambda s, n: jax.random.fold_in(jax.random.key(s), n))(
+    slots.seed, slots.count
   )
-  keys = jax.vmap(jax.random.key)(seeds)
-  is_end = (jnp.arange(cfg.num_codes + 1) == cfg.end)[None]
-
-  def decide(loop: _Loop) -> _Loop:
-    """Draws token number `step` of every active row."""
-    early = (loop.step < min_tokens) & is_end
-    repeated = recent(
-      loop.tokens, loop.step, sampling.window, cfg.num_codes + 1
-    )
-    drawn = sample(
-      jnp.where(early, -jnp.inf, loop.logits),
-      jax.vmap(lambda key: jax.random.fold_in(key, loop.step))(keys),
-      sampling,
-      repeated & ~is_end,
-    )
-    speaks = loop.active & (drawn != cfg.end)
-    code = jnp.where(speaks, drawn, 0)
-    return dataclasses.replace(
-      loop,
-      step=loop.step + 1,
-      tokens=loop.tokens.at[:, loop.step].set(code),
-      length=loop.length + speaks,
-      ended=loop.ended | (loop.active & (drawn == cfg.end)),
-      active=speaks & (loop.length + 1 < limits),
-    )
-
-  def body(loop: _Loop) -> _Loop:
-    """Feeds the last token, then decides the next."""
-    code = loop.tokens[:, loop.step - 1]
-    logits, cache = model.apply(
-      variables,
-      code,
-      loop.active,
-      lengths + loop.step - 1,
-      cursor[:, -1] + loop.step * rates,
-      loop.cache,
-      method="decode_step",
-    )
-    return decide(dataclasses.replace(loop, logits=logits, cache=cache))
-
-  loop = decide(
-    _Loop(
-      step=jnp.zeros((), jnp.int32),
-      tokens=jnp.zeros((b, max_tokens), jnp.int32),
-      length=jnp.zeros((b,), jnp.int32),
-      ended=jnp.zeros((b,), bool),
-      active=limits > 0,
-      logits=logits,
-      cache=cache,
-    )
+  drawn = sample(
+    jnp.where(early, -jnp.inf, logits), keys, slots.sampling, repeated
   )
-  loop = jax.lax.while_loop(
-    lambda loop: (loop.step < max_tokens) & loop.active.any(), body, loop
+  speaks = slots.active & (drawn != cfg.end)
+  count = slots.count + speaks
+  pushed = jnp.concatenate([slots.history[:, 1:], drawn[:, None]], axis=1)
+  after = dataclasses.replace(
+    slots,
+    active=speaks & (count < slots.limit),
+    ids=jnp.where(speaks, drawn + cfg.text_size, slots.ids),
+    count=count,
+    history=jnp.where(speaks[:, None], pushed, slots.history),
   )
-  return Generated(tokens=loop.tokens, length=loop.length, ended=loop.ended)
+  return jnp.where(slots.active, drawn, NOTHING), after
+
+
+@functools.partial(
+  jax.jit, static_argnames=("model",), donate_argnames=("cache",)
+)
+def decode(
+  model: ARTransformer,
+  weights: Weights,
+  cache: Cache,
+  slots: Slots,
+  steps: Int[Array, ""],
+  enough: Int[Array, ""],
+) -> tuple[Cache, Slots, Int[Array, "b n"]]:
+  """Draws up to `steps` tokens for every active slot.
+
+  Args:
+    cache: with room for them; donated.
+    slots: where each slot is.
+    steps: at most BURST.
+    enough: goes on while at least so many slots are active, 1 or more.
+
+  Returns:
+    Cache and slots after it, and what was drawn [b, BURST]: codes, END, or
+    NOTHING where a slot was not active any more.
+  """
+
+  def goes_on(state):
+    step, _, slots, _ = state
+    return (step < steps) & (slots.active.sum() >= enough)
+
+  def body(state):
+    step, cache, slots, drawn = state
+    logits, cache = _read(model, weights, cache, slots)
+    fresh, slots = _draw(model, logits, slots)
+    return step + 1, cache, slots, drawn.at[:, step].set(fresh)
+
+  nothing = jnp.full((len(slots.ids), BURST), NOTHING, jnp.int32)
+  _, cache, slots, drawn = jax.lax.while_loop(
+    goes_on, body, (jnp.int32(0), cache, slots, nothing)
+  )
+  return cache, slots, drawn

@@ -3,13 +3,15 @@
 In this order: repetition penalty, temperature, top-k, top-p, Gumbel-max.
 A row draws from its own key, so its result does not depend on the other rows.
 
-Shape letters: b batch, c classes, n tokens.
+Shape letters: b batch, c classes.
 """
 
 import flax.struct
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
+
+WINDOW = 25  # tokens
 
 
 @flax.struct.dataclass
@@ -19,27 +21,12 @@ class Sampling:
   temperature: Float[Array, "*b"] | float = 0.7  # 0: always the likeliest
   top_k: Int[Array, "*b"] | int = 0  # likeliest classes kept; 0: all
   top_p: Float[Array, "*b"] | float = 1.0  # probability mass kept
-  # > 1 makes the codes of the last `window` tokens less likely
+  # > 1 makes the codes of the last WINDOW tokens less likely
   repetition_penalty: Float[Array, "*b"] | float = 1.0
-  window: Int[Array, "*b"] | int = 25  # tokens
 
 
 def _column(value, b: int) -> Array:
   return jnp.broadcast_to(jnp.asarray(value), (b,))[:, None]
-
-
-def recent(
-  tokens: Int[Array, "b n"],
-  count: Int[Array, ""],
-  window: Int[Array, "*b"] | int,
-  classes: int,
-) -> Bool[Array, "b c"]:
-  """Which classes are among the last `window` of the first `count` tokens."""
-  b, n = tokens.shape
-  age = count - jnp.arange(n)[None, :]
-  inside = (age > 0) & (age <= _column(window, b))
-  rows = jnp.arange(b)[:, None]
-  return jnp.zeros((b, classes), bool).at[rows, tokens].max(inside)
 
 
 def penalise(
@@ -96,7 +83,13 @@ def sample(
   logits = penalise(logits, repeated, sampling.repetition_penalty)
   temperature = _column(sampling.temperature, b)
   scaled = logits / jnp.maximum(temperature, 1e-6)
-  scaled = restrict(scaled, sampling.top_k, sampling.top_p)
+  top_k, top_p = jnp.asarray(sampling.top_k), jnp.asarray(sampling.top_p)
+  scaled = jax.lax.cond(
+    jnp.any(top_k > 0) | jnp.any(top_p < 1),
+    lambda x: restrict(x, top_k, top_p),  # which sorts
+    lambda x: x,
+    scaled,
+  )
   noise = jax.vmap(lambda key: jax.random.gumbel(key, (c,)))(keys)
   drawn = jnp.argmax(scaled + noise, axis=-1)
   likeliest = jnp.argmax(logits, axis=-1)

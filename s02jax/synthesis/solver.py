@@ -31,7 +31,7 @@ def time_of(u: Float[Array, "*b"], sway: Float[Array, ""] | float):
 
 def guide(
   velocity: Callable[..., Float[Array, "2b l c"]],
-  guidance: Float[Array, ""] | float,
+  guidance: Float[Array, "*b"] | float,
 ) -> Velocity:
   """Equation 2 as one call of twice the batch.
 
@@ -39,7 +39,8 @@ def guide(
     velocity: (x [2b, l, c], t [2b], keep bool [2b]) -> [2b, l, c]; rows whose
       `keep` is False are computed with every condition dropped. The conditions
       it closes over hold the batch twice.
-    guidance: g; at 1 the result is the conditional velocity, exactly.
+    guidance: g, one or one a row; at 1 the result is the conditional velocity,
+      exactly.
 
   Returns:
     (x [b, l, c], t [b]) -> [b, l, c].
@@ -49,7 +50,8 @@ def guide(
     keep = jnp.repeat(jnp.array([True, False]), x.shape[0])
     both = velocity(jnp.concatenate([x, x]), jnp.concatenate([t, t]), keep)
     conditional, unconditional = jnp.split(both, 2)
-    return conditional + (guidance - 1.0) * (conditional - unconditional)
+    weight = jnp.broadcast_to(jnp.asarray(guidance) - 1.0, x.shape[:1])
+    return conditional + weight[:, None, None] * (conditional - unconditional)
 
   return guided
 
@@ -83,20 +85,29 @@ def euler(
 
 
 def start_noise(
-  keys: Key[Array, "b"], frames: int, channels: int
+  keys: Key[Array, "b"],
+  first: Int[Array, "b"],
+  frames: int,
+  channels: int,
 ) -> Float[Array, "b l c"]:
   """Standard normal noise that depends on its row's key and frame number only.
 
-  So a row gets the same noise in any batch and under any padding.
+  So a row gets the same noise in any batch, chunk and under any padding.
+
+  Args:
+    keys: one a row.
+    first: number of each row's first frame.
+    frames: l.
+    channels: c.
   """
 
-  def row(key):
+  def row(key, first):
     frame_keys = jax.vmap(jax.random.fold_in, (None, 0))(
-      key, jnp.arange(frames)
+      key, first + jnp.arange(frames)
     )
     return jax.vmap(lambda k: jax.random.normal(k, (channels,)))(frame_keys)
 
-  return jax.vmap(row)(keys)
+  return jax.vmap(row)(keys, first)
 
 
 def follow(

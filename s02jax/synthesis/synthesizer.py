@@ -3,25 +3,33 @@
   text, voice ─► AR Transformer ─► tokens ─► flow matching ─► latents
     ─► Flow-VAE's decoder ─► waveform
 
-Every request is computed as if it were alone: seeds are its own, padding is
-masked. Requests of like length share a batch, so that few shapes compile.
+Speech is made by an `Engine`, whole or streamed: every request is computed as
+if it were alone, chunk by chunk, beside others.
 
 Shape letters: n samples, s tokens, l latents, c latent channels.
 """
 
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from typing import Any
 
-import jax.numpy as jnp
 import numpy as np
 
 from s02jax import languages
 from s02jax.bundle import Bundle
 from s02jax.errors import UserError
-from s02jax.synthesis.codec import TOKENS_PER_SECOND, TokenizerCodec, VaeCodec
-from s02jax.synthesis.flow import FlowDecoder, Line
-from s02jax.synthesis.request import Request, Utterance, check_text
+from s02jax.synthesis.codec import TokenizerCodec, VaeCodec
+from s02jax.synthesis.engine import Engine, Plan, Spoken
+from s02jax.synthesis.flow import FlowDecoder
+from s02jax.synthesis.request import (
+  Request,
+  Settings,
+  Utterance,
+  check_speaker,
+  check_text,
+)
 from s02jax.synthesis.sampling import Sampling
+from s02jax.synthesis.sounding import Models, Sounding, advance
 from s02jax.synthesis.tokens import Recorded, Script, TokenGenerator
 from s02jax.synthesis.voice import Prompt, Voice, check_reference
 
@@ -41,11 +49,13 @@ class Synthesizer:
   Attributes:
     rate: Hz of every waveform in and out.
     languages: codes that the models have heard.
+    fingerprint: of the bundle, without whose like its voices are of no use.
   """
 
   def __init__(self, bundle: Bundle):
     self.rate = bundle.rate
     self.languages = tuple(bundle.card["data"]["languages"])
+    self.fingerprint = bundle.fingerprint
     self.text = bundle.text
     configs, params = bundle.configs, bundle.params
     self.tokenizer = TokenizerCodec(
@@ -55,8 +65,12 @@ class Synthesizer:
     self.generator = TokenGenerator(configs["ar"], params["ar"], bundle.text)
     self.flow = FlowDecoder(configs["flow_matching"], params["flow_matching"])
     latents = configs["flow_matching"]["latents"]
-    self._mean = np.asarray(latents["mean"], np.float32)
-    self._std = np.asarray(latents["std"], np.float32)
+    self._models = Models(
+      flow=self.flow,
+      vae=self.vae,
+      mean=np.asarray(latents["mean"], np.float32),
+      std=np.asarray(latents["std"], np.float32),
+    )
 
   @classmethod
   def load(cls, path) -> "Synthesizer":
@@ -83,7 +97,9 @@ class Synthesizer:
     spoken = [waves[i] for i in told]
     prompts = {
       i: Prompt(
-        text=text, tokens=tokens, latents=(mean - self._mean) / self._std
+        text=text,
+        tokens=tokens,
+        latents=(mean - self._models.mean) / self._models.std,
       )
       for (i, text), tokens, (mean, _) in zip(
         told.items(),
@@ -96,42 +112,96 @@ class Synthesizer:
       self.generator.speakers(waves), self.flow.speakers(waves), strict=True
     )
     return [
-      Voice(ar_vector=ar, flow_vector=flow, prompt=prompts.get(i))
+      Voice(
+        ar_vector=ar,
+        flow_vector=flow,
+        prompt=prompts.get(i),
+        fingerprint=self.fingerprint,
+      )
       for i, (ar, flow) in enumerate(vectors)
     ]
 
-  # ------------------------------------------------------------------ speech
-
-  def synthesize(
+  def _speakers(
     self,
     requests: Sequence[Request],
-    *,
-    seed: int = 0,
-    steps: int = 16,
-    guidance: float = 1.5,
-    temperature: float = 0.7,
-    top_k: int = 0,
-    top_p: float = 1.0,
-    repetition_penalty: float = 1.0,
+    transcripts: Sequence[str | None],
+  ) -> list[Voice]:
+    """The voice of each request; references are encoded together."""
+    for request in requests:
+      check_speaker(request)
+      if request.voice and request.voice.fingerprint != self.fingerprint:
+        raise UserError(
+          "the voice belongs to another bundle; make it again with this one."
+        )
+    given = {
+      i: r.reference for i, r in enumerate(requests) if r.reference is not None
+    }
+    made = self.voices(list(given.values()), [transcripts[i] for i in given])
+    heard = dict(zip(given, made, strict=True))
+    return [r.voice or heard[i] for i, r in enumerate(requests)]
+
+  # ------------------------------------------------------------------ speech
+
+  def engine(self) -> Engine:
+    """An engine without requests; several may be in use."""
+    return Engine(
+      self.generator.slots(),
+      self._models,
+      self.generator.config.end,
+      lambda request, settings: self._plans([request], settings)[0],
+    )
+
+  def synthesize(
+    self, requests: Sequence[Request], **settings: Any
   ) -> list[Utterance]:
     """Speaks every request; none depends on the others.
 
     Args:
       requests: what to say, in whose voice.
-      seed: the same seed and request give the same samples.
-      steps: of the Euler solver.
-      guidance: of flow matching; 1 is none.
-      temperature: of the AR model; 0 always takes the likeliest token.
-      top_k: likeliest tokens to choose from; 0 is all.
-      top_p: probability mass to choose from.
-      repetition_penalty: above 1, tokens just said become less likely.
+      **settings: fields of `Settings`.
 
     Raises:
       UserError: a request or setting that makes no sense, in one sentence.
     """
-    check_settings(
-      steps, guidance, temperature, top_k, top_p, repetition_penalty
-    )
+    engine = self.engine()
+    plans = self._plans(requests, Settings(**settings))
+    tickets = [engine.add(plan) for plan in plans]
+    waves: dict[int, list[np.ndarray]] = {ticket: [] for ticket in tickets}
+    spoken: dict[int, Spoken] = {}
+    while engine.busy:
+      for piece in engine.step():
+        waves[piece.ticket].append(piece.wave)
+        if piece.spoken is not None:
+          spoken[piece.ticket] = piece.spoken
+    return [
+      Utterance(
+        wave=np.concatenate(waves[ticket]),
+        tokens=spoken[ticket].tokens,
+        ended=spoken[ticket].ended,
+        redrawn=spoken[ticket].redrawn,
+      )
+      for ticket in tickets
+    ]
+
+  def stream(self, request: Request, **settings: Any) -> Iterator[np.ndarray]:
+    """Speaks a request; waves float32 [n] as soon as they can be heard.
+
+    Together they are what `synthesize` gives, up to rounding. Arguments and
+    errors are those of `synthesize`.
+    """
+    engine = self.engine()
+    engine.submit(request, Settings(**settings))
+    return self._pieces(engine)
+
+  def _pieces(self, engine: Engine) -> Iterator[np.ndarray]:
+    while engine.busy:
+      yield from (p.wave for p in engine.step() if len(p.wave))
+
+  def _plans(
+    self, requests: Sequence[Request], settings: Settings
+  ) -> list[Plan]:
+    """Checks requests; raises UserError."""
+    settings.check()
     texts = [check_text(r.text, r.language) for r in requests]
     transcripts = [
       None
@@ -140,54 +210,41 @@ class Synthesizer:
       for r in requests
     ]
     codes = [languages.resolve(r.language).code for r in requests]
-    voices = self.voices([r.reference for r in requests], transcripts)
-    spoken = self.generator(
-      [
-        Script(
-          text=text,
-          language=code,
-          voice=voice,
-          seed=row_seed(seed, "tokens", code, text),
-        )
-        for text, code, voice in zip(texts, codes, voices, strict=True)
-      ],
-      Sampling(
-        temperature=jnp.float32(temperature),
-        top_k=jnp.int32(top_k),
-        top_p=jnp.float32(top_p),
-        repetition_penalty=jnp.float32(repetition_penalty),
-      ),
-    )
-    waves = self._sound(
-      [
-        Line(
-          tokens=tokens,
-          voice=voice,
-          seed=row_seed(seed, "latents", code, text),
-        )
-        for (tokens, _), text, code, voice in zip(
-          spoken, texts, codes, voices, strict=True
-        )
-      ],
-      steps=steps,
-      guidance=guidance,
-    )
+    voices = self._speakers(requests, transcripts)
     return [
-      Utterance(wave=wave, tokens=tokens, ended=ended)
-      for wave, (tokens, ended) in zip(waves, spoken, strict=True)
+      self._plan(text, code, voice, settings)
+      for text, code, voice in zip(texts, codes, voices, strict=True)
     ]
 
-  def _sound(
-    self, lines: Sequence[Line], *, steps: int, guidance: float
-  ) -> list[np.ndarray]:
-    """Waves float32 [n] of the lines, prompts cut off."""
-    latents = self.flow(lines, steps=steps, guidance=guidance)
-    waves = self.vae.decode([x * self._std + self._mean for x in latents])
-    samples = self.rate // TOKENS_PER_SECOND
-    return [
-      wave[len(wave) - len(line.tokens) * samples :]
-      for wave, line in zip(waves, lines, strict=True)
-    ]
+  def _plan(
+    self, text: str, code: str, voice: Voice, settings: Settings
+  ) -> Plan:
+    def seed(what: str) -> int:
+      return row_seed(settings.seed, what, code, text)
+
+    script = Script(
+      text=text,
+      language=code,
+      voice=voice,
+      seed=seed("tokens"),
+      sampling=Sampling(
+        temperature=settings.temperature,
+        top_k=settings.top_k,
+        top_p=settings.top_p,
+        repetition_penalty=settings.repetition_penalty,
+      ),
+    )
+    return Plan(
+      draft=self.generator.draft(script),
+      sounding=Sounding(
+        self._models,
+        voice,
+        seed=seed("latents"),
+        steps=settings.steps,
+        guidance=settings.guidance,
+      ),
+      second_seed=seed("tokens again"),
+    )
 
   def from_tokens(
     self,
@@ -200,15 +257,24 @@ class Synthesizer:
   ) -> list[np.ndarray]:
     """Waves of given tokens in the references' voices, zero-shot."""
     voices = self.voices(references, [None] * len(references))
-    lines = [
-      Line(
-        tokens=row,
-        voice=voice,
-        seed=row_seed(seed, np.asarray(row, np.int32).tobytes()),
+    soundings = []
+    for row, voice in zip(tokens, voices, strict=True):
+      row = np.asarray(row, np.int32)
+      sounding = Sounding(
+        self._models,
+        voice,
+        seed=row_seed(seed, row.tobytes()),
+        steps=steps,
+        guidance=guidance,
       )
-      for row, voice in zip(tokens, voices, strict=True)
-    ]
-    return self._sound(lines, steps=steps, guidance=guidance)
+      sounding.append(row)
+      sounding.finish()
+      soundings.append(sounding)
+    waves: dict[Sounding, list[np.ndarray]] = {s: [] for s in soundings}
+    while not all(sounding.exhausted for sounding in soundings):
+      for heard in advance(self._models, soundings):
+        waves[heard.owner].append(heard.wave)
+    return [np.concatenate(parts) for parts in waves.values()]
 
   # ------------------------------------------------------------ measurements
 
@@ -257,29 +323,3 @@ class Synthesizer:
       )
     ]
     return self.generator.cost(recordings)
-
-
-def check_settings(
-  steps: int,
-  guidance: float,
-  temperature: float,
-  top_k: int,
-  top_p: float,
-  repetition_penalty: float,
-) -> None:
-  """Raises UserError for a setting out of range, by its name."""
-  for name, value, good, want in (
-    ("steps", steps, steps >= 1, "at least 1"),
-    ("guidance", guidance, 0 <= guidance < np.inf, "0 or more"),
-    ("temperature", temperature, 0 <= temperature < np.inf, "0 or more"),
-    ("top_k", top_k, top_k >= 0, "0 or more"),
-    ("top_p", top_p, 0 < top_p <= 1, "above 0, at most 1"),
-    (
-      "repetition_penalty",
-      repetition_penalty,
-      0 < repetition_penalty < np.inf,
-      "above 0",
-    ),
-  ):
-    if not good:
-      raise UserError(f"{name} is {value}; it must be {want}.")

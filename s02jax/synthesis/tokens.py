@@ -15,18 +15,18 @@ from jaxtyping import Array, Float, Int
 
 from s02jax import layout
 from s02jax.config import build
+from s02jax.errors import UserError
 from s02jax.models.ar import ARConfig, ARTransformer
 from s02jax.models.convnext import lengths_to_mask
-from s02jax.synthesis.batching import counts, pad, plan, round_up, stack
-from s02jax.synthesis.decoding import generate
+from s02jax.synthesis.batching import counts, pad, plan, stack
+from s02jax.synthesis.decoding import serving
 from s02jax.synthesis.request import token_limit
 from s02jax.synthesis.sampling import Sampling
+from s02jax.synthesis.slots import LONGEST, PROMPT_UNIT, Draft, SlotDecoder
 from s02jax.synthesis.speaker import SpeakerVectors
 from s02jax.synthesis.voice import Voice
 from s02jax.text import TextModel
 
-PROMPT_UNIT = 64  # least padded length of a prompt
-TOKENS_UNIT = 128  # least number of tokens to make room for
 BUDGET = 16 * 1024  # positions of a batch
 
 
@@ -37,7 +37,8 @@ class Script:
   text: str
   language: str
   voice: Voice
-  seed: int  # 32 bits, of this row alone
+  seed: int  # 32 bits, of this request alone
+  sampling: Sampling  # numbers
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -97,38 +98,35 @@ class TokenGenerator:
     self._text = text
     self._variables = jax.tree.map(jnp.asarray, variables)
     self._model = ARTransformer(self.config)
+    self._serving = serving(self._variables, jnp.dtype(self.config.dtype))
     self.speakers = SpeakerVectors(self._model, self._variables, config["mel"])
 
-  def __call__(
-    self, scripts: Sequence[Script], sampling: Sampling
-  ) -> list[tuple[np.ndarray, bool]]:
-    """Tokens int32 [s] of each script, and whether it ended by itself."""
-    results: list[Any] = [None] * len(scripts)
-    made_of = [self._prompt(script) for script in scripts]
-    prompts = [ids for ids, _ in made_of]
-    cursors = [cursor for _, cursor in made_of]
-    lengths = [len(prompt) for prompt in prompts]
-    for indices, rows, length in plan(lengths, PROMPT_UNIT, BUDGET):
-      chosen = [scripts[i] for i in indices]
-      limits = [token_limit(script.text) for script in chosen]
-      made = generate(
-        self._model,
-        self._variables,
-        pad([prompts[i] for i in indices], rows, length),
-        pad([cursors[i] for i in indices], rows, length),
-        # A row that only fills the batch reads one position and says nothing.
-        np.maximum(counts([prompts[i] for i in indices], rows), 1),
-        stack([np.float32(self.config.rate(s.language)) for s in chosen], rows),
-        stack([s.voice.ar_vector for s in chosen], rows),
-        stack([np.uint32(s.seed) for s in chosen], rows),
-        sampling,
-        stack([np.int32(limit) for limit in limits], rows),
-        max_tokens=round_up(max(limits), TOKENS_UNIT),
+  def slots(self) -> SlotDecoder:
+    """Fresh slots to decode in."""
+    return SlotDecoder(self._model, self._serving)
+
+  def draft(self, script: Script) -> Draft:
+    """What a slot needs to know of a script.
+
+    Raises:
+      UserError: a text too long to be spoken in one go.
+    """
+    ids, cursor = self._prompt(script)
+    limit = token_limit(script.text)
+    if len(ids) + limit > LONGEST:
+      raise UserError(
+        f"the text {script.text[:40]!r} has {len(ids)} pieces, too many to be"
+        " spoken in one go; give it sentence by sentence."
       )
-      tokens, ended = np.array(made.tokens), np.array(made.ended)
-      for row, i in enumerate(indices):
-        results[i] = (tokens[row, : made.length[row]], bool(ended[row]))
-    return results
+    return Draft(
+      ids=ids,
+      cursor=cursor,
+      rate=self.config.rate(script.language),
+      vector=script.voice.ar_vector,
+      seed=script.seed,
+      limit=limit,
+      sampling=script.sampling,
+    )
 
   def _prompt(self, script: Script) -> tuple[np.ndarray, np.ndarray]:
     """Ids and cursor of what the tokens are to follow."""

@@ -1,18 +1,29 @@
 """Voices: what synthesis knows about a speaker, and where it comes from.
 
+A stored voice is one .safetensors file: its vectors, the prompt's tokens and
+latents where it has one, and in the header the format's version, the prompt's
+text and the fingerprint of the bundle that made it.
+
 Shape letters: n samples, s tokens, l latents, c latent channels, e vector.
 """
 
 import dataclasses
 import logging
+import os
+import pathlib
+from collections.abc import Sequence
 
 import numpy as np
+import safetensors
+import safetensors.numpy
 
 from s02jax.errors import UserError
 
 SHORTEST = 0.5  # seconds of a reference
 LONGEST = 20.0  # seconds; what is longer adds nothing to a voice
 SILENT = 1e-3  # peak below which a reference is silence, -60 dBFS
+MOST = 4  # voices of a mixture
+FORMAT_VERSION = "1"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -31,6 +42,163 @@ class Voice:
   ar_vector: np.ndarray  # float32 [e]
   flow_vector: np.ndarray  # float32 [e]
   prompt: Prompt | None  # None: zero-shot
+  fingerprint: str  # of the bundle whose encoders made the vectors
+
+  def save(self, path) -> None:
+    """Writes the voice to a .safetensors file, atomically.
+
+    Raises:
+      UserError: another suffix, or the file cannot be written.
+    """
+    path = pathlib.Path(path)
+    if path.suffix != ".safetensors":
+      raise UserError(f"{path}: a voice's file must end in .safetensors.")
+    arrays = {"ar_vector": self.ar_vector, "flow_vector": self.flow_vector}
+    header = {"voice_version": FORMAT_VERSION, "bundle": self.fingerprint}
+    if self.prompt is not None:
+      arrays |= {
+        "prompt_tokens": np.asarray(self.prompt.tokens, np.int32),
+        "prompt_latents": self.prompt.latents,
+      }
+      header["prompt_text"] = self.prompt.text
+    arrays = {k: np.ascontiguousarray(v) for k, v in arrays.items()}
+    temporary = path.with_name(f".{path.name}.part")
+    try:
+      temporary.write_bytes(safetensors.numpy.save(arrays, header))
+      os.replace(temporary, path)
+    except OSError as e:
+      temporary.unlink(missing_ok=True)
+      raise UserError(
+        f"{path}: cannot write the voice ({e.strerror}); give a folder that"
+        " exists and that you may write to."
+      ) from e
+
+  @classmethod
+  def load(cls, path, fingerprint: str) -> "Voice":
+    """Reads what `save` wrote.
+
+    Args:
+      path: the file.
+      fingerprint: `Synthesizer.fingerprint` of the bundle that is to speak.
+
+    Raises:
+      UserError: no such file, no voice, a damaged one, or another bundle's.
+    """
+    path = pathlib.Path(path)
+    try:
+      with safetensors.safe_open(path, "np") as file:
+        header = file.metadata() or {}
+        names = file.keys()
+        arrays = {name: file.get_tensor(name) for name in names}
+    except OSError as e:
+      raise UserError(
+        f"{path}: the voice cannot be read ({e}); give a file that"
+        " `Voice.save` wrote."
+      ) from e
+    except safetensors.SafetensorError as e:
+      raise UserError(
+        f"{path}: the voice is damaged ({e}); save it again."
+      ) from e
+    if header.get("voice_version") != FORMAT_VERSION:
+      raise UserError(
+        f"{path}: not a voice of this version; save it again from its"
+        " recordings."
+      )
+    if header.get("bundle") != fingerprint:
+      raise UserError(
+        f"{path}: the voice belongs to another bundle; save it again from its"
+        " recordings with this one."
+      )
+    return cls._of(path, header, arrays)
+
+  @classmethod
+  def _of(cls, path, header, arrays) -> "Voice":
+    """The voice of a file's header and arrays."""
+    try:
+      prompt = None
+      if "prompt_text" in header:
+        prompt = Prompt(
+          text=header["prompt_text"],
+          tokens=arrays["prompt_tokens"],
+          latents=arrays["prompt_latents"],
+        )
+      voice = cls(
+        ar_vector=arrays["ar_vector"],
+        flow_vector=arrays["flow_vector"],
+        prompt=prompt,
+        fingerprint=header["bundle"],
+      )
+    except KeyError as e:
+      raise UserError(
+        f"{path}: the voice is damaged (no {e}); save it again."
+      ) from e
+    if not all(np.isfinite(x).all() for x in arrays.values()):
+      raise UserError(
+        f"{path}: the voice holds values that are not numbers; save it again."
+      )
+    return voice
+
+
+def mix(voices: Sequence[Voice], weights: Sequence[float]) -> Voice:
+  """The weighted mean of one to four voices; it has no prompt.
+
+  Args:
+    voices: of one bundle.
+    weights: one a voice, none below 0, not all 0; only their ratios matter.
+
+  Raises:
+    UserError: another number of voices, of weights, or voices of two bundles.
+  """
+  if not 1 <= len(voices) <= MOST:
+    raise UserError(
+      f"{len(voices)} voices cannot be mixed; give 1 to {MOST} of them."
+    )
+  return _mean(voices, weights)
+
+
+def average(voices: Sequence[Voice]) -> Voice:
+  """One speaker's voice from several recordings: the mean of the vectors.
+
+  It keeps the first prompt there is.
+
+  Raises:
+    UserError: no voice, or voices of two bundles.
+  """
+  if not voices:
+    raise UserError("there is no voice to average; give at least one.")
+  prompts = (voice.prompt for voice in voices)
+  prompt = next((p for p in prompts if p is not None), None)
+  return dataclasses.replace(_mean(voices, [1.0] * len(voices)), prompt=prompt)
+
+
+def _mean(voices: Sequence[Voice], weights: Sequence[float]) -> Voice:
+  """The weighted mean of the vectors, without a prompt."""
+  if len(weights) != len(voices):
+    raise UserError(
+      f"there are {len(voices)} voices and {len(weights)} weights; give each"
+      " voice one."
+    )
+  share = np.asarray(weights, np.float64)
+  if not (np.isfinite(share).all() and (share >= 0).all() and share.sum() > 0):
+    raise UserError(
+      f"the weights {', '.join(map(str, weights))} make no mixture; give"
+      " numbers of 0 or more, at least one above 0."
+    )
+  if len({voice.fingerprint for voice in voices}) > 1:
+    raise UserError(
+      "the voices belong to different bundles; save them again with one."
+    )
+  share = (share / share.sum()).astype(np.float32)
+
+  def mean(vectors: list[np.ndarray]) -> np.ndarray:
+    return np.einsum("v,ve->e", share, np.stack(vectors)).astype(np.float32)
+
+  return Voice(
+    ar_vector=mean([voice.ar_vector for voice in voices]),
+    flow_vector=mean([voice.flow_vector for voice in voices]),
+    prompt=None,
+    fingerprint=voices[0].fingerprint,
+  )
 
 
 def check_reference(

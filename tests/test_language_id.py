@@ -1,0 +1,102 @@
+"""Language detection on a sentence of each language."""
+
+import builtins
+
+import pytest
+
+from s02jax import languages
+from s02jax.errors import UserError
+from s02jax.synthesis import language_id
+from s02jax.synthesis.language_id import detect
+
+SENTENCES = {
+  "zh": "我们昨天在河边散步，看到了很多鸟。",
+  "en": "We walked along the river yesterday and saw many birds.",
+  "yue": "我哋尋日喺河邊散步，見到好多雀仔。",
+  "ja": "昨日は川のそばを散歩して、たくさんの鳥を見ました。",
+  "ko": "우리는 어제 강가를 걸으며 많은 새를 보았습니다.",
+  "ar": "مشينا أمس بجانب النهر ورأينا طيورا كثيرة.",
+  "es": "Ayer caminamos junto al río y vimos muchos pájaros.",
+  "tr": "Dün nehir kıyısında yürüdük ve birçok kuş gördük.",
+  "id": "Kemarin kami berjalan di tepi sungai karena ingin melihat banyak"
+  " burung, tetapi cuacanya berubah.",
+  "pt": "Ontem caminhámos junto ao rio e não vimos muitos pássaros.",
+  "fr": "Hier, nous avons marché au bord de la rivière.",
+  "it": "Ieri abbiamo camminato lungo il fiume e visto molti uccelli.",
+  "nl": "Gisteren liepen we langs de rivier en zagen we veel vogels.",
+  "vi": "Hôm qua chúng tôi đi dạo bên bờ sông và thấy nhiều chim.",
+  "de": "Gestern gingen wir am Fluss entlang und sahen viele Vögel.",
+  "ru": "Вчера мы гуляли у реки и видели много птиц.",
+  "uk": "Вчора ми гуляли біля річки й бачили багато птахів.",
+  "th": "เมื่อวานเราเดินเล่นริมแม่น้ำและเห็นนกมากมาย",
+  "pl": "Wczoraj szliśmy wzdłuż rzeki i widzieliśmy wiele ptaków.",
+  "ro": "Ieri ne-am plimbat de-a lungul râului și am văzut multe păsări.",
+  "el": "Χθες περπατήσαμε δίπλα στο ποτάμι και είδαμε πολλά πουλιά.",
+  "cs": "Včera jsme šli podél řeky a viděli jsme mnoho ptáků.",
+  "fi": "Eilen kävelimme joen rannalla ja näimme paljon lintuja.",
+  "hi": "कल हम नदी के किनारे टहले और बहुत सारे पक्षी देखे।",
+  "bg": "Вчера се разхождахме край реката и видяхме много птици.",
+  "hr": "Jučer smo šetali uz rijeku i vidjeli mnogo ptica.",
+  "da": "I går gik vi langs åen og så mange fugle, som jeg ikke kendte.",
+  "hu": "Tegnap a folyó mentén sétáltunk, és sok madarat láttunk.",
+  "ms": "Semalam kami berjalan di tepi sungai kerana mahu melihat burung,"
+  " tetapi cuaca berubah.",
+  "nb": "I går gikk vi langs elva og så mange fugler som jeg ikke kjente.",
+  "sk": "Včera sme sa prechádzali popri rieke a videli sme veľa vtákov.",
+  "sv": "Igår gick vi längs ån och såg många fåglar.",
+}
+
+
+@pytest.mark.parametrize("code", languages.BY_CODE)
+def test_a_sentence_of_each_language_is_known(code):
+  assert detect(SENTENCES[code]) == code
+  assert detect(f"“{SENTENCES[code].upper()}” 2026!") == code
+
+
+def test_candidates_are_a_choice():
+  text = "Semalam kami pergi."
+  assert detect(text, ["en", "id"]) == "id"
+  assert detect(text, ["en", "ms"]) == "ms"
+  assert detect(text, ["ms-MY"]) == "ms"
+  assert detect("東京", ["ja", "en"]) == "ja"
+  assert detect("東京", ["ko", "ja", "zh"]) == "zh"
+
+
+def test_quotations_do_not_decide():
+  text = (
+    "上周我参加了一个 workshop about old maps and new cities。有位来自大阪的"
+    "建筑师说「この街は生きている」，大家都 laughed and clapped。"
+  )
+  assert detect(text) == "zh"
+  assert detect("She said «добрый вечер» and closed the old door.") == "en"
+
+
+@pytest.mark.parametrize("text", ["", "12 %", "?!", "🙂", "שלום"])
+def test_no_letter_of_ours_is_undecidable(text):
+  with pytest.raises(UserError, match="cannot be told") as error:
+    detect(text)
+  assert "\n" not in str(error.value)
+
+
+def test_a_script_that_no_candidate_has_is_undecidable():
+  with pytest.raises(UserError, match="cannot be told"):
+    detect("Привет", ["en", "ja"])
+  with pytest.raises(UserError, match="unknown"):
+    detect("Hello", ["xx"])
+
+
+def test_without_the_library_scripts_still_decide(monkeypatch):
+  real = builtins.__import__
+
+  def fake(name, *rest):
+    if name.startswith("py3langid"):
+      raise ImportError(name)
+    return real(name, *rest)
+
+  monkeypatch.setattr(builtins, "__import__", fake)
+  monkeypatch.setattr(
+    language_id, "_identifier", language_id._identifier.__wrapped__
+  )
+  assert detect(SENTENCES["el"]) == "el"
+  with pytest.raises(UserError, match=r"s02jax\[serve\]"):
+    detect(SENTENCES["de"])

@@ -1,0 +1,165 @@
+"""Long texts: chunks in order, prompts carried, pauses kept."""
+
+import dataclasses
+import types
+
+import numpy as np
+import pytest
+
+from s02jax.errors import UserError
+from s02jax.synthesis import long
+from s02jax.synthesis.effects import FADE, Changes
+from s02jax.synthesis.engine import Piece, Spoken
+from s02jax.synthesis.request import Settings
+from s02jax.synthesis.text_chunks import Speech, chunks, expected_seconds
+from s02jax.synthesis.voice import Prompt, Voice
+
+RATE = 8000
+VECTOR = np.ones(4, np.float32)
+VOICE = Voice(
+  ar_vector=VECTOR, flow_vector=VECTOR, prompt=None, fingerprint="a"
+)
+SENTENCE = "The rain went on, and nobody came to the old house. "
+
+
+@dataclasses.dataclass
+class Parrot:
+  """A synthesizer that takes 30 ms a letter, and keeps what it was asked."""
+
+  rate: int = RATE
+  ended: bool = True
+  asked: list = dataclasses.field(default_factory=list)
+
+  def engine(self):
+    return ParrotEngine(self)
+
+  def voices(self, waves, texts):
+    zeros = np.zeros((1, 1), np.float32)
+    return [
+      Voice(
+        ar_vector=-VECTOR,
+        flow_vector=-VECTOR,
+        prompt=Prompt(text=text, tokens=np.zeros(1, np.int32), latents=zeros),
+        fingerprint="a",
+      )
+      for text in texts
+    ]
+
+
+class ParrotEngine:
+  """Gives a request's sound in blocks of a tenth of a second."""
+
+  def __init__(self, parrot):
+    self._parrot, self._left = parrot, []
+
+  @property
+  def busy(self):
+    return bool(self._left)
+
+  def submit(self, request, settings):
+    asked = self._parrot.asked
+    asked.append((request, settings))
+    wave = np.full(
+      int(0.03 * len(request.text) * RATE), 0.1 + 0.01 * (len(asked) % 7)
+    )
+    self._left = np.split(wave.astype(np.float32), range(800, len(wave), 800))
+
+  def step(self):
+    block, *self._left = self._left
+    over = Spoken(
+      tokens=np.zeros(1, np.int32), ended=self._parrot.ended, redrawn=False
+    )
+    return [Piece(ticket=0, wave=block, spoken=None if self._left else over)]
+
+
+def spoken(text, parrot=None, **changes):
+  parrot = parrot or Parrot()
+  arguments = {"language": "en", "voice": VOICE, "context": 10.0} | changes
+  blocks = list(long.speak(parrot, text, **arguments))
+  return np.concatenate(blocks), parrot.asked
+
+
+def test_chunks_are_spoken_in_order_each_after_the_one_before():
+  text = SENTENCE * 9
+  wave, asked = spoken(text, settings=Settings(seed=5, steps=3))
+  texts = [request.text for request, _ in asked]
+  assert texts == [c.text.strip() for c in chunks(text, "en", 10.0)]
+  assert len(texts) > 3
+  assert asked[0][0].voice is VOICE
+  for before, (request, settings) in zip(texts, asked[1:], strict=False):
+    assert request.voice.prompt.text == before
+    # The speaker is the one that was given, not the one that was heard.
+    assert request.voice.ar_vector is VECTOR
+    assert settings == Settings(seed=5, steps=3)
+  seconds = sum(0.03 * len(t.strip()) for t in texts)
+  faded = FADE * (len(texts) - 1)
+  assert len(wave) / RATE == pytest.approx(seconds - faded, abs=0.01)
+
+
+@pytest.mark.parametrize("changes", [{"speed": 2.0}, {"rate": 16000}, {}])
+def test_a_pause_is_as_long_as_written_at_any_speed(changes):
+  wave, asked = spoken(
+    "One two three.<#0.5#> Four five six. <#0.25#>.",
+    changes=Changes(**changes),
+  )
+  assert len(asked) == 2
+  rate = changes.get("rate", RATE)
+  silent = np.flatnonzero(np.diff(np.abs(wave) > 1e-4))
+  runs = np.diff(silent) / rate
+  assert np.isclose(runs, 0.5, atol=0.01).sum() == 1
+  assert len(wave) / rate - silent[-1] / rate == pytest.approx(0.25, abs=0.01)
+
+
+def test_no_prompt_is_carried_from_what_ran_into_the_limit(caplog):
+  _, asked = spoken(SENTENCE * 5, Parrot(ended=False))
+  assert len(asked) > 1
+  assert all(request.voice is VOICE for request, _ in asked)
+  assert "limit" in caplog.text
+
+
+def test_speech_comes_chunk_by_chunk():
+  parrot = Parrot()
+  blocks = long.speak(
+    parrot, SENTENCE * 60, language="en", voice=VOICE, context=10.0
+  )
+  assert not parrot.asked
+  next(blocks)
+  assert len(parrot.asked) == 1
+  next(blocks)
+  assert len(parrot.asked) <= 2
+
+
+def test_a_chunk_in_another_script_is_spoken_in_its_language():
+  text = "Мы гуляли у реки и видели много птиц. " * 4 + SENTENCE * 4
+  _, asked = spoken(text, language="ru")
+  assert {request.language for request, _ in asked} == {"ru", "en"}
+  first = next(r for r, _ in asked if r.language == "en")
+  assert first.voice is VOICE  # no Russian prompt for English
+
+
+@pytest.mark.parametrize(
+  "text,match",
+  [
+    (SENTENCE * 9 + "<#x#>", "pause"),
+    (SENTENCE * 9 + "<#1#> 12 <#1#>", "no letter"),
+    ("Привет", "Latin"),
+    ("", "no letter"),
+    ("<#1#>", "no letter"),
+  ],
+)
+def test_faults_are_said_before_anything_is_spoken(text, match):
+  parrot = Parrot()
+  with pytest.raises(UserError, match=match):
+    long.speak(parrot, text, language="en", voice=VOICE, context=10.0)
+  assert not parrot.asked
+
+
+def test_context_is_what_a_training_row_holds():
+  def context(row_tokens):
+    config = {"data": {"row_tokens": row_tokens}, "model": {"text_rate": 0.6}}
+    return long.trained_context(types.SimpleNamespace(configs={"ar": config}))
+
+  assert context(400) == pytest.approx(10.0)
+  assert context(10**6) == pytest.approx(40.0)
+  assert expected_seconds(SENTENCE) < 10
+  assert list(chunks(SENTENCE, "en", 10.0)) == [Speech(SENTENCE.strip())]
