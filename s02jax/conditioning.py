@@ -14,8 +14,13 @@ SILENCE = 1e-3  # a wave that never exceeds this (-60 dBFS) is silence
 
 
 def condition(wave: np.ndarray, rate: int, to_rate: int) -> np.ndarray:
-  """f32[n] at `rate` Hz, without silence at its ends, at -23 LUFS."""
-  return level(resample(trim(wave, rate), rate, to_rate), to_rate)
+  """f32[n] at `rate` Hz, without silence at its ends, at -23 LUFS.
+
+  What is no sound, silence or not finite, stays as it is.
+  """
+  wave = resample(trim(wave, rate), rate, to_rate)
+  loud = np.max(np.abs(wave), initial=0.0) > SILENCE
+  return level(wave, to_rate) if loud and np.isfinite(wave).all() else wave
 
 
 def trim(wave: np.ndarray, rate: int, keep: float = 0.08) -> np.ndarray:

@@ -22,7 +22,7 @@ from s02jax.cli import run
 from s02jax.errors import UserError
 from s02jax.synthesis import effects, encoding, language_id, library, long
 from s02jax.synthesis.pronunciation import Pronunciation
-from s02jax.synthesis.request import Settings, check_text
+from s02jax.synthesis.request import Settings, check_text, check_words
 from s02jax.synthesis.synthesizer import Synthesizer
 from s02jax.synthesis.text_chunks import normalise
 
@@ -116,7 +116,7 @@ def main(argv: list[str]) -> None:
       raise UserError(
         "--reference-text belongs to --reference, not to --voice."
       )
-    check_text(args.reference_text, language, "reference's transcript")
+    check_words(args.reference_text, "reference's transcript")
   if args.pronunciation is not None:
     text = Pronunciation.load(args.pronunciation).respell(text, language)
   weights = library.parse_mixture(args.voice or [])

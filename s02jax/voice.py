@@ -14,8 +14,8 @@ import sys
 
 from s02jax import console
 from s02jax.cli import run
-from s02jax.errors import UserError
 from s02jax.synthesis import library
+from s02jax.synthesis.request import check_words
 from s02jax.synthesis.synthesizer import Synthesizer
 
 
@@ -50,11 +50,8 @@ def _parser() -> argparse.ArgumentParser:
 
 def _add(args: argparse.Namespace) -> None:
   transcript = args.reference_text
-  if transcript is not None and not any(map(str.isalpha, transcript)):
-    raise UserError(
-      f"--reference-text {transcript!r} has no letter: write what the first"
-      " recording says, or leave it out."
-    )
+  if transcript is not None:
+    transcript = check_words(transcript, "reference's transcript")
   library.check_free(args.bundle, args.name, args.replace)
   console.set_up()
   synthesizer = Synthesizer.load(args.bundle)

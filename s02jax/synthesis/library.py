@@ -14,7 +14,7 @@ from collections.abc import Sequence
 import safetensors
 import safetensors.numpy
 
-from s02jax import audio
+from s02jax import audio, conditioning
 from s02jax.errors import UserError
 from s02jax.synthesis import voice as voice_lib
 from s02jax.synthesis.synthesizer import Synthesizer
@@ -66,6 +66,8 @@ def recorded(
 ) -> tuple[Voice, float]:
   """The voice of a speaker's recordings, and their seconds.
 
+  They are trimmed and levelled as those of a corpus are.
+
   Args:
     synthesizer: whose models hear them.
     files: of one speaker, at least one.
@@ -77,7 +79,7 @@ def recorded(
   waves = []
   for file in files:
     wave, rate = audio.read(file)
-    waves.append(audio.resample(wave, rate, synthesizer.rate))
+    waves.append(conditioning.condition(wave, rate, synthesizer.rate))
   transcripts = [transcript, *[None] * (len(waves) - 1)]
   voice = voice_lib.average(synthesizer.voices(waves, transcripts))
   return voice, sum(map(len, waves)) / synthesizer.rate

@@ -80,35 +80,47 @@ class Utterance:
   redrawn: bool = False  # a loop or a long silence was drawn anew
 
 
-def check_text(text: str, language: str, what: str = "text") -> str:
+def check_words(text: str, what: str = "text") -> str:
   """`text` in NFC, without spaces at its ends.
 
   Args:
-    text: to be spoken.
-    language: a code or alias of `languages`.
+    text: in any language.
     what: the text's name in messages.
+
+  Raises:
+    UserError: it has no letter.
+  """
+  text = unicodedata.normalize("NFC", text).strip()
+  if not _letters(text):
+    raise UserError(
+      f"the {what} {text!r} has no letter to speak; write what is to be said"
+      " in words."
+    )
+  return text
+
+
+def check_text(text: str, language: str) -> str:
+  """`check_words` of a text to be spoken in a language, code or alias.
 
   Raises:
     UserError: unknown language, no letter, or none of the language's script.
   """
   row = languages.resolve(language)
-  text = unicodedata.normalize("NFC", text).strip()
-  letters = [c for c in text if unicodedata.category(c).startswith("L")]
-  if not letters:
-    raise UserError(
-      f"the {what} {text!r} has no letter to speak; write what is to be said"
-      " in words."
-    )
+  text = check_words(text)
   name, words = SCRIPTS.get(row.script, ("", set()))
   if words and not any(
-    words.intersection(unicodedata.name(c, "").split()) for c in letters
+    words.intersection(unicodedata.name(c, "").split()) for c in _letters(text)
   ):
     raise UserError(
-      f"the {what} {text[:40]!r} has no letter of the {name} script, in which"
+      f"the text {text[:40]!r} has no letter of the {name} script, in which"
       f" {row.name} ({row.code}) is written; give its own language, or write it"
       " in that script."
     )
   return text
+
+
+def _letters(text: str) -> list[str]:
+  return [c for c in text if unicodedata.category(c).startswith("L")]
 
 
 def check_speaker(request: Request) -> None:

@@ -27,6 +27,7 @@ from s02jax.synthesis.request import (
   Utterance,
   check_speaker,
   check_text,
+  check_words,
 )
 from s02jax.synthesis.sampling import Sampling
 from s02jax.synthesis.sounding import Models, Sounding, advance
@@ -206,7 +207,7 @@ class Synthesizer:
     transcripts = [
       None
       if r.reference_text is None
-      else check_text(r.reference_text, r.language, "reference's transcript")
+      else check_words(r.reference_text, "reference's transcript")
       for r in requests
     ]
     codes = [languages.resolve(r.language).code for r in requests]
