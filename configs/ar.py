@@ -80,6 +80,7 @@ def get_config(size: str = "demo"):
     max_segments=_SEGMENTS.get(size, 16),
     reference_seconds=_REFERENCE.get(size, 5.0),
     prompt_probability=0.5,
+    alpha=1.0,  # of the hours of a language, see data/mixture.py
   )
   config.loss = dict(noise=0.1, chunk=512)
   config.optimizer.update(dict(learning_rate=2e-3, b2=0.98, ema=0.99))

@@ -12,8 +12,8 @@ from configs import common
 
 _SIZES = {
   "test": dict(width=32, blocks=(1, 1, 1), codes=64, batch=4, steps=20),
-  "demo": dict(width=192, blocks=(1, 4, 2), codes=512, batch=16, steps=600),
-  "mini": dict(width=256, blocks=(1, 4, 2), codes=512, batch=16, steps=1200),
+  "demo": dict(width=192, blocks=(1, 4, 2), codes=512, batch=10, steps=600),
+  "mini": dict(width=256, blocks=(1, 4, 2), codes=512, batch=4, steps=1200),
   "small": dict(
     width=512, blocks=(2, 8, 4), codes=8192, batch=1024, steps=400_000
   ),
@@ -24,12 +24,9 @@ _SIZES = {
     width=1024, blocks=(4, 16, 12), codes=8192, batch=1024, steps=400_000
   ),
 }
-_BUCKETS = {
-  "test": (4.0,),
-  "demo": (1.8, 2.6),
-  "mini": (2.0, 3.2, 6.4),
-}
-_LARGE_BUCKETS = (2.0, 4.0, 6.0, 8.0, 12.0, 16.0, 24.0)
+# Seconds of a row, into which utterances are packed.
+_ROW = {"test": 4.0, "demo": 3.6, "mini": 12.8}
+_LARGE_ROW = 25.6
 
 
 def get_config(size: str = "demo"):
@@ -54,7 +51,10 @@ def get_config(size: str = "demo"):
     vocab_size=common.integer(),  # from the corpus
     dtype=common.dtype(size),
   )
-  config.data = dict(buckets=_BUCKETS.get(size, _LARGE_BUCKETS))
+  config.data = dict(
+    row_seconds=_ROW.get(size, _LARGE_ROW),
+    alpha=1.0,  # of the hours of a language, see data/mixture.py
+  )
   config.loss = dict(
     ctc=1.0, commitment=0.25, codebook_decay=0.98, restart_below=0.03
   )

@@ -68,7 +68,10 @@ def get_config(size: str = "demo"):
     spectral_channels=spectral_channels,
     dtype=common.dtype(size),
   )
-  config.data = dict(crop_samples=32 * hop)
+  config.data = dict(
+    crop_samples=32 * hop,
+    alpha=1.0,  # of the hours of a language, see data/mixture.py
+  )
   config.loss = dict(
     windows=(2048, 1024, 512, 256),
     mel_bins=(80, 80, 40, 20),

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 
 from data_pipelines import clips, corpus_writer, parallel, words
-from s02jax import espeak, languages
+from s02jax import conditioning, espeak, languages
 from s02jax.errors import UserError
 
 # Variants of espeak-ng that sound like people, no two of them alike, and that
@@ -213,12 +213,12 @@ def render(task: Task) -> clips.Example:
     pitch=speaker.pitch,
     pitch_range=speaker.pitch_range,
   )
-  wave = clips.resample(wave, rate * speaker.tract, task.rate)
-  if not len(wave) or np.max(np.abs(wave)) < clips.SILENCE:
+  wave = conditioning.resample(wave, rate * speaker.tract, task.rate)
+  if not len(wave) or np.max(np.abs(wave)) < conditioning.SILENCE:
     raise UserError(
       f"espeak-ng says nothing for {task.text!r} in {speaker.language!r}"
     )
-  wave = clips.level(clips.trim(wave, task.rate), task.rate)
+  wave = conditioning.level(conditioning.trim(wave, task.rate), task.rate)
   audio, num_samples = clips.encode(wave, task.rate)
   return clips.Example(
     id=task.id,

@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 
 from data_pipelines import clips, corpus_writer, media, parallel
-from s02jax import languages
+from s02jax import conditioning, languages
 from s02jax.data import records
 from s02jax.errors import UserError
 
@@ -351,15 +351,16 @@ def _condition(
 ) -> tuple[bytes, int]:
   """The file as FLAC at the corpus rate, and its length in samples."""
   wave, rate = media.read(path, arguments.max_seconds)
-  wave = clips.trim(wave, rate)
+  wave = conditioning.trim(wave, rate)
   seconds = len(wave) / rate
   if seconds < arguments.min_seconds:
     raise clips.Unusable(
       f"{seconds:.2f} s, without silence at the ends, is shorter than"
       f" --min_seconds {arguments.min_seconds:g}"
     )
-  wave = clips.resample(wave, rate, arguments.rate)
-  return clips.encode(clips.level(wave, arguments.rate), arguments.rate)
+  wave = conditioning.resample(wave, rate, arguments.rate)
+  wave = conditioning.level(wave, arguments.rate)
+  return clips.encode(wave, arguments.rate)
 
 
 def _crashed(task: Task) -> Rejection:

@@ -10,7 +10,8 @@ import pathlib
 import numpy as np
 import soundfile
 
-from data_pipelines.clips import SILENCE, Unusable
+from data_pipelines.clips import Unusable
+from s02jax.conditioning import SILENCE
 
 _FULL_SCALE = 0.999
 _CLIPPED_SHARE = 0.01

@@ -126,9 +126,7 @@ def arrays(shape: str) -> list[tuple[str, tuple[int, ...], str]]:
 def size_of(shape: str, hbm_only: bool = False) -> float:
   """Bytes of a shape; without what lies in on-chip memory, where asked."""
   return sum(
-    _BYTES[dtype] * math.prod(dims)
-    for dtype, dims, layout in arrays(shape)
-    if not (hbm_only and re.search(r"S\([1-9]\)", layout))
+    _bytes(array) for array in arrays(shape) if not hbm_only or _in_hbm(array)
   )
 
 
@@ -253,6 +251,8 @@ class Program:
       return 2 * size(i.shape)
     if i.opcode in ("dynamic-update-slice", "scatter"):
       return 2 * size(shapes[i.operands[-1 if i.opcode == "scatter" else 1]])
+    if i.opcode == "slice-start":
+      return _slice_traffic(i.shape)
     if i.opcode.endswith("-start"):
       return size(i.shape)  # holds what is read and what is written
     return size(i.shape) + sum(size(shapes[o]) for o in i.operands)
@@ -299,6 +299,16 @@ def _ends(inner: Instruction, body: list[Instruction]) -> bool:
     i.root and i.opcode in ("bitcast", "tuple") and inner.name in i.operands
     for i in body
   )
+
+
+def _slice_traffic(shape: str) -> float:
+  """Of ((whole), part, …): a part is read of the whole, and written."""
+  whole, part = arrays(shape)[:2]
+  return _bytes(part) * (_in_hbm(whole) + _in_hbm(part))
+
+
+def _in_hbm(array: tuple[str, tuple[int, ...], str]) -> bool:
+  return re.search(r"S\([1-9]\)", array[2]) is None
 
 
 def _bytes(array: tuple[str, tuple[int, ...], str]) -> float:

@@ -5,6 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from configs.audio_tokenizer import get_config
+from s02jax.data.rows import GAP, SEPARATOR, tokens
 from s02jax.models.audio_tokenizer import (
   AudioTokenizer,
   AudioTokenizerConfig,
@@ -12,6 +14,7 @@ from s02jax.models.audio_tokenizer import (
   normalise,
 )
 from s02jax.stages.audio_tokenizer import (
+  AudioTokenizerStage,
   Codebook,
   LossConfig,
   ctc_per_token,
@@ -118,13 +121,74 @@ def test_dead_codes_restart_at_valid_vectors_only():
   assert len(set(similarity.argmax(1))) == 6
 
 
-def test_ctc_leaves_out_rows_that_cannot_fit():
+def test_rows_without_text_are_left_out_of_ctc():
   logits = jax.random.normal(jax.random.key(0), (2, 4, 6))
-  mask = jnp.ones((2, 4), bool)
-  text = jnp.array([[1, 2, 0], [3, 3, 3]])  # the second needs five frames
-  lengths = jnp.array([2, 3])
-  both = ctc_per_token(logits, mask, text, lengths)
-  first = ctc_per_token(logits[:1], mask[:1], text[:1], lengths[:1])
+  segment = jnp.ones((2, 4), jnp.int32)
+  text = jnp.array([[1, 2, 0], [3, 3, 3]])
+  lengths = jnp.array([2, 0])
+  both = ctc_per_token(logits, segment, text, lengths)
+  first = ctc_per_token(logits[:1], segment[:1], text[:1], lengths[:1])
   np.testing.assert_allclose(both, first, rtol=1e-6)
-  grad = jax.grad(lambda x: ctc_per_token(x, mask, text, lengths))(logits)
+  grad = jax.grad(lambda x: ctc_per_token(x, segment, text, lengths))(logits)
   assert np.isfinite(grad).all() and (grad[1] == 0).all()
+
+
+@pytest.fixture(scope="module")
+def stage():
+  config = get_config("test")
+  config.model.vocab_size = 40
+  config.data.row_seconds = 2.0
+  return AudioTokenizerStage(config)
+
+
+def _row(stage, clips):
+  """A packed row of (tokens, text), each clip noise of its own."""
+  size = tokens(stage.config.data.row_seconds)
+  hop = stage.mel.hop * stage.model_config.frames_per_token
+  wave, segment = np.zeros(size * hop, np.float32), np.zeros(size, np.int32)
+  text, begin = [], 0
+  for k, (count, pieces) in enumerate(clips):
+    noise = np.random.default_rng(len(pieces)).normal(size=count * hop)
+    wave[begin * hop : (begin + count) * hop] = 0.1 * noise
+    segment[begin : begin + count] = k + 1
+    text += [SEPARATOR] * (k > 0) + pieces
+    begin += count + GAP
+  padded = np.zeros(size, np.int32)
+  padded[: len(text)] = text
+  return dict(wave=wave, segment=segment, text=padded, text_length=len(text))
+
+
+def test_packed_utterances_train_as_they_would_alone(stage):
+  """Losses are means over frames and pieces; so are their gradients."""
+  clips = [(20, [5, 6, 6]), (12, [7]), (9, [8, 9])]
+  together = _row(stage, clips)
+  alone = [_row(stage, [clip]) for clip in clips]
+  state = stage.init_state(jax.random.key(0))
+
+  def loss(params, rows):
+    batch = {k: jnp.stack([r[k] for r in rows]) for k in rows[0]}
+    return stage.losses(params, state.codebook.codes, batch)[0]
+
+  one = jax.value_and_grad(loss)(state.train.params, [together])
+  three = jax.value_and_grad(loss)(state.train.params, alone)
+  for a, b in zip(jax.tree.leaves(one), jax.tree.leaves(three), strict=True):
+    np.testing.assert_allclose(a, b, rtol=2e-4, atol=2e-5)
+
+
+def test_what_lies_between_utterances_may_be_anything(stage):
+  row = _row(stage, [(20, [5, 6, 6]), (12, [7])])
+  poisoned = dict(row, wave=row["wave"].copy())
+  hop = len(row["wave"]) // len(row["segment"])
+  # The first empty token is in reach of the window of the last mel frame.
+  gap = np.flatnonzero(row["segment"] == 0)[1]
+  poisoned["wave"][gap * hop : (gap + 1) * hop] = 0.5
+  state = stage.init_state(jax.random.key(0))
+  found = [
+    stage.losses(
+      state.train.params,
+      state.codebook.codes,
+      {k: jnp.asarray(v)[None] for k, v in r.items()},
+    )[0]
+    for r in (row, poisoned)
+  ]
+  np.testing.assert_allclose(*found, rtol=1e-6)

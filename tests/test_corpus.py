@@ -18,8 +18,8 @@ import pytest
 import soundfile
 
 from data_pipelines import clips, espeak, manifest, media, parallel
+from s02jax import conditioning, text
 from s02jax import corpus as corpus_door
-from s02jax import text
 from s02jax.data import records
 from s02jax.errors import UserError
 
@@ -94,7 +94,7 @@ def test_espeak_clips_are_level_and_close_cut(tiny):
   for _, record in every_record(tiny):
     meter = pyloudnorm.Meter(record.rate)
     assert meter.integrated_loudness(record.wave) < -22.5
-    assert 0.02 < np.abs(record.wave).max() <= clips.CEILING + 1e-3
+    assert 0.02 < np.abs(record.wave).max() <= conditioning.CEILING + 1e-3
     loud = np.flatnonzero(np.abs(record.wave) > 0.01)
     assert loud[0] < 0.15 * record.rate
 
@@ -483,7 +483,7 @@ def test_what_is_good_is_built(faulty):
     assert record.text == f"text number {index}"
     loudness = pyloudnorm.Meter(16_000).integrated_loudness(record.wave)
     assert loudness == pytest.approx(-23, abs=0.7) or (
-      np.abs(record.wave).max() == pytest.approx(clips.CEILING, abs=0.01)
+      np.abs(record.wave).max() == pytest.approx(conditioning.CEILING, abs=0.01)
     )
   assert not len(records.Corpus.open(out, "seen"))
   assert not len(records.Corpus.open(out, "unseen"))

@@ -105,3 +105,28 @@ def test_on_chip_memory_is_not_hbm():
   assert hlo.size_of("bf16[4,8]{1,0:T(8,128)(2,1)}", hbm_only=True) == 64
   assert hlo.size_of("bf16[4,8]{1,0:T(8,128)(2,1)S(1)}", hbm_only=True) == 0
   assert hlo.size_of("(f32[2]{0}, /*index=1*/pred[3]{0:S(1)})") == 11
+
+
+@pytest.mark.parametrize(
+  ("whole", "part", "moved"),
+  [
+    ("", "S(1)", 256),  # read, into on-chip memory
+    ("S(1)", "", 256),
+    ("", "", 512),
+    ("S(1)", "S(1)", 0),
+  ],
+)
+def test_a_slice_moves_what_it_takes(whole, part, moved):
+  source = f"f32[1024]{{0:T(1024){whole}}}"
+  result = f"f32[64]{{0:T(128){part}}}"
+  lines = (
+    "HloModule m",
+    "",
+    "ENTRY %main (x: f32[1024]) -> f32[64] {",
+    f"  %x = {source} parameter(0)",
+    f"  %s = (({source}), {result}, s32[]{{:S(2)}}) slice-start(%x),"
+    " slice={[0:64]}",
+    f"  ROOT %d = {result} slice-done(%s)",
+    "}",
+  )
+  assert hlo.Program("\n".join(lines) + "\n").hbm_bytes() == moved

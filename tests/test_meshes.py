@@ -31,7 +31,7 @@ def stage_and_batch(name):
   config = importlib.import_module(f"configs.{name}").get_config("test")
   config = stages.assume(config)
   changes = {
-    "audio_tokenizer": {"model.vocab_size": 40, "data.buckets": (1.28,)},
+    "audio_tokenizer": {"model.vocab_size": 40, "data.row_seconds": 1.28},
     "flow_vae": {"loss.adversarial_start": 0},
     "ar": {"model.text_size": 40, "model.num_codes": 63},
     "flow_matching": {"model.num_codes": 64, "data.buckets": (1.28,)},

@@ -10,10 +10,12 @@ from s02jax import errors
 from s02jax.data.mixture import EpochCache, Mixture
 from s02jax.data.packing import exactly, pack
 from s02jax.data.rows import (
+  GAP,
+  SEPARATOR,
   AudioCrops,
   LatentUtterances,
   PackedSequences,
-  Utterances,
+  PackedUtterances,
 )
 
 BATCH = 4
@@ -28,7 +30,7 @@ def make(kind: str, seed: int = 0, n: int = 200, speakers: int = 20, **more):
   if kind == "crops":
     return corpus, AudioCrops(corpus, **common, crop_samples=20 * fakes.HOP)
   if kind == "utterances":
-    return corpus, Utterances(corpus, text, **common, buckets=(1.2, 2.4))
+    return corpus, PackedUtterances(corpus, text, **common, row_seconds=4.8)
   if kind == "latents":
     rows = LatentUtterances(
       corpus, features, **common, buckets=(1.2, 2.4), reference_seconds=1.0
@@ -124,41 +126,80 @@ def test_empty_split_is_one_sentence():
 # -------------------------------------------------------------- utterances
 
 
-def test_utterances_are_whole_and_in_the_tightest_bucket():
+def test_packed_utterances_are_whole_and_apart():
   corpus, rows = make("utterances")
-  edges = np.array([30, 60]) * fakes.HOP
-  assert rows.excluded == {
-    "too long": int((corpus.num_samples > 60 * 640).sum())
-  }
-  seen = set()
-  for i in range(4 * len(corpus)):
+  for i in range(2 * len(rows)):
     row = rows[i]
-    record = int(fakes.record_of(row["wave"][:1])[0])
-    seen.add(record)
-    n = int(row["samples"])
-    assert n == corpus.num_samples[record]
-    assert len(row["wave"]) == edges[np.searchsorted(edges, n)]
-    assert (row["wave"][n:] == 0).all()
-    assert row["text_length"] == corpus.text_tokens[record] - 1
-    assert (row["text"][: row["text_length"]] == 100 + record).all()
-    assert (row["text"][row["text_length"] :] == 0).all()
-  assert seen == set(np.flatnonzero(corpus.num_samples <= edges[-1]))
+    records = rows.records(i)
+    assert row["segment"].shape == row["text"].shape == (120,)
+    assert row["wave"].shape == (120 * fakes.HOP,)
+    pieces = []
+    end = -GAP
+    for k, record in enumerate(records):
+      here = np.flatnonzero(row["segment"] == k + 1)
+      assert here[0] == end + GAP
+      end = here[-1] + 1
+      assert (
+        len(here) == corpus.num_samples[record] // fakes.HOP == end - here[0]
+      )
+      wave = row["wave"][here[0] * fakes.HOP : end * fakes.HOP]
+      assert (fakes.record_of(wave) == record).all()
+      pieces += [SEPARATOR] * (k > 0)
+      pieces += [100 + record] * int(corpus.text_tokens[record] - 1)
+    nothing = np.repeat(row["segment"] == 0, fakes.HOP)
+    assert (row["wave"][nothing] == 0).all()
+    assert row["text"].tolist() == pieces + [0] * (120 - len(pieces))
+    assert row["padding"] == pytest.approx(np.mean(row["segment"] == 0))
+
+
+def test_every_utterance_comes_once_per_epoch():
+  corpus, rows = make("utterances", n=600)
+  assert rows.excluded["too long"] == 0
+  for epoch in range(3):
+    spoken = [
+      record
+      for i in range(epoch * len(rows), (epoch + 1) * len(rows))
+      for record in rows.records(i)
+    ]
+    assert len(set(spoken)) == len(spoken) > 0.9 * len(corpus)
+
+
+def test_utterances_that_cannot_be_aligned_have_no_text():
+  """Equal pieces need a blank between them: twice the frames."""
+  corpus = fakes.FakeCorpus(20, 2)
+  corpus.text_tokens[:] = corpus.num_samples // fakes.HOP * 3 // 4
+  corpus._pieces = corpus.text_tokens - 1
+  rows = PackedUtterances(corpus, fakes.FakeText(), BATCH, 0, row_seconds=4.8)
+  assert all(rows[i]["text_length"] == 0 for i in range(len(rows)))
+  corpus.text_tokens[:] += corpus.num_samples // fakes.HOP
+  with pytest.raises(errors.UserError, match="'more text than tokens': 20"):
+    PackedUtterances(corpus, fakes.FakeText(), BATCH, 0, row_seconds=4.8)
 
 
 def test_buckets_come_by_their_share():
-  corpus, rows = make("utterances")
+  corpus, rows = make("latents")
   short = np.mean(
     corpus.num_samples[corpus.num_samples <= 60 * fakes.HOP] <= 30 * fakes.HOP
   )
-  sizes = [len(rows[s * BATCH]["wave"]) for s in range(430)]
-  found = np.mean(np.array(sizes) == 30 * fakes.HOP)
+  sizes = [len(rows[s * BATCH]["tokens"]) for s in range(430)]
+  found = np.mean(np.array(sizes) == 30)
   assert found == pytest.approx(short, abs=0.03)
 
 
-def test_too_short_buckets_are_one_sentence():
+@pytest.mark.parametrize("kind", ["utterances", "latents"])
+def test_too_short_rows_are_one_sentence(kind):
+  more = (
+    dict(row_seconds=0.1)
+    if kind == "utterances"
+    else dict(buckets=(0.1,), reference_seconds=1.0)
+  )
   corpus = fakes.FakeCorpus(20, 2)
-  with pytest.raises(errors.UserError, match="no usable record of at most 0.1"):
-    Utterances(corpus, fakes.FakeText(), BATCH, 0, buckets=(0.1,))
+  with pytest.raises(errors.UserError, match="no usable record"):
+    if kind == "utterances":
+      PackedUtterances(corpus, fakes.FakeText(), BATCH, 0, **more)
+    else:
+      features = fakes.FakeFeatures(corpus)
+      LatentUtterances(corpus, features, BATCH, 0, **more)
 
 
 def test_another_text_model_is_one_sentence():
@@ -171,25 +212,39 @@ def test_another_text_model_is_one_sentence():
 # ----------------------------------------------------------------- latents
 
 
-def test_latents_are_standardised_and_the_reference_is_another_clip():
+def test_latents_are_of_one_speaker_and_the_reference_is_another_clip():
   corpus, rows = make("latents", speakers=60)
   alone = np.bincount(corpus.speaker)[corpus.speaker] == 1
   assert rows.excluded["only clip of its speaker"] == alone.sum() > 0
   for i in range(200):
     row = rows[i]
-    n, record = int(row["length"]), int(row["tokens"][0])
-    assert not alone[record]
-    assert (row["tokens"][:n] == record).all() and (
-      row["tokens"][n:] == 0
-    ).all()
-    assert n == corpus.num_samples[record] // fakes.HOP
+    n, records = int(row["length"]), rows.records(i)
+    tokens = corpus.num_samples[records] // fakes.HOP
+    assert not alone[records[0]] and len(set(records)) == len(records)
+    assert len(set(corpus.speaker[records])) == 1
+    size = len(row["tokens"])
+    # The first is whole, all are in their order, the last is cut off.
+    assert tokens[0] <= size and tokens[:-1].sum() < size
+    assert n == min(tokens.sum(), size)
+    expected = np.repeat(records, tokens)[:size]
+    assert (row["tokens"][:n] == expected).all()
+    assert (row["tokens"][n:] == 0).all()
     latents = row["latents"]
-    assert latents.shape == (2 * len(row["tokens"]), fakes.CHANNELS)
-    np.testing.assert_allclose(latents[: 2 * n], record)
+    assert latents.shape == (2 * size, fakes.CHANNELS)
+    np.testing.assert_allclose(latents[: 2 * n, 0], np.repeat(expected, 2))
     assert (latents[2 * n :] == 0).all()
     check_reference(
-      corpus, row["reference"], row["reference_samples"], {record}, record
+      corpus,
+      row["reference"],
+      row["reference_samples"],
+      set(records),
+      records[0],
     )
+
+
+def test_rows_of_latents_are_full_where_speakers_have_clips():
+  _, rows = make("latents", n=400, speakers=20)
+  assert np.mean([rows[i]["padding"] for i in range(200)]) < 0.01
 
 
 def check_reference(corpus, wave, samples, besides, record):

@@ -32,9 +32,17 @@ Row = dict[str, np.ndarray]
 TOKENS_PER_SECOND = 25
 # Records that are packed together; an epoch is packed in such blocks.
 BLOCK = 2**16
+# Empty tokens between packed utterances: as far as a convolution of the audio
+# tokenizer sees to one side.
+GAP = 3
+# Text id between packed utterances; that of what is unknown, which no text has,
+# since the text model falls back to bytes.
+SEPARATOR = 0
+# Clips that fill a row of flow matching up, at most.
+FILLERS = 32
 
 # What a generator is for, so that no two uses draw the same numbers.
-_MIX, _CROP, _BUCKETS, _REFERENCE, _PLAN, _SHUFFLE = range(6)
+_MIX, _CROP, _BUCKETS, _REFERENCE, _PLAN, _SHUFFLE, _FILL = range(7)
 
 
 def _row(audio_seconds: float, padding: float, **values) -> Row:
@@ -207,64 +215,6 @@ class _Buckets:
     return bucket, self._mixtures[bucket][batch * self._batch_size + place]
 
 
-class Utterances:
-  """Whole utterances and their text.
-
-  {"wave" f32[n], "samples" i32, "text" i32[l] (pieces), "text_length" i32};
-  n and l are those of the bucket.
-
-  Attributes:
-    excluded: records left out, by reason.
-  """
-
-  def __init__(
-    self,
-    corpus: Corpus,
-    text: TextModel,
-    batch_size: int,
-    seed: int,
-    buckets: Sequence[float],
-    alpha: float = 1.0,
-  ):
-    _not_empty(corpus)
-    self.batch_size = batch_size
-    self._corpus = corpus
-    self._text = text
-    everything = np.ones(len(corpus), bool)
-    self._buckets = _Buckets(
-      corpus, everything, batch_size, seed, buckets, alpha
-    )
-    self.excluded = {"too long": self._buckets.too_long}
-    self._text_bounds = [
-      _text_bound(corpus.text_tokens[r]) for r in self._buckets.records
-    ]
-
-  def records(self, index: int) -> list[int]:
-    """Records that a row takes."""
-    return [int(self._buckets.locate(index)[1])]
-
-  def __getitem__(self, index: int) -> Row:
-    bucket, record = self._buckets.locate(index)
-    size = int(self._buckets.samples[bucket])
-    clip = self._corpus.record(record)
-    pieces = _pieces(self._corpus, self._text, record, clip.text)
-    return _row(
-      audio_seconds=len(clip.wave) / self._corpus.rate,
-      padding=1 - len(clip.wave) / size,
-      wave=_pad(clip.wave, size),
-      samples=np.int32(len(clip.wave)),
-      text=_pad(pieces, self._text_bounds[bucket]),
-      text_length=np.int32(len(pieces)),
-    )
-
-
-def _text_bound(text_tokens: np.ndarray) -> int:
-  """Longest text of a bucket without its tag, a multiple of 16, so that most
-  splits share their shapes."""
-  longest = int(text_tokens.max(initial=1)) - 1
-  return max(-(-longest // 16) * 16, 16)
-
-
 def _pieces(
   corpus: Corpus, text: TextModel, record: int, words: str
 ) -> np.ndarray:
@@ -326,6 +276,15 @@ class _Speakers:
     ]
     return np.where(rest > 0, found, -1)
 
+  def others(
+    self, record: int, random: np.random.Generator, most: int
+  ) -> list[int]:
+    """At most so many other clips of a record's speaker, in random order."""
+    rest = int(self.clips[record]) - 1
+    places = random.choice(rest, min(rest, most), replace=False)
+    places += places >= self._place[record]
+    return self._order[self._first[record] + places].tolist()
+
 
 def _reference(
   corpus: Corpus, record: int, samples: int, random: np.random.Generator
@@ -345,10 +304,14 @@ def _check_tokens(corpus: Corpus, found: int, record: int) -> None:
 
 
 class LatentUtterances:
-  """Whole utterances as tokens and latents, and another clip of the speaker.
+  """Utterances of one speaker as tokens and latents, and a reference.
 
   {"tokens" i32[t], "latents" f32[t·r, c] (zero mean, unit deviation),
   "length" i32 (tokens), "reference" f32[n], "reference_samples" i32}.
+
+  A whole utterance comes first, others of the speaker follow until the row is
+  full, as they do after a prompt; the last one is cut off. The reference is
+  none of them, where the speaker has enough clips.
 
   Attributes:
     excluded: records left out, by reason.
@@ -382,32 +345,48 @@ class LatentUtterances:
     self._mean = np.array(card["mean"], np.float32)
     self._std = np.array(card["std"], np.float32)
 
-  def records(self, index: int) -> list[int]:
-    """Records that a row takes, without its reference."""
-    return [int(self._buckets.locate(index)[1])]
-
-  def __getitem__(self, index: int) -> Row:
+  def _members(self, index: int) -> tuple[int, list[int], int]:
+    """Tokens of the row, records that it takes, and the reference."""
     corpus = self._corpus
     bucket, record = self._buckets.locate(index)
-    size = int(self._buckets.samples[bucket])
-    length = size // (corpus.rate // TOKENS_PER_SECOND)
-    tokens = self._features.tokens(record)
-    _check_tokens(corpus, len(tokens), record)
-    latents = (self._features.latents(record) - self._mean) / self._std
-    random = generator(self._seed, _REFERENCE, index)
-    other = self._speakers.other(
-      np.array([record]), np.array([-1]), random.random(1)
-    )
-    reference, samples = _reference(
-      corpus, int(other[0]), self._reference_samples, random
+    hop = corpus.rate // TOKENS_PER_SECOND
+    size = int(self._buckets.samples[bucket]) // hop
+    random = generator(self._seed, _FILL, index)
+    reference, *others = self._speakers.others(record, random, FILLERS)
+    room = size - corpus.num_samples[record] // hop
+    taken = [record]
+    for other in others:
+      if room <= 0:
+        break
+      taken.append(other)
+      room -= corpus.num_samples[other] // hop
+    return size, taken, reference
+
+  def records(self, index: int) -> list[int]:
+    """Records that a row takes, without its reference."""
+    return self._members(index)[1]
+
+  def __getitem__(self, index: int) -> Row:
+    size, taken, reference = self._members(index)
+    tokens = [self._features.tokens(record) for record in taken]
+    for record, found in zip(taken, tokens, strict=True):
+      _check_tokens(self._corpus, len(found), record)
+    tokens = np.concatenate(tokens)[:size].astype(np.int32)
+    latents = np.concatenate([self._features.latents(r) for r in taken])
+    latents = (latents[: size * self._per_token] - self._mean) / self._std
+    wave, samples = _reference(
+      self._corpus,
+      reference,
+      self._reference_samples,
+      generator(self._seed, _REFERENCE, index),
     )
     return _row(
       audio_seconds=len(tokens) / TOKENS_PER_SECOND,
-      padding=1 - len(tokens) / length,
-      tokens=_pad(tokens.astype(np.int32), length),
-      latents=_pad(latents.astype(np.float32), length * self._per_token),
+      padding=1 - len(tokens) / size,
+      tokens=_pad(tokens, size),
+      latents=_pad(latents.astype(np.float32), size * self._per_token),
       length=np.int32(len(tokens)),
-      reference=reference,
+      reference=wave,
       reference_samples=np.int32(samples),
     )
 
@@ -416,15 +395,167 @@ class LatentUtterances:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class _Plan:
-  """How one block of an epoch is packed."""
+class _Items:
+  """What one block of an epoch is packed from."""
 
-  # int[k] records: spoken, first part of a one-shot pair (-1), reference.
-  target: np.ndarray
+  target: np.ndarray  # int[k], records that are spoken
+  lengths: np.ndarray  # int[k], room that each takes in a row
+  # int[k], of the AR model: first part of a one-shot pair (-1), reference.
   prompt: np.ndarray
   reference: np.ndarray
-  # Items of each row.
-  rows: list[list[int]]
+
+
+class _Packing:
+  """An epoch's items in rows, packed block by block."""
+
+  def __init__(
+    self,
+    mixture: Mixture,
+    seed: int,
+    room: int,
+    most: int,
+    items: Callable[[int, np.ndarray], _Items],
+  ):
+    """Packs as `items(key, records)` says, `key` counting blocks for ever."""
+    self._mixture = mixture
+    self._seed = seed
+    self._room = room
+    self._most = most
+    self._items = items
+    self._blocks = -(-len(mixture) // BLOCK)
+    self._plans = EpochCache(self._make_plan, size=4)
+    # As many as the first block needs, less a fiftieth: later blocks leave
+    # out their emptiest rows, and seldom have to split one.
+    count = len(self._packed(self._draw(0)))
+    self._rows = count - count // 50
+
+  def _draw(self, key: int) -> _Items:
+    epoch, block = divmod(key, self._blocks)
+    n = len(self._mixture)
+    first, last = block * n // self._blocks, (block + 1) * n // self._blocks
+    return self._items(key, self._mixture.epoch(epoch)[first:last])
+
+  def _packed(self, items: _Items) -> list[list[int]]:
+    return pack(items.lengths, self._room, self._most)
+
+  def _make_plan(self, key: int) -> tuple[_Items, list[list[int]]]:
+    items = self._draw(key)
+    rows = exactly(self._packed(items), items.lengths, self._rows)
+    order = generator(self._seed, _SHUFFLE, key).permutation(len(rows))
+    return items, [rows[i] for i in order]
+
+  def __len__(self) -> int:
+    """Rows of an epoch."""
+    return self._rows * self._blocks
+
+  def members(self, index: int) -> list[tuple[int, int, int]]:
+    """(target, prompt or -1, reference) of each item of a row."""
+    key, row = divmod(index, self._rows)
+    items, rows = self._plans(key)
+    return [
+      (int(items.target[i]), int(items.prompt[i]), int(items.reference[i]))
+      for i in rows[row]
+    ]
+
+
+class PackedUtterances:
+  """Whole utterances and their text, several to a row.
+
+  {"wave" f32[n], "segment" i32[t] (0 = nothing, then 1, 2, …), "text" i32[t]
+  (pieces, SEPARATOR between two utterances), "text_length" i32}.
+
+  Between two utterances lie GAP tokens of silence. The text of a row is left
+  out, its length 0, where an utterance has fewer tokens than CTC needs.
+
+  Attributes:
+    excluded: records left out, by reason.
+  """
+
+  def __init__(
+    self,
+    corpus: Corpus,
+    text: TextModel,
+    batch_size: int,
+    seed: int,
+    row_seconds: float,
+    alpha: float = 1.0,
+  ):
+    _not_empty(corpus)
+    self.batch_size = batch_size
+    self._corpus = corpus
+    self._text = text
+    self._hop = corpus.rate // TOKENS_PER_SECOND
+    self._row_tokens = tokens(row_seconds)
+    self._tokens = corpus.num_samples // self._hop
+    self._packing = _Packing(
+      _mixture(corpus, self._usable(), seed, alpha),
+      seed,
+      self._row_tokens + GAP,
+      self._row_tokens,
+      self._items,
+    )
+
+  def _usable(self) -> np.ndarray:
+    pieces = self._corpus.text_tokens.astype(int) - 1
+    wordless = pieces < 1
+    too_long = ~wordless & (self._tokens > self._row_tokens)
+    too_fast = ~wordless & ~too_long & (pieces > self._tokens)
+    self.excluded = {
+      "no text": int(wordless.sum()),
+      "too long": int(too_long.sum()),
+      "more text than tokens": int(too_fast.sum()),
+    }
+    records = np.flatnonzero(~wordless & ~too_long & ~too_fast)
+    if not len(records):
+      raise UserError(
+        f"the split {self._corpus.split!r} of {self._corpus.folder} has no "
+        f"usable record: {self.excluded}; see config.data.row_seconds."
+      )
+    return records
+
+  def _items(self, key: int, target: np.ndarray) -> _Items:
+    del key
+    none = np.full(len(target), -1)
+    return _Items(
+      target=target,
+      lengths=self._tokens[target] + GAP,
+      prompt=none,
+      reference=none,
+    )
+
+  def __len__(self) -> int:
+    """Rows of an epoch."""
+    return len(self._packing)
+
+  def records(self, index: int) -> list[int]:
+    """Records that a row takes."""
+    return [record for record, _, _ in self._packing.members(index)]
+
+  def __getitem__(self, index: int) -> Row:
+    hop, size = self._hop, self._row_tokens
+    wave = np.zeros(size * hop, np.float32)
+    segment = np.zeros(size, np.int32)
+    text: list[int] = []
+    end, fits = 0, True
+    for k, record in enumerate(self.records(index)):
+      clip = self._corpus.record(record)
+      pieces = _pieces(self._corpus, self._text, record, clip.text)
+      count = len(clip.wave) // hop
+      begin = end + GAP if k else 0
+      end = begin + count
+      wave[begin * hop : end * hop] = clip.wave[: count * hop]
+      segment[begin:end] = k + 1
+      text += [SEPARATOR] * (k > 0) + pieces.tolist()
+      # Equal neighbours need a blank between them.
+      fits &= len(pieces) + int((pieces[1:] == pieces[:-1]).sum()) <= count
+    return _row(
+      audio_seconds=(segment > 0).sum() / TOKENS_PER_SECOND,
+      padding=np.mean(segment == 0),
+      wave=wave,
+      segment=segment,
+      text=_pad(np.array(text, np.int32), size),
+      text_length=np.int32(len(text) if fits else 0),
+    )
 
 
 class PackedSequences:
@@ -480,14 +611,13 @@ class PackedSequences:
     self._has_text = self._content > 0
     self._content += corpus.num_samples // hop
     self._space = len(text.pieces(" "))
-    records = self._usable()
-    self._mixture = _mixture(corpus, records, seed, alpha)
-    self._blocks = -(-len(records) // BLOCK)
-    self._plans = EpochCache(self._make_plan, size=4)
-    # As many as the first block needs, less a fiftieth: later blocks leave
-    # out their emptiest rows, and seldom have to split one.
-    count = len(self._packed(*self._draw(0)[:2]))
-    self._rows = count - count // 50
+    self._packing = _Packing(
+      _mixture(corpus, self._usable(), seed, alpha),
+      seed,
+      row_tokens,
+      max_segments,
+      self._items,
+    )
 
   def _usable(self) -> np.ndarray:
     wordless = ~self._has_text
@@ -512,12 +642,8 @@ class PackedSequences:
     more = np.where(prompt >= 0, more, 0)
     return 3 + self._content[target] + more
 
-  def _draw(self, key: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Targets, prompts and references of block `key` of all epochs."""
-    epoch, block = divmod(key, self._blocks)
-    n = len(self._mixture)
-    first, last = block * n // self._blocks, (block + 1) * n // self._blocks
-    target = self._mixture.epoch(epoch)[first:last]
+  def _items(self, key: int, target: np.ndarray) -> _Items:
+    """Prompts and references of block `key`."""
     draws = generator(self._seed, _PLAN, key).random((3, len(target)))
     none = np.full(len(target), -1)
     prompt = self._speakers.other(target, none, draws[1])
@@ -527,37 +653,20 @@ class PackedSequences:
     wanted &= self._has_text[prompt]
     fits = self._lengths(target, prompt) <= self._row_tokens
     prompt = np.where(wanted & fits, prompt, -1)
-    return target, prompt, self._speakers.other(target, prompt, draws[2])
-
-  def _packed(self, target: np.ndarray, prompt: np.ndarray) -> list[list[int]]:
-    lengths = self._lengths(target, prompt)
-    return pack(lengths, self._row_tokens, self._max_segments)
-
-  def _make_plan(self, key: int) -> _Plan:
-    target, prompt, reference = self._draw(key)
-    rows = exactly(
-      self._packed(target, prompt), self._lengths(target, prompt), self._rows
-    )
-    order = generator(self._seed, _SHUFFLE, key).permutation(len(rows))
-    return _Plan(
+    return _Items(
       target=target,
+      lengths=self._lengths(target, prompt),
       prompt=prompt,
-      reference=reference,
-      rows=[rows[i] for i in order],
+      reference=self._speakers.other(target, prompt, draws[2]),
     )
 
   def __len__(self) -> int:
     """Rows of an epoch."""
-    return self._rows * self._blocks
+    return len(self._packing)
 
   def members(self, index: int) -> list[tuple[int, int, int]]:
     """(target, prompt or -1, reference) of each segment of a row."""
-    key, row = divmod(index, self._rows)
-    plan = self._plans(key)
-    return [
-      (int(plan.target[i]), int(plan.prompt[i]), int(plan.reference[i]))
-      for i in plan.rows[row]
-    ]
+    return self._packing.members(index)
 
   def records(self, index: int) -> list[int]:
     """Records that a row takes, with prompts and references."""

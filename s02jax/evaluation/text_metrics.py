@@ -1,15 +1,63 @@
-"""Word and character error rates, after each language's normalisation."""
+"""Edits between two texts, counted by jiwer after a normalisation."""
 
 import dataclasses
-import unicodedata
 from collections.abc import Sequence
 
 import jiwer
 
+from s02jax.evaluation.normalize import units
+from s02jax.evaluation.normalize.fair import fair as normalise
 from s02jax.languages import Language
 
-# Letters that Arabic writers use for one another, and the stretching mark.
-_ARABIC = str.maketrans({"أ": "ا", "إ": "ا", "آ": "ا", "ى": "ي", "ـ": None})
+__all__ = ["Edit", "Edits", "ErrorRate", "edits", "error_rate", "normalise"]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Edit:
+  """A stretch of two texts: equal, or what was done to the first."""
+
+  op: str  # "equal", "substitute", "delete" or "insert"
+  ref: tuple[str, ...]  # units; none where op is "insert"
+  hyp: tuple[str, ...]  # units; none where op is "delete"
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Edits:
+  """The least edits that make a hypothesis of a reference."""
+
+  substitutions: int
+  deletions: int
+  insertions: int
+  units: int  # of the reference
+  alignment: tuple[Edit, ...]
+
+  @property
+  def errors(self) -> int:
+    return self.substitutions + self.deletions + self.insertions
+
+  @property
+  def rate(self) -> float:
+    """Above 1 where more was inserted than the reference is long."""
+    return self.errors / self.units
+
+
+def edits(reference: Sequence[str], hypothesis: Sequence[str]) -> Edits:
+  """Counts and aligns units that hold no spaces; one reference unit or more."""
+  found = jiwer.process_words(" ".join(reference), " ".join(hypothesis))
+  return Edits(
+    substitutions=found.substitutions,
+    deletions=found.deletions,
+    insertions=found.insertions,
+    units=len(reference),
+    alignment=tuple(
+      Edit(
+        op=chunk.type,
+        ref=tuple(reference[chunk.ref_start_idx : chunk.ref_end_idx]),
+        hyp=tuple(hypothesis[chunk.hyp_start_idx : chunk.hyp_end_idx]),
+      )
+      for chunk in found.alignments[0]
+    ),
+  )
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -18,27 +66,6 @@ class ErrorRate:
 
   value: float | None  # None where no reference has a unit
   n: int  # texts compared
-
-
-def normalise(text: str, language: Language) -> str:
-  """Case, compatibility forms and punctuation removed; single spaces.
-
-  An apostrophe within a word stays; a hyphen separates words.
-  """
-  text = unicodedata.normalize("NFKC", text).casefold().replace("’", "'")
-  if language.normaliser == "arabic":
-    text = "".join(c for c in text if unicodedata.category(c) != "Mn")
-    text = text.translate(_ARABIC)
-  words = "".join(_letter(c) for c in text).split()
-  words = [word.strip("'") for word in words]
-  joint = " " if language.separator else ""
-  return joint.join(word for word in words if word)
-
-
-def _letter(char: str) -> str:
-  if char == "'" or unicodedata.category(char)[0] in "LMN":
-    return char
-  return " "
 
 
 def error_rate(
@@ -53,18 +80,16 @@ def error_rate(
   Characters are compared without spaces, texts that normalise to nothing are
   left out.
   """
+  metric = "wer" if unit == "word" else "cer"
   pairs = [
-    (normalise(text, language), normalise(answer, language))
+    (
+      units(normalise(text, language), metric),
+      units(normalise(answer, language), metric),
+    )
     for text, answer, language in zip(texts, heard, languages, strict=True)
   ]
-  if unit == "character":
-    pairs = [(a.replace(" ", ""), b.replace(" ", "")) for a, b in pairs]
-  pairs = [pair for pair in pairs if pair[0]]
-  if not pairs:
+  counts = [edits(a, b) for a, b in pairs if a]
+  if not counts:
     return ErrorRate(value=None, n=0)
-  truth, heard = [a for a, _ in pairs], [b for _, b in pairs]
-  if unit == "character":
-    rate = jiwer.process_characters(truth, heard).cer
-  else:
-    rate = jiwer.process_words(truth, heard).wer
-  return ErrorRate(value=float(rate), n=len(pairs))
+  rate = sum(c.errors for c in counts) / sum(c.units for c in counts)
+  return ErrorRate(value=rate, n=len(counts))

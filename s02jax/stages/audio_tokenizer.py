@@ -4,7 +4,8 @@ Loss = |mel − mel̂|₁ + ctc · CTC per text token + commitment · (1 − cos
 The codebook follows exponential averages of the vectors assigned to each code;
 a code nobody uses restarts at a random vector of the batch.
 
-Shape letters: as in `models/audio_tokenizer.py`; n samples, l text tokens.
+Shape letters: as in `models/audio_tokenizer.py`;
+n samples, l text tokens of a row.
 """
 
 import dataclasses
@@ -18,7 +19,13 @@ from jaxtyping import Array, Bool, Float, Int
 from s02jax import audio, stages
 from s02jax.config import build
 from s02jax.data.records import Corpus
-from s02jax.data.rows import TOKENS_PER_SECOND, Utterances, samples
+from s02jax.data.rows import (
+  SEPARATOR,
+  TOKENS_PER_SECOND,
+  PackedUtterances,
+  samples,
+  tokens,
+)
 from s02jax.errors import UserError
 from s02jax.models.audio_tokenizer import (
   AudioTokenizer,
@@ -36,6 +43,8 @@ from s02jax.train_state import (
   make_optimizer,
   update,
 )
+
+_IMPOSSIBLE = -1e5  # a logit, as far down as CTC's own zero
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -94,33 +103,47 @@ def move_codebook(
   return Codebook(codes=normalise(sums), uses=uses, sums=sums)
 
 
+def separate(
+  logits: Float[Array, "b s v"], segment: Int[Array, "b s"]
+) -> Float[Array, "b s v"]:
+  """Logits that say SEPARATOR between the utterances of a row, nowhere else.
+
+  With SEPARATOR between the texts, CTC then aligns every text with its own
+  utterance: the loss of a row is the sum of what they have alone.
+  """
+  between = (segment == 0)[..., None]
+  separator = jnp.arange(logits.shape[-1]) == SEPARATOR
+  impossible = jnp.where(between, ~separator, separator)
+  logits = jnp.where(between, 0.0, logits)
+  return jnp.where(impossible, _IMPOSSIBLE, logits)
+
+
 def ctc_per_token(
   logits: Float[Array, "b s v"],
-  mask: Bool[Array, "b s"],
+  segment: Int[Array, "b s"],
   text: Int[Array, "b l"],
   text_length: Int[Array, "b"],
 ) -> Float[Array, ""]:
-  """CTC loss per text token, over rows whose text fits into their frames.
-
-  A row needs as many frames as tokens plus immediate repeats; with fewer the
-  loss is infinite, and such rows are left out.
-  """
+  """CTC loss per text token, over rows that have a text; see `separate`."""
   labels = lengths_to_mask(text_length, text.shape[1])
-  repeats = jnp.sum((text[:, 1:] == text[:, :-1]) & labels[:, 1:], axis=1)
-  fits = (mask.sum(1) >= text_length + repeats) & (text_length > 0)
+  ends = jnp.max(
+    jnp.where(segment > 0, jnp.arange(1, segment.shape[1] + 1), 0), 1
+  )
   losses = optax.ctc_loss(
-    logits,
-    1.0 - mask,
+    separate(logits, segment),
+    1.0 - lengths_to_mask(ends, segment.shape[1]),
     text,
     1.0 - labels,
     blank_id=logits.shape[-1] - 1,
   )
-  total = jnp.sum(jnp.where(fits, losses, 0.0))
-  return total / jnp.maximum(jnp.sum(jnp.where(fits, text_length, 0)), 1)
+  told = text_length > 0
+  spoken = jnp.sum(labels & (text != SEPARATOR), axis=1)
+  total = jnp.sum(jnp.where(told, losses, 0.0))
+  return total / jnp.maximum(jnp.sum(jnp.where(told, spoken, 0)), 1)
 
 
 class AudioTokenizerStage:
-  """Trains `AudioTokenizer` on whole utterances."""
+  """Trains `AudioTokenizer` on packed utterances."""
 
   name = "audio_tokenizer"
 
@@ -136,8 +159,8 @@ class AudioTokenizerStage:
     self.optimizer = make_optimizer(self.optimizer_config, config.steps)
 
   def rows(self, corpus: str, split: str, batch_size: int, seed: int):
-    """Whole utterances in length buckets, with their text."""
-    return Utterances(
+    """Whole utterances, packed, with their text."""
+    return PackedUtterances(
       Corpus.open(corpus, split),
       TextModel.load(f"{corpus}/text.model"),
       batch_size=batch_size,
@@ -146,21 +169,18 @@ class AudioTokenizerStage:
     )
 
   def batch_specs(self, batch_size: int) -> list[stages.Spec]:
-    """One shape a bucket; texts of a piece for every second token."""
-    specs = []
-    for seconds in self.config.data.buckets:
-      n = samples(seconds, self.mel.rate)
-      pieces = int(seconds * TOKENS_PER_SECOND / 2)
-      specs.append(
-        stages.spec(
-          batch_size,
-          wave=(jnp.float32, n),
-          samples=(jnp.int32,),
-          text=(jnp.int32, max(-(-pieces // 16) * 16, 16)),
-          text_length=(jnp.int32,),
-        )
+    """One shape."""
+    data = self.config.data
+    size = tokens(data.row_seconds)
+    return [
+      stages.spec(
+        batch_size,
+        wave=(jnp.float32, samples(data.row_seconds, self.mel.rate)),
+        segment=(jnp.int32, size),
+        text=(jnp.int32, size),
+        text_length=(jnp.int32,),
       )
-    return specs
+    ]
 
   def init_state(self, key) -> State:
     """Fresh parameters and an empty codebook, filled by the first batch."""
@@ -178,12 +198,10 @@ class AudioTokenizerStage:
     )
 
   def features(self, batch) -> tuple[Array, Array]:
-    """Log-mel [b, t, m] and its mask, t a multiple of r."""
-    r = self.model_config.frames_per_token
+    """Log-mel [b, t, m] and its mask."""
     mel = audio.log_mel(batch["wave"], self.mel)
-    t = mel.shape[1] // r * r
-    frames = batch["samples"] // (self.mel.hop * r) * r
-    return mel[:, :t], lengths_to_mask(frames, t)
+    frames = self.model_config.frames_per_token
+    return mel, jnp.repeat(batch["segment"] > 0, frames, axis=1)
 
   def losses(self, params, codes, batch):
     """Loss, and what the step needs besides."""
@@ -191,11 +209,11 @@ class AudioTokenizerStage:
     out = self.model.apply(
       {"params": params, "codebook": {"codes": codes}}, mel, mask
     )
-    token_mask = mask[:, :: self.model_config.frames_per_token]
+    token_mask = batch["segment"] > 0
     error = jnp.where(mask[..., None], jnp.abs(out["mel"] - mel), 0.0)
     mel_l1 = error.sum() / jnp.maximum(mask.sum() * mel.shape[-1], 1)
     ctc = ctc_per_token(
-      out["text"], token_mask, batch["text"], batch["text_length"]
+      out["text"], batch["segment"], batch["text"], batch["text_length"]
     )
     cosine = jnp.sum(
       out["vectors"] * jax.lax.stop_gradient(codes[out["codes"]]), axis=-1
@@ -260,11 +278,11 @@ class AudioTokenizerStage:
     """Matrix products of one step."""
     b, n = batch["wave"].shape
     frames = b * n // self.mel.hop
-    tokens = frames // self.model_config.frames_per_token
+    spoken = frames // self.model_config.frames_per_token
     params = jax.eval_shape(self.init_state, jax.random.key(0)).train.params
     at_frames = ("encoder", "decoder", "to_mel")
     return sum(
-      products(tree, frames if name in at_frames else tokens)
+      products(tree, frames if name in at_frames else spoken)
       for name, tree in params.items()
     )
 

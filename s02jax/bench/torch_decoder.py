@@ -1,0 +1,112 @@
+"""The AR model decoding in PyTorch, to compare with: `bench synthesis --torch`.
+
+Same architecture and parameters as `s02jax.models.ar`, as a user of PyTorch
+would write it: a cache of fixed size that is written in place,
+`scaled_dot_product_attention` over what is filled, no gradient.
+
+Shape letters: as in `models/ar.py` and `models/transformer.py`.
+"""
+
+import time
+from typing import Any
+
+import jax
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+from s02jax.models.ar import ARConfig
+
+Params = Any  # a dict of dicts of tensors, named as in Flax
+
+
+class Decoder:
+  """One batch, all rows at the same position; float32 on the CPU."""
+
+  def __init__(self, config: ARConfig, params: Any, rows: int, slots: int):
+    """Room for `slots` positions of each of `rows` rows."""
+    self.config, c = config, config.transformer
+    tensors = jax.tree.map(lambda x: torch.tensor(np.asarray(x)), params)
+    self._embedding = tensors["embed"]["embedding"]
+    self._head = _by_output(tensors["head"])
+    self._norm = tensors["stack"]["norm"]
+    self._layers = [
+      _by_output(_layer(tensors["stack"]["blocks"], i)) for i in range(c.layers)
+    ]
+    shape = (c.layers, rows, c.kv_heads, slots, c.head_dim)
+    self._keys, self._values = torch.zeros(shape), torch.zeros(shape)
+    self._filled = 0
+
+  @torch.inference_mode()
+  def step(self, ids: torch.Tensor, cursor: torch.Tensor) -> torch.Tensor:
+    """Logits [b, c] of what follows joint ids int64 [b]."""
+    c = self.config.transformer
+    x = self._embedding[ids]
+    exponent = torch.arange(0, c.head_dim, 2) / c.head_dim
+    angles = cursor[:, None] / c.rope_base**exponent
+    cos, sin = angles.cos()[:, None], angles.sin()[:, None]
+
+    def heads(kernel, norm, y):
+      y = F.linear(y, kernel["kernel"]).unflatten(-1, (-1, c.head_dim))
+      if norm is None:
+        return y
+      first, second = _rms_norm(norm, y).chunk(2, dim=-1)
+      turned = (first * cos - second * sin, second * cos + first * sin)
+      return torch.cat(turned, dim=-1)
+
+    now, end = self._filled, self._filled + 1
+    for i, p in enumerate(self._layers):
+      a, y = p["attention"], _rms_norm(p["attention_norm"], x)
+      self._keys[i, :, :, now] = heads(a["k"], a["k_norm"], y)
+      self._values[i, :, :, now] = heads(a["v"], None, y)
+      out = F.scaled_dot_product_attention(
+        heads(a["q"], a["q_norm"], y)[:, :, None],
+        self._keys[i, :, :, :end],
+        self._values[i, :, :, :end],
+        enable_gqa=True,
+      )
+      x = x + F.linear(out.flatten(1), a["o"]["kernel"])
+      y, m = _rms_norm(p["mlp_norm"], x), p["mlp"]
+      hidden = F.silu(F.linear(y, m["gate"]["kernel"]))
+      hidden = hidden * F.linear(y, m["up"]["kernel"])
+      x = x + F.linear(hidden, m["down"]["kernel"])
+    self._filled = end
+    x = _rms_norm(self._norm, x)
+    return F.linear(x, self._head["kernel"], self._head["bias"])
+
+  def tokens_per_second(self, prompt: int, tokens: int, rate: float) -> float:
+    """Of all rows together, greedily, after `prompt` positions."""
+    self._filled = 0
+    rows = self._keys.shape[1]
+    codes = torch.zeros(rows, dtype=torch.long)
+    began = 0.0
+    for i in range(prompt + tokens):
+      if i == prompt:
+        began = time.perf_counter()
+      cursor = torch.full((rows,), i * rate)
+      logits = self.step(codes + self.config.text_size, cursor)
+      codes = logits[:, : self.config.num_codes].argmax(-1)
+    return rows * tokens / (time.perf_counter() - began)
+
+
+def _layer(p: Params, i: int) -> Params:
+  """Of stacked parameters."""
+  return {
+    key: _layer(x, i) if isinstance(x, dict) else x[i] for key, x in p.items()
+  }
+
+
+def _by_output(p: Params) -> Params:
+  """Kernels as PyTorch keeps them, [out, in]."""
+  return {
+    key: _by_output(x)
+    if isinstance(x, dict)
+    else x.T.contiguous()
+    if key == "kernel"
+    else x
+    for key, x in p.items()
+  }
+
+
+def _rms_norm(p: Params, x: torch.Tensor) -> torch.Tensor:
+  return F.rms_norm(x, x.shape[-1:], p["scale"], 1e-6)

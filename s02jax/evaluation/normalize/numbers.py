@@ -1,0 +1,203 @@
+"""Numbers as words: "6,5 %" becomes "sechs Komma fünf Prozent" in German.
+
+Recognisers write digits where a text has words, and the other way round, and
+no listener hears which. The words are those of Unicode CLDR's spell-out rules
+(package `unicode_rbnf`), which has all of the 32 languages. What no rule can
+know is left alone: case and gender ("два", "две"), dates, the times of a
+clock, currencies, ordinals but the English ones.
+
+A language that CLDR cannot spell has its digits set apart, each a word of its
+own; `is_spoken` says which one that is.
+"""
+
+import dataclasses
+import functools
+import re
+import unicodedata
+
+import unicode_rbnf
+
+_LONGEST = 12  # digits of a number; longer ones are read digit by digit
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class NumberWords:
+  """How a language writes and reads what surrounds the digits."""
+
+  mark: str  # before the decimals, as written
+  point: str  # before the decimals, as spoken
+  percent: str
+  percent_first: bool = False  # spoken before the number
+  spaced: bool = False  # "10 000" is one number
+  year: bool = False  # 1999 is read as nineteen ninety-nine
+  glued: bool = False  # to the counter that follows: 3월
+
+
+def _row(mark: str, point: str, percent: str, **more: bool) -> NumberWords:
+  return NumberWords(mark=mark, point=point, percent=percent, **more)
+
+
+# fmt: off
+WORDS: dict[str, NumberWords] = {
+  "zh": _row(".", "点", "百分之", percent_first=True),
+  "en": _row(".", "point", "percent", year=True),
+  "yue": _row(".", "點", "百分之", percent_first=True),
+  "ja": _row(".", "点", "パーセント"),
+  "ko": _row(".", "점", "퍼센트", glued=True),
+  "ar": _row(".", "فاصل", "بالمئة"),
+  "es": _row(",", "coma", "por ciento", spaced=True),
+  "tr": _row(",", "virgül", "yüzde", percent_first=True),
+  "id": _row(",", "koma", "persen"),
+  "pt": _row(",", "vírgula", "por cento", spaced=True),
+  "fr": _row(",", "virgule", "pour cent", spaced=True),
+  "it": _row(",", "virgola", "per cento"),
+  "nl": _row(",", "komma", "procent", year=True),
+  "vi": _row(",", "phẩy", "phần trăm"),
+  "de": _row(",", "Komma", "Prozent", year=True),
+  "ru": _row(",", "запятая", "процентов", spaced=True),
+  "uk": _row(",", "кома", "відсотків", spaced=True),
+  "th": _row(".", "จุด", "เปอร์เซ็นต์"),
+  "pl": _row(",", "przecinek", "procent", spaced=True),
+  "ro": _row(",", "virgulă", "la sută"),
+  "el": _row(",", "κόμμα", "τοις εκατό"),
+  "cs": _row(",", "celá", "procent", spaced=True),
+  "fi": _row(",", "pilkku", "prosenttia", spaced=True),
+  "hi": _row(".", "दशमलव", "प्रतिशत"),
+  "bg": _row(",", "цяло и", "процента", spaced=True),
+  "hr": _row(",", "zarez", "posto"),
+  "da": _row(",", "komma", "procent", year=True),
+  "hu": _row(",", "egész", "százalék", spaced=True),
+  "ms": _row(".", "perpuluhan", "peratus"),
+  "nb": _row(",", "komma", "prosent", spaced=True),
+  "sk": _row(",", "celých", "percent", spaced=True),
+  "sv": _row(",", "komma", "procent", spaced=True, year=True),
+}
+# fmt: on
+_PLAIN = _row(".", "", "")  # not in the table: its marks are not read
+
+# Where CLDR's file has another name.
+_CLDR = {"nb": "no"}
+# Where CLDR's words are not what is written.
+_AMENDED = {
+  "zh": (("〇", "零"),),
+  "ja": (("〇", "零"),),
+  "ar": (
+    ("إثنان", "اثنان"),
+    (r"(ثلاث|أربع|خمس|ست|سبع|ثماني|تسع)ة مائة", r"\1مائة"),
+    ("ثمانيمائة", "ثمانمائة"),
+  ),
+  "el": (("χίλιάδες", "χιλιάδες"), ("εννενήντα", "ενενήντα")),
+}
+
+
+def spell(text: str, code: str) -> str:
+  """Every number of an NFKC text in words, set apart by spaces (not in Korean).
+
+  Args:
+    text: digits of any script, numbers as the language writes them.
+    code: the language's.
+  """
+  text = _western_digits(text)
+  words = WORDS.get(code, _PLAIN)
+  if code == "en":
+    text = re.sub(
+      r"(?<![\d.,])(\d{1,3}(?:,\d{3})+|\d+)(?:st|nd|rd|th)\b",
+      lambda m: f" {_ordinal(m[1].replace(',', ''))} ",
+      text,
+      flags=re.IGNORECASE,
+    )
+  if code in ("zh", "yue"):
+    text = re.sub(
+      r"(?<![\d.,])\d{4}(?=年)", lambda m: _each_digit(m[0], code), text
+    )
+  gap = "" if words.glued else " "
+  return _pattern(words).sub(lambda m: gap + _read(m, code, words) + gap, text)
+
+
+@functools.cache
+def is_spoken(code: str) -> bool:
+  """Whether numbers become words; else each digit is a word of its own."""
+  return _engine(code) is not None
+
+
+def _western_digits(text: str) -> str:
+  text = text.translate({0x66A: "%", 0x66B: ".", 0x66C: ","})
+  return "".join(
+    str(unicodedata.decimal(c)) if c.isdecimal() else c for c in text
+  )
+
+
+@functools.cache
+def _pattern(words: NumberWords) -> re.Pattern:
+  """A number with its thousands, decimals and percent sign."""
+  group = "[',]" if words.mark == "." else "['.]"
+  if words.spaced:
+    group = f"(?:{group}| )"
+  mark = re.escape(words.mark)
+  # Groups of two are India's: 1,00,000.
+  inner = r"\d{2,3}" if words.mark == "." else r"\d{3}"
+  return re.compile(
+    r"(?:(?P<before>%)\s?)?"
+    rf"(?P<whole>(?<!\d)\d{{1,3}}(?:{group}{inner})*{group}\d{{3}}(?!\d)"
+    r"|\d+)"
+    rf"(?:{mark}(?P<decimals>\d+))?"
+    r"(?:\s?(?P<after>%))?"
+  )
+
+
+def _read(match: re.Match, code: str, words: NumberWords) -> str:
+  whole = re.sub(r"\D", "", match["whole"])
+  grouped = whole != match["whole"]
+  parts = [_whole(whole, code, words.year and not grouped)]
+  if match["decimals"]:
+    parts += [words.point, _each_digit(match["decimals"], code)]
+  if match["before"] or match["after"]:
+    place = 0 if words.percent_first else len(parts)
+    parts.insert(place, words.percent)
+  return " ".join(parts)
+
+
+def _whole(digits: str, code: str, year: bool) -> str:
+  leading_zero = len(digits) > 1 and digits[0] == "0"
+  if len(digits) > _LONGEST or leading_zero:
+    return _each_digit(digits, code)
+  return _cardinal(int(digits), code, year and _is_year(int(digits), code))
+
+
+def _is_year(number: int, code: str) -> bool:
+  """Whether a number without a thousands mark is read in two halves."""
+  return 1100 <= number < 2000 or (code == "en" and 2010 <= number < 2100)
+
+
+def _each_digit(digits: str, code: str) -> str:
+  return " ".join(_cardinal(int(digit), code, False) for digit in digits)
+
+
+@functools.lru_cache(maxsize=65536)
+def _cardinal(number: int, code: str, year: bool) -> str:
+  engine = _engine(code)
+  if engine is None:
+    return " ".join(str(number))
+  purpose = unicode_rbnf.FormatPurpose
+  spelled = engine.format_number(
+    number, purpose=purpose.YEAR if year else purpose.CARDINAL
+  ).text
+  for wrong, right in _AMENDED.get(code, ()):
+    spelled = re.sub(wrong, right, spelled)
+  return spelled
+
+
+@functools.lru_cache(maxsize=4096)
+def _ordinal(digits: str) -> str:
+  engine = _engine("en")
+  assert engine is not None
+  purpose = unicode_rbnf.FormatPurpose.ORDINAL
+  return engine.format_number(int(digits[-_LONGEST:]), purpose=purpose).text
+
+
+@functools.cache
+def _engine(code: str) -> unicode_rbnf.RbnfEngine | None:
+  try:
+    return unicode_rbnf.RbnfEngine.for_language(_CLDR.get(code, code))
+  except ValueError:
+    return None
