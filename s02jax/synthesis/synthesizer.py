@@ -134,9 +134,7 @@ class Synthesizer:
           "the voice belongs to another bundle; make it again with this one."
         )
     given = {
-      i: r.reference
-      for i, r in enumerate(requests)
-      if r.reference is not None
+      i: r.reference for i, r in enumerate(requests) if r.reference is not None
     }
     made = self.voices(list(given.values()), [transcripts[i] for i in given])
     heard = dict(zip(given, made, strict=True))
