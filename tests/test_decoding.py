@@ -9,8 +9,9 @@ import pytest
 
 from s02jax.models import ar
 from s02jax.models.transformer import TransformerConfig
-from s02jax.synthesis import batching, decoding, sampling
+from s02jax.synthesis import decoding, sampling, slots
 from s02jax.synthesis.sampling import Sampling
+from s02jax.synthesis.slots import Draft, SlotDecoder
 
 TEXT, CODES = 20, 12
 MODEL = ar.ARTransformer(
@@ -39,11 +40,12 @@ N = 10
 @pytest.fixture(scope="module")
 def variables():
   variables = jax.jit(functools.partial(ar.init, MODEL))(jax.random.PRNGKey(0))
-  # A fresh head is nearly flat; sharpen it so that greedy has no ties.
-  return jax.tree_util.tree_map_with_path(
-    lambda path, v: v * 4 if "head" in jax.tree_util.keystr(path) else v,
-    variables,
-  )
+  # A fresh head is nearly flat; sharpen it so that greedy has no ties, and let
+  # some of the requests end.
+  head = variables["params"]["head"]
+  head["kernel"] *= 3
+  head["bias"] = head["bias"].at[CODES].set(2.5)
+  return variables
 
 
 @pytest.fixture(scope="module")
@@ -64,33 +66,42 @@ def cursor_of(ids: list[int], size: int, rate: float) -> np.ndarray:
   return out
 
 
-def padded(prompts: list[list[int]]) -> tuple[np.ndarray, ...]:
-  """ids i32[b, p], cursor f32[b, p] and lengths i32[b]."""
-  lengths = np.array([len(prompt) for prompt in prompts], np.int32)
-  size = -(-lengths.max() // 4) * 4
-  cursor = np.stack([cursor_of(p, size, rate_of(p)) for p in prompts])
-  ids = [np.array(prompt, np.int32) for prompt in prompts]
-  return batching.pad(ids, len(ids), size), cursor, lengths
-
-
-def generate(variables, prompts, speakers, settings=GREEDY, **changes):
-  ids, cursor, lengths = padded(prompts)
-  b = len(prompts)
-  arguments = dict(
-    seeds=np.arange(b), limits=np.full(b, N, np.int32), min_tokens=1
-  )
-  return decoding.generate(
-    MODEL,
-    variables,
-    ids,
-    cursor,
-    lengths,
-    np.array([rate_of(p) for p in prompts], np.float32),
-    speakers,
+def draft(row: int, speakers, settings=GREEDY, **changes) -> Draft:
+  """Of the prompt of this number."""
+  ids = PROMPTS[row]
+  fields = dict(
+    ids=np.array(ids, np.int32),
+    cursor=cursor_of(ids, len(ids), rate_of(ids)),
+    rate=rate_of(ids),
+    vector=np.asarray(speakers[row]),
+    seed=row,
+    limit=N,
     sampling=settings,
-    max_tokens=N,
-    **(arguments | changes),
   )
+  return Draft(**(fields | changes))
+
+
+def decoder_of(variables) -> SlotDecoder:
+  """Fresh slots."""
+  return SlotDecoder(MODEL, decoding.serving(variables, jnp.float32))
+
+
+def speak(decoder, drafts: dict, late=(), burst=3) -> dict[int, list[int]]:
+  """Tokens of each ticket, END included; `late` ones as slots get free."""
+  late, said = list(late), {ticket: [] for ticket in drafts}
+  for ticket in drafts:
+    if ticket not in late:
+      decoder.admit(ticket, drafts[ticket])
+  while decoder.tickets:
+    drawn = decoder.step(burst, refill=bool(late))
+    for ticket, row in drawn.items():
+      said[ticket] += row.tolist()
+      codes = [t for t in said[ticket] if t != CODES]
+      if said[ticket][-1] == CODES or len(codes) == drafts[ticket].limit:
+        decoder.release(ticket)
+        if late:
+          decoder.admit(late[0], drafts[late.pop(0)])
+  return said
 
 
 @jax.jit
@@ -104,95 +115,159 @@ def next_logits(variables, ids, cursor, length, speaker):
   return jnp.take(logits[0], length - 1, axis=0)
 
 
-def slow_greedy(variables, prompt, speaker, min_tokens=1):
-  ids, tokens = list(prompt), []
-  for step in range(N):
+def slowly(variables, draft: Draft) -> list[int]:
+  """Tokens of a draft by whole passes and one draw each, END included."""
+  ids, said = list(draft.ids), []
+  for step in range(draft.limit):
     row = np.zeros((1, 24), np.int32)
     row[0, : len(ids)] = ids
-    cursor = cursor_of(ids, 24, rate_of(prompt))
-    logits = np.array(next_logits(variables, row, cursor, len(ids), speaker))
-    if step < min_tokens:
+    cursor = cursor_of(ids, 24, draft.rate)
+    logits = np.array(
+      next_logits(variables, row, cursor, len(ids), draft.vector)
+    )
+    if step < draft.least:
       logits[CODES] = -np.inf
-    best = int(logits.argmax())
-    if best == CODES:
-      return tokens, True
-    tokens.append(best)
-    ids.append(TEXT + best)
-  return tokens, False
-
-
-@pytest.mark.parametrize("min_tokens", [1, 4])
-def test_greedy_equals_repeated_full_passes(variables, speakers, min_tokens):
-  out = generate(variables, PROMPTS, speakers, min_tokens=min_tokens)
-  for row, prompt in enumerate(PROMPTS):
-    tokens, ended = slow_greedy(variables, prompt, speakers[row], min_tokens)
-    assert int(out.length[row]) == len(tokens)
-    np.testing.assert_array_equal(out.tokens[row, : len(tokens)], tokens)
-    np.testing.assert_array_equal(out.tokens[row, len(tokens) :], 0)
-    assert bool(out.ended[row]) == ended
-
-
-def test_a_row_does_not_depend_on_its_batch(variables, speakers):
-  settings = Sampling(
-    temperature=0.9, top_p=0.95, repetition_penalty=1.2, window=3
-  )
-  seeds = np.array([5, 6, 5, 8])
-  together = generate(variables, PROMPTS, speakers, settings, seeds=seeds)
-  assert len({tuple(row) for row in np.asarray(together.tokens)}) > 1
-  for row, prompt in enumerate(PROMPTS):
-    alone = generate(
-      variables,
-      [prompt],
-      speakers[row : row + 1],
-      settings,
-      seeds=seeds[row : row + 1],
+    repeated = np.isin(np.arange(CODES + 1), said[-sampling.WINDOW :])
+    key = jax.random.fold_in(jax.random.key(np.uint32(draft.seed)), step)
+    said.append(
+      int(draw(logits[None], key[None], draft.sampling, repeated[None])[0])
     )
-    jax.tree.map(
-      lambda a, b, row=row: np.testing.assert_array_equal(a[row], b[0]),
-      together,
-      alone,
+    if said[-1] == CODES:
+      break
+    ids.append(TEXT + said[-1])
+  return said
+
+
+MIXED = (
+  GREEDY,
+  Sampling(temperature=0.9, top_p=0.95, repetition_penalty=1.2),
+  Sampling(temperature=1.3, top_k=4),
+  Sampling(temperature=0.7),
+)
+
+
+@pytest.fixture(scope="module")
+def drafts(speakers):
+  """Eight requests, each with its own seed, settings and bounds."""
+  return {
+    i: draft(
+      i % 4,
+      speakers,
+      MIXED[(i + i // 4) % 4],
+      seed=7 * i,
+      limit=(10, 4, 9, 14)[i % 4],
+      least=1 + 3 * (i > 5),
     )
+    for i in range(8)
+  }
 
 
-def test_seeds_differ_and_repeat(variables, speakers):
-  same = [PROMPTS[0]] * 4
-  vectors = jnp.tile(speakers[:1], (4, 1))
-  settings = Sampling(temperature=1.5)
-  out = generate(
-    variables, same, vectors, settings, seeds=np.array([1, 2, 1, 3])
+@pytest.fixture(scope="module")
+def alone(variables, drafts):
+  """What each of them says by itself."""
+  return {
+    i: speak(decoder_of(variables), {i: one}, burst=32)[i]
+    for i, one in drafts.items()
+  }
+
+
+def test_slots_say_what_whole_passes_say(variables, drafts, alone):
+  """Same seed, same tokens; the cache changes nothing."""
+  assert len({tuple(said) for said in alone.values()}) > 5
+  assert any(said[-1] == CODES for said in alone.values())
+  for i, one in drafts.items():
+    assert alone[i] == slowly(variables, one)
+
+
+@pytest.mark.parametrize("late", [(), (4, 2, 7, 0), (1, 5, 6, 3, 0)])
+def test_a_request_does_not_depend_on_its_company(
+  variables, drafts, alone, late
+):
+  """Whoever else speaks, in whatever slot, admitted whenever."""
+  assert speak(decoder_of(variables), drafts, late) == alone
+
+
+def test_a_cache_grows_and_shrinks(variables, speakers, monkeypatch):
+  never = silent_end(variables)
+  long, short = (
+    draft(i, speakers, Sampling(temperature=1.0), seed=i, limit=limit)
+    for i, limit in ((1, 80), (0, 3))
   )
-  np.testing.assert_array_equal(out.tokens[0], out.tokens[2])
-  assert len({tuple(row) for row in np.asarray(out.tokens)}) == 3
+  expected = speak(decoder_of(never), {5: long}, burst=32)
+  monkeypatch.setattr(slots, "UNIT", 64)
+  decoder = decoder_of(never)
+  assert decoder._cache.length == 64
+  assert speak(decoder, {5: long}, burst=32) == expected
+  assert decoder._cache.length == 128
+  assert len(speak(decoder, {6: short})[6]) == 3
+  assert decoder._cache.length == 64
+
+
+def test_nan_in_other_slots_changes_nothing(variables, drafts, alone):
+  decoder = decoder_of(variables)
+  decoder._cache = jax.tree.map(
+    lambda x: jnp.full_like(x, jnp.nan), decoder._cache
+  )
+  assert speak(decoder, {1: drafts[1]}) == {1: alone[1]}
+
+
+def test_a_request_may_go_back(variables, drafts, alone):
+  """Under its own seed it says the same again, under another something else."""
+  said = []
+  for seed in (drafts[3].seed, 99):
+    decoder = decoder_of(variables)
+    decoder.admit(3, drafts[3])
+    decoder.step(5, refill=False)
+    decoder.rewind(3, alone[3][:2], seed)
+    said.append(alone[3][:2] + decoder.step(32, refill=False)[3].tolist())
+  assert said[0] == alone[3]
+  assert said[1] != alone[3]
+
+
+def silent_end(variables, bias=-50.0):
+  """Variables whose END has this bias."""
+  changed = jax.tree.map(jnp.copy, variables)
+  head = changed["params"]["head"]
+  head["bias"] = head["bias"].at[CODES].set(bias)
+  return changed
 
 
 def test_limits_hold_and_end_is_not_early(variables, speakers):
-  eager = jax.tree.map(jnp.copy, variables)
-  bias = eager["params"]["head"]["bias"]
-  eager["params"]["head"]["bias"] = bias.at[CODES].set(50.0)
-  out = generate(eager, PROMPTS, speakers, min_tokens=3)
-  np.testing.assert_array_equal(out.length, 3)
-  assert out.ended.all()
-  never = jax.tree.map(jnp.copy, variables)
-  never["params"]["head"]["bias"] = bias.at[CODES].set(-50.0)
-  limits = np.array([0, 1, 4, 99], np.int32)
-  out = generate(never, PROMPTS, speakers, limits=limits)
-  np.testing.assert_array_equal(out.length, [0, 1, 4, N])
-  assert not out.ended.any()
+  limits = dict(enumerate((1, 4, 7)))
+  drafts = {
+    i: draft(i, speakers, limit=limit, least=3) for i, limit in limits.items()
+  }
+  said = speak(decoder_of(silent_end(variables)), drafts)
+  assert {i: len(row) for i, row in said.items()} == limits
+  said = speak(decoder_of(silent_end(variables, 50.0)), {2: drafts[2]})
+  assert len(said[2]) == 4
+  assert said[2][-1] == CODES
 
 
-def test_what_pads_a_prompt_does_not_matter(variables, speakers):
-  ids, cursor, lengths = padded(PROMPTS)
-  real = np.arange(ids.shape[1]) < lengths[:, None]
+def test_what_pads_a_prompt_does_not_matter(variables):
+  weights = decoding.serving(variables, jnp.float32)
+  ids, cursor = np.zeros(8, np.int32), np.zeros(8, np.float32)
+  ids[:5], cursor[:5] = PROMPTS[0], range(5)
+  real = np.arange(8) < 5
   dirty = np.where(real, ids, 10**6), np.where(real, cursor, np.nan)
-  rates = np.full(4, 0.5, np.float32)
-  rest = (np.arange(4), GREEDY, np.full(4, N, np.int32))
-  clean, other = (
-    decoding.generate(
-      MODEL, variables, *x, lengths, rates, speakers, *rest, max_tokens=N
+  caches = [
+    decoding.prefill(
+      MODEL,
+      weights,
+      decoding.empty_cache(MODEL, 2, 16),
+      *row,
+      np.int32(5),
+      np.ones(8, np.float32),
+      np.int32(1),
     )
-    for x in ((ids, cursor), dirty)
+    for row in ((ids, cursor), dirty)
+  ]
+  jax.tree.map(
+    lambda a, b: np.testing.assert_array_equal(a[:, :, :5], b[:, :, :5]),
+    *caches,
   )
-  jax.tree.map(np.testing.assert_array_equal, clean, other)
+  assert all(np.isfinite(x).all() for x in jax.tree.leaves(caches))
+  assert not any(np.any(x[0]) for x in jax.tree.leaves(caches))
 
 
 # ----------------------------------------------------------------- sampling
@@ -256,12 +331,7 @@ def test_settings_may_differ_from_row_to_row(logits):
   np.testing.assert_array_equal(kept.sum(1), [1, 2, 3, 9])
 
 
-def test_repetition_penalty_lowers_only_what_the_window_holds():
-  tokens = jnp.asarray([[3, 1, 2, 0, 0], [4, 4, 5, 0, 0]])
-  seen = sampling.recent(tokens, jnp.asarray(3), 2, 6)
-  assert np.flatnonzero(seen[0]).tolist() == [1, 2]
-  assert np.flatnonzero(seen[1]).tolist() == [4, 5]
-  assert not sampling.recent(tokens, jnp.asarray(3), 0, 6).any()
+def test_repetition_penalty_lowers_only_what_was_said():
   logits = jnp.asarray([[-1.0, 2.0, 4.0, 3.0, 0.5, -2.0]])
   repeated = jnp.asarray([[True, True, False, False, False, False]])
   lowered = sampling.penalise(logits, repeated, 2.0)

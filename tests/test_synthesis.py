@@ -19,10 +19,9 @@ from s02jax.synthesis.batching import (
   rows_of,
 )
 from s02jax.synthesis.codec import collapse
-from s02jax.synthesis.flow import Line
 from s02jax.synthesis.request import Request, check_text, token_limit
 from s02jax.synthesis.synthesizer import Synthesizer, row_seed
-from s02jax.synthesis.voice import Voice, check_reference
+from s02jax.synthesis.voice import check_reference
 
 
 @pytest.fixture(autouse=True)
@@ -247,37 +246,6 @@ def test_bad_settings_are_named(synthesizer, requests, setting):
 
 def test_no_request_no_answer(synthesizer):
   assert synthesizer.synthesize([]) == []
-
-
-def test_the_prompt_is_in_front_and_is_kept(synthesizer, requests):
-  """One-shot latents begin with the prompt's own, and depend on it."""
-  (voice,) = synthesizer.voices([tiny.wave(1.0, 3)], ["Good morning"])
-  assert len(voice.prompt.tokens) == 25
-  assert voice.prompt.latents.shape == (50, 16)
-  tokens = np.arange(20, dtype=np.int32)
-  bare = Voice(
-    ar_vector=voice.ar_vector,
-    flow_vector=voice.flow_vector,
-    prompt=None,
-    fingerprint=voice.fingerprint,
-  )
-  lines = [Line(tokens=tokens, voice=v, seed=3) for v in (voice, bare)]
-  one_shot, zero_shot = synthesizer.flow(lines, steps=2, guidance=2.0)
-  assert one_shot.shape == (90, 16)
-  assert zero_shot.shape == (40, 16)
-  np.testing.assert_array_equal(one_shot[:50], voice.prompt.latents)
-  assert np.abs(one_shot[50:] - zero_shot).max() > 1e-3
-
-
-def test_guidance_of_one_ignores_the_unconditional_branch(synthesizer):
-  """Between guidance 0 and 2 lies 1, to the order of the ODE's curvature."""
-  (voice,) = synthesizer.voices([tiny.wave(1.0, 3)], [None])
-  line = Line(tokens=np.arange(20, dtype=np.int32), voice=voice, seed=3)
-  none, one, two = (
-    synthesizer.flow([line], steps=1, guidance=g)[0] for g in (0.0, 1.0, 2.0)
-  )
-  np.testing.assert_allclose(one, (none + two) / 2, atol=1e-4)
-  assert np.abs(one - none).max() > 1e-2
 
 
 def test_voices_ignore_batch_mates_and_padding(synthesizer, requests):

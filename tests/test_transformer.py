@@ -44,14 +44,6 @@ def apply(
   return stack.apply(params, x, segment, position, block, modulation)
 
 
-@jax.jit
-def extend(params, x, segment, position, cache):
-  stack = transformer.Stack(CONFIG)
-  return stack.apply(
-    params, x, segment, position, cache, position, method="extend"
-  )
-
-
 def close(a, b, tolerance=2e-5):
   np.testing.assert_allclose(a, b, rtol=tolerance, atol=tolerance)
 
@@ -133,27 +125,6 @@ def test_remat_and_unrolling_change_nothing(params, x, remat, unroll):
   plain = value_and_grad(params, "none")
   again = value_and_grad(params, remat, unroll)
   jax.tree.map(close, plain, again)
-
-
-def test_cached_pieces_equal_the_whole_row(params, x):
-  segment = _ones().at[1, :4].set(0)
-  position = jnp.maximum(_positions() - 4 * (segment[:, :1] == 0), 0)
-  whole = apply(params, x, segment, position, 1)
-  cache = transformer.empty_cache(CONFIG, 2, S + 3, jnp.float32)
-  begin = 0
-  for n in (5, 1, 1, 2, 1, 1, 1):
-    span = slice(begin, begin + n)
-    y, cache = extend(
-      params,
-      jnp.where(segment[:, span, None] > 0, x[:, span], jnp.nan),
-      segment[:, span],
-      position[:, span],
-      cache,
-    )
-    begin += n
-    valid = np.asarray(segment[:, span] > 0)
-    close(np.asarray(y)[valid], np.asarray(whole[:, span])[valid])
-  assert int(cache.index) == S
 
 
 def test_zero_modulation_is_the_identity_and_modulation_acts(params, x):

@@ -62,11 +62,11 @@ class FlowMatchingConfig:
   @property
   def reach(self) -> tuple[int, int]:
     """Tokens to the left and to the right that a condition sees."""
-    sides = zip(
-      reach(self.token_lookahead), reach(self.latent_lookahead), strict=True
+    tokens, latents = reach(self.token_lookahead), reach(self.latent_lookahead)
+    ratio = self.latents_per_token
+    return tokens[0] - (-latents[0] // ratio), tokens[1] - (
+      -latents[1] // ratio
     )
-    left, right = (s + -(-l // self.latents_per_token) for s, l in sides)
-    return left, right
 
 
 def gaussian_velocity(x_t, t, mean, log_scale):

@@ -209,7 +209,7 @@ class VaeCodec:
     """Sound float32 [size · hop] of each chunk, equal to the whole's."""
     (left, right), hop = self.config.decoder_reach, self.config.hop
     results: list[Any] = [None] * len(chunks)
-    sizes = [max(16, 1 << (chunk.size - 1).bit_length()) for chunk in chunks]
+    sizes = [max(32, 1 << (chunk.size - 1).bit_length()) for chunk in chunks]
     for indices, rows, size in groups(sizes):
       z = np.zeros(
         (rows, left + size + right, self.config.channels), np.float32

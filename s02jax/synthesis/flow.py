@@ -30,7 +30,7 @@ from s02jax.synthesis.speaker import SpeakerVectors
 
 CONTEXT = 50  # tokens whose latents a chunk sees
 FIRST, LARGEST = 6, 25  # tokens of the first chunk and of later ones
-WINDOWS = (8, 24, 48, CONTEXT + LARGEST)  # tokens a window has room for
+WINDOWS = (3 * FIRST, CONTEXT + LARGEST)  # tokens a window has room for
 
 
 def chunk_size(start: int) -> int:

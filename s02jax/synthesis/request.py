@@ -47,9 +47,7 @@ class Settings:
   temperature: float = 0.7  # of the AR model; 0 takes the likeliest token
   top_k: int = 0  # likeliest tokens to choose from; 0 is all
   top_p: float = 1.0  # probability mass to choose from
-  repetition_penalty: float = (
-    1.0  # above 1, tokens just said become less likely
-  )
+  repetition_penalty: float = 1.0  # above 1, what was just said is less likely
 
   def check(self) -> None:
     """Raises UserError for a setting out of range, by its name."""

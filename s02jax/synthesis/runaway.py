@@ -9,7 +9,7 @@ PERIOD = 16  # tokens of the longest n-gram that may loop
 HELD = 12  # tokens of a repetition that pass without suspicion
 LOOP = 50  # tokens of a repetition that is a loop, 2 s
 SPAN, FEW = 25, 3  # silence: so many tokens with so few different ones among
-SILENCE = 25  # tokens that silence may go on for beyond its first SPAN
+SILENCE = 50  # tokens that silence may go on for beyond its first SPAN
 
 
 class Watch:

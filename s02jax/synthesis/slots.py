@@ -8,6 +8,7 @@ import dataclasses
 from collections.abc import Sequence
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from s02jax.models.ar import ARTransformer
@@ -39,16 +40,16 @@ class Draft:
 
 def _free(rows: int) -> Slots:
   """So many free slots, in numpy arrays."""
-  whole, real = np.zeros(rows, np.int32), np.zeros(rows, np.float32)
-  return Slots(
-    active=np.zeros(rows, bool),
+  whole, real = jnp.zeros(rows, jnp.int32), jnp.zeros(rows, jnp.float32)
+  slots = Slots(
+    active=jnp.zeros(rows, bool),
     ids=whole,
     start=whole,
     count=whole,
     cursor=real,
     rate=real,
-    history=np.full((rows, WINDOW), NOTHING, np.int32),
-    seed=whole.astype(np.uint32),
+    history=jnp.full((rows, WINDOW), NOTHING, jnp.int32),
+    seed=whole.astype(jnp.uint32),
     limit=whole,
     least=whole,
     sampling=Sampling(
@@ -58,6 +59,7 @@ def _free(rows: int) -> Slots:
       repetition_penalty=real + 1,
     ),
   )
+  return jax.tree.map(np.array, slots)
 
 
 def _places(need: int) -> int:

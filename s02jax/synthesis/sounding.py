@@ -42,12 +42,14 @@ class Tail:
     return self._rows[numbers.start - self.begin : numbers.stop - self.begin]
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Models:
-  """Flow matching and vocoder, and the statistics between them."""
+  """Flow matching and vocoder, and the statistics of the latents between."""
 
-  def __init__(self, flow: FlowDecoder, vae: VaeCodec, mean, std):
-    self.flow, self.vae = flow, vae
-    self.mean, self.std = mean, std
+  flow: FlowDecoder
+  vae: VaeCodec
+  mean: np.ndarray  # float32 [c]
+  std: np.ndarray  # float32 [c]
 
 
 class Sounding:

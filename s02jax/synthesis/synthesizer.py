@@ -66,10 +66,10 @@ class Synthesizer:
     self.flow = FlowDecoder(configs["flow_matching"], params["flow_matching"])
     latents = configs["flow_matching"]["latents"]
     self._models = Models(
-      self.flow,
-      self.vae,
-      np.asarray(latents["mean"], np.float32),
-      np.asarray(latents["std"], np.float32),
+      flow=self.flow,
+      vae=self.vae,
+      mean=np.asarray(latents["mean"], np.float32),
+      std=np.asarray(latents["std"], np.float32),
     )
 
   @classmethod

@@ -88,7 +88,8 @@ class Voice:
     try:
       with safetensors.safe_open(path, "np") as file:
         header = file.metadata() or {}
-        arrays = {name: file.get_tensor(name) for name in file.keys()}
+        names = file.keys()
+        arrays = {name: file.get_tensor(name) for name in names}
     except OSError as e:
       raise UserError(
         f"{path}: the voice cannot be read ({e}); give a file that"
