@@ -9,6 +9,7 @@ from s02jax.errors import UserError
 BENCHES = {
   "step": "a train step against a matrix product of the same process",
   "data": "decoding, features and rows against real time",
+  "synthesis": "decoding against memory, real-time factor, first sound",
   "resilience": "a run that is killed again and again loses nothing",
 }
 

@@ -1,0 +1,305 @@
+"""`s02 bench synthesis`: how fast it speaks, and how near to the hardware.
+
+  s02 bench synthesis --config configs/ar.py:small [--config.field=value ...]
+    [--streams 1,2,4,8,32] [--tokens N] [--torch] [--json FILE]
+  s02 bench synthesis --bundle DIR --reference FILE [--text ...] [--language en]
+    [--streams ...] [--json FILE]
+
+With a config, the AR model alone, with random weights: tokens a second of all
+streams together, and which part that is of what memory allows, were every
+weight and the filled cache read once a step at the speed of a copy in the same
+process. With a bundle, the whole chain: real-time factor (seconds of work per
+second of speech, of all streams together) and the time until the first sound.
+Everything is run once before, so that nothing compiles while it is timed.
+"""
+
+import argparse
+import dataclasses
+import time
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from ml_collections import ConfigDict
+
+from s02jax import arguments, audio, bench, metrics, stages, train
+from s02jax.data.rows import TOKENS_PER_SECOND
+from s02jax.errors import UserError
+from s02jax.models import ar
+from s02jax.models.ar import ARTransformer
+from s02jax.synthesis import decoding
+from s02jax.synthesis.request import Request
+from s02jax.synthesis.sampling import Sampling
+from s02jax.synthesis.slots import Draft, SlotDecoder
+from s02jax.synthesis.synthesizer import Synthesizer
+
+PROMPT = 64  # ids in front of the tokens: some five seconds of text
+COPIED = 2**28  # bytes of the array whose copy is timed
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Decoding:
+  """Of one number of streams."""
+
+  streams: int
+  tokens_per_second: float  # of all streams
+  limit: float  # tokens a second that memory allows
+  torch: float | None = None  # tokens a second of the same model in PyTorch
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Chain:
+  """Of one number of streams; medians."""
+
+  streams: int
+  seconds: float  # of speech of one stream
+  real_time_factor: float  # seconds of work per second of speech, of all
+  whole: float  # seconds until all is said
+  first: float  # seconds until the first sound of the first stream
+
+
+# ---------------------------------------------------------------- the AR model
+
+
+def decode(
+  config: ConfigDict, streams: list[int], tokens: int, torch: bool
+) -> tuple[float, list[Decoding]]:
+  """Copy bandwidth in bytes a second, and the decoding by streams.
+
+  Args:
+    config: of `configs/ar.py`; its weights are random.
+    streams: numbers of requests at once.
+    tokens: that each says.
+    torch: also time PyTorch.
+  """
+  config = stages.assume(config)
+  stage: Any = stages.make(config)
+  model, cfg = stage.model, stage.model_config
+  variables = jax.jit(ar.init, static_argnums=0)(model, jax.random.key(0))
+  weights = decoding.serving(variables, jnp.dtype(cfg.dtype))
+  bandwidth = copy_bandwidth()
+  found = []
+  for count in streams:
+    speed = tokens_per_second(model, weights, count, tokens)
+    read = step_bytes(weights, cfg, count, PROMPT + tokens // 2)
+    beside = None
+    if torch:
+      beside = _torch_decoder(variables, cfg, count, tokens)
+    found.append(
+      Decoding(
+        streams=count,
+        tokens_per_second=speed,
+        limit=count * bandwidth / read,
+        torch=beside,
+      )
+    )
+  return bandwidth, found
+
+
+def tokens_per_second(
+  model: ARTransformer, weights: decoding.Weights, streams: int, tokens: int
+) -> float:
+  """Of all streams, after a first run of the same."""
+  cfg = model.config
+  random = np.random.default_rng(0)
+
+  def run() -> float:
+    slots = SlotDecoder(model, weights)
+    for ticket in range(streams):
+      slots.admit(
+        ticket,
+        Draft(
+          ids=random.integers(cfg.text_size, size=PROMPT).astype(np.int32),
+          cursor=np.arange(PROMPT, dtype=np.float32),
+          rate=0.4,
+          vector=np.zeros(cfg.speaker.out, np.float32),
+          seed=ticket,
+          limit=tokens,
+          sampling=Sampling(),
+          least=tokens,
+        ),
+      )
+    said = 0
+    began = time.perf_counter()
+    while said < streams * tokens:
+      drawn = slots.step(decoding.BURST, refill=False)
+      said += sum(map(len, drawn.values()))
+    return said / (time.perf_counter() - began)
+
+  run()
+  return max(run() for _ in range(2))
+
+
+def step_bytes(
+  weights: decoding.Weights, cfg: ar.ARConfig, streams: int, places: int
+) -> float:
+  """Bytes that a step cannot but read: layers, head, the filled cache."""
+  size = jnp.dtype(cfg.dtype).itemsize
+  layers = sum(x.nbytes for x in jax.tree.leaves(weights["layers"]))
+  head = sum(x.size * size for x in jax.tree.leaves(weights["params"]["head"]))
+  c = cfg.transformer
+  cache = 2 * c.layers * streams * places * c.kv_heads * c.head_dim * size
+  return layers + head + cache
+
+
+def copy_bandwidth() -> float:
+  """Bytes a second that are read and written when a large array is copied."""
+  x = jnp.ones(COPIED // 4, jnp.float32)
+  copy = jax.jit(lambda x: -x)
+  jax.block_until_ready(copy(x))
+  times = []
+  for _ in range(5):
+    began = time.perf_counter()
+    jax.block_until_ready(copy(x))
+    times.append(time.perf_counter() - began)
+  return 2 * x.nbytes / min(times)
+
+
+def _torch_decoder(
+  variables: Any, cfg: ar.ARConfig, streams: int, tokens: int
+) -> float:
+  try:
+    from s02jax.bench import torch_decoder
+  except ModuleNotFoundError as error:
+    raise UserError(
+      "--torch needs PyTorch: pip install 's02jax[bench]'."
+    ) from error
+  if cfg.dtype != "float32":
+    raise UserError(
+      "the comparison with PyTorch is in float32: add "
+      "--config.model.dtype=float32."
+    )
+  decoder = torch_decoder.Decoder(
+    cfg, variables["params"], streams, PROMPT + tokens
+  )
+  return max(
+    decoder.tokens_per_second(PROMPT, tokens, rate=0.4) for _ in range(2)
+  )
+
+
+# ----------------------------------------------------------------- the chain
+
+
+def speak(
+  synthesizer: Synthesizer,
+  reference: np.ndarray,
+  text: str,
+  language: str,
+  streams: list[int],
+) -> list[Chain]:
+  """The whole chain, by streams; each says the text in another seed."""
+  (voice,) = synthesizer.voices([reference], [None])
+  request = Request(text=text, language=language, voice=voice)
+  return [_timed(synthesizer, request, count) for count in streams]
+
+
+def _timed(synthesizer: Synthesizer, request: Request, count: int) -> Chain:
+  runs = [_run(synthesizer, request, count) for _ in range(4)][1:]
+  whole, first, spoken = (float(np.median(x)) for x in zip(*runs, strict=True))
+  return Chain(
+    streams=count,
+    seconds=spoken / count,
+    real_time_factor=whole / spoken,
+    whole=whole,
+    first=first,
+  )
+
+
+def _run(
+  synthesizer: Synthesizer, request: Request, count: int
+) -> tuple[float, float, float]:
+  """Seconds until all is said, until the first sound; seconds of speech."""
+  engine = synthesizer.engine()
+  began = time.perf_counter()
+  first, samples = None, 0
+  for _ in range(count):
+    engine.submit(request)
+  while engine.busy:
+    for piece in engine.step():
+      samples += len(piece.wave)
+      if first is None and len(piece.wave):
+        first = time.perf_counter() - began
+  whole = time.perf_counter() - began
+  return whole, first or whole, max(samples / synthesizer.rate, 1e-9)
+
+
+# ---------------------------------------------------------------------- door
+
+
+def _streams(text: str) -> list[int]:
+  try:
+    found = [int(x) for x in text.split(",")]
+  except ValueError:
+    found = []
+  if not found or min(found) < 1:
+    raise argparse.ArgumentTypeError(f"{text!r} is not like 1,2,8")
+  return found
+
+
+def main(argv: list[str]) -> int:
+  """`s02 bench synthesis`."""
+  parser = bench.parser("synthesis", __doc__)
+  add = parser.add_argument
+  add("--streams", type=_streams, default=[1, 2, 4, 8, 32], help="at once")
+  add("--tokens", type=int, default=128, help="of each stream (128)")
+  add("--torch", action="store_true", help="and PyTorch decoding the same")
+  add("--bundle", help="measure the whole chain of a bundle")
+  add("--reference", help="recording of a voice, for the chain")
+  add("--text", default="The light in the house is on.", help="to be said")
+  add("--language", default="en", help="of the text (en)")
+  args, rest = parser.parse_known_args(argv)
+  train.use_compilation_cache()
+  if args.bundle is None:
+    name, config = arguments.experiment(rest)
+    bandwidth, found = decode(config, args.streams, args.tokens, args.torch)
+    print(_describe_decoding(name, bandwidth, found, args.tokens))
+    out: dict[str, Any] = {"config": name, "copy_bandwidth": bandwidth}
+  else:
+    if args.reference is None:
+      raise UserError("--bundle needs a --reference, a recording of a voice.")
+    synthesizer = Synthesizer.load(args.bundle)
+    wave, rate = audio.read(args.reference)
+    reference = audio.resample(wave, rate, synthesizer.rate)
+    found = speak(
+      synthesizer, reference, args.text, args.language, args.streams
+    )
+    print(_describe_chain(args.bundle, found))
+    out = {"bundle": args.bundle, "text": args.text}
+  if args.json:
+    metrics.write_json(
+      args.json, out | {"streams": [dataclasses.asdict(x) for x in found]}
+    )
+  return 0
+
+
+def _describe_decoding(
+  name: str, bandwidth: float, found: list[Decoding], tokens: int
+) -> str:
+  lines = [
+    f"{name} on {jax.devices()[0].device_kind}: {tokens} tokens a stream behind"
+    f" a prompt of {PROMPT}; a copy moves {bandwidth / 1e9:.1f} GB/s"
+  ]
+  for x in found:
+    line = (
+      f"{x.streams:>3} streams  {x.tokens_per_second:8.1f} tokens/s "
+      f"({x.tokens_per_second / TOKENS_PER_SECOND:.1f} × real time), "
+      f"{x.tokens_per_second / x.limit:.0%} of the memory's limit"
+    )
+    if x.torch:
+      line += (
+        f"; PyTorch {x.torch:.1f}, ratio {x.tokens_per_second / x.torch:.2f}"
+      )
+    lines.append(line)
+  return "\n".join(lines)
+
+
+def _describe_chain(bundle: str, found: list[Chain]) -> str:
+  lines = [f"{bundle} on {jax.devices()[0].device_kind}"]
+  lines += [
+    f"{x.streams:>3} streams of {x.seconds:.2f} s: real-time factor "
+    f"{x.real_time_factor:.3f}, first sound after {x.first:.3f} s "
+    f"({x.first / x.whole:.0%} of the whole)"
+    for x in found
+  ]
+  return "\n".join(lines)
