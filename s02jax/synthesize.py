@@ -118,6 +118,8 @@ def main(argv: list[str]) -> None:
   )
   (spoken,) = synthesizer.synthesize([request], **dataclasses.asdict(settings))
   seconds = len(spoken.wave) / synthesizer.rate
+  if spoken.redrawn:
+    logging.info("a loop or a long silence was drawn anew")
   if not spoken.ended:
     logging.warning(
       "stopped after %.1f s without an end: try another --seed, or a shorter"
