@@ -28,8 +28,8 @@ from s02jax.synthesis import solver
 from s02jax.synthesis.batching import counts, groups, pad, stack
 from s02jax.synthesis.speaker import SpeakerVectors
 
-CONTEXT = 50  # tokens whose latents a chunk sees
-FIRST, LARGEST = 6, 25  # tokens of the first chunk and of later ones
+CONTEXT = 25  # tokens whose latents a chunk sees
+FIRST, LARGEST = 6, 50  # tokens of the first chunk and of later ones
 WINDOWS = (3 * FIRST, CONTEXT + LARGEST)  # tokens a window has room for
 
 

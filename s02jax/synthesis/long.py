@@ -109,6 +109,8 @@ class _Said:
         self._blocks.append(piece.wave)
         if piece.spoken is not None:
           self.ended = piece.spoken.ended
+          if piece.spoken.redrawn:
+            logging.info("a loop or a long silence was drawn anew")
         yield piece.wave
 
   @property
