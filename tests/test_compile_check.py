@@ -23,6 +23,16 @@ pytestmark = pytest.mark.skipif(
 )
 
 
+@pytest.fixture(scope="module", autouse=True)
+def nothing_is_kept():
+  """A program for a TPU that is not there cannot be read from the cache."""
+  name = "jax_persistent_cache_min_compile_time_secs"
+  before = getattr(jax.config, name)
+  jax.config.update(name, float("inf"))
+  yield
+  jax.config.update(name, before)
+
+
 @pytest.fixture(scope="module")
 def report():
   config = ar.get_config("test")
