@@ -108,7 +108,7 @@ def test_a_broken_batch_leaves_the_codebook():
   stage = _tokenizer()
   batch = {
     "wave": 0.1 * jax.random.normal(jax.random.key(0), (2, 6400)),
-    "samples": jnp.array([6400, 5120]),
+    "segment": jnp.ones((2, 10), jnp.int32).at[1, 8:].set(0),
     "text": jnp.array([[1, 2, 3], [4, 5, 0]]),
     "text_length": jnp.array([3, 2]),
   }
