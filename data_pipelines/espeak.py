@@ -218,7 +218,7 @@ def render(task: Task) -> clips.Example:
     raise UserError(
       f"espeak-ng says nothing for {task.text!r} in {speaker.language!r}"
     )
-  wave = conditioning.level(conditioning.trim(wave, task.rate), task.rate)
+  wave = conditioning.condition(wave, task.rate, task.rate)
   audio, num_samples = clips.encode(wave, task.rate)
   return clips.Example(
     id=task.id,

@@ -351,15 +351,13 @@ def _condition(
 ) -> tuple[bytes, int]:
   """The file as FLAC at the corpus rate, and its length in samples."""
   wave, rate = media.read(path, arguments.max_seconds)
-  wave = conditioning.trim(wave, rate)
-  seconds = len(wave) / rate
+  wave = conditioning.condition(wave, rate, arguments.rate)
+  seconds = len(wave) / arguments.rate
   if seconds < arguments.min_seconds:
     raise clips.Unusable(
       f"{seconds:.2f} s, without silence at the ends, is shorter than"
       f" --min_seconds {arguments.min_seconds:g}"
     )
-  wave = conditioning.resample(wave, rate, arguments.rate)
-  wave = conditioning.level(wave, arguments.rate)
   return clips.encode(wave, arguments.rate)
 
 

@@ -18,7 +18,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import soundfile
-import soxr
 from jaxtyping import Array, Complex, Float
 
 from s02jax.errors import UserError
@@ -88,13 +87,6 @@ def encode_flac(wave: np.ndarray, rate: int) -> bytes:
 def decode_flac(data: bytes) -> tuple[np.ndarray, int]:
   """float32 [n] in -1..1 and the rate."""
   return soundfile.read(io.BytesIO(data), dtype="float32")
-
-
-def resample(wave: np.ndarray, from_rate: int, to_rate: int) -> np.ndarray:
-  """Band-limited resampling of float32 [n] (soxr, high quality)."""
-  if from_rate == to_rate:
-    return wave
-  return soxr.resample(wave, from_rate, to_rate, quality="HQ")
 
 
 # ------------------------------------------------------------------ frames

@@ -6,11 +6,13 @@ import jax
 import numpy as np
 import pytest
 
-from s02jax import bench
+from configs import ar as ar_config
+from s02jax import bench, stages
 from s02jax import corpus as corpus_door
 from s02jax import text as text_door
 from s02jax.bench import data, step
 from s02jax.errors import UserError
+from s02jax.models import ar
 
 
 def test_a_step_is_timed_against_a_matrix_product(tmp_path, capsys):
@@ -73,3 +75,42 @@ def _config():
 
   model = dict(num_codes=20, text_size=40, text_rate=0.5, speaker_id=1)
   return ConfigDict({"model": model})
+
+
+def test_decoding_is_timed_against_memory(tmp_path, capsys):
+  found = tmp_path / "synthesis.json"
+  argv = ["synthesis", "--config=configs/ar.py:test", "--streams=1,2"]
+  assert bench.main([*argv, "--tokens=4", f"--json={found}"]) == 0
+  result = json.loads(found.read_text())
+  assert [x["streams"] for x in result["streams"]] == [1, 2]
+  one, two = result["streams"]
+  assert one["tokens_per_second"] > 0 and one["torch"] is None
+  # Two streams read the same weights, and twice the cache.
+  assert one["limit"] < two["limit"] < 2 * one["limit"]
+  assert "of the memory's limit" in capsys.readouterr().out
+
+
+def test_the_decoder_in_pytorch_computes_what_ours_does():
+  torch = pytest.importorskip("torch")
+  from s02jax.bench.torch_decoder import Decoder
+
+  config = stages.assume(ar_config.get_config("test"))
+  stage = stages.make(config)
+  model, cfg = stage.model, stage.model_config
+  variables = ar.init(model, jax.random.key(0))
+  ids = cfg.text_size + np.arange(12).reshape(2, 6)
+  cursor = np.tile(0.3 * np.arange(6, dtype=np.float32), (2, 1))
+  decoder = Decoder(cfg, variables["params"], rows=2, slots=8)
+  for i in range(6):
+    found = decoder.step(
+      torch.tensor(ids[:, i]), torch.tensor(cursor[:, i].copy())
+    )
+  expected = model.apply(
+    variables,
+    ids,
+    np.ones((2, 6), np.int32),
+    np.tile(np.arange(6), (2, 1)),
+    cursor,
+    np.zeros((2, 1, cfg.speaker.out), np.float32),
+  )
+  np.testing.assert_allclose(found, expected[:, -1], atol=1e-5)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from s02jax import audio
+from s02jax import audio, conditioning
 from s02jax.errors import UserError
 from s02jax.synthesis.encoding import FORMATS, RATES, Writer, check_out
 
@@ -35,7 +35,7 @@ def test_what_is_written_is_read_again(suffix, tmp_path):
   wave = tone()
   got, rate = read(write(tmp_path / f"a{suffix}", wave, [7, 7, 5000]))
   assert rate in (RATE, 48000)  # Opus is always read at 48 kHz
-  got = audio.resample(got.astype(np.float32), rate, RATE)
+  got = conditioning.resample(got.astype(np.float32), rate, RATE)
   assert len(got) == pytest.approx(len(wave), abs=0.1 * RATE)
   got, want = (np.abs(np.fft.rfft(x[4000:12000])) for x in (got, wave))
   np.testing.assert_allclose(got, want, atol=0.05 * want.max())

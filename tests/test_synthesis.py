@@ -7,7 +7,7 @@ import pytest
 import soundfile
 import tiny
 
-from s02jax import audio, console, synthesize
+from s02jax import conditioning, console, synthesize
 from s02jax.bundle import Bundle
 from s02jax.cli import run
 from s02jax.errors import UserError
@@ -305,7 +305,7 @@ def folder(tmp_path_factory):
   """A bundle and a reference at another rate."""
   path = tmp_path_factory.mktemp("door")
   tiny.bundle().write(path / "bundle")
-  wave = audio.resample(tiny.wave(0.8, 2), tiny.RATE, 22050)
+  wave = conditioning.resample(tiny.wave(0.8, 2), tiny.RATE, 22050)
   soundfile.write(path / "ref.wav", wave, 22050)
   soundfile.write(path / "silence.wav", np.zeros(22050), 22050)
   return path

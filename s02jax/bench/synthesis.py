@@ -24,16 +24,17 @@ import jax.numpy as jnp
 import numpy as np
 from ml_collections import ConfigDict
 
-from s02jax import arguments, audio, bench, metrics, stages, train
+from s02jax import arguments, bench, metrics, stages, train
 from s02jax.data.rows import TOKENS_PER_SECOND
 from s02jax.errors import UserError
 from s02jax.models import ar
 from s02jax.models.ar import ARTransformer
-from s02jax.synthesis import decoding
+from s02jax.synthesis import decoding, library
 from s02jax.synthesis.request import Request
 from s02jax.synthesis.sampling import Sampling
 from s02jax.synthesis.slots import Draft, SlotDecoder
 from s02jax.synthesis.synthesizer import Synthesizer
+from s02jax.synthesis.voice import Voice
 
 PROMPT = 64  # ids in front of the tokens: some five seconds of text
 COPIED = 2**28  # bytes of the array that is read and written
@@ -186,13 +187,12 @@ def _torch_decoder(
 
 def speak(
   synthesizer: Synthesizer,
-  reference: np.ndarray,
+  voice: Voice,
   text: str,
   language: str,
   streams: list[int],
 ) -> list[Chain]:
   """The whole chain, by streams; each says the text in another seed."""
-  (voice,) = synthesizer.voices([reference], [None])
   request = Request(text=text, language=language, voice=voice)
   return [_timed(synthesizer, request, count) for count in streams]
 
@@ -262,11 +262,8 @@ def main(argv: list[str]) -> int:
     if args.reference is None:
       raise UserError("--bundle needs a --reference, a recording of a voice.")
     synthesizer = Synthesizer.load(args.bundle)
-    wave, rate = audio.read(args.reference)
-    reference = audio.resample(wave, rate, synthesizer.rate)
-    found = speak(
-      synthesizer, reference, args.text, args.language, args.streams
-    )
+    voice, _ = library.recorded(synthesizer, [args.reference], None)
+    found = speak(synthesizer, voice, args.text, args.language, args.streams)
     print(_describe_chain(args.bundle, found))
     out = {"bundle": args.bundle, "text": args.text}
   if args.json:

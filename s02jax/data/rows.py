@@ -12,6 +12,7 @@ of a packed row, m segments of a packed row, l text tokens.
 
 import dataclasses
 from collections.abc import Callable, Sequence
+from typing import Generic, TypeVar
 
 import numpy as np
 
@@ -400,12 +401,20 @@ class _Items:
 
   target: np.ndarray  # int[k], records that are spoken
   lengths: np.ndarray  # int[k], room that each takes in a row
-  # int[k], of the AR model: first part of a one-shot pair (-1), reference.
-  prompt: np.ndarray
-  reference: np.ndarray
 
 
-class _Packing:
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class _Cloned(_Items):
+  """Items of the AR model."""
+
+  prompt: np.ndarray  # int[k], first part of a one-shot pair; -1 for none
+  reference: np.ndarray  # int[k]
+
+
+_Kind = TypeVar("_Kind", bound=_Items)
+
+
+class _Packing(Generic[_Kind]):
   """An epoch's items in rows, packed block by block."""
 
   def __init__(
@@ -414,7 +423,7 @@ class _Packing:
     seed: int,
     room: int,
     most: int,
-    items: Callable[[int, np.ndarray], _Items],
+    items: Callable[[int, np.ndarray], _Kind],
   ):
     """Packs as `items(key, records)` says, `key` counting blocks for ever."""
     self._mixture = mixture
@@ -429,16 +438,16 @@ class _Packing:
     count = len(self._packed(self._draw(0)))
     self._rows = count - count // 50
 
-  def _draw(self, key: int) -> _Items:
+  def _draw(self, key: int) -> _Kind:
     epoch, block = divmod(key, self._blocks)
     n = len(self._mixture)
     first, last = block * n // self._blocks, (block + 1) * n // self._blocks
     return self._items(key, self._mixture.epoch(epoch)[first:last])
 
-  def _packed(self, items: _Items) -> list[list[int]]:
+  def _packed(self, items: _Kind) -> list[list[int]]:
     return pack(items.lengths, self._room, self._most)
 
-  def _make_plan(self, key: int) -> tuple[_Items, list[list[int]]]:
+  def _make_plan(self, key: int) -> tuple[_Kind, list[list[int]]]:
     items = self._draw(key)
     rows = exactly(self._packed(items), items.lengths, self._rows)
     order = generator(self._seed, _SHUFFLE, key).permutation(len(rows))
@@ -448,14 +457,11 @@ class _Packing:
     """Rows of an epoch."""
     return self._rows * self._blocks
 
-  def members(self, index: int) -> list[tuple[int, int, int]]:
-    """(target, prompt or -1, reference) of each item of a row."""
+  def row(self, index: int) -> tuple[_Kind, list[int]]:
+    """The items of a block, and which of them a row has."""
     key, row = divmod(index, self._rows)
     items, rows = self._plans(key)
-    return [
-      (int(items.target[i]), int(items.prompt[i]), int(items.reference[i]))
-      for i in rows[row]
-    ]
+    return items, rows[row]
 
 
 class PackedUtterances:
@@ -515,13 +521,7 @@ class PackedUtterances:
 
   def _items(self, key: int, target: np.ndarray) -> _Items:
     del key
-    none = np.full(len(target), -1)
-    return _Items(
-      target=target,
-      lengths=self._tokens[target] + GAP,
-      prompt=none,
-      reference=none,
-    )
+    return _Items(target=target, lengths=self._tokens[target] + GAP)
 
   def __len__(self) -> int:
     """Rows of an epoch."""
@@ -529,7 +529,8 @@ class PackedUtterances:
 
   def records(self, index: int) -> list[int]:
     """Records that a row takes."""
-    return [record for record, _, _ in self._packing.members(index)]
+    items, row = self._packing.row(index)
+    return items.target[row].tolist()
 
   def __getitem__(self, index: int) -> Row:
     hop, size = self._hop, self._row_tokens
@@ -642,8 +643,8 @@ class PackedSequences:
     more = np.where(prompt >= 0, more, 0)
     return 3 + self._content[target] + more
 
-  def _items(self, key: int, target: np.ndarray) -> _Items:
-    """Prompts and references of block `key`."""
+  def _items(self, key: int, target: np.ndarray) -> _Cloned:
+    """With prompts and references, of block `key`."""
     draws = generator(self._seed, _PLAN, key).random((3, len(target)))
     none = np.full(len(target), -1)
     prompt = self._speakers.other(target, none, draws[1])
@@ -653,7 +654,7 @@ class PackedSequences:
     wanted &= self._has_text[prompt]
     fits = self._lengths(target, prompt) <= self._row_tokens
     prompt = np.where(wanted & fits, prompt, -1)
-    return _Items(
+    return _Cloned(
       target=target,
       lengths=self._lengths(target, prompt),
       prompt=prompt,
@@ -666,7 +667,9 @@ class PackedSequences:
 
   def members(self, index: int) -> list[tuple[int, int, int]]:
     """(target, prompt or -1, reference) of each segment of a row."""
-    return self._packing.members(index)
+    items, row = self._packing.row(index)
+    columns = (items.target, items.prompt, items.reference)
+    return list(zip(*(x[row].tolist() for x in columns), strict=True))
 
   def records(self, index: int) -> list[int]:
     """Records that a row takes, with prompts and references."""

@@ -11,7 +11,7 @@ from typing import Protocol
 
 import numpy as np
 
-from s02jax import audio, languages
+from s02jax import conditioning, languages
 from s02jax.errors import UserError
 from s02jax.evaluation import dtw, ge2e, text_metrics
 from s02jax.synthesis.request import check_text
@@ -86,7 +86,9 @@ class _Clip:
     return self.source.languages[self.source.language[self.index]]
 
   def wave(self, rate: int) -> np.ndarray:
-    return audio.resample(self.source.wave(self.index), self.source.rate, rate)
+    return conditioning.resample(
+      self.source.wave(self.index), self.source.rate, rate
+    )
 
 
 def choose_panel(

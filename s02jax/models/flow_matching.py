@@ -26,6 +26,7 @@ latent channels, d width, e speaker vector, t mel frames, m mel bins.
 """
 
 import dataclasses
+import math
 
 import flax.linen as nn
 import jax
@@ -63,10 +64,11 @@ class FlowMatchingConfig:
   def reach(self) -> tuple[int, int]:
     """Tokens to the left and to the right that a condition sees."""
     tokens, latents = reach(self.token_lookahead), reach(self.latent_lookahead)
-    ratio = self.latents_per_token
-    return tokens[0] - (-latents[0] // ratio), tokens[1] - (
-      -latents[1] // ratio
+    left, right = (
+      at_tokens + math.ceil(at_latents / self.latents_per_token)
+      for at_tokens, at_latents in zip(tokens, latents, strict=True)
     )
+    return left, right
 
 
 def gaussian_velocity(x_t, t, mean, log_scale):
