@@ -9,7 +9,7 @@ import torch_weights
 from numpy.testing import assert_allclose, assert_array_equal
 
 from s02jax.errors import UserError
-from s02jax.evaluation import torch_zip, wavlm
+from s02jax.evaluation import torch_file, wavlm
 
 N = 20000
 # What UniSpeech's own PyTorch code makes of these weights and this clip. It
@@ -73,7 +73,7 @@ def test_distances_have_buckets():
 
 
 def test_files_of_pytorch_are_read_without_it(path):
-  saved = torch_zip.load(path)["model"]
+  saved = torch_file.load(path)["model"]
   expected = torch_weights.tiny_wavlm()
   assert set(saved) == set(expected)
   for name, value in expected.items():
@@ -84,7 +84,7 @@ def test_strides_are_followed(tmp_path, monkeypatch):
   table = np.arange(12).reshape(3, 4)
   path = tmp_path / "view.pth"
   torch_weights.save(path, {"a": np.asfortranarray(table)}, monkeypatch)
-  found = torch_zip.load(path)["a"]
+  found = torch_file.load(path)["a"]
   assert found.dtype == np.int64
   assert_array_equal(found, table)
 

@@ -1,15 +1,19 @@
-"""Reads tensors out of a file of PyTorch's older format, without PyTorch.
+"""Reads tensors out of a file of PyTorch's, without PyTorch.
 
-Such a file is five pickles (magic number, protocol version, machine sizes, the
-object, the list of storage keys) followed by the storages: for each key an
-int64 count and the raw little-endian values. Only the handful of names below
-are allowed in the pickles, so a file cannot run code.
+A file of the present format is a zip archive (`torch.save` since 1.6) of one
+pickle and one member of raw values for each storage. One of the older format is
+five pickles (magic number, protocol version, machine sizes, the object, the
+list of storage keys) followed by the storages: for each key an int64 count and
+the raw little-endian values. Only the handful of names below are allowed in the
+pickles, so a file cannot run code.
 """
 
 import collections
 import dataclasses
+import io
 import pathlib
 import pickle
+import zipfile
 from typing import Any
 
 import numpy as np
@@ -80,25 +84,44 @@ def load(path: pathlib.Path) -> dict:
   """The saved object, every tensor in it a NumPy array.
 
   Raises:
-    UserError: not a file of this format, or one with other things in it.
+    UserError: not a file of these formats, or one with other things in it.
   """
+  read = _zipped if zipfile.is_zipfile(path) else _pickled
   try:
-    with path.open("rb") as file:
-      if pickle.Unpickler(file).load() != _MAGIC:
-        raise pickle.UnpicklingError("wrong magic number")
-      for _ in ("protocol version", "machine sizes"):
-        _Reader(file).load()
-      reader = _Reader(file)
-      saved = reader.load()
-      for key in _Reader(file).load():
-        (count,) = np.fromfile(file, "<i8", 1)
-        storage = reader.storages[key]
-        storage.values = np.fromfile(file, storage.dtype, count)
+    return _arrays(read(path))
   except (pickle.UnpicklingError, KeyError, ValueError, EOFError) as error:
     raise UserError(
-      f"{path}: not the expected weights ({error}); reinstall the package."
+      f"{path}: not the expected weights ({error}); fetch the file again, or"
+      " reinstall the package that it belongs to."
     ) from error
-  return _arrays(saved)
+
+
+def _pickled(path: pathlib.Path):
+  with path.open("rb") as file:
+    if pickle.Unpickler(file).load() != _MAGIC:
+      raise pickle.UnpicklingError("wrong magic number")
+    for _ in ("protocol version", "machine sizes"):
+      _Reader(file).load()
+    reader = _Reader(file)
+    saved = reader.load()
+    for key in _Reader(file).load():
+      (count,) = np.fromfile(file, "<i8", 1)
+      storage = reader.storages[key]
+      storage.values = np.fromfile(file, storage.dtype, count)
+  return saved
+
+
+def _zipped(path: pathlib.Path):
+  with zipfile.ZipFile(path) as archive:
+    (pickled,) = (n for n in archive.namelist() if n.endswith("/data.pkl"))
+    reader = _Reader(io.BytesIO(archive.read(pickled)))
+    saved = reader.load()
+    folder = pickled.removesuffix("data.pkl")
+    for key, storage in reader.storages.items():
+      storage.values = np.frombuffer(
+        archive.read(f"{folder}data/{key}"), storage.dtype
+      )
+  return saved
 
 
 def _arrays(tree):

@@ -30,7 +30,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float
 
 from s02jax.errors import UserError
-from s02jax.evaluation import signal, torch_zip
+from s02jax.evaluation import signal, torch_file
 
 _WAVLM = "feature_extract.model."
 _STRIDES = (5, 2, 2, 2, 2, 2, 2)
@@ -49,7 +49,7 @@ def load(path: pathlib.Path) -> Callable[[np.ndarray], np.ndarray]:
   Raises:
     UserError: not a file of these weights.
   """
-  saved = torch_zip.load(path)
+  saved = torch_file.load(path)
   try:
     params = _params(saved["model"])
   except (KeyError, TypeError) as error:
