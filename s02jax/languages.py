@@ -119,5 +119,5 @@ def resolve(code: str) -> Language:
   found = _BY_ANY_CODE.get(code.strip().lower().replace("_", "-"))
   if found is None:
     codes = ", ".join(BY_CODE)
-    raise UserError(f"language {code!r} is unknown: the codes are {codes}")
+    raise UserError(f"language {code!r} is unknown: the codes are {codes}.")
   return found

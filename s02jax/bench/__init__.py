@@ -10,6 +10,7 @@ BENCHES = {
   "step": "a train step against a matrix product of the same process",
   "data": "decoding, features and rows against real time",
   "synthesis": "decoding against memory, real-time factor, first sound",
+  "endurance": "one engine under many requests, good and absurd; long texts",
   "resilience": "a run that is killed again and again loses nothing",
 }
 

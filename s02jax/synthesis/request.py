@@ -23,6 +23,7 @@ SCRIPTS = {
   "Latn": ("Latin", {"LATIN"}),
   "Thai": ("Thai", {"THAI"}),
 }
+MOST_STEPS = 1000  # of the solver: more hold up everybody else
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -52,7 +53,7 @@ class Settings:
   def check(self) -> None:
     """Raises UserError for a setting out of range, by its name."""
     for name, good, want in (
-      ("steps", self.steps >= 1, "at least 1"),
+      ("steps", 1 <= self.steps <= MOST_STEPS, f"1 to {MOST_STEPS}"),
       ("guidance", 0 <= self.guidance < np.inf, "0 or more"),
       ("temperature", 0 <= self.temperature < np.inf, "0 or more"),
       ("top_k", self.top_k >= 0, "0 or more"),

@@ -212,9 +212,15 @@ def check_reference(
     transcript: what is said in it, None for zero-shot.
 
   Raises:
-    UserError: too short, silent or not finite; too long for its transcript.
+    UserError: of several channels, too short, silent or not finite; too long
+      for its transcript.
   """
   wave = np.asarray(wave, np.float32)
+  if wave.ndim != 1:
+    raise UserError(
+      f"the reference has the shape {wave.shape}; give the samples of one"
+      " channel."
+    )
   seconds = len(wave) / rate
   if seconds < SHORTEST:
     raise UserError(

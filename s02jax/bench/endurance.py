@@ -1,0 +1,486 @@
+"""`s02 bench endurance`: one engine under many requests, good and absurd.
+
+  s02 bench endurance --bundle DIR --reference FILE [--reference FILE ...]
+    [--requests 1000] [--replays 64] [--characters 30000] [--seed 0]
+    [--json FILE]
+
+Requests of random words in all languages of the bundle, voices, settings and
+changes; some are cancelled midway, some make no sense. Each must end as sound
+or as one sentence. Some that spoke are then spoken again with nobody beside
+them, and the two compared. Memory is read after every tenth of the requests,
+and after every tenth of a long text.
+"""
+
+import collections
+import dataclasses
+import os
+import pathlib
+import time
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import jax
+import numpy as np
+
+from data_pipelines import words
+from s02jax import audio, bench, conditioning, languages, metrics, train
+from s02jax.bundle import Bundle
+from s02jax.errors import UserError
+from s02jax.synthesis import long
+from s02jax.synthesis import voice as voice_lib
+from s02jax.synthesis.effects import Changes, Effects
+from s02jax.synthesis.engine import Engine
+from s02jax.synthesis.request import Request, Settings
+from s02jax.synthesis.synthesizer import Synthesizer
+from s02jax.synthesis.voice import Voice
+
+AT_ONCE = 48  # requests that an engine has, more than it has slots
+ABSURD, CANCELLED = 0.2, 0.1  # shares of the requests
+TENTHS = 10
+
+
+def _nothing() -> Any:
+  """A field that holds no number."""
+  return dataclasses.field(default_factory=lambda: np.zeros(0))
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Ask:
+  """A request as somebody sends it, sensible or not."""
+
+  request: dict[str, Any]  # fields of Request
+  settings: dict[str, Any] = dataclasses.field(default_factory=dict)
+  changes: dict[str, Any] = dataclasses.field(default_factory=dict)
+  patience: int | None = None  # steps of the engine until it is cancelled
+  absurd: str = ""  # what is wrong with it
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Answer:
+  """What became of a request."""
+
+  ask: Ask
+  outcome: str  # "spoken", "refused" or "cancelled"
+  wave: np.ndarray = _nothing()  # float32 [n], changed as it was asked for
+  tokens: np.ndarray = _nothing()  # int32 [s]
+  sentence: str = ""  # why it was refused
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Memory:
+  """At one moment, in bytes."""
+
+  share: float  # of the work that is done
+  resident: int  # of the process
+  arrays: int  # of the live arrays of JAX
+
+
+def memory(share: float) -> Memory:
+  """Of this process, now; resident is 0 where there is no /proc."""
+  resident = 0
+  statm = pathlib.Path("/proc/self/statm")
+  if statm.exists():
+    resident = int(statm.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+  arrays = sum(x.nbytes for x in jax.live_arrays())
+  return Memory(share=share, resident=resident, arrays=arrays)
+
+
+# -------------------------------------------------------------------- requests
+
+
+class Asker:
+  """Draws requests."""
+
+  def __init__(
+    self, synthesizer: Synthesizer, waves: Sequence[np.ndarray], seed: int
+  ):
+    """Takes reference waves float32 [n] at the synthesizer's rate."""
+    self._random = np.random.default_rng(seed)
+    self._codes = synthesizer.languages
+    self._waves = list(waves)
+    self._voices = synthesizer.voices(
+      [w[: 4 * synthesizer.rate] for w in waves],
+      [None if i % 2 else "Good morning" for i in range(len(waves))],
+    )
+    self._rate = synthesizer.rate
+
+  def __call__(self) -> Ask:
+    """The next one."""
+    kind = self._random.random()
+    if kind < ABSURD:
+      return self._absurd()
+    ask = self._good()
+    if kind < ABSURD + CANCELLED:
+      return dataclasses.replace(ask, patience=self._whole(0, 8))
+    return ask
+
+  def _whole(self, low: int, high: int) -> int:
+    return int(self._random.integers(low, high))
+
+  def _pick(self, items: Sequence[Any]) -> Any:
+    return items[self._whole(0, len(items))]
+
+  def _good(self) -> Ask:
+    code = self._pick(self._codes)
+    language = languages.BY_CODE[code]
+    known = words.first_words(language, 40)
+    count = self._whole(1, 9)
+    chosen = [self._pick(known) for _ in range(count)]
+    return Ask(
+      request={"text": self._dressed(language.separator.join(chosen))}
+      | {"language": code}
+      | self._speaker(),
+      settings={
+        "seed": self._whole(0, 2**31),
+        "temperature": self._pick([0.0, 0.5, 0.7, 1.0]),
+        "top_k": self._pick([0, 0, 1, 50]),
+        "top_p": self._pick([1.0, 0.9, 0.5]),
+        "repetition_penalty": self._pick([1.0, 1.0, 1.2]),
+        "steps": self._pick([4, 8]),
+        "guidance": self._pick([0.0, 1.0, 1.5, 3.0]),
+      },
+      changes=self._pick(
+        [{}, {"speed": 1.5}, {"pitch": -3.0}, {"volume": 2.0}, {"rate": 8000}]
+      ),
+    )
+
+  def _speaker(self) -> dict[str, Any]:
+    kind = self._whole(0, 3)
+    if kind == 0:
+      return {"reference": self._pick(self._waves)}
+    if kind == 1:
+      return {"voice": self._pick(self._voices)}
+    count = self._whole(1, voice_lib.MOST + 1)
+    voices = [self._pick(self._voices) for _ in range(count)]
+    return {"voice": voice_lib.mix(voices, [1.0] * count)}
+
+  def _dressed(self, text: str) -> str:
+    """Now and then with what a text may bring but nobody reads out."""
+    return self._pick(
+      [text] * 5
+      + [
+        f"  {text}\n\t",
+        f"“{text}”…",
+        f"\u200f{text}\u200b",
+        f"{text} 🙂🙂",
+        f"{text} 1,234.50 %",
+        f"{text}\x00\x1b[31m",
+        f"{text} {text[:1] * 200}",
+      ]
+    )
+
+  def _absurd(self) -> Ask:
+    return self.spoilt(*self._pick(faults(self._waves[0], self._rate)))
+
+  def spoilt(
+    self, what: str, request: dict, settings: dict, changes: dict
+  ) -> Ask:
+    """A good one with one thing spoilt, see `faults`."""
+    ask = self._good()
+    voice = {"reference": None, "voice": None}
+    return dataclasses.replace(
+      ask,
+      request=ask.request | (voice if "reference" in request else {}) | request,
+      settings=ask.settings | settings,
+      changes=ask.changes | changes,
+      absurd=what,
+    )
+
+
+def faults(wave: np.ndarray, rate: int) -> list[tuple[str, dict, dict, dict]]:
+  """What may be wrong: its name and the spoilt fields of an Ask."""
+  broken = np.where(np.arange(len(wave)) == 7, np.nan, wave)
+  stranger = Voice(
+    ar_vector=np.zeros(4, np.float32),
+    flow_vector=np.zeros(4, np.float32),
+    prompt=None,
+    fingerprint="of another bundle",
+  )
+  texts = {
+    "no text": "",
+    "spaces": " \n ",
+    "marks only": "?!… 🙂",
+    "an endless text": "house water " * 5000,
+    "an endless word": "a" * 20000,
+    "another script": "дом",
+  }
+  references = {
+    "no sample": wave[:0],
+    "a short reference": wave[: rate // 10],
+    "silence": np.zeros(rate, np.float32),
+    "not a number": broken,
+    "two channels": np.stack([wave, wave], axis=1),
+  }
+  settings: list[dict[str, Any]] = [
+    {"steps": 0},
+    {"steps": 10**9},
+    {"guidance": float("nan")},
+    {"temperature": -1.0},
+    {"temperature": float("inf")},
+    {"top_k": -1},
+    {"top_p": 0.0},
+    {"repetition_penalty": 0.0},
+  ]
+  changes: list[dict[str, Any]] = [
+    {"speed": 0.0},
+    {"pitch": 99.0},
+    {"volume": -1.0},
+    {"rate": 1},
+  ]
+  return [
+    *((k, {"text": v, "language": "en"}, {}, {}) for k, v in texts.items()),
+    *((k, {"reference": v}, {}, {}) for k, v in references.items()),
+    ("an unknown language", {"language": "xx"}, {}, {}),
+    ("nobody speaks", {"reference": None}, {}, {}),
+    ("a stranger's voice", {"reference": None, "voice": stranger}, {}, {}),
+    ("two speakers", {"reference": wave, "voice": stranger}, {}, {}),
+    ("an empty transcript", {"reference": wave, "reference_text": ""}, {}, {}),
+    *((f"{k} {v}", {}, {k: v}, {}) for s in settings for k, v in s.items()),
+    *((f"{k} {v}", {}, {}, {k: v}) for c in changes for k, v in c.items()),
+  ]
+
+
+# --------------------------------------------------------------------- serving
+
+
+@dataclasses.dataclass(kw_only=True)
+class _Open:
+  """A request under way."""
+
+  ask: Ask
+  effects: Effects
+  parts: list[np.ndarray] = dataclasses.field(default_factory=list)
+  steps: int = 0
+
+
+class Desk:
+  """Takes requests to an engine and brings the answers, as a server would."""
+
+  def __init__(self, engine: Engine, rate: int):
+    """Takes an engine without requests, and its rate in Hz."""
+    self._engine, self._rate = engine, rate
+    self._open: dict[int, _Open] = {}
+
+  @property
+  def load(self) -> int:
+    """Requests under way."""
+    return len(self._open)
+
+  def take(self, ask: Ask) -> Answer | None:
+    """Submits; the answer if it is refused."""
+    try:
+      effects = Effects(Changes(**ask.changes), self._rate)
+      ticket = self._engine.submit(
+        Request(**ask.request), Settings(**ask.settings)
+      )
+    except UserError as error:
+      return Answer(ask=ask, outcome="refused", sentence=str(error))
+    self._open[ticket] = _Open(ask=ask, effects=effects)
+    return None
+
+  def step(self) -> Iterator[Answer]:
+    """A step of the engine; the requests that are over with it."""
+    for piece in self._engine.step():
+      held = self._open[piece.ticket]
+      held.parts.append(held.effects.push(piece.wave))
+      if piece.spoken is not None:
+        del self._open[piece.ticket]
+        held.parts.append(held.effects.finish())
+        yield Answer(
+          ask=held.ask,
+          outcome="spoken",
+          wave=np.concatenate(held.parts),
+          tokens=piece.spoken.tokens,
+        )
+    for ticket, held in list(self._open.items()):
+      held.steps += 1
+      if held.ask.patience is not None and held.steps > held.ask.patience:
+        self._engine.cancel(ticket)
+        del self._open[ticket]
+        yield Answer(ask=held.ask, outcome="cancelled")
+
+
+def serve(
+  synthesizer: Synthesizer, asks: Sequence[Ask], at_once: int = AT_ONCE
+) -> tuple[list[Answer], list[Memory]]:
+  """Answers of all requests, as they are over, and memory by tenths.
+
+  Args:
+    synthesizer: that speaks, with one engine.
+    asks: requests, in the order of their coming.
+    at_once: most that are under way.
+  """
+  desk = Desk(synthesizer.engine(), synthesizer.rate)
+  answers: list[Answer] = []
+  measured: list[Memory] = []
+  waiting = collections.deque(asks)
+  while waiting or desk.load:
+    while waiting and desk.load < at_once:
+      refused = desk.take(waiting.popleft())
+      if refused is not None:
+        answers.append(refused)
+    answers += desk.step()
+    share = len(answers) / len(asks)
+    if share >= (len(measured) + 1) / TENTHS:
+      measured.append(memory(share))
+  return answers, measured
+
+
+# ------------------------------------------------------------------ comparison
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Replay:
+  """Requests that spoke in company, spoken again alone."""
+
+  count: int
+  same_tokens: int  # requests with all tokens alike
+  difference: float  # largest of their samples
+
+
+def replay(synthesizer: Synthesizer, answers: Sequence[Answer]) -> Replay:
+  """Speaks requests alone and compares.
+
+  Sound is compared where the tokens are the same: products of other shapes
+  round otherwise, and where two tokens are as likely, that decides.
+  """
+  same, difference = 0, 0.0
+  for answer in answers:
+    desk = Desk(synthesizer.engine(), synthesizer.rate)
+    desk.take(answer.ask)
+    found: list[Answer] = []
+    while desk.load:
+      found += desk.step()
+    (alone,) = found
+    if not np.array_equal(alone.tokens, answer.tokens):
+      continue
+    same += 1
+    gap = np.abs(alone.wave - answer.wave).max(initial=0.0)
+    difference = max(difference, float(gap))
+  return Replay(count=len(answers), same_tokens=same, difference=difference)
+
+
+def speak_long(
+  synthesizer: Synthesizer, voice: Voice, characters: int, context: float
+) -> tuple[float, list[Memory]]:
+  """Speaks a text: seconds of speech, and memory by its tenths.
+
+  Args:
+    synthesizer: that speaks.
+    voice: its.
+    characters: of the text, English sentences of random words.
+    context: seconds of one pass.
+  """
+  random = np.random.default_rng(0)
+  known = words.first_words(languages.BY_CODE["en"], 40)
+  text = ""
+  while len(text) < characters:
+    sentence = " ".join(random.choice(known, 6, replace=False))
+    text += f"{sentence.capitalize()}. "
+  measured, samples = [], 0
+  for block in long.speak(
+    synthesizer,
+    text[:characters],
+    language="en",
+    voice=voice,
+    context=context,
+    settings=Settings(steps=4),
+  ):
+    samples += len(block)
+    measured.append((samples, memory(0.0)))
+  return samples / synthesizer.rate, _tenths(measured, samples)
+
+
+def _tenths(found: list[tuple[int, Memory]], total: int) -> list[Memory]:
+  """The first measurement at or behind each tenth of the samples."""
+  ends = [n / total for n, _ in found]
+  return [
+    dataclasses.replace(found[i][1], share=tenth / TENTHS)
+    for tenth in range(1, TENTHS + 1)
+    if (i := int(np.searchsorted(ends, tenth / TENTHS - 1e-9))) < len(found)
+  ]
+
+
+# ------------------------------------------------------------------------ door
+
+
+def main(argv: list[str]) -> int:
+  """`s02 bench endurance`."""
+  parser = bench.parser("endurance", __doc__)
+  add = parser.add_argument
+  add("--bundle", required=True, help="that speaks")
+  add("--reference", required=True, action="append", help="of a speaker")
+  add("--requests", type=int, default=1000, help="how many (1000)")
+  add("--replays", type=int, default=64, help="spoken again alone (64)")
+  add("--characters", type=int, default=30_000, help="of the long text")
+  add("--seed", type=int, default=0, help="of the requests (0)")
+  args = parser.parse_args(argv)
+  for name in ("requests", "replays", "characters"):
+    if getattr(args, name) < 1:
+      raise UserError(f"--{name} must be at least 1.")
+  train.use_compilation_cache()
+  bundle = Bundle.load(args.bundle)
+  synthesizer = Synthesizer(bundle)
+  waves = []
+  for file in args.reference:
+    wave, rate = audio.read(file)
+    waves.append(conditioning.condition(wave, rate, synthesizer.rate))
+  ask = Asker(synthesizer, waves, args.seed)
+  asks = [ask() for _ in range(args.requests)]
+
+  began = time.perf_counter()
+  answers, measured = serve(synthesizer, asks)
+  seconds = time.perf_counter() - began
+  print(_describe(answers, measured, seconds))
+  spoken = [answer for answer in answers if answer.outcome == "spoken"]
+  chosen = np.random.default_rng(args.seed).permutation(len(spoken))
+  again = replay(synthesizer, [spoken[i] for i in chosen[: args.replays]])
+  print(
+    f"{again.count} spoken again alone: {again.same_tokens} with the same"
+    f" tokens, whose samples differ by {again.difference:.1e} at most"
+  )
+  (voice,) = synthesizer.voices(waves[:1], [None])
+  length, along = speak_long(
+    synthesizer, voice, args.characters, long.trained_context(bundle)
+  )
+  print(f"{args.characters} characters, {length:.0f} s of speech")
+  print(_memory_lines(along))
+  if args.json:
+    metrics.write_json(
+      args.json,
+      {
+        "outcomes": dict(collections.Counter(a.outcome for a in answers)),
+        "seconds": seconds,
+        "memory": [dataclasses.asdict(x) for x in measured],
+        "replay": dataclasses.asdict(again),
+        "long_seconds": length,
+        "long_memory": [dataclasses.asdict(x) for x in along],
+      },
+    )
+  return 0
+
+
+def _describe(
+  answers: Sequence[Answer], measured: Sequence[Memory], seconds: float
+) -> str:
+  outcomes = collections.Counter(a.outcome for a in answers)
+  absurd = [a for a in answers if a.ask.absurd]
+  refused = sum(a.outcome == "refused" for a in absurd)
+  sensible = [a for a in answers if a.outcome == "refused" and not a.ask.absurd]
+  counted = ", ".join(f"{n} {name}" for name, n in outcomes.most_common())
+  return "\n".join(
+    [
+      f"{len(answers)} requests in {seconds:.0f} s: {counted}; of"
+      f" {len(absurd)} absurd ones {refused} refused",
+      *(f"  refused, though sensible: {a.sentence}" for a in sensible),
+      _memory_lines(measured),
+    ]
+  )
+
+
+def _memory_lines(measured: Sequence[Memory]) -> str:
+  return "\n".join(
+    f"  {x.share:>4.0%} done: {x.resident / 2**20:6.0f} MiB resident,"
+    f" {x.arrays / 2**20:6.1f} MiB of arrays"
+    for x in measured
+  )
