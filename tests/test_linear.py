@@ -35,3 +35,13 @@ def test_low_precision_sums_as_jax_does():
   np.testing.assert_allclose(
     *(np.asarray(g, np.float32) for g in grads), rtol=2e-2
   )
+
+
+def test_a_single_row_is_the_row_among_others():
+  x, kernel = (
+    jax.random.normal(jax.random.key(i), shape)
+    for i, shape in enumerate([(3, 1, 8), (8, 6)])
+  )
+  rows = jnp.stack([product(row[None], kernel)[0] for row in x])
+  assert rows.shape == (3, 1, 6)
+  np.testing.assert_allclose(rows, product(x, kernel), rtol=1e-5, atol=1e-6)

@@ -122,9 +122,10 @@ def tokens_per_second(
           least=tokens,
         ),
       )
+    slots.step(1, refill=False)  # so that the prompts are read
     said = 0
     began = time.perf_counter()
-    while said < streams * tokens:
+    while said < streams * (tokens - 1):
       drawn = slots.step(decoding.BURST, refill=False)
       said += sum(map(len, drawn.values()))
     return said / (time.perf_counter() - began)
@@ -138,11 +139,11 @@ def step_bytes(
 ) -> float:
   """Bytes that a step cannot but read: layers, head, the filled cache."""
   size = jnp.dtype(cfg.dtype).itemsize
-  layers = sum(x.nbytes for x in jax.tree.leaves(weights["layers"]))
-  head = sum(x.size * size for x in jax.tree.leaves(weights["params"]["head"]))
+  laid = weights["layers"], weights["head"]
+  read = sum(x.nbytes for x in jax.tree.leaves(laid))
   c = cfg.transformer
   cache = 2 * c.layers * streams * places * c.kv_heads * c.head_dim * size
-  return layers + head + cache
+  return read + cache
 
 
 def memory_bandwidth() -> float:

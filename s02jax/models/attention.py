@@ -168,20 +168,21 @@ def _scored(query, key, value, mask):
 
 def read(
   query: Float[Array, "b 1 h f"],
-  key: Float[Array, "b k t f"],
+  key: Float[Array, "b k f t"],
   value: Float[Array, "b k t f"],
   seen: Int[Array, "b"],
 ) -> Float[Array, "b 1 h f"]:
   """One query a row over a cache, of which it sees the first `seen` places.
 
-  Heads come before time, so that each product reads neighbouring numbers. What
-  is not seen must be finite: a mask over the cache would copy it.
+  The last axis of key and value is that of each product's result, so that a CPU
+  need not transpose them for every query. What is not seen must be finite: a
+  mask over the cache would copy it.
   """
   b, _, h, f = query.shape
-  k, t = key.shape[1:3]
+  k, t = value.shape[1:3]
   query = (query * jnp.asarray(f**-0.5, query.dtype)).reshape(b, k, h // k, f)
   logits = jnp.einsum(
-    "bkgf,bktf->bkgt", query, key, preferred_element_type=jnp.float32
+    "bkgf,bkft->bkgt", query, key, preferred_element_type=jnp.float32
   )
   visible = jnp.arange(t)[None, None, None] < seen[:, None, None, None]
   logits = jnp.where(visible, logits, jnp.finfo(jnp.float32).min)

@@ -38,7 +38,7 @@ Weights = Mapping[str, Any]
 class Cache:
   """Keys and values of every layer; a place past a slot's length is finite."""
 
-  keys: tuple[Float[Array, "b k t f"], ...]
+  keys: tuple[Float[Array, "b k f t"], ...]  # see `attention.read`
   values: tuple[Float[Array, "b k t f"], ...]
 
   @property
@@ -47,7 +47,7 @@ class Cache:
 
   @property
   def length(self) -> int:
-    return self.keys[0].shape[2]
+    return self.values[0].shape[2]
 
 
 @flax.struct.dataclass
@@ -88,10 +88,19 @@ def serving(variables: Weights, dtype: jnp.dtype) -> Weights:
   blocks = stack.pop("blocks")
   count = len(jax.tree.leaves(blocks)[0])
   layers = [jax.tree.map(lambda x, i=i: x[i], blocks) for i in range(count)]
+  head = params.pop("head")
   return {
     "params": params | {"stack": stack},
     "layers": tuple(jax.tree_util.tree_map_with_path(lay, x) for x in layers),
+    "head": jax.tree_util.tree_map_with_path(lay, head),
   }
+
+
+def _unlay(tree: Weights) -> Weights:
+  """What `serving` laid out, as the modules take it."""
+  return jax.tree_util.tree_map_with_path(
+    lambda path, leaf: leaf.T if _is_kernel(path) else leaf, tree
+  )
 
 
 def _is_kernel(path) -> bool:
@@ -103,15 +112,14 @@ def _run(model: ARTransformer, weights: Weights, x, angles, attends):
   cfg = model.config
   block = Block(cfg.transformer, jnp.dtype(cfg.dtype))
   for layer, attend in zip(weights["layers"], attends, strict=True):
-    params = jax.tree_util.tree_map_with_path(
-      lambda path, leaf: leaf.T if _is_kernel(path) else leaf, layer
-    )
-    x = block.apply({"params": params}, x, angles, attend, method="layer")
+    params = {"params": _unlay(layer)}
+    x = block.apply(params, x, angles, attend, method="layer")
   return x
 
 
 def _apply(model: ARTransformer, weights: Weights, method: str, *args):
-  return model.apply({"params": weights["params"]}, *args, method=method)
+  params = weights["params"] | {"head": _unlay(weights["head"])}
+  return model.apply({"params": params}, *args, method=method)
 
 
 # --------------------------------------------------------------------- cache
@@ -120,24 +128,36 @@ def _apply(model: ARTransformer, weights: Weights, method: str, *args):
 def empty_cache(model: ARTransformer, slots: int, length: int) -> Cache:
   """Zeros."""
   cfg = model.config.transformer
-  shape = (slots, cfg.kv_heads, length, cfg.head_dim)
 
-  def zeros():
-    dtype = jnp.dtype(model.config.dtype)
+  def zeros(*shape):
+    shape, dtype = (slots, cfg.kv_heads, *shape), jnp.dtype(model.config.dtype)
     return tuple(jnp.zeros(shape, dtype) for _ in range(cfg.layers))
 
-  return Cache(keys=zeros(), values=zeros())
+  return Cache(
+    keys=zeros(cfg.head_dim, length), values=zeros(length, cfg.head_dim)
+  )
 
 
 @functools.partial(jax.jit, static_argnames=("length",))
 def resize(cache: Cache, rows: Int[Array, "b"], *, length: int) -> Cache:
   """The given rows of a cache, with `length` places each."""
 
-  def change(x):
-    x = jnp.take(x, rows, axis=0)[:, :, :length]
-    return jnp.pad(x, ((0, 0), (0, 0), (0, length - x.shape[2]), (0, 0)))
+  def change(x, time):
+    x = jnp.take(x, rows, axis=0)
+    x = jax.lax.slice_in_dim(x, 0, min(length, x.shape[time]), axis=time)
+    return _fill(x, time, length)
 
-  return jax.tree.map(change, cache)
+  return Cache(
+    keys=tuple(change(x, 3) for x in cache.keys),
+    values=tuple(change(x, 2) for x in cache.values),
+  )
+
+
+def _fill(x: Array, time: int, length: int) -> Array:
+  """`x` with zeros behind it up to `length` places of the axis `time`."""
+  room = [(0, 0)] * x.ndim
+  room[time] = (0, length - x.shape[time])
+  return jnp.pad(x, room)
 
 
 @functools.partial(
@@ -180,26 +200,36 @@ def prefill(
 
   _run(model, weights, x, angles, [attend] * len(cache.keys))
 
-  def place(old, new):
-    row = new.astype(old.dtype).transpose(0, 2, 1, 3)
-    room = ((0, 0), (0, 0), (0, old.shape[2] - row.shape[2]), (0, 0))
-    return jax.lax.dynamic_update_slice_in_dim(old, jnp.pad(row, room), slot, 0)
+  def place(old, new, order, time):
+    row = new.astype(old.dtype).transpose(order)
+    row = _fill(row, time, old.shape[time])
+    return jax.lax.dynamic_update_slice_in_dim(old, row, slot, 0)
 
-  keys, values = zip(*fresh, strict=True)
+  pairs = list(zip(cache.keys, cache.values, fresh, strict=True))
   return Cache(
-    keys=tuple(map(place, cache.keys, keys)),
-    values=tuple(map(place, cache.values, values)),
+    keys=tuple(place(k, new, (0, 2, 3, 1), 3) for k, _, (new, _) in pairs),
+    values=tuple(place(v, new, (0, 2, 1, 3), 2) for _, v, (_, new) in pairs),
   )
 
 
 # -------------------------------------------------------------------- tokens
 
 
-def _append(old, new, places):
-  """old [b, k, t, f] with new [b, 1, k, f] at one place of every row."""
+def _append(old, new, places, time):
+  """old with new [b, 1, k, f] at one place of every row.
+
+  Args:
+    old: [b, k, f, t] with `time` 3 or [b, k, t, f] with `time` 2.
+    new: of the place.
+    places: [b].
+    time: axis of `old`.
+  """
+  new = jnp.expand_dims(new[:, 0].astype(old.dtype), time)
   return jax.vmap(
-    lambda row, x, place: jax.lax.dynamic_update_slice_in_dim(row, x, place, 1)
-  )(old, new.astype(old.dtype).transpose(0, 2, 1, 3), places)
+    lambda row, x, place: jax.lax.dynamic_update_slice_in_dim(
+      row, x, place, time - 1
+    )
+  )(old, new, places)
 
 
 def _read(
@@ -213,8 +243,8 @@ def _read(
 
   def attend_in(i):
     def attend(query, key, value):
-      keys[i] = _append(keys[i], key, places)
-      values[i] = _append(values[i], value, places)
+      keys[i] = _append(keys[i], key, places, time=3)
+      values[i] = _append(values[i], value, places, time=2)
       return attention.read(query, keys[i], values[i], places + 1)
 
     return attend

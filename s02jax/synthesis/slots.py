@@ -17,8 +17,7 @@ from s02jax.synthesis.batching import pad, round_up
 from s02jax.synthesis.decoding import BURST, NOTHING, Slots
 from s02jax.synthesis.sampling import WINDOW, Sampling
 
-# A single row would have XLA transpose every kernel anew for each token.
-SLOTS = (2, 4, 8, 32)
+SLOTS = (1, 2, 4, 8, 32)
 UNIT = 256  # least places of a cache
 PROMPT_UNIT = 64  # least padded length of a prompt
 LONGEST = 8192  # places of one request, prompt and tokens together
