@@ -47,7 +47,7 @@ def _short(ask):
 
 @pytest.fixture(scope="module")
 def answers(synthesizer, asks):
-  return endurance.serve(synthesizer, asks, at_once=12)[0]
+  return list(endurance.serve(synthesizer, asks, at_once=12))
 
 
 def test_every_request_has_one_answer(asks, answers):
@@ -89,8 +89,16 @@ def test_nothing_stays_behind(synthesizer, asks, answers):
     return sum(x.nbytes for x in jax.live_arrays())
 
   before = held()
-  endurance.serve(synthesizer, asks[:8])
+  list(endurance.serve(synthesizer, asks[:8]))
   assert held() == before
+
+
+def test_memory_is_read_by_tenths_and_little_sound_is_kept(asks, answers):
+  found, measured = endurance.watched(iter(answers), asks, compared=2)
+  assert [a.outcome for a in found] == [a.outcome for a in answers]
+  assert sum(len(a.wave) > 0 for a in found) == 2
+  assert len(measured) == 10 and measured[-1].share == 1
+  assert all(x.arrays > 0 for x in measured)
 
 
 @pytest.mark.parametrize(
