@@ -21,13 +21,15 @@ import tqdm
 from s02jax.data.records import SPLITS, Corpus, FeatureWriter
 from s02jax.errors import UserError
 from s02jax.stages.trained import Trained
-from s02jax.synthesis.batching import Batch, counts, pad, round_up
-from s02jax.synthesis.codec import (
+from s02jax.synthesis.batching import (
   TOKENS_PER_SECOND,
-  TokenizerCodec,
-  VaeCodec,
+  Batch,
+  counts,
+  pad,
+  round_up,
   whole_tokens,
 )
+from s02jax.synthesis.codec import TokenizerCodec, VaeCodec
 
 CHUNK = 4096  # records whose features are in memory at a time
 BATCH_TOKENS = 2048  # tokens of a padded batch

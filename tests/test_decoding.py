@@ -10,8 +10,8 @@ import pytest
 from s02jax.models import ar
 from s02jax.models.transformer import TransformerConfig
 from s02jax.synthesis import decoding, sampling, slots
-from s02jax.synthesis.sampling import Sampling
 from s02jax.synthesis.slots import Draft, SlotDecoder
+from s02jax.synthesis.state import WINDOW, Sampling
 
 TEXT, CODES = 20, 12
 MODEL = ar.ARTransformer(
@@ -83,7 +83,8 @@ def draft(row: int, speakers, settings=GREEDY, **changes) -> Draft:
 
 def decoder_of(variables) -> SlotDecoder:
   """Fresh slots."""
-  return SlotDecoder(MODEL, decoding.serving(variables, jnp.float32))
+  serving = decoding.serving(variables, jnp.float32)
+  return SlotDecoder(decoding.Decoding(MODEL, serving))
 
 
 def speak(decoder, drafts: dict, late=(), burst=3) -> dict[int, list[int]]:
@@ -127,7 +128,7 @@ def slowly(variables, draft: Draft) -> list[int]:
     )
     if step < draft.least:
       logits[CODES] = -np.inf
-    repeated = np.isin(np.arange(CODES + 1), said[-sampling.WINDOW :])
+    repeated = np.isin(np.arange(CODES + 1), said[-WINDOW:])
     key = jax.random.fold_in(jax.random.key(np.uint32(draft.seed)), step)
     said.append(
       int(draw(logits[None], key[None], draft.sampling, repeated[None])[0])
@@ -245,16 +246,14 @@ def test_limits_hold_and_end_is_not_early(variables, speakers):
 
 
 def test_what_pads_a_prompt_does_not_matter(variables):
-  weights = decoding.serving(variables, jnp.float32)
+  programs = decoding.Decoding(MODEL, decoding.serving(variables, jnp.float32))
   ids, cursor = np.zeros(8, np.int32), np.zeros(8, np.float32)
   ids[:5], cursor[:5] = PROMPTS[0], range(5)
   real = np.arange(8) < 5
   dirty = np.where(real, ids, 10**6), np.where(real, cursor, np.nan)
   caches = [
-    decoding.prefill(
-      MODEL,
-      weights,
-      decoding.empty_cache(MODEL, 2, 16),
+    programs.prefill(
+      programs.shape.empty(2, 16),
       *row,
       np.int32(5),
       np.ones(8, np.float32),
@@ -262,10 +261,10 @@ def test_what_pads_a_prompt_does_not_matter(variables):
     )
     for row in ((ids, cursor), dirty)
   ]
-  jax.tree.map(
-    lambda a, b: np.testing.assert_array_equal(a[:, :, :5], b[:, :, :5]),
-    *caches,
-  )
+  for a, b in zip(*(c.keys for c in caches), strict=True):
+    np.testing.assert_array_equal(a[..., :5], b[..., :5])
+  for a, b in zip(*(c.values for c in caches), strict=True):
+    np.testing.assert_array_equal(a[:, :, :5], b[:, :, :5])
   assert all(np.isfinite(x).all() for x in jax.tree.leaves(caches))
   assert not any(np.any(x[0]) for x in jax.tree.leaves(caches))
 

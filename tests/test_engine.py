@@ -8,8 +8,8 @@ import pytest
 import tiny
 
 from s02jax.errors import UserError
+from s02jax.synthesis import chunks
 from s02jax.synthesis import engine as engines
-from s02jax.synthesis import flow as flows
 from s02jax.synthesis.request import Request, Settings
 from s02jax.synthesis.runaway import HELD, LOOP, SILENCE, SPAN, Watch
 from s02jax.synthesis.sounding import Sounding, Tail, advance
@@ -251,17 +251,16 @@ TOKENS = np.random.default_rng(0).integers(0, 64, 120).astype(np.int32)
 def test_sound_is_the_same_however_tokens_come(synthesizer, voices, which):
   """And equals the decoded whole of its latents, borders included."""
   latents = []
-  flow = synthesizer.flow
+  flow = synthesizer.flow.solver
 
-  class Spy:
-    config = flow.config
-
+  class Spy(type(flow)):
     def __call__(self, chunks):
-      solved = flow(chunks)
+      solved = super().__call__(chunks)
       latents.extend(solved)
       return solved
 
-  models = dataclasses.replace(synthesizer._models, flow=Spy())
+  spy = Spy(**{f.name: getattr(flow, f.name) for f in dataclasses.fields(flow)})
+  models = dataclasses.replace(synthesizer._models, flow=spy)
 
   def made(burst):
     latents.clear()
@@ -327,13 +326,13 @@ def test_a_first_chunk_is_the_whole_solve_of_its_window(synthesizer, voices):
   """Window size and batch do not matter; guidance and prompt do."""
   chunk = sounding_of(synthesizer, voices[1], TOKENS[:3]).due()
   assert chunk.size == 3
-  flow = synthesizer.flow
+  flow = synthesizer.flow.solver
   (alone,) = flow([chunk])
   many = flow([chunk] * 5)
   for other in many:
     np.testing.assert_allclose(other, alone, atol=1e-5)
   with pytest.MonkeyPatch.context() as patch:
-    patch.setattr(flows, "WINDOWS", (75,))
+    patch.setattr(chunks, "WINDOWS", (75,))
     (wide,) = flow([chunk])
   np.testing.assert_allclose(wide, alone, atol=1e-5)
   for change in (
@@ -349,7 +348,7 @@ def test_a_first_chunk_is_the_whole_solve_of_its_window(synthesizer, voices):
 def test_guidance_of_one_ignores_the_unconditional_branch(synthesizer, voices):
   """Between guidance 0 and 2 lies 1, in a single step."""
   chunk = sounding_of(synthesizer, voices[0], TOKENS[:6]).due()
-  none, one, two = synthesizer.flow(
+  none, one, two = synthesizer.flow.solver(
     [
       dataclasses.replace(chunk, steps=1, guidance=guidance)
       for guidance in (0.0, 1.0, 2.0)

@@ -31,8 +31,8 @@ from s02jax.models import ar
 from s02jax.models.ar import ARTransformer
 from s02jax.synthesis import decoding, library
 from s02jax.synthesis.request import Request
-from s02jax.synthesis.sampling import Sampling
 from s02jax.synthesis.slots import Draft, SlotDecoder
+from s02jax.synthesis.state import BURST, Sampling
 from s02jax.synthesis.synthesizer import Synthesizer
 from s02jax.synthesis.voice import Voice
 
@@ -107,7 +107,7 @@ def tokens_per_second(
   random = np.random.default_rng(0)
 
   def run() -> float:
-    slots = SlotDecoder(model, weights)
+    slots = SlotDecoder(decoding.Decoding(model, weights))
     for ticket in range(streams):
       slots.admit(
         ticket,
@@ -126,7 +126,7 @@ def tokens_per_second(
     said = 0
     began = time.perf_counter()
     while said < streams * (tokens - 1):
-      drawn = slots.step(decoding.BURST, refill=False)
+      drawn = slots.step(BURST, refill=False)
       said += sum(map(len, drawn.values()))
     return said / (time.perf_counter() - began)
 

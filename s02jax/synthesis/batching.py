@@ -10,6 +10,9 @@ from typing import Any
 import numpy as np
 
 ROWS = (1, 8, 32)  # a batch has as many rows as one of these
+TOKENS_PER_SECOND = 25
+UNIT = 64  # least padded length, in tokens
+BUDGET = 8 * 1024  # tokens of a batch
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -131,3 +134,18 @@ def map_batches(
     for index, row in zip(batch.indices, function(batch), strict=False):
       results[index] = row
   return results
+
+
+def whole_tokens(wave: np.ndarray, rate: int) -> np.ndarray:
+  """float32 [n], cut to a whole number of tokens."""
+  samples = rate // TOKENS_PER_SECOND
+  return np.asarray(wave[: len(wave) // samples * samples], np.float32)
+
+
+def map_waves(function, waves: Sequence[np.ndarray], rate: int) -> list[Any]:
+  """`map_batches` over waves, padded to a whole number of tokens."""
+  samples = rate // TOKENS_PER_SECOND
+  waves = [whole_tokens(wave, rate) for wave in waves]
+  return map_batches(
+    function, waves, unit=UNIT * samples, budget=BUDGET * samples
+  )

@@ -7,7 +7,6 @@ Shape letters: b batch, n samples, t mel frames, s tokens, l latent frames,
 c latent channels.
 """
 
-import dataclasses
 import functools
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -22,27 +21,15 @@ from s02jax.config import build
 from s02jax.models.audio_tokenizer import AudioTokenizer, AudioTokenizerConfig
 from s02jax.models.convnext import lengths_to_mask
 from s02jax.models.flow_vae import FlowVAE, FlowVAEConfig
-from s02jax.synthesis.batching import Batch, groups, map_batches
-
-TOKENS_PER_SECOND = 25
-UNIT = 64  # least padded length, in tokens
-BUDGET = 8 * 1024  # tokens of a batch
-
-
-def whole_tokens(wave: np.ndarray, rate: int) -> np.ndarray:
-  """float32 [n], cut to a whole number of tokens."""
-  samples = rate // TOKENS_PER_SECOND
-  return np.asarray(wave[: len(wave) // samples * samples], np.float32)
-
-
-def map_waves(function, waves: Sequence[np.ndarray], rate: int) -> list[Any]:
-  """`map_batches` over waves, padded to a whole number of tokens."""
-  samples = rate // TOKENS_PER_SECOND
-  waves = [whole_tokens(wave, rate) for wave in waves]
-  return map_batches(
-    function, waves, unit=UNIT * samples, budget=BUDGET * samples
-  )
-
+from s02jax.synthesis.batching import (
+  BUDGET,
+  TOKENS_PER_SECOND,
+  UNIT,
+  Batch,
+  map_batches,
+  map_waves,
+)
+from s02jax.synthesis.chunks import Vocoder
 
 # Compiled functions are of the module, static in a model's config: two bundles
 # of one architecture share them.
@@ -104,15 +91,6 @@ def vocode_chunk(
   wave = model.apply(variables, z, mask, method="decode")
   hop = model.config.hop
   return wave[:, left * hop : wave.shape[1] - right * hop]
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class SoundChunk:
-  """Latents to be heard, among those that they are heard with."""
-
-  latents: np.ndarray  # float32 [l, c]
-  before: int  # latents in front of the first to be heard; few at a start
-  size: int  # latents to be heard
 
 
 class TokenizerCodec:
@@ -205,24 +183,15 @@ class VaeCodec:
       for m, s, t in zip(np.array(mu), np.array(sigma), frames, strict=True)
     ]
 
-  def decode_chunks(self, chunks: Sequence[SoundChunk]) -> list[np.ndarray]:
-    """Sound float32 [size · hop] of each chunk, equal to the whole's."""
-    (left, right), hop = self.config.decoder_reach, self.config.hop
-    results: list[Any] = [None] * len(chunks)
-    sizes = [max(32, 1 << (chunk.size - 1).bit_length()) for chunk in chunks]
-    for indices, rows, size in groups(sizes):
-      z = np.zeros(
-        (rows, left + size + right, self.config.channels), np.float32
-      )
-      mask = np.zeros(z.shape[:2], bool)
-      for row, i in enumerate(indices):
-        begin = left - chunks[i].before
-        place = slice(begin, begin + len(chunks[i].latents))
-        z[row, place], mask[row, place] = chunks[i].latents, True
-      waves = np.array(vocode_chunk(self._model, self._variables, z, mask))
-      for row, i in zip(waves, indices, strict=False):
-        results[i] = row[: chunks[i].size * hop]
-    return results
+  @property
+  def vocoder(self) -> Vocoder:
+    """The decoder, chunk by chunk."""
+    return Vocoder(
+      reach=self.config.decoder_reach,
+      hop=self.config.hop,
+      channels=self.config.channels,
+      run=functools.partial(vocode_chunk, self._model, self._variables),
+    )
 
   def decode(self, latents: Sequence[np.ndarray]) -> list[np.ndarray]:
     """Waves float32 [l · hop] of latents float32 [l, c]."""

@@ -1,9 +1,8 @@
 """Decoding of the AR Transformer: slots over a static key-value cache.
 
 A slot is a row of the cache and of `Slots`. Requests come and go: `prefill`
-puts one into a slot, `decode` lets all active slots speak on, `resize` gives
-the cache other rows or another length. What a slot says depends on its own
-request alone, up to the rounding of the products.
+puts one into a slot, `decode` lets all active slots speak on. What a slot says
+depends on its own request alone, up to the rounding of the products.
 
 The id that a slot reads next is kept beside the cache, the prompt's last one
 to begin with: a step reads it, then draws what follows. So a slot goes back to
@@ -18,53 +17,24 @@ import functools
 from collections.abc import Mapping
 from typing import Any
 
-import flax.struct
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Array, Float, Int
 
 from s02jax.models import attention
 from s02jax.models.ar import ARTransformer
 from s02jax.models.transformer import Block
-from s02jax.synthesis.sampling import Sampling, sample
-
-BURST = 32  # most tokens of one call
-NOTHING = -1  # in place of a token: the slot was not active
+from s02jax.synthesis.sampling import sample
+from s02jax.synthesis.state import (
+  BURST,
+  NOTHING,
+  Cache,
+  CacheShape,
+  Slots,
+  place,
+)
 
 Weights = Mapping[str, Any]
-
-
-@flax.struct.dataclass
-class Cache:
-  """Keys and values of every layer; a place past a slot's length is finite."""
-
-  keys: tuple[Float[Array, "b k f t"], ...]  # see `attention.read`
-  values: tuple[Float[Array, "b k t f"], ...]
-
-  @property
-  def slots(self) -> int:
-    return self.keys[0].shape[0]
-
-  @property
-  def length(self) -> int:
-    return self.values[0].shape[2]
-
-
-@flax.struct.dataclass
-class Slots:
-  """What each slot is at; entries of a free slot may hold anything."""
-
-  active: Bool[Array, "b"]
-  ids: Int[Array, "b"]  # joint id to read next
-  start: Int[Array, "b"]  # places that the prompt fills, but for its last id
-  count: Int[Array, "b"]  # tokens drawn so far
-  cursor: Float[Array, "b"]  # of the prompt's last id, see `s02jax.layout`
-  rate: Float[Array, "b"]  # what each token adds to it
-  history: Int[Array, "b w"]  # the last tokens, newest last; NOTHING before
-  seed: Int[Array, "b"]  # uint32
-  limit: Int[Array, "b"]  # most tokens
-  least: Int[Array, "b"]  # END is not drawn before so many
-  sampling: Sampling  # one value a slot
 
 
 # ------------------------------------------------------------------- weights
@@ -122,66 +92,25 @@ def _apply(model: ARTransformer, weights: Weights, method: str, *args):
   return model.apply({"params": params}, *args, method=method)
 
 
-# --------------------------------------------------------------------- cache
+# -------------------------------------------------------------------- prompts
 
 
-def empty_cache(model: ARTransformer, slots: int, length: int) -> Cache:
-  """Zeros."""
-  cfg = model.config.transformer
-
-  def zeros(*shape):
-    shape, dtype = (slots, cfg.kv_heads, *shape), jnp.dtype(model.config.dtype)
-    return tuple(jnp.zeros(shape, dtype) for _ in range(cfg.layers))
-
-  return Cache(
-    keys=zeros(cfg.head_dim, length), values=zeros(length, cfg.head_dim)
-  )
-
-
-@functools.partial(jax.jit, static_argnames=("length",))
-def resize(cache: Cache, rows: Int[Array, "b"], *, length: int) -> Cache:
-  """The given rows of a cache, with `length` places each."""
-
-  def change(x, time):
-    x = jnp.take(x, rows, axis=0)
-    x = jax.lax.slice_in_dim(x, 0, min(length, x.shape[time]), axis=time)
-    return _fill(x, time, length)
-
-  return Cache(
-    keys=tuple(change(x, 3) for x in cache.keys),
-    values=tuple(change(x, 2) for x in cache.values),
-  )
-
-
-def _fill(x: Array, time: int, length: int) -> Array:
-  """`x` with zeros behind it up to `length` places of the axis `time`."""
-  room = [(0, 0)] * x.ndim
-  room[time] = (0, length - x.shape[time])
-  return jnp.pad(x, room)
-
-
-@functools.partial(
-  jax.jit, static_argnames=("model",), donate_argnames=("cache",)
-)
-def prefill(
+@functools.partial(jax.jit, static_argnames=("model",))
+def read_prompt(
   model: ARTransformer,
   weights: Weights,
-  cache: Cache,
   ids: Int[Array, "p"],
   cursor: Float[Array, "p"],
   length: Int[Array, ""],
   speaker: Float[Array, "o"],
-  slot: Int[Array, ""],
 ) -> Cache:
-  """Reads a prompt into a slot; all that the slot held is gone.
+  """Reads a prompt: a cache of one row and p places.
 
   Args:
-    cache: of at least p places; donated.
     ids: a prompt without its last id, padded on the right with anything.
     cursor: of `ids`.
     length: of the prompt without its last id, 1 to p.
     speaker: its vector.
-    slot: where to.
   """
   places = jnp.arange(len(ids))[None]
   segment = (places < length).astype(jnp.int32)
@@ -198,17 +127,10 @@ def prefill(
     fresh.append((key, value))
     return attention.attention(query, key, value, mask)
 
-  _run(model, weights, x, angles, [attend] * len(cache.keys))
-
-  def place(old, new, order, time):
-    row = new.astype(old.dtype).transpose(order)
-    row = _fill(row, time, old.shape[time])
-    return jax.lax.dynamic_update_slice_in_dim(old, row, slot, 0)
-
-  pairs = list(zip(cache.keys, cache.values, fresh, strict=True))
+  _run(model, weights, x, angles, [attend] * len(weights["layers"]))
   return Cache(
-    keys=tuple(place(k, new, (0, 2, 3, 1), 3) for k, _, (new, _) in pairs),
-    values=tuple(place(v, new, (0, 2, 1, 3), 2) for _, v, (_, new) in pairs),
+    keys=tuple(key.transpose(0, 2, 3, 1) for key, _ in fresh),
+    values=tuple(value.transpose(0, 2, 1, 3) for _, value in fresh),
   )
 
 
@@ -322,3 +244,33 @@ def decode(
     goes_on, body, (jnp.int32(0), cache, slots, nothing)
   )
   return cache, slots, drawn
+
+
+# -------------------------------------------------------------------- together
+
+
+class Decoding:
+  """What `SlotDecoder` calls, compiled when it is called."""
+
+  def __init__(self, model: ARTransformer, weights: Weights):
+    """Takes the model and what `serving` makes of its variables."""
+    c = model.config
+    self.text_size = c.text_size
+    self.shape = CacheShape(
+      layers=c.transformer.layers,
+      kv_heads=c.transformer.kv_heads,
+      features=c.transformer.head_dim,
+      dtype=c.dtype,
+    )
+    self._model, self._weights = model, weights
+
+  def prefill(self, cache: Cache, ids, cursor, length, speaker, slot) -> Cache:
+    """`cache`, donated, with what `read_prompt` gives in a slot."""
+    prompt = read_prompt(
+      self._model, self._weights, ids, cursor, length, speaker
+    )
+    return place(cache, prompt, slot)
+
+  def decode(self, cache: Cache, slots: Slots, steps, enough):
+    """The function of this name."""
+    return decode(self._model, self._weights, cache, slots, steps, enough)

@@ -11,46 +11,20 @@ tokens of the window, r latents per token, l = s · r latents, c latent channels
 e speaker vector.
 """
 
-import dataclasses
 import functools
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
 from s02jax.config import build
 from s02jax.models.convnext import lengths_to_mask
 from s02jax.models.flow_matching import FlowMatching, FlowMatchingConfig
 from s02jax.synthesis import solver
-from s02jax.synthesis.batching import counts, groups, pad, stack
+from s02jax.synthesis.chunks import FlowSolver
 from s02jax.synthesis.speaker import SpeakerVectors
-
-CONTEXT = 25  # tokens whose latents a chunk sees
-FIRST, LARGEST = 6, 50  # tokens of the first chunk and of later ones
-WINDOWS = (3 * FIRST, CONTEXT + LARGEST)  # tokens a window has room for
-
-
-def chunk_size(start: int) -> int:
-  """Tokens of the chunk that begins at a token of the utterance."""
-  return max(FIRST, min(2 * start, LARGEST))
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class FlowChunk:
-  """What one chunk of an utterance is solved from."""
-
-  tokens: np.ndarray  # int32, those of the window and of the reach around it
-  before: int  # of these in front of the window; fewer than the reach: a start
-  size: int  # tokens of the chunk itself, at the window's end
-  known: np.ndarray  # float32 [k r, c], latents of the window before the chunk
-  first: int  # frame number of the window's first latent
-  vector: np.ndarray  # float32 [e]
-  seed: int  # 32 bits, of the utterance's noise
-  steps: int  # of the solver
-  guidance: float
 
 
 @functools.partial(jax.jit, static_argnames=("model",))
@@ -124,52 +98,9 @@ class FlowDecoder:
     self._variables = jax.tree.map(jnp.asarray, variables)
     self._model = FlowMatching(self.config)
     self.speakers = SpeakerVectors(self._model, self._variables, config["mel"])
-
-  def __call__(self, chunks: Sequence[FlowChunk]) -> list[np.ndarray]:
-    """Latents float32 [size · r, c] of each chunk."""
-    r = self.config.latents_per_token
-    results: list[Any] = [None] * len(chunks)
-    shapes = [(self._window(chunk), chunk.steps) for chunk in chunks]
-    for indices, rows, (window, steps) in groups(shapes):
-      chosen = [chunks[i] for i in indices]
-      solved = np.array(
-        flow_chunk(
-          self._model,
-          self._variables,
-          **self._arrays(chosen, rows, window),
-          steps=np.int32(steps),
-        )
-      )
-      for i, chunk, row in zip(indices, chosen, solved, strict=False):
-        begin = len(chunk.known)
-        results[i] = row[begin : begin + chunk.size * r]
-    return results
-
-  def _window(self, chunk: FlowChunk) -> int:
-    """Tokens of the least window with room for the chunk."""
-    size = len(chunk.known) // self.config.latents_per_token + chunk.size
-    return next(w for w in WINDOWS if w >= size)
-
-  def _arrays(self, chunks, rows: int, window: int) -> dict[str, np.ndarray]:
-    """A batch, padded to [rows, window]."""
-    c = self.config
-    left, right = c.reach
-    tokens = np.zeros((rows, left + window + right), np.int32)
-    mask = np.zeros(tokens.shape, bool)
-    for row, chunk in enumerate(chunks):
-      begin = left - chunk.before
-      place = slice(begin, begin + len(chunk.tokens))
-      tokens[row, place], mask[row, place] = chunk.tokens, True
-    known = [chunk.known for chunk in chunks]
-    lengths = [len(x.known) + x.size * c.latents_per_token for x in chunks]
-    return {
-      "tokens": tokens,
-      "token_mask": mask,
-      "speaker": stack([x.vector for x in chunks], rows),
-      "known": pad(known, rows, window * c.latents_per_token),
-      "known_lengths": counts(known, rows),
-      "lengths": stack([np.int32(n) for n in lengths], rows),
-      "first": stack([np.int32(x.first) for x in chunks], rows),
-      "seeds": stack([np.uint32(x.seed) for x in chunks], rows),
-      "guidance": stack([np.float32(x.guidance) for x in chunks], rows),
-    }
+    self.solver = FlowSolver(
+      reach=self.config.reach,
+      latents_per_token=self.config.latents_per_token,
+      channels=self.config.channels,
+      run=functools.partial(flow_chunk, self._model, self._variables),
+    )

@@ -17,7 +17,7 @@ import numpy as np
 from s02jax.bundle import Bundle
 from s02jax.errors import UserError
 from s02jax.synthesis import effects, language_id, text_chunks
-from s02jax.synthesis.codec import TOKENS_PER_SECOND
+from s02jax.synthesis.batching import TOKENS_PER_SECOND
 from s02jax.synthesis.effects import Changes
 from s02jax.synthesis.engine import Engine
 from s02jax.synthesis.request import DEFAULTS, Request, Settings, check_text

@@ -6,23 +6,11 @@ A row draws from its own key, so its result does not depend on the other rows.
 Shape letters: b batch, c classes.
 """
 
-import flax.struct
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-WINDOW = 25  # tokens
-
-
-@flax.struct.dataclass
-class Sampling:
-  """Scalars for the whole batch, or one value a row."""
-
-  temperature: Float[Array, "*b"] | float = 0.7  # 0: always the likeliest
-  top_k: Int[Array, "*b"] | int = 0  # likeliest classes kept; 0: all
-  top_p: Float[Array, "*b"] | float = 1.0  # probability mass kept
-  # > 1 makes the codes of the last WINDOW tokens less likely
-  repetition_penalty: Float[Array, "*b"] | float = 1.0
+from s02jax.synthesis.state import Sampling
 
 
 def _column(value, b: int) -> Array:

@@ -6,16 +6,23 @@ one of `round_up`'s lengths.
 
 import dataclasses
 from collections.abc import Sequence
+from typing import Any, Protocol
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from s02jax.models.ar import ARTransformer
-from s02jax.synthesis import decoding
+from s02jax.synthesis import state
 from s02jax.synthesis.batching import pad, round_up
-from s02jax.synthesis.decoding import BURST, NOTHING, Slots
-from s02jax.synthesis.sampling import WINDOW, Sampling
+from s02jax.synthesis.state import (
+  BURST,
+  NOTHING,
+  WINDOW,
+  Cache,
+  CacheShape,
+  Sampling,
+  Slots,
+)
 
 SLOTS = (1, 2, 4, 8, 32)
 UNIT = 256  # least places of a cache
@@ -35,6 +42,21 @@ class Draft:
   limit: int  # most tokens, at least 1
   sampling: Sampling  # numbers
   least: int = 1  # END is not drawn before so many tokens
+
+
+class Programs(Protocol):
+  """The AR model, compiled here or elsewhere; see `synthesis/decoding.py`."""
+
+  text_size: int
+  shape: CacheShape
+
+  def prefill(
+    self, cache: Cache, ids: Any, cursor: Any, length: Any, speaker: Any, slot
+  ) -> Cache: ...
+
+  def decode(
+    self, cache: Cache, slots: Slots, steps: Any, enough: Any
+  ) -> tuple[Cache, Slots, Any]: ...
 
 
 def _free(rows: int) -> Slots:
@@ -72,12 +94,12 @@ def _rows(need: int) -> int:
 class SlotDecoder:
   """Decodes many requests side by side; each is known by a ticket."""
 
-  def __init__(self, model: ARTransformer, weights: decoding.Weights):
-    """Takes the model and what `decoding.serving` makes of its variables."""
-    self._model, self._weights = model, weights
+  def __init__(self, programs: Programs):
+    """Takes the AR model."""
+    self._programs = programs
     self._rows: list[int | None] = [None] * SLOTS[0]  # ticket of each slot
     self._slots = _free(SLOTS[0])
-    self._cache = decoding.empty_cache(model, SLOTS[0], UNIT)
+    self._cache = programs.shape.empty(SLOTS[0], UNIT)
 
   @property
   def tickets(self) -> list[int]:
@@ -96,9 +118,7 @@ class SlotDecoder:
       self._resize(len(self.tickets) + 1, length)
     row = self._rows.index(None)
     start = len(draft.ids) - 1
-    self._cache = decoding.prefill(
-      self._model,
-      self._weights,
+    self._cache = self._programs.prefill(
       self._cache,
       pad([draft.ids[:-1]], 1, length)[0],
       pad([draft.cursor[:-1]], 1, length)[0],
@@ -130,7 +150,7 @@ class SlotDecoder:
     self._set(
       self._rows.index(ticket),
       active=True,
-      ids=self._model.config.text_size + tokens[-1],
+      ids=self._programs.text_size + tokens[-1],
       count=len(tokens),
       history=history,
       seed=seed,
@@ -154,9 +174,7 @@ class SlotDecoder:
     if not active:
       return {}
     self._resize(len(self.tickets), 0, tokens)
-    self._cache, slots, drawn = decoding.decode(
-      self._model,
-      self._weights,
+    self._cache, slots, drawn = self._programs.decode(
       self._cache,
       self._slots,
       np.int32(tokens),
@@ -197,7 +215,7 @@ class SlotDecoder:
       return
     free = [i for i in range(len(self._rows)) if i not in held]
     order = (held + free + [0] * now)[:now]
-    self._cache = decoding.resize(
+    self._cache = state.resize(
       self._cache, np.array(order, np.int32), length=places
     )
     self._rows = ([self._rows[i] for i in held] + [None] * now)[:now]

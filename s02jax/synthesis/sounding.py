@@ -11,8 +11,14 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from s02jax.synthesis.codec import SoundChunk, VaeCodec
-from s02jax.synthesis.flow import CONTEXT, FlowChunk, FlowDecoder, chunk_size
+from s02jax.synthesis.chunks import (
+  CONTEXT,
+  FlowChunk,
+  FlowSolver,
+  SoundChunk,
+  Vocoder,
+  chunk_size,
+)
 from s02jax.synthesis.voice import Voice
 
 
@@ -46,8 +52,8 @@ class Tail:
 class Models:
   """Flow matching and vocoder, and the statistics of the latents between."""
 
-  flow: FlowDecoder
-  vae: VaeCodec
+  flow: FlowSolver
+  vocoder: Vocoder
   mean: np.ndarray  # float32 [c]
   std: np.ndarray  # float32 [c]
 
@@ -64,7 +70,7 @@ class Sounding:
     steps: int,
     guidance: float,
   ):
-    prompt, channels = voice.prompt, models.flow.config.channels
+    prompt, channels = voice.prompt, models.flow.channels
     self._models = models
     self._settings = dict(
       vector=voice.flow_vector, seed=seed, steps=steps, guidance=guidance
@@ -94,7 +100,7 @@ class Sounding:
   @property
   def missing(self) -> int:
     """Tokens that must come before another chunk can be solved."""
-    right = self._models.flow.config.reach[1]
+    right = self._models.flow.reach[1]
     return max(self._next + right - self._tokens.end, 0)
 
   @property
@@ -109,7 +115,7 @@ class Sounding:
       return None
     if self.missing and not self._complete:
       return None
-    (left, right), r = self._models.flow.config.reach, self._ratio
+    (left, right), r = self._models.flow.reach, self._ratio
     stop = min(self._next, end)
     begin = max(0, self._solved - CONTEXT)
     reached = slice(max(0, begin - left), min(stop + right, end))
@@ -124,18 +130,18 @@ class Sounding:
 
   @property
   def _ratio(self) -> int:
-    return self._models.flow.config.latents_per_token
+    return self._models.flow.latents_per_token
 
   def solved(self, latents: np.ndarray) -> None:
     """Takes the latents [size · r, c] of the chunk that was due."""
-    left = self._models.flow.config.reach[0]
+    left = self._models.flow.reach[0]
     self._latents.append(latents)
     self._solved += len(latents) // self._ratio
     self._tokens.forget(self._solved - CONTEXT - left)
 
   def audible(self) -> SoundChunk | None:
     """Latents that can be heard now, or None."""
-    left, right = self._models.vae.config.decoder_reach
+    left, right = self._models.vocoder.reach
     end = self._latents.end
     stop = end if self.exhausted else end - right
     if stop <= self._heard:
@@ -151,7 +157,7 @@ class Sounding:
   def heard(self, chunk: SoundChunk) -> None:
     """Notes that the audible chunk has become sound."""
     self._heard += chunk.size
-    left = self._models.vae.config.decoder_reach[0]
+    left = self._models.vocoder.reach[0]
     context = CONTEXT * self._ratio
     self._latents.forget(
       min(self._heard - left, self._solved * self._ratio - context)
@@ -178,7 +184,7 @@ def advance(models: Models, soundings: Sequence[Sounding]) -> list[Heard]:
   for (sounding, _), latents in zip(waiting, solved, strict=True):
     sounding.solved(latents)
   ready = [(s, c) for s in soundings if (c := s.audible()) is not None]
-  waves = models.vae.decode_chunks([chunk for _, chunk in ready])
+  waves = models.vocoder([chunk for _, chunk in ready])
   for sounding, chunk in ready:
     sounding.heard(chunk)
   return [

@@ -10,8 +10,7 @@ import numpy as np
 from s02jax import audio
 from s02jax.config import build
 from s02jax.models.convnext import lengths_to_mask
-from s02jax.synthesis.batching import Batch
-from s02jax.synthesis.codec import map_waves
+from s02jax.synthesis.batching import Batch, map_waves
 
 
 @functools.partial(jax.jit, static_argnames=("model", "mel"))

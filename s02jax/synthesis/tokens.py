@@ -15,30 +15,16 @@ from jaxtyping import Array, Float, Int
 
 from s02jax import layout
 from s02jax.config import build
-from s02jax.errors import UserError
 from s02jax.models.ar import ARConfig, ARTransformer
 from s02jax.models.convnext import lengths_to_mask
 from s02jax.synthesis.batching import counts, pad, plan, stack
-from s02jax.synthesis.decoding import serving
-from s02jax.synthesis.request import token_limit
-from s02jax.synthesis.sampling import Sampling
-from s02jax.synthesis.slots import LONGEST, PROMPT_UNIT, Draft, SlotDecoder
+from s02jax.synthesis.decoding import Decoding, serving
+from s02jax.synthesis.drafts import Drafter
+from s02jax.synthesis.slots import PROMPT_UNIT
 from s02jax.synthesis.speaker import SpeakerVectors
-from s02jax.synthesis.voice import Voice
 from s02jax.text import TextModel
 
 BUDGET = 16 * 1024  # positions of a batch
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Script:
-  """A text for a voice to speak."""
-
-  text: str
-  language: str
-  voice: Voice
-  seed: int  # 32 bits, of this request alone
-  sampling: Sampling  # numbers
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -98,49 +84,11 @@ class TokenGenerator:
     self._text = text
     self._variables = jax.tree.map(jnp.asarray, variables)
     self._model = ARTransformer(self.config)
-    self._serving = serving(self._variables, jnp.dtype(self.config.dtype))
+    self.decoding = Decoding(
+      self._model, serving(self._variables, jnp.dtype(self.config.dtype))
+    )
+    self.drafter = Drafter(text, self.config.rate)
     self.speakers = SpeakerVectors(self._model, self._variables, config["mel"])
-
-  def slots(self) -> SlotDecoder:
-    """Fresh slots to decode in."""
-    return SlotDecoder(self._model, self._serving)
-
-  def draft(self, script: Script) -> Draft:
-    """What a slot needs to know of a script.
-
-    Raises:
-      UserError: a text too long to be spoken in one go.
-    """
-    ids, cursor = self._prompt(script)
-    limit = token_limit(script.text)
-    if len(ids) + limit > LONGEST:
-      raise UserError(
-        f"the text {script.text[:40]!r} has {len(ids)} pieces, too many to be"
-        " spoken in one go; give it sentence by sentence."
-      )
-    return Draft(
-      ids=ids,
-      cursor=cursor,
-      rate=self.config.rate(script.language),
-      vector=script.voice.ar_vector,
-      seed=script.seed,
-      limit=limit,
-      sampling=script.sampling,
-    )
-
-  def _prompt(self, script: Script) -> tuple[np.ndarray, np.ndarray]:
-    """Ids and cursor of what the tokens are to follow."""
-    pieces, codes = [self._text.pieces(script.text)], []
-    if script.voice.prompt is not None:
-      pieces.insert(0, self._text.pieces(script.voice.prompt.text))
-      codes = [script.voice.prompt.tokens]
-    return layout.sequence(
-      self._text,
-      script.language,
-      pieces,
-      codes,
-      self.config.rate(script.language),
-    )
 
   def cost(self, recordings: Sequence[Recorded]) -> float:
     """Mean nats per target token, END included, over all recordings."""

@@ -14,8 +14,6 @@ import pathlib
 from collections.abc import Sequence
 
 import numpy as np
-import safetensors
-import safetensors.numpy
 
 from s02jax.errors import UserError
 
@@ -50,6 +48,8 @@ class Voice:
     Raises:
       UserError: another suffix, or the file cannot be written.
     """
+    import safetensors.numpy  # what only speaks does not need it
+
     path = pathlib.Path(path)
     if path.suffix != ".safetensors":
       raise UserError(f"{path}: a voice's file must end in .safetensors.")
@@ -84,6 +84,8 @@ class Voice:
     Raises:
       UserError: no such file, no voice, a damaged one, or another bundle's.
     """
+    import safetensors
+
     path = pathlib.Path(path)
     try:
       with safetensors.safe_open(path, "np") as file:
@@ -99,6 +101,11 @@ class Voice:
       raise UserError(
         f"{path}: the voice is damaged ({e}); save it again."
       ) from e
+    return cls.of(path, header, arrays, fingerprint)
+
+  @classmethod
+  def of(cls, path, header, arrays, fingerprint: str) -> "Voice":
+    """The voice of a file's header and arrays; arguments as those of `load`."""
     if header.get("voice_version") != FORMAT_VERSION:
       raise UserError(
         f"{path}: not a voice of this version; save it again from its"
@@ -109,11 +116,6 @@ class Voice:
         f"{path}: the voice belongs to another bundle; save it again from its"
         " recordings with this one."
       )
-    return cls._of(path, header, arrays)
-
-  @classmethod
-  def _of(cls, path, header, arrays) -> "Voice":
-    """The voice of a file's header and arrays."""
     try:
       prompt = None
       if "prompt_text" in header:
