@@ -13,6 +13,7 @@ VERBS = {
   "sweep": "train many variants of a config, and compare them",
   "extract": "write tokens and latents beside a corpus",
   "bundle": "gather trained stages into one folder",
+  "export": "write a folder that speaks where s02jax is not installed",
   "voice": "keep voices in a bundle, by name",
   "synthesize": "speak a text in the voice of a reference, or a kept one",
   "compile-check": "compile a train step for TPUs that are not here",

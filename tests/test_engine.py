@@ -306,8 +306,8 @@ def test_conditions_of_a_chunk_are_those_of_the_whole(synthesizer):
 
   @jax.jit
   def condition(tokens):
-    return flow._model.apply(
-      flow._variables,
+    return flow.model.apply(
+      flow.variables,
       tokens[None],
       np.ones((1, len(tokens)), bool),
       np.ones((1, flow.config.speaker_dim), np.float32),

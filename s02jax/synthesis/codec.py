@@ -36,7 +36,7 @@ from s02jax.synthesis.chunks import Vocoder
 
 
 @functools.partial(jax.jit, static_argnames=("model", "mel"))
-def _encode(model: AudioTokenizer, mel: audio.LogMel, variables, wave, samples):
+def encode(model: AudioTokenizer, mel: audio.LogMel, variables, wave, samples):
   frames = audio.log_mel(wave, mel)
   mask = lengths_to_mask(samples // mel.hop, frames.shape[1])
   return model.apply(variables, frames, mask, method="encode")
@@ -60,7 +60,7 @@ def _reconstruct(
 
 
 @functools.partial(jax.jit, static_argnames=("model",))
-def _posterior(model: FlowVAE, variables, wave, samples):
+def posterior(model: FlowVAE, variables, wave, samples):
   hop = model.config.hop
   mask = lengths_to_mask(samples // hop, wave.shape[1] // hop)
   mu, log_sigma = model.apply(variables, wave, mask, method="encode")
@@ -102,8 +102,8 @@ class TokenizerCodec:
     self.mel = build(audio.LogMel, config["mel"], "mel")
     self.rate = self.mel.rate
     self.num_codes = self.config.num_codes
-    self._variables = jax.tree.map(jnp.asarray, variables)
-    self._model = AudioTokenizer(self.config)
+    self.variables = jax.tree.map(jnp.asarray, variables)
+    self.model = AudioTokenizer(self.config)
 
   def encode(self, waves: Sequence[np.ndarray]) -> list[np.ndarray]:
     """Codes int32 [s] of each wave float32 [n], s = n // (rate // 25)."""
@@ -111,8 +111,8 @@ class TokenizerCodec:
 
   def encode_batch(self, batch: Batch) -> list[np.ndarray]:
     """`encode` of padded waves."""
-    codes = _encode(
-      self._model, self.mel, self._variables, batch.values, batch.lengths
+    codes = encode(
+      self.model, self.mel, self.variables, batch.values, batch.lengths
     )
     counts = batch.lengths * TOKENS_PER_SECOND // self.rate
     return [row[:s] for row, s in zip(np.array(codes), counts, strict=True)]
@@ -123,7 +123,7 @@ class TokenizerCodec:
 
     def run(batch: Batch):
       waves = _reconstruct(
-        self._model, self.mel, self._variables, batch.values, batch.mask
+        self.model, self.mel, self.variables, batch.values, batch.mask
       )
       return [
         row[: s * samples]
@@ -137,7 +137,7 @@ class TokenizerCodec:
     blank = self.config.vocab_size
 
     def run(batch: Batch):
-      best = _transcribe(self._model, self._variables, batch.values, batch.mask)
+      best = _transcribe(self.model, self.variables, batch.values, batch.mask)
       return [
         collapse(row[:s], blank)
         for row, s in zip(np.array(best), batch.lengths, strict=True)
@@ -161,8 +161,8 @@ class VaeCodec:
     self.config = build(FlowVAEConfig, config["model"], "model")
     self.rate = config["rate"]
     self.latents_per_token = self.rate // TOKENS_PER_SECOND // self.config.hop
-    self._variables = jax.tree.map(jnp.asarray, variables)
-    self._model = FlowVAE(self.config)
+    self.variables = jax.tree.map(jnp.asarray, variables)
+    self.model = FlowVAE(self.config)
 
   def posterior(
     self, waves: Sequence[np.ndarray]
@@ -174,8 +174,8 @@ class VaeCodec:
     self, batch: Batch
   ) -> list[tuple[np.ndarray, np.ndarray]]:
     """`posterior` of padded waves."""
-    mu, sigma = _posterior(
-      self._model, self._variables, batch.values, batch.lengths
+    mu, sigma = posterior(
+      self.model, self.variables, batch.values, batch.lengths
     )
     frames = batch.lengths // self.config.hop
     return [
@@ -190,7 +190,7 @@ class VaeCodec:
       reach=self.config.decoder_reach,
       hop=self.config.hop,
       channels=self.config.channels,
-      run=functools.partial(vocode_chunk, self._model, self._variables),
+      run=functools.partial(vocode_chunk, self.model, self.variables),
     )
 
   def decode(self, latents: Sequence[np.ndarray]) -> list[np.ndarray]:
@@ -198,7 +198,7 @@ class VaeCodec:
     hop, r = self.config.hop, self.latents_per_token
 
     def run(batch: Batch):
-      waves = _vocode(self._model, self._variables, batch.values, batch.mask)
+      waves = _vocode(self.model, self.variables, batch.values, batch.mask)
       return [
         row[: t * hop]
         for row, t in zip(np.array(waves), batch.lengths, strict=True)

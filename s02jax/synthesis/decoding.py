@@ -262,15 +262,13 @@ class Decoding:
       features=c.transformer.head_dim,
       dtype=c.dtype,
     )
-    self._model, self._weights = model, weights
+    self.model, self.weights = model, weights
 
   def prefill(self, cache: Cache, ids, cursor, length, speaker, slot) -> Cache:
     """`cache`, donated, with what `read_prompt` gives in a slot."""
-    prompt = read_prompt(
-      self._model, self._weights, ids, cursor, length, speaker
-    )
+    prompt = read_prompt(self.model, self.weights, ids, cursor, length, speaker)
     return place(cache, prompt, slot)
 
   def decode(self, cache: Cache, slots: Slots, steps, enough):
     """The function of this name."""
-    return decode(self._model, self._weights, cache, slots, steps, enough)
+    return decode(self.model, self.weights, cache, slots, steps, enough)

@@ -95,12 +95,12 @@ class FlowDecoder:
   def __init__(self, config: Mapping[str, Any], variables: Mapping[str, Any]):
     """Takes the stage's resolved config and its inference parameters."""
     self.config = build(FlowMatchingConfig, config["model"], "model")
-    self._variables = jax.tree.map(jnp.asarray, variables)
-    self._model = FlowMatching(self.config)
-    self.speakers = SpeakerVectors(self._model, self._variables, config["mel"])
+    self.variables = jax.tree.map(jnp.asarray, variables)
+    self.model = FlowMatching(self.config)
+    self.speakers = SpeakerVectors(self.model, self.variables, config["mel"])
     self.solver = FlowSolver(
       reach=self.config.reach,
       latents_per_token=self.config.latents_per_token,
       channels=self.config.channels,
-      run=functools.partial(flow_chunk, self._model, self._variables),
+      run=functools.partial(flow_chunk, self.model, self.variables),
     )

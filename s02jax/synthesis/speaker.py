@@ -14,7 +14,7 @@ from s02jax.synthesis.batching import Batch, map_waves
 
 
 @functools.partial(jax.jit, static_argnames=("model", "mel"))
-def _vectors(model, mel: audio.LogMel, variables, wave, samples):
+def vectors(model, mel: audio.LogMel, variables, wave, samples):
   frames = audio.log_mel(wave, mel)
   mask = lengths_to_mask(samples // mel.hop, frames.shape[1])
   return model.apply(variables, frames, mask, method="speaker")
@@ -25,18 +25,18 @@ class SpeakerVectors:
 
   def __init__(self, model, variables, mel: Mapping[str, Any]):
     """Takes a Linen module with `speaker`, its variables, a LogMel's fields."""
-    self._model = model
-    self._mel = build(audio.LogMel, mel, "mel")
-    self._variables = variables
+    self.model = model
+    self.mel = build(audio.LogMel, mel, "mel")
+    self.variables = variables
 
   def __call__(self, waves: Sequence[np.ndarray]) -> list[np.ndarray]:
     """float32 [e] of each wave float32 [n]."""
 
     def run(batch: Batch):
       return np.array(
-        _vectors(
-          self._model, self._mel, self._variables, batch.values, batch.lengths
+        vectors(
+          self.model, self.mel, self.variables, batch.values, batch.lengths
         )
       )
 
-    return map_waves(run, waves, self._mel.rate)
+    return map_waves(run, waves, self.mel.rate)

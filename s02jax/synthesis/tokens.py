@@ -82,13 +82,13 @@ class TokenGenerator:
     """Takes the stage's resolved config and its inference parameters."""
     self.config = build(ARConfig, config["model"], "model")
     self._text = text
-    self._variables = jax.tree.map(jnp.asarray, variables)
-    self._model = ARTransformer(self.config)
+    self.variables = jax.tree.map(jnp.asarray, variables)
+    self.model = ARTransformer(self.config)
     self.decoding = Decoding(
-      self._model, serving(self._variables, jnp.dtype(self.config.dtype))
+      self.model, serving(self.variables, jnp.dtype(self.config.dtype))
     )
     self.drafter = Drafter(text, self.config.rate)
-    self.speakers = SpeakerVectors(self._model, self._variables, config["mel"])
+    self.speakers = SpeakerVectors(self.model, self.variables, config["mel"])
 
   def cost(self, recordings: Sequence[Recorded]) -> float:
     """Mean nats per target token, END included, over all recordings."""
@@ -113,8 +113,8 @@ class TokenGenerator:
       chosen = [ids[i] for i in indices]
       nats += float(
         _target_nats(
-          self._model,
-          self._variables,
+          self.model,
+          self.variables,
           pad(chosen, rows, length),
           pad([cursors[i] for i in indices], rows, length),
           counts(chosen, rows),

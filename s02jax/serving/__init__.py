@@ -1,0 +1,1 @@
+"""Speech from an exported folder, without the models and their libraries."""

@@ -1,0 +1,62 @@
+"""card.json of an exported folder: what is in it, and its digests."""
+
+import concurrent.futures
+import hashlib
+import json
+import pathlib
+from collections.abc import Mapping
+from typing import Any
+
+from s02jax.errors import UserError
+
+FORMAT_VERSION = 1
+NAME = "card.json"
+_BLOCK = 1 << 22
+
+
+def read(folder: pathlib.Path) -> dict[str, Any]:
+  """The card of a folder whose files are whole.
+
+  Raises:
+    UserError: no card, one of a later version, or a file that is missing or
+      differs from what was exported, by its name.
+  """
+  try:
+    card = json.loads((folder / NAME).read_text(encoding="utf-8"))
+    version = card["format_version"]
+  except (OSError, ValueError, KeyError, TypeError) as error:
+    raise UserError(
+      f"{folder}: not an export; give the folder that `s02 export` wrote."
+    ) from error
+  if version > FORMAT_VERSION:
+    raise UserError(
+      f"{folder}: exported by a later version (format {version}, this one reads"
+      f" {FORMAT_VERSION}); use the code in the folder itself, or update."
+    )
+  _check(folder, card["files"])
+  return card
+
+
+def _check(folder: pathlib.Path, files: Mapping[str, str]) -> None:
+  with concurrent.futures.ThreadPoolExecutor() as pool:
+    found = pool.map(lambda name: _digest_or_none(folder / name), files)
+    for (name, expected), digest in zip(files.items(), found, strict=True):
+      if digest is None:
+        raise UserError(f"{folder}: {name} is missing; copy it again.")
+      if digest != expected:
+        raise UserError(
+          f"{folder}: {name} is not what was exported; copy it again."
+        )
+
+
+def _digest_or_none(path: pathlib.Path) -> str | None:
+  return digest(path) if path.is_file() else None
+
+
+def digest(path: pathlib.Path) -> str:
+  """SHA-256 of a file, hexadecimal."""
+  sha = hashlib.sha256()
+  with path.open("rb") as file:
+    while block := file.read(_BLOCK):
+      sha.update(block)
+  return sha.hexdigest()

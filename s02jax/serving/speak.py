@@ -1,0 +1,117 @@
+"""Speaks from the folder that this file lies in.
+
+  python speak.py --text "The light is on." --language en --voice anna \
+    --out out.wav
+  python speak.py --text … --language en --reference clip.wav --out out.wav
+
+A reference is a WAV file of 16 bits, one channel and the models' rate.
+"""
+
+import argparse
+import os
+import pathlib
+import sys
+import time
+import wave
+
+import numpy as np
+
+from s02jax.errors import UserError
+from s02jax.serving.runtime import Runtime
+from s02jax.synthesis.request import Request, Settings
+from s02jax.synthesis.voice import Voice
+
+
+def main(argv: list[str], folder: pathlib.Path) -> None:
+  """Speaks one text.
+
+  Args:
+    argv: the command line.
+    folder: of the export.
+  """
+  parser = argparse.ArgumentParser(description="Speak a text.")
+  add = parser.add_argument
+  add("--text", required=True, help="to be said")
+  add("--language", required=True, help="its code, such as en")
+  add("--voice", help="a stored one")
+  add("--reference", help="a WAV file of a speaker")
+  add("--reference-text", help="what is said there, for one-shot cloning")
+  add("--out", required=True, type=pathlib.Path, help="a WAV file to write")
+  add("--seed", type=int, default=0)
+  add("--steps", type=int, default=16, help="of the solver")
+  add("--guidance", type=float, default=1.5)
+  add("--temperature", type=float, default=0.7)
+  args = parser.parse_args(argv)
+  if (args.voice is None) == (args.reference is None):
+    raise UserError("give either --voice or --reference.")
+  began = time.perf_counter()
+  runtime = Runtime.load(folder)
+  loaded = time.perf_counter()
+  request = Request(
+    text=args.text, language=args.language, voice=_voice(runtime, args)
+  )
+  settings = Settings(
+    seed=args.seed,
+    steps=args.steps,
+    guidance=args.guidance,
+    temperature=args.temperature,
+  )
+  pieces, first = [], None
+  for piece in runtime.stream(request, **vars(settings)):
+    first = first or time.perf_counter()
+    pieces.append(piece)
+  _write(args.out, np.concatenate(pieces or [np.zeros(0)]), runtime.rate)
+  print(
+    f"Wrote {args.out}. Loaded in {loaded - began:.1f} s, first sound"
+    f" {(first or time.perf_counter()) - loaded:.1f} s after it."
+  )
+
+
+def _voice(runtime: Runtime, args: argparse.Namespace) -> Voice:
+  if args.voice is not None:
+    return runtime.stored(args.voice)
+  reference = read(args.reference, runtime.rate)
+  (voice,) = runtime.voices([reference], [args.reference_text])
+  return voice
+
+
+def read(path: str, rate: int) -> np.ndarray:
+  """Samples float32 [n] of a WAV file.
+
+  Raises:
+    UserError: not 16 bits, one channel and this rate.
+  """
+  try:
+    with wave.open(path) as file:
+      found = file.getsampwidth(), file.getnchannels(), file.getframerate()
+      data = file.readframes(file.getnframes())
+  except (OSError, wave.Error, EOFError) as error:
+    raise UserError(f"{path} is no WAV file that can be read: {error}.") from (
+      error
+    )
+  if found != (2, 1, rate):
+    raise UserError(
+      f"{path} has {8 * found[0]} bits, {found[1]} channels and {found[2]} Hz;"
+      f" give 16 bits, one channel and {rate} Hz."
+    )
+  return np.frombuffer(data, "<i2").astype(np.float32) / 2**15
+
+
+def _write(path: pathlib.Path, samples: np.ndarray, rate: int) -> None:
+  temporary = path.with_name(f".{path.name}.part")
+  whole = np.round(np.clip(samples, -1, 1) * (2**15 - 1)).astype("<i2")
+  try:
+    with wave.open(str(temporary), "wb") as file:
+      file.setparams((1, 2, rate, 0, "NONE", ""))
+      file.writeframes(whole.tobytes())
+    os.replace(temporary, path)
+  except OSError as error:
+    temporary.unlink(missing_ok=True)
+    raise UserError(f"{path} cannot be written ({error.strerror}).") from error
+
+
+if __name__ == "__main__":
+  try:
+    main(sys.argv[1:], pathlib.Path(__file__).parent)
+  except UserError as fault:
+    sys.exit(f"speak: {fault}")
