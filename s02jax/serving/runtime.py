@@ -166,8 +166,8 @@ class Runtime(Speaker):
 
     Args:
       folder: of the export.
-      compilation_cache: folder of compiled programs; None keeps them in
-        `.cache` beside them, where that can be written.
+      compilation_cache: folder of compiled programs; None takes JAX's, and
+        where none is set `.cache` in the export.
 
     Raises:
       UserError: see `card.read`; or an export for other platforms.
@@ -182,8 +182,9 @@ class Runtime(Speaker):
         f" machine's platform is {platform}; export it with"
         f" --platforms {platform}."
       )
-    cache = pathlib.Path(compilation_cache or folder / ".cache")
-    jax.config.update("jax_compilation_cache_dir", str(cache))
+    cache = compilation_cache or jax.config.jax_compilation_cache_dir
+    cache = str(cache or folder / ".cache")
+    jax.config.update("jax_compilation_cache_dir", cache)
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
     jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
     return cls(folder, card)
