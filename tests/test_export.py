@@ -14,7 +14,7 @@ import pytest
 import safetensors.numpy
 import tiny
 
-from s02jax import export
+from s02jax import compile_check, export
 from s02jax.errors import UserError
 from s02jax.serving import card as cards
 from s02jax.serving import runtime as runtimes
@@ -257,3 +257,22 @@ def test_less_exact_weights_cost_little_and_more_the_fewer_bits():
   ]
   assert errors[0] == 0
   assert errors[1] > 0 and 0 < errors[2] < np.abs(whole).mean()
+
+
+@pytest.mark.parametrize("name", ["decode_2", "prompt_64"])
+def test_the_tpu_compiler_takes_the_programs(folder, name):
+  device = np.ravel(compile_check._devices("v5e:2x2", 1))[0]
+  placed = jax.sharding.SingleDeviceSharding(device)
+  exported = jax.export.deserialize(
+    bytearray((folder / "programs" / f"{name}.bin").read_bytes())
+  )
+
+  def fixed(x):
+    sizes = {"t": 256}
+    shape = [n if isinstance(n, int) else eval(str(n), sizes) for n in x.shape]
+    return jax.ShapeDtypeStruct(tuple(shape), x.dtype, sharding=placed)
+
+  args, named = jax.tree.unflatten(
+    exported.in_tree, [fixed(x) for x in exported.in_avals]
+  )
+  assert jax.jit(exported.call).lower(*args, **named).compile().as_text()
