@@ -376,8 +376,8 @@ def _origin(content: Content) -> str:
   lead = (
     f"The command was <code>{sheet.text(content.command)}</code>. The same"
     " command gives the same figures. All of them, with the number of cases"
-    " behind each and the verdict on every clip, are in <code>metrics.json</code>"
-    " beside this page."
+    " behind each and the verdict on every clip, are in"
+    " <code>metrics.json</code> beside this page."
   )
   return _section("origin", lead, cards)
 

@@ -281,6 +281,50 @@ svg .grid { stroke: var(--line); }
 .curve { fill: none; stroke: var(--c0); stroke-width: 1.6; }
 .curve.c1 { stroke: var(--c1); stroke-width: 2.2; }
 .curve.c2 { stroke: var(--c2); stroke-width: 2.2; }
+.verdict { padding-left: .9rem; border-left: 3px solid var(--accent); }
+.chart, .legend, .sources { margin: 0; padding: 0; list-style: none; }
+.chart {
+  padding: .8rem 1rem .4rem; background: var(--card);
+  border: 1px solid var(--line); border-radius: 12px;
+}
+.chart li {
+  display: grid; grid-template-columns: 8.5rem 1fr 6.5rem; gap: .8rem;
+  align-items: center; font-size: .875rem;
+  font-variant-numeric: tabular-nums;
+}
+.chart span { line-height: 1.2; overflow-wrap: anywhere; }
+.chart svg { width: 100%; overflow: visible; }
+.chart b { font-weight: 550; white-space: nowrap; }
+.chart small { margin-left: .5rem; color: var(--muted); font-weight: 400; }
+.legend {
+  display: flex; flex-wrap: wrap; gap: .1rem 1.3rem; margin: 0 0 .6rem;
+  font-size: .85rem;
+}
+.legend li { display: flex; gap: .45rem; align-items: center; }
+.legend svg { width: 22px; flex: none; }
+.sources { font-size: .875rem; color: var(--muted); }
+.bar { fill: var(--accent); opacity: .8; }
+.band { fill: var(--line); }
+.whisker { stroke: var(--ink); stroke-width: 1.5; }
+.mark { display: inline; }
+.mark path { stroke: var(--card); stroke-width: 1; fill: var(--c2); }
+.mark path.open { stroke: var(--c2); stroke-width: 1.8; fill: var(--card); }
+article h3 { margin: 0; }
+.told { display: grid; gap: .2rem 2rem; margin-bottom: .9rem; }
+@media (min-width: 860px) { .told { grid-template-columns: 1fr 1fr; } }
+.told h4 { font-size: .8rem; color: var(--muted); }
+.told p { margin: 0; overflow-wrap: anywhere; }
+del, ins { padding: 0 .15em; border-radius: 3px; background: var(--tint); }
+del { color: var(--no); text-decoration: line-through; }
+ins { color: var(--yes); text-decoration: underline; }
+.aloud {
+  position: absolute; width: 1px; height: 1px; overflow: hidden;
+  clip-path: inset(50%); white-space: nowrap;
+}
+@media (max-width: 600px) {
+  .chart li { grid-template-columns: 5.5rem 1fr 3rem; gap: .5rem; }
+  .chart small { display: block; margin: 0; font-size: .65rem; }
+}
 details {
   margin-bottom: .6rem; border: 1px solid var(--line); border-radius: 8px;
   background: var(--card);
