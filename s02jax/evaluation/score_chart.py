@@ -14,7 +14,12 @@ from s02jax.evaluation import pictures
 from s02jax.evaluation.sheet import text
 
 _HEIGHT, _MIDDLE, _BAR = 26, 13, 10  # pixels
-_SIZE = 5.5  # of a mark, from its middle
+_OFF = 68  # between two that are beyond the axis
+_CUT = (
+  '<svg x="50%" overflow="visible"><path class="cut"'
+  ' d="M-4 21L2 5M4 21L10 5"/></svg>'
+)
+_FAR = 3  # times what three quarters stay below: is cut off
 _SHAPES = (
   "M0 -6L5.5 0L0 6L-5.5 0Z",  # diamond
   "M0 -5.5L5.5 4.5L-5.5 4.5Z",  # triangle
@@ -61,14 +66,14 @@ def chart(bars: Sequence[Bar], digits: int, low: float = 0.0) -> str:
 
 
 def _limit(bars: Sequence[Bar], low: float) -> float:
-  """Right end: all of our intervals, and all but far-off marks."""
-  ours = [x for b in bars for x in (b.value, b.high) if x is not None]
-  marks = [x for b in bars for x in b.marks.values()]
-  ends = [*ours, *(b.band[1] for b in bars if b.band)]
-  if marks:
-    usual = 2 * float(np.quantile(marks, 0.75))
-    ends += [x for x in marks if x <= max([usual, *ours])]
-  limit = max(ends, default=low)
+  """Right end of the axis: of all but what lies far off."""
+  values = [x for bar in bars for x in (bar.value, bar.high) if x is not None]
+  values += [x for bar in bars for x in bar.marks.values()]
+  values += [bar.band[1] for bar in bars if bar.band]
+  if not values:
+    return low + 1.0
+  usual = _FAR * float(np.quantile(values, 0.75))
+  limit = max(x for x in values if x <= max(usual, min(values)))
   return low + 1.06 * (limit - low) if limit > low else low + 1.0
 
 
@@ -80,19 +85,23 @@ def _place(value: float, limits: tuple[float, float]) -> str:
 def _row(bar, limits, ticks, systems, digits) -> str:
   parts = [_line("grid", t, limits, 0, _HEIGHT) for t in ticks if t > limits[0]]
   if bar.band:
-    parts.append(_rect("band", *bar.band, limits, 1, _HEIGHT - 2))
+    parts.append(_rect("band", bar.band, limits, 1, _HEIGHT - 2))
   if bar.value is not None:
     top = _MIDDLE - _BAR // 2
-    parts.append(_rect("bar", limits[0], bar.value, limits, top, _BAR))
-  if bar.low is not None:
+    parts.append(_rect("bar", (limits[0], bar.value), limits, top, _BAR))
+    if bar.value > limits[1]:
+      parts.append(_CUT)
+  if bar.low is not None and bar.low < limits[1]:
     parts.append(
       f'<line class="whisker" x1="{_place(bar.low, limits)}"'
       f' x2="{_place(bar.high, limits)}" y1="{_MIDDLE}" y2="{_MIDDLE}"/>'
     )
-    for end in (bar.low, bar.high):
+    for end in (x for x in (bar.low, bar.high) if x <= limits[1]):
       parts.append(_line("whisker", end, limits, _MIDDLE - 4, _MIDDLE + 4))
+  off = 0
   for name, value in bar.marks.items():
-    parts.append(_mark(name, value, limits, systems.index(name), digits))
+    parts.append(_mark(name, value, limits, systems.index(name), digits, off))
+    off += value > limits[1]
   value = _told(bar.value, digits)
   interval = ""
   if bar.low is not None:
@@ -105,9 +114,9 @@ def _row(bar, limits, ticks, systems, digits) -> str:
   )
 
 
-def _rect(kind, first, last, limits, y, height) -> str:
+def _rect(kind, ends, limits, y, height) -> str:
   low, high = limits
-  first, last = (min(high, max(low, x)) for x in sorted((first, last)))
+  first, last = (min(high, max(low, x)) for x in sorted(ends))
   width = 100 * (last - first) / (high - low)
   return (
     f'<rect class="{kind}" x="{_place(first, limits)}" y="{y}"'
@@ -120,18 +129,17 @@ def _line(kind, value, limits, top, bottom) -> str:
   return f'<line class="{kind}" x1="{x}" x2="{x}" y1="{top}" y2="{bottom}"/>'
 
 
-def _mark(name, value, limits, index, digits) -> str:
-  """A shape; what lies outside of the axis stands at its end, as an arrow."""
-  told = f"<title>{text(name)}: {_told(value, digits)}</title>"
+def _mark(name, value, limits, index, digits, off) -> str:
+  """A shape; one beyond the axis stands at its end, left of `off` others."""
+  told, shift = _told(value, digits), 0
+  number = ""
   if value > limits[1]:
-    return (
-      f'<svg class="mark" x="100%" overflow="visible">{told}<text x="-10"'
-      f' y="{_MIDDLE + 4}" text-anchor="end">{_told(value, digits)} →</text>'
-      f"{_shape(index)}</svg>"
-    )
+    shift = -8 - _OFF * off
+    number = f'<text x="-9" y="{_MIDDLE + 4}" text-anchor="end">{told} →</text>'
   return (
     f'<svg class="mark" x="{_place(value, limits)}" overflow="visible">'
-    f"{told}{_shape(index)}</svg>"
+    f'<g transform="translate({shift} 0)"><title>{text(name)}: {told}</title>'
+    f"{number}{_shape(index)}</g></svg>"
   )
 
 

@@ -288,7 +288,7 @@ svg .grid { stroke: var(--line); }
   border: 1px solid var(--line); border-radius: 12px;
 }
 .chart li {
-  display: grid; grid-template-columns: 8.5rem 1fr 6.5rem; gap: .8rem;
+  display: grid; grid-template-columns: 8.5rem 1fr 8rem; gap: .8rem;
   align-items: center; font-size: .875rem;
   font-variant-numeric: tabular-nums;
 }
@@ -306,7 +306,12 @@ svg .grid { stroke: var(--line); }
 .bar { fill: var(--accent); opacity: .8; }
 .band { fill: var(--line); }
 .whisker { stroke: var(--ink); stroke-width: 1.5; }
+.chart + .scroll { margin-top: 1rem; }
 .mark { display: inline; }
+.mark text {
+  fill: var(--ink); stroke: var(--card); stroke-width: 3; paint-order: stroke;
+}
+.cut { stroke: var(--card); stroke-width: 3; }
 .mark path { stroke: var(--card); stroke-width: 1; fill: var(--c2); }
 .mark path.open { stroke: var(--c2); stroke-width: 1.8; fill: var(--card); }
 article h3 { margin: 0; }
