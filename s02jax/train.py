@@ -6,11 +6,11 @@
 The working directory gets config.json (resolved), checkpoints/, metrics.jsonl,
 tensorboard/ and goodput.json (what the time went into, over all starts); and,
 where there is something to say, skipped.jsonl (rows of steps that were not
-finite) and unreadable.jsonl (rows that were replaced). The same command goes on
-where a stopped run was: its losses are those of a run that never stopped, bit
-for bit on the same devices. Exit codes: 0 all steps taken, 2 wrong input, 69
-another process of the job is gone, 70 a step did not end, 143 stopped by
-SIGTERM after saving.
+finite), unreadable.jsonl (rows that were replaced) and benchmark/ (of
+s02jax/background.py). The same command goes on where a stopped run was: its
+losses are those of a run that never stopped, bit for bit on the same devices.
+Exit codes: 0 all steps taken, 2 wrong input, 69 another process of the job is
+gone, 70 a step did not end, 143 stopped by SIGTERM after saving.
 
 Several hosts: the cluster's own variables (SLURM, Cloud TPU, JAX_*) are
 honoured, or give --coordinator HOST:PORT --num_processes N --process_id I.

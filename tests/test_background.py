@@ -2,8 +2,10 @@
 
 import json
 import logging
+import os
 import pathlib
 import signal
+import subprocess
 import sys
 
 import jax
@@ -11,10 +13,12 @@ import numpy as np
 import pytest
 from ml_collections import ConfigDict
 
+from launch import local
 from s02jax import background, metrics, train
 from s02jax.bundle import MODELS, Bundle
 from s02jax.errors import UserError
 from tests import tiny, toy_config, toy_stage
+from tests.processes import ROOT, TOY
 
 # What `s02 evaluate` would leave; the figures are made of the parameters.
 EVALUATE = """
@@ -212,6 +216,45 @@ def test_a_stop_ends_the_wait_for_the_last(tmp_path, monkeypatch, caplog):
     run(tmp_path, every=2, arguments="--wait /never/there")
   assert any("stopped unfinished" in m for m in caplog.messages)
   assert max(losses(tmp_path)) == 12
+
+
+JOB = """
+import sys
+from s02jax import background, cli, train
+from tests.test_background import Weights
+background.COMMAND = (sys.executable, {script!r})
+background.check = lambda config: None
+background.lend = lambda config, step, params: Weights(params)
+sys.exit(cli.run(train.main))
+"""
+
+
+def test_two_processes_gather_what_is_sharded(tmp_path):
+  script = tmp_path / "evaluate.py"
+  script.write_text(EVALUATE)
+  workdir = tmp_path / "run"
+  flags = [f"--config={TOY}", f"--workdir={workdir}", "--config.mesh.fsdp=2"]
+  flags += ["--config.benchmark.every=6", "--config.eval_batches=0"]
+  program = JOB.format(script=str(script))
+  job = [
+    subprocess.Popen(
+      [{"-m": "-c", "s02jax.train": program}.get(x, x) for x in line],
+      cwd=ROOT,
+      env=os.environ | {"S02_CACHE": str(ROOT / ".cache" / "xla")},
+      stderr=subprocess.PIPE,
+      text=True,
+    )
+    for line in local.commands(2, flags)
+  ]
+  said = [process.communicate(timeout=120)[1] for process in job]
+  assert [process.returncode for process in job] == [0, 0], said
+  # What one process restores is what the two of them had evaluated.
+  stage = toy_stage.ToyStage(toy_config.get_config())
+  abstract = jax.eval_shape(stage.init_state, jax.random.key(0))
+  _, state = train.checkpoint.load(workdir, abstract)
+  last = Weights(stage.inference_params(state)).value
+  name = "benchmark/official/utterance_mean"
+  assert figures(workdir)[12][name] == pytest.approx(last, rel=1e-6)
 
 
 def test_off_leaves_nothing(without):

@@ -58,7 +58,8 @@ def table(head: Iterable[str], rows: Iterable[str], kind: str = "") -> str:
   """A table that scrolls where it is too wide; cells and rows are HTML."""
   shown = f' class="{kind}"' if kind else ""
   return (
-    f'<div class="scroll" tabindex="0"><table{shown}><thead><tr>'
+    '<div class="scroll" role="region" aria-label="Table" tabindex="0">'
+    f"<table{shown}><thead><tr>"
     f"{''.join(head)}</tr></thead><tbody>{''.join(rows)}</tbody></table></div>"
   )
 
@@ -288,7 +289,7 @@ svg .grid { stroke: var(--line); }
   border: 1px solid var(--line); border-radius: 12px;
 }
 .chart li {
-  display: grid; grid-template-columns: 8.5rem 1fr 8rem; gap: .8rem;
+  display: grid; grid-template-columns: 8.5rem 1fr 9.5rem; gap: .8rem;
   align-items: center; font-size: .875rem;
   font-variant-numeric: tabular-nums;
 }
