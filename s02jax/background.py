@@ -99,8 +99,8 @@ class Benchmark:
 
   def start(self, step: int, state: PyTree) -> None:
     """Writes the bundle and begins; skipped where the last one still runs."""
-    self.poll()
     if not self._busy():
+      self.poll()
       self._begin(step, state)
     elif self._running:
       logging.warning(
@@ -237,7 +237,10 @@ def _close(run: _Running) -> None:
 
 
 def _tail(path: pathlib.Path) -> str:
-  return path.read_text("utf-8", "replace")[-_TAIL:].strip()
+  try:
+    return path.read_text("utf-8", "replace")[-_TAIL:].strip()
+  except OSError as error:
+    return str(error)
 
 
 def _on_main(params: PyTree) -> PyTree:
@@ -267,6 +270,15 @@ def check(config: ConfigDict) -> None:
     raise UserError(
       "config.benchmark.bundle has no value; give the folder of `s02 bundle`"
       " that lends the other models."
+    )
+  try:
+    arguments = shlex.split(config.benchmark.arguments)
+  except ValueError as error:
+    raise UserError(f"config.benchmark.arguments: {error}.") from error
+  if not arguments:
+    raise UserError(
+      "config.benchmark.arguments has no value; give those of `s02 evaluate`,"
+      ' such as "--benchmark minimax24 --data DIR".'
     )
   lender = Bundle.load(config.benchmark.bundle)
   for source, fingerprint in config.features.items():

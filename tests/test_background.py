@@ -294,7 +294,11 @@ def real(lender, tmp_path, monkeypatch) -> ConfigDict:
   config = ConfigDict(Bundle.load(lender).configs["ar"])
   config.corpus = str(tmp_path)
   config.features = {"audio_tokenizer": "print of audio_tokenizer"}
-  config.benchmark = {"every": 1, "bundle": str(lender), "arguments": ""}
+  config.benchmark = {
+    "every": 1,
+    "bundle": str(lender),
+    "arguments": "--data x",
+  }
   return config
 
 
@@ -317,6 +321,8 @@ def test_the_stage_takes_its_place_in_the_bundle(real, lender, tmp_path):
     ("stage", "flow_vae", "flow_vae has no benchmark"),
     ("benchmark.bundle", None, "benchmark.bundle has no value"),
     ("benchmark.bundle", "/nothing/here", "not a bundle"),
+    ("benchmark.arguments", "", "benchmark.arguments has no value"),
+    ("benchmark.arguments", "--data 'x", "arguments: No closing quotation"),
     ("features.audio_tokenizer", "other", "another audio_tokenizer"),
   ],
 )

@@ -15,7 +15,7 @@ _TABLE_2 = f"{_REPORT}, table 2"
 _TABLE_3 = f"{_REPORT}, table 3"
 _LATER = "as its own authors reported it"
 _THIRD = "as a third party ran it"
-OURS = "MiniMax-Speech"  # the system that this project follows
+_MINIMAX = "MiniMax-Speech"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -45,8 +45,8 @@ _SEED_TTS = (
   ("Ground truth", None, 1.25, 0.750, 2.14, 0.730, _TABLE_1),
   ("Seed-TTS", "one-shot", 1.12, 0.796, 2.25, 0.762, _TABLE_1),
   ("CosyVoice 2", "one-shot", 1.45, 0.748, 2.57, 0.652, _TABLE_1),
-  (OURS, "zero-shot", 0.83, 0.783, 1.65, 0.692, _TABLE_1),
-  (OURS, "one-shot", 0.99, 0.799, 1.90, 0.738, _TABLE_1),
+  (_MINIMAX, "zero-shot", 0.83, 0.783, 1.65, 0.692, _TABLE_1),
+  (_MINIMAX, "one-shot", 0.99, 0.799, 1.90, 0.738, _TABLE_1),
   ("CosyVoice 3 0.5B RL", "one-shot", 0.81, 0.774, 1.68, 0.695, _LATER),
   ("Qwen3-TTS 1.7B", "one-shot", 0.77, None, 1.24, None, _LATER),
   ("Qwen3-TTS 1.7B", "zero-shot", 0.78, 0.729, 1.56, 0.596, _THIRD),
@@ -92,15 +92,15 @@ def _seed_tts() -> dict[str, tuple[Published, ...]]:
 def _minimax24(row: tuple[float, ...]) -> tuple[Published, ...]:
   other = "ElevenLabs Multilingual v2"
   return (
-    _row(OURS, "zero-shot", row[0], row[2], _TABLE_2),
+    _row(_MINIMAX, "zero-shot", row[0], row[2], _TABLE_2),
     _row(other, "zero-shot", row[1], row[3], _TABLE_2),
   )
 
 
 def _cross_lingual(row: tuple[float, ...]) -> tuple[Published, ...]:
   return (
-    _row(OURS, "zero-shot", row[0], row[2], _TABLE_3),
-    _row(OURS, "one-shot", row[1], row[3], _TABLE_3),
+    _row(_MINIMAX, "zero-shot", row[0], row[2], _TABLE_3),
+    _row(_MINIMAX, "one-shot", row[1], row[3], _TABLE_3),
   )
 
 
