@@ -36,6 +36,16 @@ def base(stage: str, size: str) -> ConfigDict:
   # Batches of one evaluation, and the splits it reads.
   config.eval_batches = 4
   config.eval_splits = ("seen", "unseen")
+  # Steps between two runs of `s02 evaluate` behind the training, 0 for none;
+  # the finished bundle that lends the other models; and the other arguments,
+  # such as "--benchmark minimax24 --data DIR". See s02jax/background.py.
+  config.benchmark = ConfigDict(
+    {
+      "every": 0,
+      "bundle": config_dict.placeholder(str),
+      "arguments": "",
+    }
+  )
   # Newest checkpoints kept.
   config.keep = 2
   # Steps traced into WORKDIR/profile, after `start` steps; none where 0.

@@ -1,7 +1,8 @@
 """What a run writes for people and programs while it trains.
 
 `<workdir>/metrics.jsonl`: one object a line. `{"step": 20, "loss": …}` is a
-training step; keys of an evaluation begin with its split, `unseen/loss`.
+training step; keys of an evaluation begin with its split, `unseen/loss`, and
+those of a benchmark, which come some steps later, with `benchmark/`.
 `<workdir>/tensorboard/` has the same. A terminal gets a progress bar, a log
 one line per logged step. `<workdir>/goodput.json` says what the time of all
 starts of the run went into.

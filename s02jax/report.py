@@ -32,6 +32,7 @@ from s02jax.evaluation import (
   pictures,
   rows,
   selection,
+  sheet,
   signal,
   workers,
 )
@@ -324,26 +325,6 @@ def _cases(result: Result) -> Iterator[dict[str, Any]]:
     }
 
 
-def write_atomically(path: pathlib.Path, text: str) -> None:
-  """Writes a file that has its name only when it is whole.
-
-  Raises:
-    UserError: it cannot be written.
-  """
-  temporary = path.with_name(f".{path.name}.part")
-  try:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary.write_text(text, encoding="utf-8")
-    os.replace(temporary, path)
-  except OSError as error:
-    with contextlib.suppress(OSError):
-      temporary.unlink(missing_ok=True)
-    raise UserError(
-      f"{path}: cannot be written ({error.strerror}); give --out a folder"
-      " you may write to, with room for it."
-    ) from error
-
-
 # ------------------------------------------------------------------- report
 
 
@@ -396,9 +377,9 @@ def write(
       runs=sources.runs,
       examples=examples(results, rate),
     )
-    write_atomically(out / "index.html", page.render(content))
+    sheet.write_atomically(out / "index.html", page.render(content))
   figures = metrics(results, required, phases, watch, sources.command, settings)
-  write_atomically(
+  sheet.write_atomically(
     out / "metrics.json",
     json.dumps(figures, indent=2, ensure_ascii=False, allow_nan=False) + "\n",
   )

@@ -6,11 +6,11 @@
 The working directory gets config.json (resolved), checkpoints/, metrics.jsonl,
 tensorboard/ and goodput.json (what the time went into, over all starts); and,
 where there is something to say, skipped.jsonl (rows of steps that were not
-finite) and unreadable.jsonl (rows that were replaced). The same command goes on
-where a stopped run was: its losses are those of a run that never stopped, bit
-for bit on the same devices. Exit codes: 0 all steps taken, 2 wrong input, 69
-another process of the job is gone, 70 a step did not end, 143 stopped by
-SIGTERM after saving.
+finite), unreadable.jsonl (rows that were replaced) and benchmark/ (of
+s02jax/background.py). The same command goes on where a stopped run was: its
+losses are those of a run that never stopped, bit for bit on the same devices.
+Exit codes: 0 all steps taken, 2 wrong input, 69 another process of the job is
+gone, 70 a step did not end, 143 stopped by SIGTERM after saving.
 
 Several hosts: the cluster's own variables (SLURM, Cloud TPU, JAX_*) are
 honoured, or give --coordinator HOST:PORT --num_processes N --process_id I.
@@ -33,6 +33,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from s02jax import (
+  background,
   checkpoint,
   cli,
   errors,
@@ -145,6 +146,9 @@ def _run(
   writer = metrics.Writer(workdir, start, config.steps, main_process)
   log = _Log(config, feed, writer, goodput, clock, int(ts.skipped_steps(state)))
 
+  # ------------------------------------------------------------- benchmark
+  benchmark = background.Benchmark(config, stage, workdir, writer.write, clock)
+
   # -------------------------------------------------------------- evaluate
   def evaluate(step: int, state: PyTree) -> None:
     """Writes the mean over the evaluation batches of every split."""
@@ -172,6 +176,7 @@ def _run(
   clock.enter("step")
   with (
     writer,
+    benchmark,
     profile,
     jax.set_mesh(mesh),
     hosts.limited(clock, config.stuck_seconds),
@@ -194,7 +199,9 @@ def _run(
       log.add(step, values, feed.counts(host, flops(batch)))
       evaluation_due = _due(step, config.eval_every, config.steps)
       save_due = _due(step, config.checkpoint_every, config.steps)
-      if evaluation_due or save_due:
+      if _due(step, config.log_every, config.steps):
+        benchmark.poll()
+      if evaluation_due or save_due or benchmark.due(step):
         log.catch_up()
         if evaluation_due:
           with clock.during("evaluate"):
@@ -202,6 +209,8 @@ def _run(
         if save_due:
           save(step, state)
           last_saved = step
+        if benchmark.due(step):
+          benchmark.start(step, state)
 
     # ----------------------------------------------------------------- end
     log.catch_up()
@@ -209,6 +218,8 @@ def _run(
       save(step, state)
     with clock.during("checkpoint"):
       checkpoints.close()  # waits, so that what is said next is true
+    if step == config.steps:
+      benchmark.finish(step, state, lambda n: stop.requested(step + n))
   log.end(step)
   if step < config.steps:
     logging.info("stopped by SIGTERM after saving step %d", step)

@@ -22,6 +22,7 @@ from s02jax.evaluation import (
   pocketsphinx_judge,
   rows,
   selection,
+  sheet,
   signal,
   text_metrics,
   workers,
@@ -621,6 +622,6 @@ def test_curves_take_finite_values_of_training_and_held_out(tmp_path):
 def test_a_file_has_its_name_only_when_it_is_whole(tmp_path):
   (tmp_path / "file").write_text("")
   with pytest.raises(UserError, match="--out"):
-    report.write_atomically(tmp_path / "file" / "index.html", "x")
-  report.write_atomically(tmp_path / "a" / "index.html", "x")
+    sheet.write_atomically(tmp_path / "file" / "index.html", "x")
+  sheet.write_atomically(tmp_path / "a" / "index.html", "x")
   assert [p.name for p in (tmp_path / "a").iterdir()] == ["index.html"]

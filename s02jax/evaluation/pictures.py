@@ -8,14 +8,17 @@ import math
 from collections.abc import Mapping, Sequence
 
 import numpy as np
+import soundfile
 
-from s02jax import audio
+from s02jax import audio, conditioning
 from s02jax.evaluation import signal
+from s02jax.synthesis import encoding
 
 _WIDTH, _HEIGHT = 640, 200  # of a loss curve, in its own units
 _LEFT, _BOTTOM, _TOP = 48, 24, 10
 _POINTS = 300  # of a curve, at most
 _SPECTROGRAM = (320, 96)  # pixels
+_OTHER_RATE = 24000  # Hz, for what MP3 has no rate for
 
 
 def data_uri(kind: str, data: bytes) -> str:
@@ -27,6 +30,18 @@ def sound(wave: np.ndarray, rate: int) -> str:
   """FLAC of float [n]: lossless, and every browser plays it."""
   wave = np.nan_to_num(np.asarray(wave, np.float32))
   return data_uri("audio/flac", audio.encode_flac(wave, rate))
+
+
+def compressed_sound(wave: np.ndarray, rate: int) -> str:
+  """MP3 of float [n], a fifth of FLAC's size; every browser plays it."""
+  wave = np.nan_to_num(np.asarray(wave, np.float32))
+  out = io.BytesIO()
+  if rate not in encoding.RATES[".mp3"]:
+    wave, rate = conditioning.resample(wave, rate, _OTHER_RATE), _OTHER_RATE
+  soundfile.write(
+    out, np.clip(wave, -1.0, 1.0), rate, "MPEG_LAYER_III", format="MP3"
+  )
+  return data_uri("audio/mpeg", out.getvalue())
 
 
 def spectrogram(wave: np.ndarray) -> str:
@@ -68,13 +83,13 @@ def curves_svg(curves: Sequence[Curve], title: str) -> str:
     f'<svg viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img"'
     f' aria-label="{html.escape(title, quote=True)}">'
   ]
-  for value in _ticks(*ranges["y"]):
+  for value in ticks(*ranges["y"]):
     y = _place_y(value, ranges)
     parts.append(
       f'<line class="grid" x1="{_LEFT}" x2="{_WIDTH}" y1="{y}" y2="{y}"/>'
       f'<text x="{_LEFT - 6}" y="{y + 4}" text-anchor="end">{value:g}</text>'
     )
-  for value in _ticks(*ranges["x"]):
+  for value in ticks(*ranges["x"]):
     x = _place_x(value, ranges)
     parts.append(
       f'<text x="{x}" y="{_HEIGHT - 6}" text-anchor="middle">{value:g}</text>'
@@ -123,7 +138,7 @@ def _thinned(curve: Curve) -> list[tuple[float, float]]:
   ]
 
 
-def _ticks(low: float, high: float) -> list[float]:
+def ticks(low: float, high: float) -> list[float]:
   """Three to six round numbers between."""
   raw = (high - low) / 4
   power = 10 ** math.floor(math.log10(raw))
