@@ -182,7 +182,8 @@ class Runtime(Speaker):
         f" machine's platform is {platform}; export it with"
         f" --platforms {platform}."
       )
-    cache = compilation_cache or jax.config.jax_compilation_cache_dir
+    set_already = getattr(jax.config, "jax_compilation_cache_dir", None)
+    cache = compilation_cache or set_already
     cache = str(cache or folder / ".cache")
     jax.config.update("jax_compilation_cache_dir", cache)
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
