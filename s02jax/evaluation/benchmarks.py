@@ -396,7 +396,7 @@ def _refuse_missing(items: Sequence[Item]) -> None:
   if missing:
     raise UserError(
       f"{named[missing[0]]}: {len(missing)} of the {len(named)} files that the"
-      f" set names are missing: {_first([str(path) for path in missing])}; fetch"
+      f" set names are missing: {_first([*map(str, missing)])}; fetch"
       " the whole set."
     )
 
