@@ -15,6 +15,7 @@ then it counts as wholly wrong and is listed.
 
 import argparse
 import dataclasses
+import functools
 import hashlib
 import logging
 import pathlib
@@ -237,7 +238,7 @@ def _source(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def speak(
-  evaluation: Evaluation, synthesizer: clips.Synthesis, context: float
+  evaluation: Evaluation, synthesizer: Synthesizer, context: float
 ) -> None:
   """Speaks what has no clip yet.
 
@@ -268,8 +269,8 @@ def make_judges(evaluation: Evaluation) -> Judges:
     texts.setdefault(item.language, []).append(item.text)
   return Judges(
     recognisers=judges.recognisers(texts, asked.recognisers, texts=texts),
-    speaker=asked.speaker and judges.speaker_judge(asked.speaker),
-    quality=asked.quality and judges.quality_judge(asked.quality),
+    speaker=judges.speaker_judge(asked.speaker) if asked.speaker else None,
+    quality=judges.quality_judge(asked.quality) if asked.quality else None,
     specs=evaluation.specs,
   )
 
@@ -295,22 +296,19 @@ def judge(evaluation: Evaluation, chosen: Judges) -> None:
 
 
 def _judge_recordings(evaluation: Evaluation, listener: Listener) -> None:
-  args, items = evaluation.args, evaluation.items
-  prompts: dict[pathlib.Path, Item] = {}
-  for item in items:
-    if item.prompt_audio is not None:
-      prompts.setdefault(item.prompt_audio, item)
-  named = [
-    (runs.relative(path, args.data), item, path)
-    for path, item in prompts.items()
-  ]
-  parts = list(evaluation.shard.of(runs.batched(named, runs.GROUP)))
-  _each("prompts", parts, lambda part: listener.recordings("prompt", part))
-  if args.truth:
-    return
-  truths = [(i.key, i, i.truth) for i in items if i.truth is not None]
-  parts = list(evaluation.shard.of(runs.batched(truths, runs.GROUP)))
-  _each("truths", parts, lambda part: listener.recordings("truth", part))
+  args = evaluation.args
+  roles = {"prompt": [(i.prompt_audio, i.where) for i in evaluation.items]}
+  if not args.truth:
+    roles["truth"] = [(i.truth, i.where) for i in evaluation.items]
+  for role, paths in roles.items():
+    # A recording of several items is judged once.
+    first = {path: where for path, where in reversed(paths) if path}
+    named = [
+      (runs.relative(path, args.data), where, path)
+      for path, where in reversed(first.items())
+    ]
+    parts = list(evaluation.shard.of(runs.batched(named, runs.GROUP)))
+    _each(f"judge {role}s", parts, functools.partial(listener.recordings, role))
 
 
 def score(evaluation: Evaluation) -> None:
@@ -380,13 +378,23 @@ def main(argv: list[str]) -> None:
   # A judge that is not here is said before anything is spoken.
   chosen = make_judges(evaluation) if "judge" in passes else None
   runs.pin(args.out, evaluation.pins)
-  if "speak" in passes and args.bundle:
+  if "speak" in passes and args.bundle and not _spoken(evaluation):
     bundle = Bundle.load(args.bundle)
     speak(evaluation, Synthesizer(bundle), long.trained_context(bundle))
   if chosen is not None:
     judge(evaluation, chosen)
   if "score" in passes:
     _finish(evaluation)
+
+
+def _spoken(evaluation: Evaluation) -> bool:
+  """Whether every clip of the shard is there."""
+  find = evaluation.find()
+  return all(
+    find(item, group.seed) is not None
+    for group in evaluation.groups()
+    for item in group.items
+  )
 
 
 def _finish(evaluation: Evaluation) -> None:

@@ -8,7 +8,7 @@ import functools
 import logging
 import pathlib
 from collections.abc import Callable, Iterable
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import soundfile
@@ -19,6 +19,7 @@ from s02jax.evaluation.benchmarks import Item
 from s02jax.evaluation.run import Group, clip_name
 from s02jax.synthesis import encoding, library, long, text_chunks
 from s02jax.synthesis.request import Request, Settings
+from s02jax.synthesis.synthesizer import Synthesizer
 from s02jax.synthesis.text_chunks import Speech
 from s02jax.synthesis.voice import Voice
 
@@ -126,15 +127,6 @@ def is_silent(path: pathlib.Path) -> bool:
 # ------------------------------------------------------------------- speaking
 
 
-class Synthesis(Protocol):
-  """What is needed of `s02jax.synthesis.synthesizer.Synthesizer`."""
-
-  rate: int
-
-  def voices(self, references, transcripts) -> list[Voice]: ...
-  def engine(self) -> Any: ...
-
-
 def _path(out: pathlib.Path, item: Item, seed: int) -> pathlib.Path:
   return out / FOLDER / item.subset / f"{clip_name(item.key, seed)}.wav"
 
@@ -144,7 +136,7 @@ class Speaker:
 
   def __init__(
     self,
-    synthesizer: Synthesis,
+    synthesizer: Synthesizer,
     out: pathlib.Path,
     *,
     context: float,
@@ -218,7 +210,7 @@ class Speaker:
 
   def _long(self, item: Item, settings: Settings) -> Iterable[np.ndarray]:
     return long.speak(
-      self._synthesizer,  # pyrefly: ignore
+      self._synthesizer,
       text_chunks.normalise(item.text),
       language=item.language,
       voice=self._voice_of(item),

@@ -7,13 +7,12 @@ is asked, for some recognisers find words in silence.
 
 import dataclasses
 import pathlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
 from s02jax.errors import UserError
 from s02jax.evaluation import clips
-from s02jax.evaluation.benchmarks import Item
 from s02jax.evaluation.judged import Asked, Ledger, Record, digest, encode
 from s02jax.evaluation.judges import QualityJudge, Recogniser, SpeakerJudge
 from s02jax.evaluation.run import Group, clip_name
@@ -52,6 +51,10 @@ class _Clip:
   path: pathlib.Path | None
 
 
+# One answer for each file.
+_Ask = Callable[[list[pathlib.Path]], list[Record]]
+
+
 class Listener:
   """Asks the judges what the ledger does not know."""
 
@@ -72,7 +75,7 @@ class Listener:
       for item in group.items
     ]  # fmt: skip
     recogniser = self._judges.recognisers[language]
-    asks = [
+    asks: list[tuple[str | None, _Ask]] = [
       (
         self._judges.specs.recognisers[language],
         lambda paths: [
@@ -87,17 +90,19 @@ class Listener:
     self._judge(found, asks)
 
   def recordings(
-    self, role: str, named: Sequence[tuple[str, Item, pathlib.Path]]
+    self, role: str, named: Sequence[tuple[str, str, pathlib.Path]]
   ) -> None:
-    """Says whose voice prompts or truths have; each by its name.
+    """Says whose voice prompts or truths have.
+
+    Args:
+      role: "prompt" or "truth".
+      named: name, file and line that name it, and the recording.
 
     Raises:
       UserError: one cannot be read, or nobody speaks there.
     """
-    subset = {"truth": lambda item: item.subset, "prompt": lambda _: ""}[role]
     found = [
-      _Clip(role, subset(item), name, 0, item.where, path)
-      for name, item, path in named
+      _Clip(role, "", name, 0, where, path) for name, where, path in named
     ]
     self._judge(found, [(self._judges.specs.speaker, self._voices)])
 
@@ -115,24 +120,30 @@ class Listener:
       for i in range(len(paths))
     ]
 
-  def _judge(self, found: Sequence[_Clip], asks) -> None:
-    files = [c.path and digest(c.path) for c in found]
+  def _judge(
+    self, found: Sequence[_Clip], asks: Sequence[tuple[str | None, _Ask]]
+  ) -> None:
+    files = [digest(c.path) if c.path else None for c in found]
     states = None
     for spec, ask in asks:
+      assert spec is not None
       asked = [Asked(c.role, c.subset, c.key, c.seed, spec) for c in found]
       if all(map(self._known, asked, files)):
         continue
       states = states or [self._state(c) for c in found]
-      sounding = [i for i, state in enumerate(states) if not state]
-      answers = dict(
-        zip(sounding, ask([found[i].path for i in sounding]), strict=True)
-        if sounding
-        else ()
-      )
+      sounding = [
+        (i, clip.path)
+        for i, clip in enumerate(found)
+        if clip.path is not None and not states[i]
+      ]
+      answers = ask([path for _, path in sounding]) if sounding else []
+      said = list(states)
+      for (i, _), answer in zip(sounding, answers, strict=True):
+        said[i] = answer
       self._ledger.add(
         [
-          (who, {"file": files[i]} | states[i] | answers.get(i, {}))
-          for i, who in enumerate(asked)
+          (who, {"file": file} | state)
+          for who, file, state in zip(asked, files, said, strict=True)
         ]
       )
 

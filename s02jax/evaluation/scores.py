@@ -11,6 +11,8 @@ import pathlib
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+import numpy as np
+
 from s02jax import languages, metrics
 from s02jax.errors import UserError
 from s02jax.evaluation import scoring
@@ -165,7 +167,7 @@ def mean(table: Sequence[Mapping[str, Any]]) -> Scores:
 
 def _asked(count: Count) -> Iterator[Asked]:
   """All that must have been judged."""
-  prompts = set()
+  recordings = set()
   for item in count.items:
     specs = [count.specs.recognisers[item.language], count.specs.speaker]
     for spec in (*specs, count.specs.quality):
@@ -174,12 +176,12 @@ def _asked(count: Count) -> Iterator[Asked]:
           yield Asked("clip", item.subset, item.key, seed, spec)
     if count.specs.speaker is None:
       continue
-    if item.truth is not None and not count.truth:
-      yield Asked("truth", item.subset, item.key, 0, count.specs.speaker)
-    if item.prompt_audio is not None and item.prompt_audio not in prompts:
-      prompts.add(item.prompt_audio)
-      name = relative(item.prompt_audio, count.root)
-      yield Asked("prompt", "", name, 0, count.specs.speaker)
+    for role, path in (("prompt", item.prompt_audio), ("truth", item.truth)):
+      if path is None or (role == "truth" and count.truth):
+        continue
+      if (role, path) not in recordings:
+        recordings.add((role, path))
+        yield _recording(role, path, count)
 
 
 def _check_judged(count: Count, ledger: Ledger) -> None:
@@ -240,25 +242,28 @@ def _similarity(
   prompted = [item for item in items if item.prompt_audio is not None]
   if spec is None or not prompted:
     return None
-  prompts = {}
+  known: dict[Asked, Any] = {}
+
+  def voice_of(asked: Asked):
+    if asked not in known:
+      known[asked] = _vector(ledger.get(asked))
+    return known[asked]
+
   voices = []
   for item in prompted:
     assert item.prompt_audio is not None
-    name = relative(item.prompt_audio, count.root)
-    if name not in prompts:
-      record = ledger.get(Asked("prompt", "", name, 0, spec))
-      assert record is not None
-      prompts[name] = decode(record["voice"])
+    prompt = _recording("prompt", item.prompt_audio, count)
     truth = None
-    if item.truth is not None:
-      role = "clip" if count.truth else "truth"
-      truth = _vector(_of(ledger, role, item, 0, spec))
+    if item.truth is not None and count.truth:
+      truth = _vector(_of(ledger, "clip", item, 0, spec))
+    elif item.truth is not None:
+      truth = voice_of(_recording("truth", item.truth, count))
     voices += [
       Voice(
         key=item.key,
         language=item.language,
-        prompt_name=name,
-        prompt=prompts[name],
+        prompt_name=prompt.key,
+        prompt=voice_of(prompt),
         clip=_vector(_of(ledger, "clip", item, seed, spec)),
         truth=truth,
         seed=seed,
@@ -273,9 +278,15 @@ def _similarity(
   }
 
 
-def _vector(record: Record):
+def _recording(role: str, path: pathlib.Path, count: Count) -> Asked:
+  """A prompt or a truth, which is judged once for all its items."""
+  assert count.specs.speaker is not None
+  return Asked(role, "", relative(path, count.root), 0, count.specs.speaker)
+
+
+def _vector(record: Record | None) -> np.ndarray | None:
   """None where nobody speaks."""
-  return decode(record["voice"]) if "voice" in record else None
+  return decode(record["voice"]) if record and "voice" in record else None
 
 
 def _quality(
