@@ -114,6 +114,7 @@ class Evaluation:
   asked: Specs  # as the command line names the judges
   pins: Mapping[str, Any]
   shard: Shard
+  find: clips.Find
 
   @property
   def specs(self) -> Specs:
@@ -123,14 +124,6 @@ class Evaluation:
   def groups(self) -> list[Group]:
     """Of this shard."""
     return list(self.shard.of(runs.groups(self.items, self.args.seeds)))
-
-  def find(self) -> clips.Find:
-    """Where the clips are."""
-    if self.args.bundle:
-      return clips.spoken(self.args.out)
-    if self.args.audio:
-      return clips.folder(self.args.audio, self.items)
-    return clips.truth
 
 
 # -------------------------------------------------------------------- reading
@@ -168,7 +161,14 @@ def _evaluation(args: argparse.Namespace) -> Evaluation:
     asked=asked,
     pins=pins,
     shard=Shard.parse(args.shard),
+    find=_find(args, items),
   )
+
+
+def _find(args: argparse.Namespace, items: Sequence[Item]) -> clips.Find:
+  if args.bundle:
+    return clips.spoken(args.out)
+  return clips.folder(args.audio, items) if args.audio else clips.truth
 
 
 def _check(args: argparse.Namespace) -> None:
@@ -282,7 +282,7 @@ def judge(evaluation: Evaluation, chosen: Judges) -> None:
     UserError: a clip is missing or cannot be read.
   """
   args, groups = evaluation.args, evaluation.groups()
-  find = evaluation.find()
+  find = evaluation.find
   if not args.allow_missing:
     listening.check_present(groups, find)
   if args.audio:
@@ -324,7 +324,7 @@ def score(evaluation: Evaluation) -> None:
     seeds=args.seeds,
     root=args.data,
     out=args.out,
-    find=evaluation.find(),
+    find=evaluation.find,
     specs=evaluation.specs,
     truth=args.truth,
     allow_missing=args.allow_missing,
@@ -389,7 +389,7 @@ def main(argv: list[str]) -> None:
 
 def _spoken(evaluation: Evaluation) -> bool:
   """Whether every clip of the shard is there."""
-  find = evaluation.find()
+  find = evaluation.find
   return all(
     find(item, group.seed) is not None
     for group in evaluation.groups()
