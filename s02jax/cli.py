@@ -18,6 +18,7 @@ VERBS = {
   "synthesize": "speak a text in the voice of a reference, or a kept one",
   "compile-check": "compile a train step for TPUs that are not here",
   "bench": "measure steps and data on this machine",
+  "evaluate": "score any system's speech on the public benchmarks",
   "report": "measure a bundle and write a page about it",
 }
 

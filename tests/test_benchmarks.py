@@ -32,8 +32,8 @@ def minimax(tmp_path):
   write(tmp_path / "speaker" / "prompt_text.txt", *transcripts)
   write(tmp_path / "text" / "chinese.txt", "chinese_female|今天真冷。",
         "chinese_male|走吧！")  # fmt: skip
-  # A bar and a line separator within a text, a blank last line.
-  write(tmp_path / "text" / "czech.txt", "czech_male|Prší\u2028| a prší. ",
+  # A line separator within a text, a blank last line.
+  write(tmp_path / "text" / "czech.txt", "czech_male|Prší\u2028 a prší. ",
         "czech_female|Kam jdeš?", "")  # fmt: skip
   write(tmp_path / "text" / "arabic.txt", "\ufeffarabic_male|أين الباب؟")
   return tmp_path
@@ -52,7 +52,7 @@ def test_minimax24_is_read_as_it_is_released(minimax):
   assert items[:2] == [
     Item(
       key="czech_001",
-      text="Prší\u2028| a prší.",
+      text="Prší\u2028 a prší.",
       language="cs",
       prompt_audio=czech / "czech_male" / "clip_czech_male.mp3",
       prompt_text="This is czech_male.",
@@ -97,17 +97,20 @@ def test_cross_lingual_takes_chinese_voices(minimax):
     ("cs", "clip_chinese_female.mp3"),
     ("ar", "clip_chinese_male.mp3"),
   ]
-  assert items[0].text == "Prší\u2028| a prší."
+  assert items[0].text == "Prší\u2028 a prší."
   assert items[0].prompt_text == "This is chinese_male."
   assert len(benchmarks.CROSS_LINGUAL) == 7
   with pytest.raises(UserError, match="romanian.txt"):
     read("cross-lingual", minimax)
 
 
-@pytest.mark.parametrize("line", ["no bar", "|text", "label|", "label| "])
+@pytest.mark.parametrize(
+  "line",
+  ["no bar", "|text", "label|", "label| ", "", "label|two|texts", "x_y|Ano."],
+)
 def test_a_malformed_line_of_minimax24_is_named(minimax, line):
-  write(minimax / "text" / "czech.txt", "czech_male|Ano.", "", line)
-  with pytest.raises(UserError, match=r"czech.txt, line 3: expected <voice"):
+  write(minimax / "text" / "czech.txt", "czech_male|Ano.", line, "czech_male|N")
+  with pytest.raises(UserError, match=r"czech.txt, line 2: .*\.$"):
     read("minimax24", minimax, "cs")
 
 
@@ -241,10 +244,14 @@ def test_a_manifest_is_ones_own(tmp_path):
     read("manifest", path, "long")
 
 
+GOOD = {"key": "z", "text": "b", "language": "en", "prompt_audio": "c"}
+
+
 @pytest.mark.parametrize(
   ("line", "fault"),
   [
     ("{", "not JSON"),
+    (json.dumps(GOOD | {"subset": "../b"}), "'../b' is not a file name"),
     ("[]", "not a JSON object"),
     ('{"key": "a"}', "field 'text' is missing"),
     ('{"key": "a", "txt": "b"}', "field 'txt' is unknown"),
@@ -262,7 +269,7 @@ def test_a_manifest_is_ones_own(tmp_path):
 )
 def test_a_malformed_line_of_a_manifest_is_named(tmp_path, line, fault):
   path = tmp_path / "mine.jsonl"
-  write(path, "", line)
+  write(path, json.dumps(GOOD), line)
   with pytest.raises(UserError, match=rf"mine.jsonl, line 2: .*{fault}"):
     read("manifest", path)
 

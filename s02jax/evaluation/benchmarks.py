@@ -37,6 +37,8 @@ class Item:
   prompt_text: str | None  # None: zero-shot
   truth: pathlib.Path | None  # the speaker saying it, or other words
   subset: str
+  # File and line, for messages: the same item may stand elsewhere.
+  where: str = dataclasses.field(default="", compare=False)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,8 +49,12 @@ class _Line:
   number: int
   text: str
 
+  @property
+  def where(self) -> str:
+    return f"{self.path}, line {self.number}"
+
   def fault(self, what: str) -> UserError:
-    return UserError(f"{self.path}, line {self.number}: {what}")
+    return UserError(f"{self.where}: {what}")
 
 
 def read(
@@ -77,8 +83,8 @@ def read(
   items = READERS[benchmark](pathlib.Path(root), subsets)
   if not items:
     raise UserError(f"{root}: the benchmark {benchmark} has no item there.")
-  _refuse_doubles(items, root)
-  _refuse_missing(items, root)
+  _refuse_doubles(items)
+  _refuse_missing(items)
   return _cloned(items, cloning, root)
 
 
@@ -141,6 +147,8 @@ def _minimax_item(
   own, text = own.strip(), text.strip()
   if not (bar and own and text):
     raise line.fault("expected <voice label>|<text>.")
+  if "|" in text:
+    raise line.fault("a second | in it; expected <voice label>|<text>.")
   audio = voices.audio(label(own) if label else own)
   return Item(
     key=f"{_name(code)}_{line.number:03d}",
@@ -150,6 +158,7 @@ def _minimax_item(
     prompt_text=voices.transcript(audio),
     truth=None,
     subset=code,
+    where=line.where,
   )
 
 
@@ -237,6 +246,8 @@ def _seed_item(line: _Line, language: str, subset: str) -> Item:
       "an empty column; expected utt|prompt text|prompt wav|text[|truth wav]."
     )
   key = key.removesuffix(".wav")
+  if not _is_file_name(key):
+    raise line.fault(f"the key {key!r} is not a file name.")
   folder = line.path.parent
   found = folder / "wavs" / f"{key}.wav"
   if truth:
@@ -249,6 +260,7 @@ def _seed_item(line: _Line, language: str, subset: str) -> Item:
     prompt_text=prompt_text,
     truth=found if truth or found.exists() else None,
     subset=subset,
+    where=line.where,
   )
 
 
@@ -292,8 +304,10 @@ def _manifest_item(line: _Line) -> Item:
     language = languages.resolve(fields["language"]).code
   except UserError as error:
     raise line.fault(f"{error}.") from error
-  if pathlib.PurePath(fields["key"]).name != fields["key"]:
-    raise line.fault(f"the key {fields['key']!r} is not a file name.")
+  for name in ("key", "subset"):
+    value = fields.get(name, "-")
+    if not _is_file_name(value):
+      raise line.fault(f"the {name} {value!r} is not a file name.")
   folder = line.path.parent
   truth = fields.get("truth")
   return Item(
@@ -304,6 +318,7 @@ def _manifest_item(line: _Line) -> Item:
     prompt_text=fields.get("prompt_text"),
     truth=folder / truth if truth else None,
     subset=fields.get("subset", language),
+    where=line.where,
   )
 
 
@@ -321,7 +336,7 @@ READERS: dict[
 
 
 def _lines(path: pathlib.Path) -> Iterator[_Line]:
-  """The lines that are not blank, with or without a byte-order mark."""
+  """The lines, with or without a byte-order mark; the last may be blank."""
   try:
     text = path.read_text("utf-8-sig")
   except FileNotFoundError as error:
@@ -331,9 +346,16 @@ def _lines(path: pathlib.Path) -> Iterator[_Line]:
   except (UnicodeDecodeError, IsADirectoryError) as error:
     raise UserError(f"{path} is not a UTF-8 text file ({error}).") from error
   # Not splitlines: some texts hold separators that it would cut at.
-  for number, line in enumerate(text.split("\n"), 1):
-    if line.strip():
-      yield _Line(path, number, line.strip())
+  lines = text.rstrip().split("\n") if text.strip() else []
+  for number, words in enumerate(lines, 1):
+    line = _Line(path, number, words.strip())
+    if not line.text:
+      raise line.fault("an empty line; take it out.")
+    yield line
+
+
+def _is_file_name(name: str) -> bool:
+  return pathlib.PurePath(name).name == name
 
 
 def _chosen(
@@ -351,26 +373,31 @@ def _chosen(
   return list(wanted or default or known)
 
 
-def _refuse_doubles(items: Sequence[Item], root: pathlib.Path) -> None:
-  seen: set[tuple[str, str]] = set()
+def _refuse_doubles(items: Sequence[Item]) -> None:
+  seen: dict[tuple[str, str], str] = {}
   for item in items:
-    if (item.subset, item.key) in seen:
+    name = item.subset, item.key
+    if name in seen:
       raise UserError(
-        f"{root}: the subset {item.subset} has the key {item.key!r} twice, and"
-        " one clip would overwrite the other; make the keys differ."
+        f"{item.where}: the subset {item.subset} has the key {item.key!r}"
+        f" twice (first in {seen[name]}), and one clip would overwrite the"
+        " other; make the keys differ."
       )
-    seen.add((item.subset, item.key))
+    seen[name] = item.where
 
 
-def _refuse_missing(items: Sequence[Item], root: pathlib.Path) -> None:
-  named = dict.fromkeys(
-    path for item in items for path in (item.prompt_audio, item.truth) if path
-  )
-  missing = [str(path) for path in named if not path.is_file()]
+def _refuse_missing(items: Sequence[Item]) -> None:
+  named: dict[pathlib.Path, str] = {}
+  for item in items:
+    for path in (item.prompt_audio, item.truth):
+      if path is not None:
+        named.setdefault(path, item.where)
+  missing = [path for path in named if not path.is_file()]
   if missing:
     raise UserError(
-      f"{root}: {len(missing)} of the {len(named)} files that the set names"
-      f" are missing: {_first(missing)}; fetch the whole set."
+      f"{named[missing[0]]}: {len(missing)} of the {len(named)} files that the"
+      f" set names are missing: {_first([*map(str, missing)])}; fetch"
+      " the whole set."
     )
 
 

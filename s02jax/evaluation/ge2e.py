@@ -17,6 +17,7 @@ import pathlib
 from collections.abc import Sequence
 
 import numpy as np
+import threadpoolctl
 
 from s02jax.errors import UserError
 from s02jax.evaluation import signal, torch_file
@@ -105,6 +106,12 @@ def _prepare(wave: np.ndarray) -> np.ndarray:
 def _encode(mels: np.ndarray) -> np.ndarray:
   """float32[b, t, m] -> unit vectors float32[b, e]."""
   layers, weight, bias = _weights()
+  with threadpoolctl.threadpool_limits(1, "blas"):
+    return _through(mels, layers, weight, bias)
+
+
+def _through(mels, layers, weight, bias) -> np.ndarray:
+  """Thousands of small products: several threads would mostly wait."""
   parts = []
   for first in range(0, len(mels), _BATCH):
     x = mels[first : first + _BATCH].swapaxes(0, 1)

@@ -339,8 +339,12 @@ def _resampled(columns, counts, random: np.random.Generator) -> np.ndarray:
   parts = []
   for first in range(0, RESAMPLES, _CHUNK):
     size = (min(_CHUNK, RESAMPLES - first), items)
-    item = random.integers(items, size=size)[..., None]
-    draw = random.random((*size, seeds)) * counts[item]
-    sums = (columns[:, item, draw.astype(int)] * held[item[..., 0]]).sum((2, 3))
+    item = random.integers(items, size=size)
+    if seeds == 1:  # nothing to draw within an item
+      sums = columns[..., 0].take(item, axis=1).sum(2)
+    else:
+      draw = random.random((*size, seeds)) * counts[item][..., None]
+      drawn = columns[:, item[..., None], draw.astype(int)]
+      sums = (drawn * held[item]).sum((2, 3))
     parts.append(sums[0] / sums[1])
   return np.concatenate(parts)
