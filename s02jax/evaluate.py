@@ -5,9 +5,11 @@
   s02 evaluate --truth --benchmark manifest --data mine.jsonl --out DIR
 
 Three passes: `speak` writes OUT/clips, `judge` OUT/judged-*.jsonl, `score`
-OUT/scores.json and scores.md. Each goes on where it was interrupted. With
-`--shard 2/4` a process does one part of the first two; whoever finishes last
-scores. OUT/run.json says what is computed, and another command is refused.
+OUT/scores.json, scores.md (all that was counted), paper.md (beside published
+figures) and report.html (to read and to listen to). Each goes on where it was
+interrupted. With `--shard 2/4` a process does one part of the first two;
+whoever finishes last scores. OUT/run.json says what is computed, and another
+command is refused.
 
 A clip that is missing or cannot be read is an error, unless --allow-missing:
 then it counts as wholly wrong and is listed.
@@ -25,7 +27,7 @@ from typing import Any
 
 import tqdm
 
-from s02jax import console, languages
+from s02jax import console, languages, metrics
 from s02jax.bundle import Bundle
 from s02jax.cli import run
 from s02jax.errors import UserError
@@ -34,6 +36,8 @@ from s02jax.evaluation import (
   clips,
   judges,
   listening,
+  score_page,
+  score_table,
   scores,
 )
 from s02jax.evaluation import run as runs
@@ -331,22 +335,22 @@ def score(evaluation: Evaluation) -> None:
   )
   rows, worst = scores.rows(count, Ledger(args.out, evaluation.shard))
   pins = evaluation.pins
-  scores.write(
-    {
-      "version": scores.VERSION,
-      **{name: pins[name] for name in ("benchmark", "cloning", "system")},
-      "judges": pins["judges"],
-      "source": pins["source"],
-      "data": str(args.data),
-      "data_digest": pins["data"],
-      "items": len(evaluation.items),
-      "seeds": args.seeds,
-      "rows": rows,
-      "mean": scores.mean(rows),
-      "worst": worst,
-    },
-    args.out,
-  )
+  found = {
+    "version": scores.VERSION,
+    **{name: pins[name] for name in ("benchmark", "cloning", "system")},
+    "judges": pins["judges"],
+    "source": pins["source"],
+    "data": str(args.data),
+    "data_digest": pins["data"],
+    "items": len(evaluation.items),
+    "seeds": args.seeds,
+    "rows": rows,
+    "mean": scores.mean(rows),
+    "worst": worst,
+  }
+  scores.write(found, args.out)
+  metrics.write_text(args.out / "paper.md", score_table.markdown(found))
+  score_page.write(found, args.out)
 
 
 def _each(what: str, parts: Sequence[Any], do: Callable[[Any], None]) -> None:
@@ -406,7 +410,7 @@ def _finish(evaluation: Evaluation) -> None:
       raise
     print(f"Part {args.shard} is judged; the last of the others scores.")
     return
-  print(f"Wrote {args.out / 'scores.json'} and scores.md.")
+  print(f"Wrote {args.out / 'scores.json'} and, to read, report.html.")
 
 
 if __name__ == "__main__":

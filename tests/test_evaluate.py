@@ -198,7 +198,7 @@ def test_an_interrupted_run_goes_on_to_the_same_scores(world):
   (ledger,) = stopped.glob("judged*")
   ledger.write_bytes(ledger.read_bytes()[:-9])
   world.run("stopped", "--seeds", "2")
-  for name in ("scores.json", "scores.md", "run.json"):
+  for name in ("scores.json", "scores.md", "paper.md", "run.json"):
     assert (stopped / name).read_bytes() == (whole / name).read_bytes()
   lines = ledger.read_text().splitlines()
   assert all(json.loads(line) for line in lines)
