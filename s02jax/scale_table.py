@@ -26,7 +26,7 @@ ROWS = {
   "ar:xl": (1, 2, 8),
   "flow_matching:small": (8, 16, 32),
   "flow_matching:base": (4, 8, 32),
-  "flow_matching:large": (4, 8, 16),
+  "flow_matching:large": (4, 8, 8),
   "audio_tokenizer:small": (8, 16, 32),
   "audio_tokenizer:base": (4, 8, 32),
   "audio_tokenizer:large": (2, 4, 16),
