@@ -1,0 +1,226 @@
+"""`s02 ablate`: trains an ablation's variants, prints the paper's table.
+
+  s02 ablate resynthesis --corpus DIR --out DIR [--size demo]
+
+The variants are in configs/ablations/NAME.py: one config, one budget, and what
+is changed. Finished runs are skipped and begun ones go on, so the same command
+does what is missing. `--config.field=value` holds for all variants.
+
+OUT/runs has a workdir for each variant; OUT/table.md and OUT/table.json hold
+our figures with the paper's beside them.
+"""
+
+import argparse
+import dataclasses
+import os
+import pathlib
+import runpy
+import shlex
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import configs
+from launch import local
+from s02jax import comparison, console, sweep
+from s02jax.cli import run
+from s02jax.comparison import Ablation
+from s02jax.config import build
+from s02jax.data.records import SPLITS, Corpus
+from s02jax.errors import UserError
+from s02jax.evaluation import resynthesis, selection, workers
+from s02jax.evaluation.judging import Figure
+from s02jax.stages.trained import Trained
+from s02jax.synthesis.codec import VaeCodec
+
+SPLIT = "unseen"  # speakers that no stage has heard
+Figures = Mapping[str, Mapping[str, Figure]]  # row -> measure -> figure
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Job:
+  """An ablation and its folders."""
+
+  ablation: Ablation
+  corpus: pathlib.Path
+  out: pathlib.Path
+  fields: Sequence[str]  # `--config.field=value`, for all variants
+
+  def workdir(self, variant: str) -> pathlib.Path:
+    """Of the training of a variant."""
+    return self.out / "runs" / variant
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Subjects:
+  """What is to be judged."""
+
+  fingerprints: Mapping[str, str]  # of each variant: the same, the same table
+  rate: int  # Hz
+  judge: Callable[[selection.Panel, Any], Figures]  # with a pool
+
+
+# --------------------------------------------------------------------- read
+
+
+def load(name: str, size: str) -> Ablation:
+  """The ablation of a name.
+
+  Raises:
+    UserError: no such ablation or size, or a file that describes none.
+  """
+  file = pathlib.Path(configs.__file__).parent / "ablations" / f"{name}.py"
+  return build(Ablation, runpy.run_path(str(file))["get_ablation"](size), name)
+
+
+def names() -> list[str]:
+  """Of all ablations, as they are typed."""
+  folder = pathlib.Path(configs.__file__).parent / "ablations"
+  return sorted(f.stem.replace("_", "-") for f in folder.glob("[a-z]*.py"))
+
+
+# -------------------------------------------------------------------- train
+
+
+def plan(job: Job, corpora: Mapping[str, pathlib.Path]) -> list[sweep.Run]:
+  """The runs of the variants, each checked as `s02 train` would.
+
+  Args:
+    job: whose variants.
+    corpora: variant -> the corpus it is trained on.
+  """
+  budget = [f"--config.{k}={v}" for k, v in job.ablation.budget.items()]
+  return [
+    sweep.plan(
+      job.ablation.config,
+      overrides,
+      job.workdir(variant),
+      [*budget, f"--config.corpus={corpora[variant]}", *job.fields],
+    )
+    for variant, overrides in job.ablation.variants.items()
+  ]
+
+
+def train(job: Job, corpora: Mapping[str, pathlib.Path]) -> None:
+  """Trains what is not finished, one variant after the other.
+
+  Raises:
+    SystemExit: with the code of the training that failed or was stopped.
+  """
+  options = local.parser().parse_args([])
+  code = sweep.launch_all(plan(job, corpora), local, options)
+  if code:
+    sys.exit(code)
+
+
+# ----------------------------------------------------------------- subjects
+
+
+def _resynthesis(job: Job) -> Subjects:
+  train(job, dict.fromkeys(job.ablation.variants, job.corpus))
+  trained = {
+    variant: Trained.load(job.workdir(variant), "flow_vae")
+    for variant in job.ablation.variants
+  }
+  codecs = {name: VaeCodec(t.config, t.params) for name, t in trained.items()}
+  (rate,) = {codec.rate for codec in codecs.values()}
+
+  def judge(panel, pool) -> Figures:
+    waves = [case.wave for case in panel.cases]
+    copies = {name: codec.copy(waves) for name, codec in codecs.items()}
+    return resynthesis.judge(panel, copies, rate=rate, pool=pool)
+
+  return Subjects(
+    fingerprints={name: t.fingerprint for name, t in trained.items()},
+    rate=rate,
+    judge=judge,
+  )
+
+
+SUBJECTS: dict[str, Callable[[Job], Subjects]] = {"resynthesis": _resynthesis}
+
+
+# -------------------------------------------------------------------- judge
+
+
+def compare(job: Job, subjects: Subjects, processes: int) -> dict[str, Any]:
+  """The table of `comparison`, read where it is of these very models.
+
+  Raises:
+    UserError: a corpus without cases, or a judge that is not installed.
+  """
+  origin = {
+    "fingerprints": dict(subjects.fingerprints),
+    "cases": job.ablation.cases,
+    "synthesis": dict(job.ablation.synthesis),
+    "corpus": str(job.corpus.resolve()),
+  }
+  before = comparison.read(job.out)
+  if before and before["origin"] == origin:
+    return before
+  splits = {name: Corpus.open(job.corpus, name) for name in SPLITS}
+  panel = selection.choose_panel(
+    splits[SPLIT],
+    [split for name, split in splits.items() if name != SPLIT],
+    count=job.ablation.cases,
+    rate=subjects.rate,
+    seed=0,
+  )
+  with workers.pool(processes) as pool:
+    figures = subjects.judge(panel, pool)
+  return comparison.to_json(job.ablation, figures) | {"origin": origin}
+
+
+# --------------------------------------------------------------------- door
+
+
+def _parser() -> argparse.ArgumentParser:
+  parser = argparse.ArgumentParser(
+    prog="s02 ablate",
+    description=__doc__,
+    formatter_class=argparse.RawDescriptionHelpFormatter,
+    allow_abbrev=False,
+  )
+  folder = pathlib.Path
+  parser.add_argument("name", choices=names(), help="which ablation")
+  parser.add_argument(
+    "--corpus", type=folder, required=True, help="folder of `s02 corpus`"
+  )
+  parser.add_argument(
+    "--out", type=folder, required=True, help="folder for runs and table"
+  )
+  parser.add_argument("--size", default="demo", help="of the configs (demo)")
+  parser.add_argument("--cases", type=int, help="clips that are judged")
+  parser.add_argument(
+    "--workers",
+    type=int,
+    default=os.cpu_count() or 1,
+    help="processes for the judges",
+  )
+  return parser
+
+
+def main(argv: list[str]) -> None:
+  """The verb."""
+  fields = [word for word in argv if word.startswith("--config.")]
+  args = _parser().parse_args([word for word in argv if word not in fields])
+  for field in fields:
+    if "=" not in field:
+      raise UserError(f"{field}: give it as {field}=VALUE.")
+  if args.workers < 1 or (args.cases is not None and args.cases < 1):
+    raise UserError("--cases and --workers must be at least 1.")
+  console.set_up()
+  name = args.name.replace("-", "_")
+  ablation = load(name, args.size)
+  if args.cases is not None:
+    ablation = dataclasses.replace(ablation, cases=args.cases)
+  args.out.mkdir(parents=True, exist_ok=True)
+  sweep.claim(args.out, f"{name}.py:{args.size}")
+  job = Job(ablation=ablation, corpus=args.corpus, out=args.out, fields=fields)
+  table = compare(job, SUBJECTS[name](job), args.workers)
+  command = shlex.join(["s02", "ablate", *argv])
+  comparison.write(args.out, {"command": command} | table)
+
+
+if __name__ == "__main__":
+  sys.exit(run(main))
