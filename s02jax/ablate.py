@@ -1,10 +1,14 @@
 """`s02 ablate`: trains an ablation's variants, prints the paper's table.
 
   s02 ablate resynthesis --corpus DIR --out DIR [--size demo]
+  s02 ablate latents --corpus DIR --base DIR --out DIR [--vaes DIR]
 
 The variants are in configs/ablations/NAME.py: one config, one budget, and what
 is changed. Finished runs are skipped and begun ones go on, so the same command
 does what is missing. `--config.field=value` holds for all variants.
+
+The stages that are not varied are those of --base, a folder with their
+workdirs, as the demo leaves it.
 
 OUT/runs has a workdir for each variant; OUT/table.md and OUT/table.json hold
 our figures with the paper's beside them.
@@ -12,6 +16,7 @@ our figures with the paper's beside them.
 
 import argparse
 import dataclasses
+import logging
 import os
 import pathlib
 import runpy
@@ -21,17 +26,19 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import configs
+from data_pipelines import extract
 from launch import local
-from s02jax import comparison, console, sweep
+from s02jax import bundle, comparison, console, sweep
 from s02jax.cli import run
 from s02jax.comparison import Ablation
 from s02jax.config import build
 from s02jax.data.records import SPLITS, Corpus
 from s02jax.errors import UserError
-from s02jax.evaluation import resynthesis, selection, workers
+from s02jax.evaluation import judging, resynthesis, rows, selection, workers
 from s02jax.evaluation.judging import Figure
 from s02jax.stages.trained import Trained
 from s02jax.synthesis.codec import VaeCodec
+from s02jax.synthesis.synthesizer import Synthesizer
 
 SPLIT = "unseen"  # speakers that no stage has heard
 Figures = Mapping[str, Mapping[str, Figure]]  # row -> measure -> figure
@@ -44,11 +51,31 @@ class Job:
   ablation: Ablation
   corpus: pathlib.Path
   out: pathlib.Path
-  fields: Sequence[str]  # `--config.field=value`, for all variants
+  fields: Sequence[str] = ()  # `--config.field=value`, for all variants
+  base: pathlib.Path | None = None  # workdirs of the other stages
+  vaes: pathlib.Path | None = None  # OUT of `resynthesis`
 
   def workdir(self, variant: str) -> pathlib.Path:
     """Of the training of a variant."""
     return self.out / "runs" / variant
+
+  def finished(self, stage: str) -> str:
+    """Workdir of a stage that is not varied.
+
+    Raises:
+      UserError: nobody said where.
+    """
+    if self.base is None:
+      raise UserError(
+        "this ablation needs --base: a folder with the workdirs of the other"
+        " stages, as the demo leaves it."
+      )
+    return str(self.base / stage)
+
+  @property
+  def size(self) -> str:
+    """Of the configs."""
+    return self.ablation.config.partition(":")[2]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -56,6 +83,7 @@ class Subjects:
   """What is to be judged."""
 
   fingerprints: Mapping[str, str]  # of each variant: the same, the same table
+  steps: Mapping[str, int]  # that each variant was trained
   rate: int  # Hz
   judge: Callable[[selection.Panel, Any], Figures]  # with a pool
 
@@ -132,12 +160,117 @@ def _resynthesis(job: Job) -> Subjects:
 
   return Subjects(
     fingerprints={name: t.fingerprint for name, t in trained.items()},
+    steps={name: t.step for name, t in trained.items()},
     rate=rate,
     judge=judge,
   )
 
 
-SUBJECTS: dict[str, Callable[[Job], Subjects]] = {"resynthesis": _resynthesis}
+def _latents(job: Job) -> Subjects:
+  ablation = load("resynthesis", job.size)
+  vaes = Job(
+    ablation=ablation, corpus=job.corpus, out=job.vaes or job.out / "vaes"
+  )
+  if job.vaes is None:
+    train(vaes, dict.fromkeys(ablation.variants, job.corpus))
+  corpora = {
+    variant: view(job.corpus, job.out / "corpora" / variant)
+    for variant in job.ablation.variants
+  }
+  tokenizer = job.finished("audio_tokenizer")
+  for variant, corpus in corpora.items():
+    extract.extract(str(corpus), tokenizer, str(vaes.workdir(variant)))
+  train(job, corpora)
+  bundles = {
+    variant: bundle.gather(
+      corpora[variant],
+      {
+        "audio_tokenizer": tokenizer,
+        "flow_vae": str(vaes.workdir(variant)),
+        "ar": job.finished("ar"),
+        "flow_matching": str(job.workdir(variant)),
+      },
+    )
+    for variant in job.ablation.variants
+  }
+  return _speaking(job, "flow_matching", bundles)
+
+
+def view(corpus: pathlib.Path, folder: pathlib.Path) -> pathlib.Path:
+  """A corpus of the same records, with features of its own."""
+  folder.mkdir(parents=True, exist_ok=True)
+  for entry in corpus.iterdir():
+    link = folder / entry.name
+    if entry.name != "features" and not link.exists():
+      link.symlink_to(entry.resolve())
+  return folder
+
+
+def _speaking(
+  job: Job, stage: str, bundles: Mapping[str, bundle.Bundle]
+) -> Subjects:
+  """Bundles that say the sentences of a panel; each is kept in OUT/bundles.
+
+  Args:
+    job: whose sentences and variants.
+    stage: that is varied.
+    bundles: by variant.
+  """
+  (rate,) = {made.rate for made in bundles.values()}
+  settings = rows.Settings(**job.ablation.synthesis)
+  recipes = {recipe.name: recipe for recipe in rows.RECIPES}
+
+  def judge(panel, pool) -> Figures:
+    for variant, models in bundles.items():
+      models.write(job.out / "bundles" / variant)
+    speakers = {name: Synthesizer(made) for name, made in bundles.items()}
+    anyone = next(iter(speakers.values()))  # to play the recordings
+    made = {}
+    for row in job.ablation.rows:
+      recipe = recipes[row.recipe or judging.GROUND_TRUTH]
+      logging.info("%s", row.label)
+      made[row.name] = rows.make_row(
+        recipe, speakers.get(row.variant, anyone), panel.cases, settings
+      )
+    figures = judging.judge(panel, made, rate=rate, pool=pool).figures
+    return {
+      name: found
+      | {
+        "wrong_text": _complement(found["dtw_top1"]),
+        "wrong_sentence": _complement(found["sentence_choice"]),
+      }
+      for name, found in figures.items()
+    }
+
+  return Subjects(
+    fingerprints={name: made.fingerprint for name, made in bundles.items()},
+    steps={
+      name: made.card["models"][stage]["steps"]
+      for name, made in bundles.items()
+    },
+    rate=rate,
+    judge=judge,
+  )
+
+
+def _complement(share: Figure) -> Figure:
+  """Share of the others, with its interval."""
+
+  def rest(value: float | None) -> float | None:
+    return None if value is None else 1 - value
+
+  return Figure(
+    value=rest(share.value),
+    n=share.n,
+    low=rest(share.high),
+    high=rest(share.low),
+  )
+
+
+SUBJECTS: dict[str, Callable[[Job], Subjects]] = {
+  "resynthesis": _resynthesis,
+  "latents": _latents,
+}
 
 
 # -------------------------------------------------------------------- judge
@@ -168,7 +301,8 @@ def compare(job: Job, subjects: Subjects, processes: int) -> dict[str, Any]:
   )
   with workers.pool(processes) as pool:
     figures = subjects.judge(panel, pool)
-  return comparison.to_json(job.ablation, figures) | {"origin": origin}
+  table = comparison.to_json(job.ablation, subjects.steps, figures)
+  return table | {"origin": origin}
 
 
 # --------------------------------------------------------------------- door
@@ -188,6 +322,12 @@ def _parser() -> argparse.ArgumentParser:
   )
   parser.add_argument(
     "--out", type=folder, required=True, help="folder for runs and table"
+  )
+  parser.add_argument(
+    "--base", type=folder, help="folder with workdirs of the other stages"
+  )
+  parser.add_argument(
+    "--vaes", type=folder, help="OUT of `resynthesis`, for `latents`"
   )
   parser.add_argument("--size", default="demo", help="of the configs (demo)")
   parser.add_argument("--cases", type=int, help="clips that are judged")
@@ -216,7 +356,14 @@ def main(argv: list[str]) -> None:
     ablation = dataclasses.replace(ablation, cases=args.cases)
   args.out.mkdir(parents=True, exist_ok=True)
   sweep.claim(args.out, f"{name}.py:{args.size}")
-  job = Job(ablation=ablation, corpus=args.corpus, out=args.out, fields=fields)
+  job = Job(
+    ablation=ablation,
+    corpus=args.corpus,
+    out=args.out,
+    fields=fields,
+    base=args.base,
+    vaes=args.vaes,
+  )
   table = compare(job, SUBJECTS[name](job), args.workers)
   command = shlex.join(["s02", "ablate", *argv])
   comparison.write(args.out, {"command": command} | table)

@@ -22,6 +22,7 @@ class Column:
   measure: str
   label: str
   better: Literal["higher", "lower"]
+  percent: bool = False  # of a share, which the paper gives so
   paper: tuple[str, ...] = ()  # names of its figures
 
 
@@ -56,12 +57,15 @@ class Ablation:
 
 
 def to_json(
-  ablation: Ablation, figures: Mapping[str, Mapping[str, Figure]]
+  ablation: Ablation,
+  steps: Mapping[str, int],
+  figures: Mapping[str, Mapping[str, Figure]],
 ) -> dict[str, Any]:
   """Every figure with its n, and the paper's of the same row.
 
   Args:
     ablation: whose table it is.
+    steps: that each variant was trained.
     figures: row's name -> measure -> figure.
   """
   return {
@@ -79,6 +83,8 @@ def to_json(
       }
       for row in ablation.rows
     ],
+    "config": ablation.config,
+    "steps": dict(steps),
     "note": ablation.note,
     "source": f"{PAPER}, {ablation.source}",
   }
@@ -101,7 +107,10 @@ def markdown(table: Mapping[str, Any]) -> str:
   for row in table["rows"]:
     cells = [row["label"]]
     for column in table["columns"]:
-      cells.append(_cell(row["ours"][column["measure"]]["value"]))
+      ours = row["ours"][column["measure"]]["value"]
+      if ours is not None and column["percent"]:
+        ours *= 100
+      cells.append(_cell(ours))
       cells += [_cell(row["paper"].get(name)) for name in column["paper"]]
     lines.append(cells)
   text = "".join(f"| {' | '.join(line)} |\n" for line in lines)
@@ -116,11 +125,13 @@ def _caution(table: Mapping[str, Any]) -> str:
     for column in table["columns"]
   }
   told = ", ".join(f"{label} {n}" for label, n in counts.items())
+  steps = " and ".join(str(n) for n in sorted({*table["steps"].values()}))
   return (
-    f"The columns `paper:` are of {table['source']}: models, data and judges of"
-    " another scale, so that only the order of the rows may be held against"
-    f" ours. Behind each of ours (clips, or groups of clips of one speaker):"
-    f" {told}; one seed."
+    f"Each variant of {table['config']} was trained for {steps} steps from one"
+    f" seed. The columns `paper:` are of {table['source']}: models, data and"
+    " judges of another scale, so that only the order of the rows may be held"
+    " against ours. Behind each of ours (clips, or groups of clips of one"
+    f" speaker): {told}."
   )
 
 
