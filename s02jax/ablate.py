@@ -2,6 +2,7 @@
 
   s02 ablate resynthesis --corpus DIR --out DIR [--size demo]
   s02 ablate latents --corpus DIR --base DIR --out DIR [--vaes DIR]
+  s02 ablate speaker-conditioning --corpus DIR --base DIR --out DIR
 
 The variants are in configs/ablations/NAME.py: one config, one budget, and what
 is changed. Finished runs are skipped and begun ones go on, so the same command
@@ -156,7 +157,12 @@ def _resynthesis(job: Job) -> Subjects:
   def judge(panel, pool) -> Figures:
     waves = [case.wave for case in panel.cases]
     copies = {name: codec.copy(waves) for name, codec in codecs.items()}
-    return resynthesis.judge(panel, copies, rate=rate, pool=pool)
+    figures = resynthesis.judge(panel, copies, rate=rate, pool=pool)
+    nothing = Figure(value=None, n=0)
+    return {
+      name: found | {"kl": _kl(trained[name]) if name in trained else nothing}
+      for name, found in figures.items()
+    }
 
   return Subjects(
     fingerprints={name: t.fingerprint for name, t in trained.items()},
@@ -164,6 +170,12 @@ def _resynthesis(job: Job) -> Subjects:
     rate=rate,
     judge=judge,
   )
+
+
+def _kl(run: Trained) -> Figure:
+  """Nats a latent dimension, of the last evaluation on the judged split."""
+  crops = run.config["eval_batches"] * run.config["batch_size"]
+  return Figure(value=run.metrics.get(f"{SPLIT}/kl"), n=crops)
 
 
 def _latents(job: Job) -> Subjects:
@@ -194,6 +206,20 @@ def _latents(job: Job) -> Subjects:
     for variant in job.ablation.variants
   }
   return _speaking(job, "flow_matching", bundles)
+
+
+def _speaker_conditioning(job: Job) -> Subjects:
+  others = {
+    stage: job.finished(stage) for stage in bundle.MODELS if stage != "ar"
+  }
+  train(job, dict.fromkeys(job.ablation.variants, job.corpus))
+  bundles = {
+    variant: bundle.gather(
+      job.corpus, others | {"ar": str(job.workdir(variant))}
+    )
+    for variant in job.ablation.variants
+  }
+  return _speaking(job, "ar", bundles)
 
 
 def view(corpus: pathlib.Path, folder: pathlib.Path) -> pathlib.Path:
@@ -270,6 +296,7 @@ def _complement(share: Figure) -> Figure:
 SUBJECTS: dict[str, Callable[[Job], Subjects]] = {
   "resynthesis": _resynthesis,
   "latents": _latents,
+  "speaker_conditioning": _speaker_conditioning,
 }
 
 

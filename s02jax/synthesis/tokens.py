@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from s02jax import layout
+from s02jax import layout, verification
 from s02jax.config import build
 from s02jax.errors import UserError
 from s02jax.models.ar import ARConfig, ARTransformer
@@ -99,7 +99,16 @@ class TokenGenerator:
     self._variables = jax.tree.map(jnp.asarray, variables)
     self._model = ARTransformer(self.config)
     self._serving = serving(self._variables, jnp.dtype(self.config.dtype))
-    self.speakers = SpeakerVectors(self._model, self._variables, config["mel"])
+    self._encoder = SpeakerVectors(self._model, self._variables, config["mel"])
+    self._rate = config["mel"]["rate"]
+
+  def speakers(self, waves: Sequence[np.ndarray]) -> list[np.ndarray]:
+    """The model's vector float32 [e] of each wave float32 [n]."""
+    if self.config.speaker.kind == "embedding":
+      return verification.vectors(waves, self._rate)
+    if self.config.speaker.kind == "none":
+      return [np.zeros(0, np.float32)] * len(waves)
+    return self._encoder(waves)
 
   def slots(self) -> SlotDecoder:
     """Fresh slots to decode in."""
