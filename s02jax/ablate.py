@@ -312,6 +312,7 @@ def compare(job: Job, subjects: Subjects, processes: int) -> dict[str, Any]:
   origin = {
     "fingerprints": dict(subjects.fingerprints),
     "cases": job.ablation.cases,
+    "measures": [column.measure for column in job.ablation.columns],
     "synthesis": dict(job.ablation.synthesis),
     "corpus": str(job.corpus.resolve()),
   }
