@@ -68,6 +68,7 @@ def get_config(size: str = "demo"):
       unroll=1 if large else s["layers"],
     ),
     speaker=dict(
+      kind="encoder",
       width=s["speaker"],
       layers=8 if large else 2 if size == "test" else 3,
       out=s["speaker"],

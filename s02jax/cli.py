@@ -11,6 +11,7 @@ VERBS = {
   "text": "train the text model on a corpus",
   "train": "train one stage",
   "sweep": "train many variants of a config, and compare them",
+  "ablate": "train the variants of an ablation, and print the paper's table",
   "extract": "write tokens and latents beside a corpus",
   "bundle": "gather trained stages into one folder",
   "export": "write a folder that speaks where s02jax is not installed",

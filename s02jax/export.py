@@ -129,7 +129,7 @@ def _decoding(synthesizer: Synthesizer, w: Any) -> Iterator[Program]:
       tuple(Shape((*x.shape, t, shape.features), x.dtype) for x in of),
     )
     yield f"decode_{rows}", decode, (w, cache, _slots(rows), whole, whole)
-  vector = Shape((synthesizer.generator.config.speaker.out,), _F32)
+  vector = Shape((synthesizer.generator.config.speaker.features,), _F32)
   size = PROMPT_UNIT
   while size <= LONGEST:
     ids, cursor = Shape((size,), _I32), Shape((size,), _F32)
@@ -205,7 +205,7 @@ def _encoders(
 
   def ar_speaker(w, wave, samples):
     tree = {"params": _tree(w)["params"]}
-    mel = generator.speakers.mel
+    mel = generator.encoder.mel
     return speaker.vectors(generator.model, mel, tree, wave, samples)
 
   def flow_speaker(w, wave, samples):
@@ -287,6 +287,12 @@ def write(
       f"{out} exists and is not an export; give --out another name."
     )
   synthesizer = Synthesizer(bundle)
+  if synthesizer.generator.config.speaker.kind != "encoder":
+    raise UserError(
+      "only a model with a speaker encoder of its own can be exported;"
+      f" this one's voices are of kind"
+      f" {synthesizer.generator.config.speaker.kind!r}."
+    )
   temporary = out.with_name(f".{out.name}.part")
   try:
     shutil.rmtree(temporary, ignore_errors=True)

@@ -79,7 +79,10 @@ def read(sweep: str, workdir: pathlib.Path, fields: Sequence[str]) -> list[Run]:
     UserError: no such file, something else in it, or a run that cannot be.
   """
   found = _load(sweep)
-  runs = [_run(found["config"], o, workdir, fields) for o in found["runs"]]
+  runs = [
+    plan(found["config"], o, workdir / name_of(o), fields)
+    for o in found["runs"]
+  ]
   names = [r.name for r in runs]
   for one in runs:
     if names.count(one.name) > 1:
@@ -111,19 +114,19 @@ def _load(sweep: str) -> dict[str, Any]:
   return found
 
 
-def _run(
+def plan(
   config: str,
   overrides: Mapping[str, Any],
   workdir: pathlib.Path,
   fields: Sequence[str],
 ) -> Run:
-  name = name_of(overrides)
-  argv = [f"--config={config}", f"--workdir={workdir / name}", *fields]
+  """A run of its own folder, checked as `s02 train` would."""
+  argv = [f"--config={config}", f"--workdir={workdir}", *fields]
   argv += [f"--config.{field}={value}" for field, value in overrides.items()]
   return Run(
-    name=name,
+    name=workdir.name,
     overrides=overrides,
-    workdir=workdir / name,
+    workdir=workdir,
     argv=tuple(argv),
     steps=arguments.parse(argv).config.steps,
   )
@@ -142,7 +145,7 @@ def claim(workdir: pathlib.Path, sweep: str) -> None:
     if before != mine:
       raise UserError(
         f"{workdir} holds the sweep {before['sweep']}, not {mine['sweep']}; "
-        "choose another --workdir."
+        "choose another folder."
       )
     return
   metrics.write_json(path, mine)

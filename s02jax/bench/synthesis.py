@@ -115,7 +115,7 @@ def tokens_per_second(
           ids=random.integers(cfg.text_size, size=PROMPT).astype(np.int32),
           cursor=np.arange(PROMPT, dtype=np.float32),
           rate=0.4,
-          vector=np.zeros(cfg.speaker.out, np.float32),
+          vector=np.zeros(cfg.speaker.features, np.float32),
           seed=ticket,
           limit=tokens,
           sampling=Sampling(),

@@ -11,6 +11,7 @@ of a packed row, m segments of a packed row, l text tokens.
 """
 
 import dataclasses
+import threading
 from collections.abc import Callable, Sequence
 from typing import Generic, TypeVar
 
@@ -29,6 +30,7 @@ from s02jax.errors import UserError
 from s02jax.text import TextModel
 
 Row = dict[str, np.ndarray]
+Vectors = Callable[[Sequence[np.ndarray]], Sequence[np.ndarray]]  # of waves
 
 TOKENS_PER_SECOND = 25
 # Records that are packed together; an epoch is packed in such blocks.
@@ -41,6 +43,8 @@ GAP = 3
 SEPARATOR = 0
 # Clips that fill a row of flow matching up, at most.
 FILLERS = 32
+# Rows whose voices are computed at once.
+AHEAD = 32
 
 # What a generator is for, so that no two uses draw the same numbers.
 _MIX, _CROP, _BUCKETS, _REFERENCE, _PLAN, _SHUFFLE, _FILL = range(7)
@@ -293,6 +297,28 @@ def _reference(
   """A clip, or a part of a long one, padded to `samples`; and its length."""
   wave = _crop(corpus.wave(record), samples, random)
   return _pad(wave, samples), len(wave)
+
+
+class _Voices:
+  """Vectors of clips, each computed once, many at a time. Thread-safe."""
+
+  def __init__(self, corpus: Corpus, compute: Vectors):
+    self._corpus = corpus
+    self._compute = compute
+    self._known: dict[int, np.ndarray] = {}
+    self._lock = threading.Lock()
+
+  def __call__(
+    self, records: Sequence[int], soon: Callable[[], Sequence[int]]
+  ) -> np.ndarray:
+    """f32[len(records), o]; `soon`: records that are asked for next."""
+    with self._lock:
+      if not self._known.keys() >= {*records}:
+        missing = sorted({*records, *soon()} - self._known.keys())
+        waves = [self._corpus.wave(record) for record in missing]
+        found = self._compute(waves)
+        self._known.update(zip(missing, found, strict=True))
+      return np.stack([self._known[record] for record in records])
 
 
 def _check_tokens(corpus: Corpus, found: int, record: int) -> None:
@@ -565,7 +591,8 @@ class PackedSequences:
   {"ids" i32[s], "segment" i32[s] (0 = padding, then 1, 2, …),
   "position" i32[s] (from 0 in every segment), "cursor" f32[s] (as in
   `s02jax.layout`), "target" i32[s], "weight" f32[s], "references" f32[m, n],
-  "reference_samples" i32[m]}.
+  "reference_samples" i32[m]}. With a function `voices` of waves, "voices"
+  f32[m, o] take the place of "references": of whole clips, each computed once.
 
   A segment is [speaker][language] text [start] audio; ids of audio tokens
   follow those of the text. From [start] on every position predicts the next
@@ -592,6 +619,7 @@ class PackedSequences:
     prompt_probability: float,
     rate: Callable[[str], float],
     alpha: float = 1.0,
+    voices: Vectors | None = None,
   ):
     _not_empty(corpus)
     self.batch_size = batch_size
@@ -599,6 +627,7 @@ class PackedSequences:
     self._features = features
     self._text = text
     self._rate = rate
+    self._voices = None if voices is None else _Voices(corpus, voices)
     self._seed = seed
     self._row_tokens = row_tokens
     self._max_segments = max_segments
@@ -698,6 +727,14 @@ class PackedSequences:
         self._corpus, reference, self._reference_samples, random
       )
       spoken += int(sequence["weight"].sum()) - 1
+    heard = {"references": references}
+    if self._voices is not None:
+      found = self._voices(
+        self._references(index),
+        lambda: sum(map(self._references, range(index, index + AHEAD)), []),
+      )
+      missing = self._max_segments - len(found)
+      heard = {"voices": np.pad(found, ((0, missing), (0, 0)))}
     return _row(
       audio_seconds=spoken / TOKENS_PER_SECOND,
       padding=1 - end / size,
@@ -707,9 +744,13 @@ class PackedSequences:
       cursor=cursor,
       target=target,
       weight=weight,
-      references=references,
       reference_samples=reference_samples,
+      **heard,
     )
+
+  def _references(self, index: int) -> list[int]:
+    """Of each segment of a row."""
+    return [reference for _, _, reference in self.members(index)]
 
   def _sequence(self, record: int, prompt: int) -> dict[str, np.ndarray]:
     """Ids, cursor, targets and weights of one segment."""

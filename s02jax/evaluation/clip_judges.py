@@ -57,3 +57,24 @@ def _verdict(task: CaseTask, wave: np.ndarray, aligned: bool) -> Verdict:
     pesq=signal.wb_pesq(*pair) if aligned else None,
     distance=signal.spectral_distance(*pair) if aligned else None,
   )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Copy:
+  """How near a copy is to its recording; None: not measurable."""
+
+  nb_pesq: float | None
+  wb_pesq: float | None
+  stoi: float | None
+  stft_loss: float | None
+
+
+def judge_copy(truth: np.ndarray, wave: np.ndarray) -> Copy:
+  """Two waves at 16 kHz, sample by sample the same."""
+  pair = (truth, wave)
+  return Copy(
+    nb_pesq=signal.nb_pesq(*pair),
+    wb_pesq=signal.wb_pesq(*pair),
+    stoi=signal.stoi(*pair),
+    stft_loss=signal.stft_loss(*pair),
+  )

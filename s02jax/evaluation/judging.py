@@ -132,7 +132,7 @@ def _voices(panel, converted, rate, pool) -> dict[str, dict[str, Figure]]:
     [signal.to_judge_rate(panel.enrolment[name], rate) for name in names],
   )
   tests_of = {
-    row: pool.submit(ge2e.embed, [_joined(waves, group) for group in groups])
+    row: pool.submit(ge2e.embed, [joined(waves, group) for group in groups])
     for row, waves in converted.items()
   }
   gallery = gallery_of.result()
@@ -151,7 +151,8 @@ def _voices(panel, converted, rate, pool) -> dict[str, dict[str, Figure]]:
   return figures
 
 
-def _joined(waves: Sequence[np.ndarray], group: Sequence[int]) -> np.ndarray:
+def joined(waves: Sequence[np.ndarray], group: Sequence[int]) -> np.ndarray:
+  """Waves at 16 kHz one after the other, their silences cut."""
   return np.concatenate([signal.trim_silence(waves[i]) for i in group])
 
 

@@ -134,13 +134,25 @@ def wb_pesq(reference: np.ndarray, test: np.ndarray) -> float | None:
 
   Both are 16 kHz.
   """
+  return _pesq(reference, test, "wb")
+
+
+def nb_pesq(reference: np.ndarray, test: np.ndarray) -> float | None:
+  """Narrow-band PESQ, 1.0 to 4.55; None where it finds no speech.
+
+  Both are 16 kHz.
+  """
+  return _pesq(reference, test, "nb")
+
+
+def _pesq(reference: np.ndarray, test: np.ndarray, band: str) -> float | None:
   import pesq
 
   n = min(len(reference), len(test))
   if n < JUDGE_RATE // 2 or not np.any(reference[:n]) or not np.any(test[:n]):
     return None
   try:
-    return float(pesq.pesq(JUDGE_RATE, reference[:n], test[:n], "wb"))
+    return float(pesq.pesq(JUDGE_RATE, reference[:n], test[:n], band))
   except pesq.PesqError:
     return None
 
@@ -162,3 +174,24 @@ def spectral_distance(reference: np.ndarray, test: np.ndarray) -> float | None:
     for size in (512, 1024, 2048)
   ]
   return float(np.mean(distances))
+
+
+def stft_loss(reference: np.ndarray, test: np.ndarray) -> float | None:
+  """Multi-resolution STFT loss (Yamamoto et al., 2020); aligned, 16 kHz.
+
+  Spectral convergence ‖|S| − |Ŝ|‖ / ‖|S|‖ and the mean difference of natural
+  logarithms of magnitudes, over windows of 512, 1024, 2048. None without
+  samples, or where the reference is silent.
+  """
+  n = min(len(reference), len(test))
+  if n < 2048 or not np.any(reference[:n]):
+    return None
+  losses = []
+  for size in (512, 1024, 2048):
+    true, heard = (
+      np.sqrt(power_frames(wave[:n], size, size // 4) + 1e-6)
+      for wave in (reference, test)
+    )
+    convergence = np.linalg.norm(true - heard) / np.linalg.norm(true)
+    losses.append(convergence + np.abs(np.log(true) - np.log(heard)).mean())
+  return float(np.mean(losses))

@@ -4,7 +4,8 @@ One causal row holds one or more segments, laid out as `s02jax.layout` says,
 over joint ids: those of the text model, then text_size + code for the audio
 tokens. At a [speaker] position the speaker encoder's vector, projected, takes
 the place of an embedding. The head predicts the next code or END (num_codes).
-The speaker encoder is part of the model and learns with it.
+The speaker encoder is part of the model and learns with it; for an ablation the
+vector may be a fixed one, or be left out (`SpeakerConfig.kind`).
 
 Shape letters:
   b batch    s positions    r references of a row    d width    o speaker vector
@@ -12,12 +13,14 @@ Shape letters:
 """
 
 import dataclasses
+from typing import Literal
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
+from s02jax import verification
 from s02jax.models.embedding import look_up
 from s02jax.models.linear import Dense
 from s02jax.models.speaker_encoder import SpeakerEncoder
@@ -27,10 +30,22 @@ from s02jax.sharding import shard
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class SpeakerConfig:
+  # "encoder" learns with the model; "embedding" takes vectors of
+  # `s02jax.verification`; with "none" [speaker] is a token like others.
+  kind: Literal["encoder", "embedding", "none"] = "encoder"
   width: int = 128
   layers: int = 3
   out: int = 128  # features of the speaker vector
   join: int = 2  # log-mel frames of one position
+
+  @property
+  def features(self) -> int:
+    """Of the vector that the model takes."""
+    return {
+      "encoder": self.out,
+      "embedding": verification.SIZE,
+      "none": 0,
+    }[self.kind]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -68,21 +83,23 @@ class ARTransformer(nn.Module):
       # A token must outweigh what the first layers add to the residual.
       embedding_init=nn.initializers.normal(1.0),
     )
-    self.speaker_encoder = SpeakerEncoder(
-      cfg.speaker.width,
-      cfg.speaker.layers,
-      cfg.speaker.out,
-      cfg.speaker.join,
-      dtype=dtype,
-    )
-    self.speaker_in = Dense(width, use_bias=False, dtype=dtype)
+    if cfg.speaker.kind == "encoder":
+      self.speaker_encoder = SpeakerEncoder(
+        cfg.speaker.width,
+        cfg.speaker.layers,
+        cfg.speaker.out,
+        cfg.speaker.join,
+        dtype=dtype,
+      )
+    if cfg.speaker.kind != "none":
+      self.speaker_in = Dense(width, use_bias=False, dtype=dtype)
     self.stack = Stack(cfg.transformer, dtype)
     self.head = Dense(cfg.num_codes + 1, dtype=dtype)
 
   def speaker(
     self, mel: Float[Array, "b t m"], mask: Bool[Array, "b t"]
   ) -> Float[Array, "b o"]:
-    """Reference speech to speaker vectors, float32."""
+    """Reference speech to speaker vectors, float32; of kind "encoder"."""
     return self.speaker_encoder(mel, mask)
 
   def look_up(self, ids: Int[Array, "b s"]) -> Float[Array, "b s d"]:
@@ -92,6 +109,8 @@ class ARTransformer(nn.Module):
   def _inputs(self, ids, segment, speakers) -> Float[Array, "b s d"]:
     """Embeddings, and at [speaker] the vector of the segment's reference."""
     x = self.look_up(jnp.where(segment > 0, ids, 0))
+    if self.config.speaker.kind == "none":
+      return shard(x, "batch", "time", "embed")
     number = jnp.arange(1, speakers.shape[1] + 1)[None, None]
     here = (ids == self.config.speaker_id)[:, :, None]
     here &= segment[:, :, None] == number  # [b, s, r]
@@ -151,7 +170,10 @@ class ARTransformer(nn.Module):
 
   def _touch(self, ids, mel):
     """Uses every parameter once, for initialisation."""
-    speakers = self.speaker(mel, jnp.ones(mel.shape[:2], bool))[:, None]
+    if self.config.speaker.kind == "encoder":
+      speakers = self.speaker(mel, jnp.ones(mel.shape[:2], bool))[:, None]
+    else:
+      speakers = jnp.zeros((len(ids), 1, self.config.speaker.features))
     return self(ids, jnp.ones_like(ids), ids, ids.astype(jnp.float32), speakers)
 
 

@@ -12,14 +12,15 @@ Shape letters: as in `models/ar.py`; n samples of a reference.
 """
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from jaxtyping import Array, Bool, Float, Int
 
-from s02jax import audio, stages
+from s02jax import audio, stages, verification
 from s02jax.config import build
 from s02jax.data.records import Corpus, Features
 from s02jax.data.rows import TOKENS_PER_SECOND, PackedSequences, samples
@@ -158,20 +159,33 @@ class ARStage:
       batch_size=batch_size,
       seed=seed,
       rate=self.model_config.rate,
+      voices=self.vectors if self.kind == "embedding" else None,
       **self.config.data,
     )
+
+  @property
+  def kind(self) -> str:
+    """Where speaker vectors come from."""
+    return self.model_config.speaker.kind
+
+  def vectors(self, waves: Sequence[np.ndarray]) -> list[np.ndarray]:
+    """Fixed vectors of clips."""
+    return verification.vectors(waves, self.mel.rate)
 
   def batch_specs(self, batch_size: int) -> list[stages.Spec]:
     """The one shape of packed rows."""
     data = self.config.data
     s, m = data.row_tokens, data.max_segments
     n = samples(data.reference_seconds, self.mel.rate)
+    heard = {"references": (jnp.float32, m, n)}
+    if self.kind == "embedding":
+      heard = {"voices": (jnp.float32, m, verification.SIZE)}
     spec = stages.spec(
       batch_size,
       **dict.fromkeys(("ids", "segment", "position", "target"), (jnp.int32, s)),
       **dict.fromkeys(("weight", "cursor"), (jnp.float32, s)),
-      references=(jnp.float32, m, n),
       reference_samples=(jnp.int32, m),
+      **heard,
     )
     return [spec]
 
@@ -182,6 +196,10 @@ class ARStage:
 
   def speakers(self, params, batch) -> Float[Array, "b r o"]:
     """Speaker vectors of the references of a batch."""
+    if self.kind == "embedding":
+      return shard(batch["voices"], "batch", None, None)
+    if self.kind == "none":
+      return jnp.zeros((*batch["reference_samples"].shape, 0))
     b, r, n = batch["references"].shape
     samples = batch["reference_samples"].reshape(b * r)
     wave = batch["references"].reshape(b * r, n)
@@ -280,15 +298,22 @@ class ARStage:
     """Matrix products of one step, causal scores counted as half."""
     cfg = self.model_config.transformer
     b, s = batch["ids"].shape
-    _, r, n = batch["references"].shape
-    joined = n // self.mel.hop // self.model_config.speaker.join
+    r = batch["reference_samples"].shape[1]
     params = jax.eval_shape(self.init_state, jax.random.key(0)).params
-    speaker = params["speaker_encoder"]
-    return float(
+    total = float(
       products((params["stack"], params["head"]), b * s)
-      + products((speaker["body"], speaker["pool_scores"]), b * r * joined)
-      + products((speaker["out"], params["speaker_in"]), b * r)
+      + products(params.get("speaker_in", {}), b * r)
       + 6 * cfg.layers * b * s * s * cfg.width
+    )
+    if self.kind != "encoder":
+      return total
+    samples = batch["references"].shape[2]
+    joined = samples // self.mel.hop // self.model_config.speaker.join
+    speaker = params["speaker_encoder"]
+    return (
+      total
+      + products((speaker["body"], speaker["pool_scores"]), b * r * joined)
+      + products(speaker["out"], b * r)
     )
 
 

@@ -101,7 +101,7 @@ class Synthesizer(Speaker):
 
   def resynthesize(self, waves: Sequence[np.ndarray]) -> list[np.ndarray]:
     """Waves through the Flow-VAE alone, by the mean of z."""
-    return self.vae.decode([mean for mean, _ in self.vae.posterior(waves)])
+    return self.vae.copy(waves)
 
   def ctc_transcribe(self, waves: Sequence[np.ndarray]) -> list[str]:
     """What the audio tokenizer's CTC head hears in the codes of waves."""

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from s02jax import layout
+from s02jax import layout, verification
 from s02jax.config import build
 from s02jax.models.ar import ARConfig, ARTransformer
 from s02jax.models.convnext import lengths_to_mask
@@ -88,7 +88,16 @@ class TokenGenerator:
       self.model, serving(self.variables, jnp.dtype(self.config.dtype))
     )
     self.drafter = Drafter(text, self.config.rate)
-    self.speakers = SpeakerVectors(self.model, self.variables, config["mel"])
+    self.encoder = SpeakerVectors(self.model, self.variables, config["mel"])
+    self._rate = config["mel"]["rate"]
+
+  def speakers(self, waves: Sequence[np.ndarray]) -> list[np.ndarray]:
+    """The model's vector float32 [e] of each wave float32 [n]."""
+    if self.config.speaker.kind == "embedding":
+      return verification.vectors(waves, self._rate)
+    if self.config.speaker.kind == "none":
+      return [np.zeros(0, np.float32)] * len(waves)
+    return self.encoder(waves)
 
   def cost(self, recordings: Sequence[Recorded]) -> float:
     """Mean nats per target token, END included, over all recordings."""
