@@ -153,6 +153,7 @@ def pin(out: pathlib.Path, pins: Mapping[str, Any]) -> None:
   ) as file:
     file.write(json.dumps(pins, indent=2, ensure_ascii=False) + "\n")
     file.flush()
+    os.chmod(file.name, 0o644)  # others may score it too
     try:
       os.link(file.name, path)
       return
