@@ -58,6 +58,10 @@ def finish(one: sweep.Run) -> None:
 @pytest.mark.parametrize("size", SIZES)
 def test_variants_differ_in_what_they_should_alone(name, size, tmp_path):
   work = job(name, tmp_path, size, fields=["--config.seed=3"])
+  budget = dict.fromkeys(work.ablation.budget, 7)
+  work = dataclasses.replace(
+    work, ablation=dataclasses.replace(work.ablation, budget=budget)
+  )
   runs = ablate.plan(work, corpora(work))
   assert {one.workdir for one in runs} == {
     tmp_path / "runs" / variant for variant in work.ablation.variants
