@@ -179,6 +179,7 @@ def _kl(run: Trained) -> Figure:
 
 
 def _latents(job: Job) -> Subjects:
+  tokenizer, ar = job.finished("audio_tokenizer"), job.finished("ar")
   ablation = load("resynthesis", job.size)
   vaes = Job(
     ablation=ablation, corpus=job.corpus, out=job.vaes or job.out / "vaes"
@@ -189,7 +190,6 @@ def _latents(job: Job) -> Subjects:
     variant: view(job.corpus, job.out / "corpora" / variant)
     for variant in job.ablation.variants
   }
-  tokenizer = job.finished("audio_tokenizer")
   for variant, corpus in corpora.items():
     extract.extract(str(corpus), tokenizer, str(vaes.workdir(variant)))
   train(job, corpora)
@@ -199,7 +199,7 @@ def _latents(job: Job) -> Subjects:
       {
         "audio_tokenizer": tokenizer,
         "flow_vae": str(vaes.workdir(variant)),
-        "ar": job.finished("ar"),
+        "ar": ar,
         "flow_matching": str(job.workdir(variant)),
       },
     )
@@ -317,7 +317,7 @@ def compare(job: Job, subjects: Subjects, processes: int) -> dict[str, Any]:
     "corpus": str(job.corpus.resolve()),
   }
   before = comparison.read(job.out)
-  if before and before["origin"] == origin:
+  if before and before.get("origin") == origin:
     return before
   splits = {name: Corpus.open(job.corpus, name) for name in SPLITS}
   panel = selection.choose_panel(

@@ -58,6 +58,10 @@ def finish(one: sweep.Run) -> None:
 @pytest.mark.parametrize("size", SIZES)
 def test_variants_differ_in_what_they_should_alone(name, size, tmp_path):
   work = job(name, tmp_path, size, fields=["--config.seed=3"])
+  budget = dict.fromkeys(work.ablation.budget, 7)
+  work = dataclasses.replace(
+    work, ablation=dataclasses.replace(work.ablation, budget=budget)
+  )
   runs = ablate.plan(work, corpora(work))
   assert {one.workdir for one in runs} == {
     tmp_path / "runs" / variant for variant in work.ablation.variants
@@ -141,9 +145,13 @@ def test_wrong_arguments_are_one_sentence(argv, complaint, tmp_path):
     ablate.main(["resynthesis", "--corpus=c", f"--out={tmp_path}", *argv])
 
 
-def test_other_stages_must_be_given(tmp_path):
+@pytest.mark.parametrize("name", ["latents", "speaker-conditioning"])
+def test_other_stages_are_asked_for_before_anything_is_trained(
+  name, tmp_path, monkeypatch
+):
+  monkeypatch.setattr(local, "launch", lambda *_: pytest.fail("trained"))
   with pytest.raises(UserError, match="--base"):
-    job("latents", tmp_path).finished("ar")
+    ablate.main([name, "--corpus=c", f"--out={tmp_path}", "--size=test"])
 
 
 def test_a_view_shares_all_but_the_features(tmp_path):

@@ -1,6 +1,6 @@
 """How the AR model hears a voice (report, table 4).
 
-  s02 ablate speaker-conditioning --corpus DIR --base runs/demo \\
+  s02 ablate speaker-conditioning --corpus DIR --base runs/demo \
     --out runs/ablations/speaker_conditioning
 
 Three runs of configs/ar.py, of any size, under its number of steps and its
