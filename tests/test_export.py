@@ -2,9 +2,11 @@
 
 import json
 import os
+import pathlib
 import shutil
 import subprocess
 import sys
+import tarfile
 import wave
 
 import jax
@@ -22,6 +24,7 @@ from s02jax.serving import speak, tensors
 from s02jax.synthesis.request import Request, Settings
 from s02jax.synthesis.synthesizer import Synthesizer
 
+DATA = pathlib.Path(__file__).parent / "data"
 SETTINGS = Settings(steps=2, temperature=0.9, top_k=20)
 PROMPT = "Good morning"
 
@@ -181,6 +184,22 @@ def test_damage_is_named(folder, tmp_path):
   card.write_text("{}")
   with pytest.raises(UserError, match="not an export"):
     cards.read(copy)
+
+
+def test_an_export_of_the_first_version_still_speaks(tmp_path):
+  """Whatever the format becomes: tests/data keeps one of each version."""
+  with tarfile.open(DATA / "export_v1.tar.xz") as archive:
+    archive.extractall(tmp_path, filter="data")
+  card = cards.read(tmp_path)
+  assert card["format_version"] == 1
+  runtime = runtimes.Runtime(tmp_path, card)
+  request = Request(text="Yes.", language="en", voice=runtime.stored("anna"))
+  (said,) = runtime.synthesize([request], steps=2, temperature=0.0)
+  then = json.loads((tmp_path / "said.json").read_text())
+  assert said.tokens.tolist() == then["tokens"]
+  assert len(said.wave) == then["samples"]
+  loudness = np.sqrt(np.mean(said.wave**2))
+  np.testing.assert_allclose(loudness, then["rms"], rtol=1e-3)
 
 
 def test_another_platform_is_one_sentence(folder, tmp_path):
