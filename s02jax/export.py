@@ -91,11 +91,18 @@ def _tree(flat: Mapping[str, Any]) -> dict[str, Any]:
   return tree
 
 
-def programs(synthesizer: Synthesizer) -> Iterator[Program]:
-  """Name, function and abstract arguments of all that serving needs."""
+def programs(
+  synthesizer: Synthesizer, stored: Mapping[str, Mapping[str, np.ndarray]]
+) -> Iterator[Program]:
+  """Name, function and abstract arguments of all that serving needs.
+
+  Args:
+    synthesizer: whose models they are.
+    stored: what `weights` says of it.
+  """
   abstract = {
     model: {name: Shape(x.shape, x.dtype) for name, x in arrays.items()}
-    for model, arrays in weights(synthesizer).items()
+    for model, arrays in stored.items()
   }
   yield from _decoding(synthesizer, abstract["ar"])
   yield from _sound(synthesizer, abstract)
@@ -280,11 +287,16 @@ def write(
     kind: one of KINDS.
 
   Raises:
-    UserError: `out` is something else, or cannot be written.
+    UserError: `out` is something else or cannot be written, a package is
+      missing, or the model has no speaker encoder of its own.
   """
   if out.exists() and not (out / cards.NAME).is_file():
     raise UserError(
       f"{out} exists and is not an export; give --out another name."
+    )
+  if importlib.util.find_spec("flatbuffers") is None:
+    raise UserError(
+      "jax.export needs flatbuffers: pip install 's02jax[serve]'."
     )
   synthesizer = Synthesizer(bundle)
   if synthesizer.generator.config.speaker.kind != "encoder":
@@ -315,12 +327,13 @@ def write(
 
 
 def _fill(folder, bundle, synthesizer, source, platforms, kind):
-  for name, arrays in weights(synthesizer).items():
+  arrays_of = weights(synthesizer)
+  for name, arrays in arrays_of.items():
     stored, notes = tensors.packed(arrays, kind)
     data = safetensors.numpy.save(stored, notes)
     (folder / "weights" / f"{name}.safetensors").write_bytes(data)
   names = []
-  for name, function, arguments in programs(synthesizer):
+  for name, function, arguments in programs(synthesizer, arrays_of):
     logging.info("program %s", name)
     found = export.export(jax.jit(function), platforms=platforms)(*arguments)
     (folder / "programs" / f"{name}.bin").write_bytes(found.serialize())
@@ -337,7 +350,7 @@ def _fill(folder, bundle, synthesizer, source, platforms, kind):
     "platforms": list(platforms),
     "stored_as": kind,
     **sizes(bundle, synthesizer),
-    "weights": {m: f"weights/{m}.safetensors" for m in weights(synthesizer)},
+    "weights": {m: f"weights/{m}.safetensors" for m in arrays_of},
     "programs": {name: f"programs/{name}.bin" for name in names},
     "files": {str(p.relative_to(folder)): cards.digest(p) for p in files},
   }
@@ -403,9 +416,11 @@ def copy_code(folder: pathlib.Path) -> None:
     for word in ("from s02jax", "import s02jax"):
       text = text.replace(word, word.replace("s02jax", CODE))
     target.write_text(text, encoding="utf-8")
-  flatbuffers = _source("flatbuffers").parent
+  # Licensed under Apache-2.0, as its files say.
   ignore = shutil.ignore_patterns("__pycache__")
-  shutil.copytree(flatbuffers, folder / "flatbuffers", ignore=ignore)
+  shutil.copytree(
+    _source("flatbuffers").parent, folder / "flatbuffers", ignore=ignore
+  )
 
 
 # --------------------------------------------------------------------- quality
