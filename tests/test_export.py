@@ -3,6 +3,7 @@
 import json
 import os
 import pathlib
+import platform
 import shutil
 import subprocess
 import sys
@@ -278,6 +279,21 @@ def test_less_exact_weights_cost_little_and_more_the_fewer_bits():
   assert errors[1] > 0 and 0 < errors[2] < np.abs(whole).mean()
 
 
+@pytest.fixture
+def nothing_is_kept():
+  """A program for a TPU that is not there cannot be read from the cache."""
+  name = "jax_persistent_cache_min_compile_time_secs"
+  before = getattr(jax.config, name)
+  jax.config.update(name, float("inf"))
+  yield
+  jax.config.update(name, before)
+
+
+@pytest.mark.skipif(
+  (sys.platform, platform.machine()) != ("linux", "x86_64"),
+  reason="the TPU compiler comes for Linux on x86-64 only",
+)
+@pytest.mark.usefixtures("nothing_is_kept")
 @pytest.mark.parametrize("name", ["decode_2", "prompt_64"])
 def test_the_tpu_compiler_takes_the_programs(folder, name):
   device = np.ravel(compile_check._devices("v5e:2x2", 1))[0]
