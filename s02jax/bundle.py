@@ -111,7 +111,7 @@ class Bundle:
       temporary.mkdir()
       self._write_files(temporary)
       _keep_voices(out, temporary, self.fingerprint)
-      _replace_folder(temporary, out)
+      replace_folder(temporary, out)
     except OSError as e:
       shutil.rmtree(temporary, ignore_errors=True)
       raise UserError(
@@ -235,7 +235,7 @@ def _keep_voices(
     )
 
 
-def _replace_folder(new: pathlib.Path, out: pathlib.Path) -> None:
+def replace_folder(new: pathlib.Path, out: pathlib.Path) -> None:
   """Moves `new` to `out`, whose former content goes."""
   if not out.exists():
     new.rename(out)

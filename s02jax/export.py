@@ -37,7 +37,7 @@ from jax import export
 import s02jax
 from s02jax import console, languages
 from s02jax.audio import log_mel
-from s02jax.bundle import Bundle, flatten, unflatten
+from s02jax.bundle import Bundle, flatten, replace_folder, unflatten
 from s02jax.data.records import Corpus
 from s02jax.errors import UserError
 from s02jax.serving import card as cards
@@ -311,12 +311,7 @@ def write(
     for folder in ("weights", "programs"):
       (temporary / folder).mkdir(parents=True)
     card = _fill(temporary, bundle, synthesizer, source, platforms, kind)
-    old = out.with_name(f".{out.name}.old")
-    shutil.rmtree(old, ignore_errors=True)
-    if out.exists():
-      out.rename(old)
-    temporary.rename(out)
-    shutil.rmtree(old, ignore_errors=True)
+    replace_folder(temporary, out)
   except OSError as error:
     shutil.rmtree(temporary, ignore_errors=True)
     raise UserError(
@@ -527,10 +522,14 @@ def main(argv: list[str]) -> None:
     platforms=platforms,
     kind=args.weights,
   )
-  size = sum((args.out / name).stat().st_size for name in card["files"])
+  stored, code = (
+    sum((args.out / name).stat().st_size for name in card[part].values())
+    for part in ("weights", "programs")
+  )
   print(
-    f"Wrote {args.out}: {len(card['programs'])} programs for"
-    f" {', '.join(platforms)}, {size / 2**20:.1f} MiB."
+    f"Wrote {args.out}: {stored / 2**20:.1f} MiB of weights, and"
+    f" {len(card['programs'])} programs for {', '.join(platforms)} in"
+    f" {code / 2**20:.1f} MiB."
   )
   if args.corpus is not None:
     found = loss(bundle, args.weights, args.corpus, args.clips)

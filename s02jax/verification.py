@@ -8,8 +8,6 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from s02jax.evaluation import ge2e, signal
-
 SIZE = 256  # features
 
 
@@ -23,5 +21,8 @@ def vectors(waves: Sequence[np.ndarray], rate: int) -> list[np.ndarray]:
   Raises:
     UserError: the package with the weights is not installed.
   """
+  # Training needs the extra "eval" for these vectors only.
+  from s02jax.evaluation import ge2e, signal
+
   found = ge2e.embed([signal.to_judge_rate(wave, rate) for wave in waves])
   return list(found * np.float32(SIZE**0.5))

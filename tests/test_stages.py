@@ -1,5 +1,9 @@
 """Stages: what a step moves, what it leaves, and what it may not notice."""
 
+import pathlib
+import subprocess
+import sys
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -145,3 +149,37 @@ def test_flow_matching_overfits_one_batch_and_ignores_padding():
     losses.append(float(metrics["mean"]))
   assert int(state.skipped) == 0 and np.isfinite(losses).all()
   assert losses[-1] < 0.5 * losses[0]
+
+
+WITHOUT_EXTRAS = """
+import configparser, importlib.metadata, re, sys
+config = configparser.ConfigParser()
+config.read("setup.cfg")
+extras = config["options.extras_require"]
+lines = [x for part in ("data", "eval", "judges", "serve", "bench")
+         for x in extras[part].splitlines() if x and not x.startswith("#")]
+names = {re.split("[<>=[]", x)[0].strip().lower() for x in lines}
+names |= {"resemblyzer", "jax-cuda12-plugin"}
+refused = {module for module, owners in
+           importlib.metadata.packages_distributions().items()
+           if {o.lower() for o in owners} & names}
+assert {"pesq", "av", "flatbuffers"} <= refused, refused
+class Bar:
+  def find_spec(self, name, path=None, target=None):
+    if name.split(".")[0] in refused:
+      raise ModuleNotFoundError(name)
+sys.meta_path.insert(0, Bar())
+import s02jax.cli, s02jax.stages, s02jax.stages.ar, s02jax.train
+import s02jax.stages.audio_tokenizer, s02jax.stages.flow_matching
+import s02jax.stages.flow_vae, s02jax.synthesis.synthesizer, s02jax.bundle
+"""
+
+
+def test_training_and_speaking_need_no_extra():
+  done = subprocess.run(
+    [sys.executable, "-c", WITHOUT_EXTRAS],
+    cwd=pathlib.Path(__file__).parents[1],
+    capture_output=True,
+    text=True,
+  )
+  assert done.returncode == 0, done.stderr

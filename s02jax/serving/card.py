@@ -11,7 +11,6 @@ from s02jax.errors import UserError
 
 FORMAT_VERSION = 1
 NAME = "card.json"
-_BLOCK = 1 << 22
 
 
 def read(folder: pathlib.Path) -> dict[str, Any]:
@@ -55,8 +54,5 @@ def _digest_or_none(path: pathlib.Path) -> str | None:
 
 def digest(path: pathlib.Path) -> str:
   """SHA-256 of a file, hexadecimal."""
-  sha = hashlib.sha256()
   with path.open("rb") as file:
-    while block := file.read(_BLOCK):
-      sha.update(block)
-  return sha.hexdigest()
+    return hashlib.file_digest(file, "sha256").hexdigest()

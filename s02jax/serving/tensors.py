@@ -105,13 +105,11 @@ def packed(
 
 def _rounded(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
   """int8 and float32 scales of matrices."""
-  best = None
+  found = []
   for axes in (-1, tuple(range(x.ndim - 1))):
     scale = np.abs(x).max(axis=axes, keepdims=True) / 127
     scale = np.maximum(scale, np.finfo(np.float32).tiny).astype(np.float32)
     whole = np.round(x / scale).astype(np.int8)
-    error = float(np.sum(np.square(whole * scale - x)))
-    if best is None or error < best[0]:
-      best = error, whole, scale
-  assert best is not None
-  return best[1], best[2]
+    found.append((float(np.sum(np.square(whole * scale - x))), whole, scale))
+  _, whole, scale = min(found, key=lambda candidate: candidate[0])
+  return whole, scale

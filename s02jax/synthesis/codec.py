@@ -14,7 +14,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, Bool, Float, Int
 
 from s02jax import audio
 from s02jax.config import build
@@ -36,7 +36,14 @@ from s02jax.synthesis.chunks import Vocoder
 
 
 @functools.partial(jax.jit, static_argnames=("model", "mel"))
-def encode(model: AudioTokenizer, mel: audio.LogMel, variables, wave, samples):
+def encode(
+  model: AudioTokenizer,
+  mel: audio.LogMel,
+  variables,
+  wave: Float[Array, "b n"],
+  samples: Int[Array, "b"],
+) -> Int[Array, "b s"]:
+  """Codes of waves of which the first `samples` exist; behind them anything."""
   frames = audio.log_mel(wave, mel)
   mask = lengths_to_mask(samples // mel.hop, frames.shape[1])
   return model.apply(variables, frames, mask, method="encode")
@@ -60,7 +67,10 @@ def _reconstruct(
 
 
 @functools.partial(jax.jit, static_argnames=("model",))
-def posterior(model: FlowVAE, variables, wave, samples):
+def posterior(
+  model: FlowVAE, variables, wave: Float[Array, "b n"], samples: Int[Array, "b"]
+) -> tuple[Float[Array, "b l c"], Float[Array, "b l c"]]:
+  """μ and σ of z, of waves of which the first `samples` exist."""
   hop = model.config.hop
   mask = lengths_to_mask(samples // hop, wave.shape[1] // hop)
   mu, log_sigma = model.apply(variables, wave, mask, method="encode")

@@ -1,4 +1,7 @@
-"""Reference recordings to speaker vectors, whichever model's encoder it is."""
+"""Reference recordings to speaker vectors, whichever model's encoder it is.
+
+Shape letters: b batch, n samples, e speaker vector.
+"""
 
 import functools
 from collections.abc import Mapping, Sequence
@@ -6,6 +9,7 @@ from typing import Any
 
 import jax
 import numpy as np
+from jaxtyping import Array, Float, Int
 
 from s02jax import audio
 from s02jax.config import build
@@ -14,7 +18,14 @@ from s02jax.synthesis.batching import Batch, map_waves
 
 
 @functools.partial(jax.jit, static_argnames=("model", "mel"))
-def vectors(model, mel: audio.LogMel, variables, wave, samples):
+def vectors(
+  model,
+  mel: audio.LogMel,
+  variables,
+  wave: Float[Array, "b n"],
+  samples: Int[Array, "b"],
+) -> Float[Array, "b e"]:
+  """Of waves of which the first `samples` exist; see `SpeakerVectors`."""
   frames = audio.log_mel(wave, mel)
   mask = lengths_to_mask(samples // mel.hop, frames.shape[1])
   return model.apply(variables, frames, mask, method="speaker")
