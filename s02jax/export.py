@@ -106,6 +106,7 @@ def programs(
   }
   yield from _decoding(synthesizer, abstract["ar"])
   yield from _sound(synthesizer, abstract)
+  yield from _velocity(synthesizer, abstract["flow_matching"])
   yield from _encoders(synthesizer, abstract)
 
 
@@ -177,6 +178,9 @@ def _sound(synthesizer: Synthesizer, w: Mapping[str, Any]) -> Iterator[Program]:
   def vocode(w, z, mask):
     return codec.vocode_chunk(vae, _tree(w), z, mask)
 
+  def vocode_whole(w, z, mask):
+    return vae.apply(_tree(w), z, mask, method="decode")
+
   for rows in ROWS:
     for window in WINDOWS:
       places, latents = window + sum(c.reach), window * c.latents_per_token
@@ -202,6 +206,53 @@ def _sound(synthesizer: Synthesizer, w: Mapping[str, Any]) -> Iterator[Program]:
       Shape(z[:2], np.dtype(bool)),
     )
     yield f"vocode_{rows}", vocode, arguments
+  (n,) = export.symbolic_shape("l", constraints=[f"l >= {FEWEST}"])
+  z = Shape((1, n, vae.config.channels), _F32)
+  mask = Shape((1, n), np.dtype(bool))
+  yield "vocode_whole", vocode_whole, (w["flow_vae"], z, mask)
+
+
+def _velocity(synthesizer: Synthesizer, w: Any) -> Iterator[Program]:
+  """Flow matching in parts, for another solver than ours.
+
+  The conditions of a window, one row; the velocity of two rows, of which
+  guidance needs one with its conditions and one without.
+  """
+  model = synthesizer.flow.model
+  c = model.config
+  for window in WINDOWS:
+    places, latents = window + sum(c.reach), window * c.latents_per_token
+
+    def condition(w, tokens, token_mask, vector, latents=latents):
+      whole = model.apply(
+        _tree(w), tokens, token_mask, vector, method="condition"
+      )
+      begin = c.reach[0] * c.latents_per_token
+      return whole[:, begin : begin + latents]
+
+    def velocity(w, arrays):
+      return model.apply(_tree(w), **arrays, method="velocity")
+
+    arguments = (
+      w,
+      Shape((1, places), _I32),
+      Shape((1, places), np.dtype(bool)),
+      Shape((1, c.speaker_dim), _F32),
+    )
+    yield f"condition_{places}", condition, arguments
+    width = jax.eval_shape(condition, *arguments).shape[-1]
+    real, flag = (2, latents, c.channels), Shape((2, latents), np.dtype(bool))
+    arrays = {
+      "x_t": Shape(real, _F32),
+      "t": Shape((2,), _F32),
+      "condition": Shape((2, latents, width), _F32),
+      "speaker": Shape((2, c.speaker_dim), _F32),
+      "prompt": Shape(real, _F32),
+      "prompt_mask": flag,
+      "mask": flag,
+      "keep": Shape((2,), np.dtype(bool)),
+    }
+    yield f"velocity_{latents}", velocity, (w, arrays)
 
 
 def _encoders(

@@ -22,6 +22,8 @@ from s02jax.errors import UserError
 from s02jax.serving import card as cards
 from s02jax.serving import runtime as runtimes
 from s02jax.serving import speak, tensors
+from s02jax.synthesis import solver
+from s02jax.synthesis.chunks import FlowChunk
 from s02jax.synthesis.request import Request, Settings
 from s02jax.synthesis.synthesizer import Synthesizer
 
@@ -118,6 +120,65 @@ def test_steps_guidance_and_sampling_are_inputs(runtime):
   assert not np.array_equal(spoken(seed=1).tokens, base.tokens)
   greedy = spoken(temperature=0.0).tokens
   np.testing.assert_array_equal(spoken(top_k=1).tokens, greedy)
+
+
+def test_the_velocity_solves_to_what_the_solver_gives(synthesizer, runtime):
+  """With the equations of `synthesis/solver.py`, guidance and prompt."""
+  flow, weights = synthesizer.flow.solver, runtime.weights["flow_matching"]
+  random = np.random.default_rng(0)
+  r, (left, _) = flow.latents_per_token, flow.reach
+  chunk = FlowChunk(
+    tokens=random.integers(0, 16, 18 + sum(flow.reach)).astype(np.int32),
+    before=left,
+    size=14,
+    known=random.normal(size=(4 * r, flow.channels)).astype(np.float32),
+    first=3,
+    vector=random.normal(size=synthesizer.flow.config.speaker_dim).astype("f4"),
+    seed=5,
+    steps=3,
+    guidance=2.0,
+  )
+  (expected,) = flow([chunk])
+  ones = np.ones((1, len(chunk.tokens)), bool)
+  condition = runtime.programs(
+    f"condition_{ones.size}", weights, chunk.tokens[None], ones,
+    chunk.vector[None],
+  )  # fmt: skip
+  latents = 18 * r
+  prompt = np.zeros((1, latents, flow.channels), np.float32)
+  prompt[0, : 4 * r] = chunk.known
+  given = np.arange(latents)[None] < 4 * r
+  twice = {
+    "condition": np.repeat(condition, 2, 0),
+    "speaker": np.repeat(chunk.vector[None], 2, 0),
+    "prompt": np.repeat(prompt, 2, 0),
+    "prompt_mask": np.repeat(given, 2, 0),
+    "mask": np.ones((2, latents), bool),
+  }
+
+  def velocity(x, t, keep):
+    arrays = {"x_t": x, "t": t, "keep": keep, **twice}
+    return runtime.programs(f"velocity_{latents}", weights, arrays)
+
+  keys = jax.vmap(jax.random.key)(np.array([chunk.seed], np.uint32))
+  noise = solver.start_noise(
+    keys, np.array([chunk.first]), latents, flow.channels
+  )
+  path = solver.follow(
+    solver.guide(velocity, chunk.guidance), noise, prompt, given
+  )
+  found = solver.euler(path, noise, chunk.steps)
+  np.testing.assert_allclose(found[0, 4 * r :], expected, atol=1e-4)
+
+
+def test_the_whole_vocoder_is_that_of_the_bundle(synthesizer, runtime):
+  z = np.random.default_rng(0).normal(size=(1, 70, 4)).astype(np.float32)
+  z = np.resize(z, (1, 70, synthesizer.vae.config.channels))
+  (expected,) = synthesizer.vae.decode([z[0]])
+  found = runtime.programs(
+    "vocode_whole", runtime.weights["flow_vae"], z, np.ones((1, 70), bool)
+  )
+  np.testing.assert_allclose(found[0], expected, atol=1e-5)
 
 
 ALONE = """

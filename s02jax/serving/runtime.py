@@ -105,7 +105,13 @@ def as_dict(slots: Slots) -> dict[str, Any]:
 
 
 class Runtime(Speaker):
-  """Speaks; see `synthesis/speaking.py` for what it can be asked."""
+  """Speaks; see `synthesis/speaking.py` for what it can be asked.
+
+  Attributes:
+    programs: all of the folder, also those that the engine does not call:
+      `condition_…`, `velocity_…` and `vocode_whole`.
+    weights: arrays by name, by model; the first argument of every program.
+  """
 
   def __init__(self, folder: pathlib.Path, card: Mapping[str, Any]):
     """Takes a checked folder and its card."""
@@ -115,6 +121,7 @@ class Runtime(Speaker):
       for name, file in card["weights"].items()
     }
     programs = Programs(folder, card)
+    self.programs, self.weights = programs, w
     rate = card["rate"]
 
     def encoder(program: str, model: str, hop: int | None = None):
