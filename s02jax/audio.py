@@ -11,6 +11,7 @@ n samples always make n // hop frames, and a frame rate is rate / hop exactly.
 import dataclasses
 import functools
 import io
+import math
 import os
 import pathlib
 
@@ -132,13 +133,22 @@ def _dft_matrices(n: int) -> tuple[Float[Array, "w f"], Float[Array, "w f"]]:
 
   Computed by the program: as constants they would be hundreds of megabytes of
   it. The barrier keeps them from being computed again in every tile of a
-  product. The product of indices is reduced in integers, so that angles are
+  product. Sample i + j has its angles by addition, cos(a + b) = cos a cos b −
+  sin a sin b: a TPU's compiler takes a minute for as many cosines as there are
+  entries. The product of indices is reduced in integers, so that angles are
   exact.
   """
-  sample = jnp.arange(n, dtype=jnp.int32)[:, None]
-  turns = (sample * jnp.arange(n // 2 + 1, dtype=jnp.int32)[None]) % n
-  angles = turns.astype(jnp.float32) * (2 * np.pi / n)
-  return jax.lax.optimization_barrier((jnp.cos(angles), jnp.sin(angles)))
+  step = math.gcd(n, 32)
+
+  def cos_and_sin(samples):
+    turns = samples[:, None] * jnp.arange(n // 2 + 1, dtype=jnp.int32)[None] % n
+    angles = turns.astype(jnp.float32) * (2 * np.pi / n)
+    return jnp.cos(angles), jnp.sin(angles)
+
+  cos, sin = (x[:, None] for x in cos_and_sin(jnp.arange(0, n, step)))
+  cos_j, sin_j = (x[None] for x in cos_and_sin(jnp.arange(step)))
+  both = (cos * cos_j - sin * sin_j, sin * cos_j + cos * sin_j)
+  return jax.lax.optimization_barrier(tuple(x.reshape(n, -1) for x in both))
 
 
 def rfft(x: Float[Array, "*b w"]) -> Complex[Array, "*b f"]:
