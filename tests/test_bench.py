@@ -5,12 +5,13 @@ import json
 import jax
 import numpy as np
 import pytest
+import soundfile
 
 from configs import ar as ar_config
-from s02jax import bench, stages
+from s02jax import bench, evaluate, stages
 from s02jax import corpus as corpus_door
 from s02jax import text as text_door
-from s02jax.bench import data, step
+from s02jax.bench import data, scoring, step
 from s02jax.errors import UserError
 from s02jax.models import ar
 
@@ -114,3 +115,32 @@ def test_the_decoder_in_pytorch_computes_what_ours_does():
     np.zeros((2, 1, cfg.speaker.out), np.float32),
   )
   np.testing.assert_allclose(found, expected[:, -1], atol=1e-5)
+
+
+def test_many_transcripts_are_scored_by_the_verb_itself(
+  tmp_path, capsys, monkeypatch
+):
+  wave = tmp_path / "a.wav"
+  soundfile.write(wave, np.zeros(1600), 16000)
+  lines = [
+    {"key": code, "text": text, "language": code, "prompt_audio": str(wave)}
+    for code, text in (("en", "one two three four"), ("zh", "你好世界"))
+  ]
+  path = tmp_path / "list.jsonl"
+  path.write_text("\n".join(map(json.dumps, lines)))
+  found = {}
+  score = evaluate.score
+
+  def kept(evaluation):
+    score(evaluation)
+    found.update(json.loads((evaluation.args.out / "scores.json").read_text()))
+
+  monkeypatch.setattr(evaluate, "score", kept)
+  argv = ["--data", str(path), "--pairs", "200", "--json"]
+  assert scoring.main([*argv, str(tmp_path / "out.json")]) == 0
+  assert "200 pairs in 2 languages" in capsys.readouterr().out
+  assert json.loads((tmp_path / "out.json").read_text())["pairs"] == 200
+  assert [row["clips"] for row in found["rows"]] == [100, 100]
+  for row in found["rows"]:
+    # A word left out, said twice, or of the same text one time in four.
+    assert 0.05 < row["fair"]["corpus_level"]["value"] < 0.15

@@ -1,6 +1,7 @@
 """Both text pipelines, in every language."""
 
 import dataclasses
+import random
 import string
 import unicodedata
 
@@ -8,6 +9,7 @@ import pytest
 
 from s02jax.evaluation import normalize
 from s02jax.evaluation.normalize import FAIR, OFFICIAL, numbers
+from s02jax.evaluation.normalize.fair import spoken_only
 from s02jax.languages import BY_CODE, LANGUAGES
 
 # As written, and as a reader would say the same words.
@@ -311,3 +313,19 @@ def test_only_the_fair_pipeline_forgives(code, written, heard):
 def test_units_are_words_or_characters():
   assert normalize.units("ein wort", "wer") == ["ein", "wort"]
   assert normalize.units("하나 둘", "cer") == ["하", "나", "둘"]
+
+
+def test_marks_stand_on_letters_and_words_end_at_anything_else():
+  # The rule, character by character.
+  rng = random.Random(0)
+  for _ in range(2000):
+    text = "".join(rng.choices("aß'ا \u0301\u0e4c\u093f-\u00ad9.٣", k=12))
+    kept = [" "]
+    for char in text:
+      kind = unicodedata.category(char)
+      if kind == "Cf" or (kind[0] == "M" and kept[-1] in " '"):
+        continue
+      kept.append(char if char == "'" or kind[0] in "LMN" else " ")
+    words = (word.strip("'") for word in "".join(kept).split())
+    expected = " ".join(word for word in words if word)
+    assert spoken_only(text) == expected, ascii(text)

@@ -11,6 +11,7 @@ BENCHES = {
   "data": "decoding, features and rows against real time",
   "synthesis": "decoding against memory, real-time factor, first sound",
   "endurance": "one engine under many requests, good and absurd; long texts",
+  "scoring": "error rates of many transcripts",
   "resilience": "a run that is killed again and again loses nothing",
 }
 

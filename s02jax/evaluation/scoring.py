@@ -86,17 +86,28 @@ def compare(
   Raises:
     UserError: the text has nothing in it that could be spoken.
   """
-  language = BY_CODE[clip.language]
-  metric = metric or language.metric
-  truth = units(pipeline.reference(clip.text, language), metric)
-  if not truth:
-    raise UserError(
-      f"item {clip.key!r}: nothing of its text {clip.text!r} is left after the"
-      f" {pipeline.name} normalisation; give it words or take it out."
-    )
+  metric = metric or BY_CODE[clip.language].metric
+  truth = reference(clip.key, clip.text, clip.language, pipeline, metric)
   return Utterance(
     clip=clip, edits=edits(truth, _heard(clip, pipeline, metric))
   )
+
+
+def reference(
+  key: str, text: str, language: str, pipeline: Pipeline, metric: Metric
+) -> list[str]:
+  """The units of a text that was to be spoken.
+
+  Raises:
+    UserError: it has nothing in it that could be spoken.
+  """
+  found = units(pipeline.reference(text, BY_CODE[language]), metric)
+  if not found:
+    raise UserError(
+      f"item {key!r}: nothing of its text {text!r} is left after the"
+      f" {pipeline.name} normalisation; give it words or take it out."
+    )
+  return found
 
 
 def _heard(clip: Clip, pipeline: Pipeline, metric: Metric) -> list[str]:

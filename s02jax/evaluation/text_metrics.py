@@ -1,15 +1,23 @@
-"""Edits between two texts, counted by jiwer after a normalisation."""
+"""Edits between two texts, counted by RapidFuzz after a normalisation.
+
+RapidFuzz is what jiwer counts by; jiwer itself would take words apart again
+that are apart already.
+"""
 
 import dataclasses
 from collections.abc import Sequence
 
-import jiwer
+from rapidfuzz.distance import Levenshtein
 
 from s02jax.evaluation.normalize import units
 from s02jax.evaluation.normalize.fair import fair as normalise
 from s02jax.languages import Language
 
 __all__ = ["Edit", "Edits", "ErrorRate", "edits", "error_rate", "normalise"]
+
+
+# RapidFuzz's names of edits, and ours.
+_OPS = {"replace": "substitute", "delete": "delete", "insert": "insert"}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -42,21 +50,21 @@ class Edits:
 
 
 def edits(reference: Sequence[str], hypothesis: Sequence[str]) -> Edits:
-  """Counts and aligns units that hold no spaces; one reference unit or more."""
-  found = jiwer.process_words(" ".join(reference), " ".join(hypothesis))
+  """Counts and aligns units; one reference unit or more."""
+  counts = dict.fromkeys(("equal", *_OPS.values()), 0)
+  alignment = []
+  for found in Levenshtein.opcodes(reference, hypothesis):
+    op = _OPS.get(found.tag, found.tag)
+    ref = tuple(reference[found.src_start : found.src_end])
+    hyp = tuple(hypothesis[found.dest_start : found.dest_end])
+    counts[op] += max(len(ref), len(hyp))
+    alignment.append(Edit(op=op, ref=ref, hyp=hyp))
   return Edits(
-    substitutions=found.substitutions,
-    deletions=found.deletions,
-    insertions=found.insertions,
+    substitutions=counts["substitute"],
+    deletions=counts["delete"],
+    insertions=counts["insert"],
     units=len(reference),
-    alignment=tuple(
-      Edit(
-        op=chunk.type,
-        ref=tuple(reference[chunk.ref_start_idx : chunk.ref_end_idx]),
-        hyp=tuple(hypothesis[chunk.hyp_start_idx : chunk.hyp_end_idx]),
-      )
-      for chunk in found.alignments[0]
-    ),
+    alignment=tuple(alignment),
   )
 
 

@@ -56,14 +56,30 @@ def spoken_only(text: str) -> str:
   Invisible format characters (soft hyphen, joiners, directions) vanish, and so
   does a mark that stands on no letter, as NFKC leaves of a lone accent.
   """
-  kept = [" "]
-  for char in text:
-    kind = unicodedata.category(char)
-    if kind == "Cf" or (kind[0] == "M" and kept[-1] in " '"):
-      continue
-    kept.append(char if char == "'" or kind[0] in "LMN" else " ")
-  words = (word.strip("'") for word in "".join(kept).split())
+  words = (
+    "'".join(map(_on_a_letter, word.split("'"))).strip("'")
+    for word in text.translate(_SPOKEN).split()
+  )
   return " ".join(word for word in words if word)
+
+
+class _Spoken(dict[int, int | str | None]):
+  """A table for `str.translate`, filled as characters are met."""
+
+  def __missing__(self, code: int) -> int | str | None:
+    kind = unicodedata.category(chr(code))
+    kept = chr(code) == "'" or kind[0] in "LMN"
+    self[code] = None if kind == "Cf" else code if kept else " "
+    return self[code]
+
+
+_SPOKEN = _Spoken()
+
+
+def _on_a_letter(part: str) -> str:
+  while part and unicodedata.category(part[0])[0] == "M":
+    part = part[1:]
+  return part
 
 
 def without_spaces(text: str) -> str:

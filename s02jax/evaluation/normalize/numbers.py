@@ -97,6 +97,8 @@ def spell(text: str, code: str) -> str:
     text: digits of any script, numbers as the language writes them.
     code: the language's.
   """
+  if re.search(r"\d", text) is None:
+    return text
   text = _western_digits(text)
   words = WORDS.get(code, _PLAIN)
   if code == "en":
