@@ -37,13 +37,15 @@ def base(stage: str, size: str) -> ConfigDict:
   config.eval_batches = 4
   config.eval_splits = ("seen", "unseen")
   # Steps between two runs of `s02 evaluate` behind the training, 0 for none;
-  # the finished bundle that lends the other models; and the other arguments,
-  # such as "--benchmark minimax24 --data DIR". See s02jax/background.py.
+  # the finished bundle that lends the other models; the other arguments, such
+  # as "--benchmark minimax24 --data DIR"; and the seconds after which it is
+  # stopped. See s02jax/background.py.
   config.benchmark = ConfigDict(
     {
       "every": 0,
       "bundle": config_dict.placeholder(str),
       "arguments": "",
+      "timeout": 6 * 3600.0,
     }
   )
   # Newest checkpoints kept.

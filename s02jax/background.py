@@ -7,7 +7,8 @@ Every so many steps the averaged parameters take the stage's place in a bundle
 that lends the other models, and a process of its own, with low priority and on
 the CPU, scores it. Its figures come later, as `benchmark/…` of the step that
 they belong to. A benchmark that fails is a warning: training does not stop for
-it, nor wait, but for the last one at its end.
+it, nor wait, but for the last one at its end; one that takes longer than
+`benchmark.timeout` is stopped.
 
 WORKDIR/benchmark/STEP gets what `s02 evaluate` writes, and its log.
 """
@@ -54,6 +55,7 @@ class _Running:
   step: int
   folder: pathlib.Path
   process: subprocess.Popen
+  began: float = dataclasses.field(default_factory=time.monotonic)
 
 
 class Benchmark:
@@ -201,9 +203,13 @@ class Benchmark:
     return True
 
   def _busy(self) -> bool:
-    """Whether one runs, as every process is told."""
-    run = self._running
+    """Whether one runs, as every process is told; not one that hangs."""
+    run, limit = self._running, self._config.benchmark.timeout
     mine = run is not None and run.process.poll() is None
+    if run is not None and mine and time.monotonic() - run.began > limit:
+      logging.warning("benchmark of step %d: over %g s", run.step, limit)
+      self._end()
+      mine = False
     if not self._config.benchmark.every or jax.process_count() == 1:
       return mine
     return bool(multihost_utils.broadcast_one_to_all(np.array(mine)))

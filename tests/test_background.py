@@ -218,6 +218,17 @@ def test_a_stop_ends_the_wait_for_the_last(tmp_path, monkeypatch, caplog):
   assert max(losses(tmp_path)) == 12
 
 
+def test_one_that_hangs_is_stopped(tmp_path, caplog):
+  with caplog.at_level(logging.WARNING):
+    assert (
+      run(tmp_path, every=12, arguments="--wait /never/there", timeout=0.5) == 0
+    )
+  assert any("step 12: over 0.5 s" in m for m in caplog.messages)
+  assert any("step 12: stopped unfinished" in m for m in caplog.messages)
+  assert not figures(tmp_path)
+  assert not list((tmp_path / "benchmark").glob("*/bundle"))
+
+
 JOB = """
 import sys
 from s02jax import background, cli, train
