@@ -289,8 +289,12 @@ def judge(evaluation: Evaluation, chosen: Judges) -> None:
   find = evaluation.find
   if not args.allow_missing:
     listening.check_present(groups, find)
-  if args.audio:
-    found = (find(item, g.seed) for g in groups for item in g.items)
+  if args.audio:  # of all shards
+    found = (
+      find(item, seed)
+      for item in evaluation.items
+      for seed in range(args.seeds)
+    )
     clips.check_rates(path for path in found if path is not None)
   ledger = Ledger(args.out, evaluation.shard)
   listener = Listener(chosen, ledger, allow_missing=args.allow_missing)
@@ -319,7 +323,7 @@ def score(evaluation: Evaluation) -> None:
   """Counts, and writes the scores.
 
   Raises:
-    scores.Unjudged: of some clips there is no judgement.
+    scores.Unjudged: of some clips there is no judgement, or an old one.
     UserError: a clip is missing.
   """
   args = evaluation.args

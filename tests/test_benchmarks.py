@@ -210,6 +210,11 @@ def test_a_list_that_is_no_text_is_refused(seed):
   (seed / "zh" / "meta.lst").write_bytes(b"\xff\xfe\xff")
   with pytest.raises(UserError, match="meta.lst is not a UTF-8 text file"):
     read("seed-tts", seed, "zh")
+  (seed / "zh" / "meta.lst").write_bytes(b"a|b\nc|\xe9\n")
+  with pytest.raises(UserError, match="meta.lst, line 2: meta.lst is not"):
+    read("seed-tts", seed, "zh")
+  with pytest.raises(UserError, match="meta.lst cannot be read as a list"):
+    read("seed-tts", seed / "zh" / "meta.lst", "zh")
   write(seed / "zh" / "meta.lst", "")
   with pytest.raises(UserError, match="has no item"):
     read("seed-tts", seed, "zh")
@@ -252,6 +257,8 @@ GOOD = {"key": "z", "text": "b", "language": "en", "prompt_audio": "c"}
   [
     ("{", "not JSON"),
     (json.dumps(GOOD | {"subset": "../b"}), "'../b' is not a file name"),
+    (json.dumps(GOOD | {"subset": ".."}), "'..' is not a file name"),
+    ("[" * 100_000, "not JSON"),
     ("[]", "not a JSON object"),
     ('{"key": "a"}', "field 'text' is missing"),
     ('{"key": "a", "txt": "b"}', "field 'txt' is unknown"),

@@ -219,6 +219,19 @@ def test_a_clip_is_judged_again_once_it_changes(world):
   assert scores(out)["rows"][0]["fair"] != heard
 
 
+def test_a_clip_that_was_replaced_is_not_scored_by_what_was_heard(world):
+  out = world.run("out")
+  before = (out / "scores.json").read_bytes()
+  clip = out / "clips" / "en" / "k4.wav"
+  write_wave(clip, 3.0)
+  with pytest.raises(UserError, match="1 recordings are not .* clip en/k4;"):
+    world.run("out", "--pass", "score")
+  assert (out / "scores.json").read_bytes() == before
+  clip.unlink()  # nor need it be kept
+  world.run("out", "--pass", "score")
+  assert scores(out)["rows"] == json.loads(before)["rows"]
+
+
 def test_shards_make_the_whole(world, capsys):
   whole = world.run("whole", "--seeds", "2")
   for part in ("3/3", "1/3"):
@@ -403,6 +416,7 @@ def test_bad_input_gets_one_sentence(world, capsys, tmp_path):
     ("english_male|Yes.\n\nenglish_male|No.", "line 2: an empty line"),
     ("english_male|Yes.\nenglish_male|No|no.", "line 2: a second |"),
     ("english_male|Yes.\nenglish_male|", "line 2: expected <voice"),
+    ("english_male|Yes.\nczech_male|No.", "line 2: the voice 'czech_male'"),
     ("english_male|Yes.\nenglish_male|...!", "line 2: item 'english_002'"),
     ("english_male|Yes.", "line 1: --truth needs a recording"),
   ):
@@ -425,6 +439,8 @@ def test_clips_that_contradict_each_other_are_refused(world, capsys):
   told = _told(world, capsys, *common)
   assert "k2.wav has 24000 Hz and" in told
   assert "one sample rate" in told
+  for part in ("1/2", "2/2"):
+    assert _told(world, capsys, *common, "--shard", part) == told
   assert "no such folder" in _told(world, capsys, *common, "--audio",
                                    world.path / "nowhere")  # fmt: skip
   write_wave(world.path / "p1.wav", gain=0.0)

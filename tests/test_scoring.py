@@ -96,6 +96,8 @@ def test_the_pipeline_decides_what_is_an_error():
     ),
     ("zh", "你好， 世界！ＯＫ", "妳好世间 OK"),
     ("de", "Die Straße … ist «lang»", "die strasse ist lang lang"),
+    # jiwer ends words at a space, or at two of whatever kind.
+    ("fr", "Il a 20\u202f000 amis", "il a 20\u00a0000 \u2009 amis\tou"),
   ],
 )
 def test_the_official_rate_is_jiwers_own(code, text, heard):

@@ -149,6 +149,10 @@ def _minimax_item(
     raise line.fault("expected <voice label>|<text>.")
   if "|" in text:
     raise line.fault("a second | in it; expected <voice label>|<text>.")
+  if not own.startswith(f"{_name(code)}_"):
+    raise line.fault(
+      f"the voice {own!r} is of another language than {line.path.name}."
+    )
   audio = voices.audio(label(own) if label else own)
   return Item(
     key=f"{_name(code)}_{line.number:03d}",
@@ -286,7 +290,7 @@ def manifest(
 def _manifest_item(line: _Line) -> Item:
   try:
     fields = json.loads(line.text)
-  except json.JSONDecodeError as error:
+  except (json.JSONDecodeError, RecursionError) as error:
     raise line.fault(f"not JSON ({error}).") from error
   if not isinstance(fields, dict):
     raise line.fault("not a JSON object.")
@@ -343,8 +347,16 @@ def _lines(path: pathlib.Path) -> Iterator[_Line]:
     raise UserError(
       f"{path} is not there; give the folder as the set was released."
     ) from error
-  except (UnicodeDecodeError, IsADirectoryError) as error:
-    raise UserError(f"{path} is not a UTF-8 text file ({error}).") from error
+  except UnicodeDecodeError as error:
+    number = error.object[: error.start].count(b"\n") + 1
+    raise UserError(
+      f"{path}, line {number}: {path.name} is not a UTF-8 text file ({error})."
+    ) from error
+  except OSError as error:
+    raise UserError(
+      f"{path} cannot be read as a list ({error}); give what the set's layout"
+      " asks for."
+    ) from error
   # Not splitlines: some texts hold separators that it would cut at.
   lines = text.rstrip().split("\n") if text.strip() else []
   for number, words in enumerate(lines, 1):
@@ -355,7 +367,8 @@ def _lines(path: pathlib.Path) -> Iterator[_Line]:
 
 
 def _is_file_name(name: str) -> bool:
-  return pathlib.PurePath(name).name == name
+  """Also of a folder: not `..`, and nothing that no file can be named."""
+  return pathlib.PurePath(name).name == name != ".." and "\0" not in name
 
 
 def _chosen(

@@ -5,6 +5,7 @@ its 95 % interval and the number behind it.
 """
 
 import dataclasses
+import functools
 import heapq
 import itertools
 import pathlib
@@ -18,7 +19,7 @@ from s02jax.errors import UserError
 from s02jax.evaluation import scoring
 from s02jax.evaluation.benchmarks import Item
 from s02jax.evaluation.clips import Find
-from s02jax.evaluation.judged import Asked, Ledger, Record, decode
+from s02jax.evaluation.judged import Asked, Ledger, Record, decode, digest
 from s02jax.evaluation.judging import Figure
 from s02jax.evaluation.listening import Specs
 from s02jax.evaluation.normalize import FAIR, OFFICIAL
@@ -55,7 +56,7 @@ def rows(count: Count, ledger: Ledger) -> tuple[list[Scores], list[Scores]]:
   """The rows of the table, and the worst utterances.
 
   Raises:
-    Unjudged: a clip has no judgement yet.
+    Unjudged: a clip has no judgement yet, or was replaced after it.
     UserError: a clip is missing.
   """
   _check_judged(count, ledger)
@@ -165,15 +166,16 @@ def mean(table: Sequence[Mapping[str, Any]]) -> Scores:
 # ------------------------------------------------------------- what is judged
 
 
-def _asked(count: Count) -> Iterator[Asked]:
-  """All that must have been judged."""
+def _asked(count: Count) -> Iterator[tuple[Asked, pathlib.Path | None]]:
+  """All that must have been judged, and the file where it is still there."""
   recordings = set()
   for item in count.items:
     specs = [count.specs.recognisers[item.language], count.specs.speaker]
     for spec in (*specs, count.specs.quality):
       if spec is not None:
         for seed in range(count.seeds):
-          yield Asked("clip", item.subset, item.key, seed, spec)
+          asked = Asked("clip", item.subset, item.key, seed, spec)
+          yield asked, count.find(item, seed)
     if count.specs.speaker is None:
       continue
     for role, path in (("prompt", item.prompt_audio), ("truth", item.truth)):
@@ -181,12 +183,14 @@ def _asked(count: Count) -> Iterator[Asked]:
         continue
       if (role, path) not in recordings:
         recordings.add((role, path))
-        yield _recording(role, path, count)
+        yield _recording(role, path, count), path
 
 
 def _check_judged(count: Count, ledger: Ledger) -> None:
-  total, absent, missing = 0, [], {}
-  for asked in _asked(count):
+  """Of clips that are not here any more, the judgements count."""
+  total, absent, changed, missing = 0, [], {}, {}
+  now = functools.cache(digest)
+  for asked, path in _asked(count):
     total += 1
     record = ledger.get(asked)
     name = f"{asked.subset}/{clip_name(asked.key, asked.seed)}".lstrip("/")
@@ -194,6 +198,13 @@ def _check_judged(count: Count, ledger: Ledger) -> None:
       absent.append(f"{asked.role} {name} by {asked.judge}")
     elif "missing" in record:
       missing[name] = record["missing"]
+    elif path is not None and now(path) != record["file"]:
+      changed[f"{asked.role} {name}"] = path
+  if changed:
+    raise Unjudged(
+      f"{len(changed)} recordings are not those that were judged:"
+      f" {_first([*changed])}; run the pass `judge` of every shard again."
+    )
   if absent:
     raise Unjudged(
       f"{len(absent)} of {total} judgements are still absent: {_first(absent)};"

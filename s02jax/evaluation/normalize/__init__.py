@@ -8,6 +8,7 @@ what a recogniser heard; `units` cuts the result into what is counted.
 """
 
 import dataclasses
+import re
 from collections.abc import Callable
 from typing import Literal
 
@@ -51,6 +52,12 @@ PIPELINES = {pipeline.name: pipeline for pipeline in (OFFICIAL, FAIR)}
 
 
 def units(text: str, metric: Metric) -> list[str]:
-  """Words of a normalised text, or its characters without the spaces."""
-  words = text.split()
-  return words if metric == "wer" else list("".join(words))
+  """Words of a normalised text, or its characters without the spaces.
+
+  Words end where jiwer ends them, which the official rates are counted by: at a
+  space, or at several characters that Unicode takes for one.
+  """
+  if metric == "cer":
+    return list("".join(text.split()))
+  text = re.sub(r"\s\s+", " ", text).strip()
+  return [word for word in text.split(" ") if word]
