@@ -23,3 +23,13 @@ jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
 def random() -> np.random.Generator:
   """A generator with the same numbers in every run."""
   return np.random.default_rng(0)
+
+
+@pytest.fixture(scope="module")
+def nothing_is_kept():
+  """A program for a TPU that is not there cannot be read from the cache."""
+  name = "jax_persistent_cache_min_compile_time_secs"
+  before = getattr(jax.config, name)
+  jax.config.update(name, float("inf"))
+  yield
+  jax.config.update(name, before)

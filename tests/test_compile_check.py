@@ -17,24 +17,17 @@ from s02jax import compile_check
 from s02jax.errors import UserError
 from s02jax.stages.flops import Product
 
-pytestmark = pytest.mark.skipif(
-  (sys.platform, platform.machine()) != ("linux", "x86_64"),
-  reason="the TPU compiler comes for Linux on x86-64 only",
-)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def nothing_is_kept():
-  """A program for a TPU that is not there cannot be read from the cache."""
-  name = "jax_persistent_cache_min_compile_time_secs"
-  before = getattr(jax.config, name)
-  jax.config.update(name, float("inf"))
-  yield
-  jax.config.update(name, before)
+pytestmark = [
+  pytest.mark.usefixtures("nothing_is_kept"),
+  pytest.mark.skipif(
+    (sys.platform, platform.machine()) != ("linux", "x86_64"),
+    reason="the TPU compiler comes for Linux on x86-64 only",
+  ),
+]
 
 
 @pytest.fixture(scope="module")
-def report():
+def report(nothing_is_kept):
   config = ar.get_config("test")
   config.mesh.update(dict(data=2, fsdp=2))
   return compile_check.check(config, "ar:test", "v5e:2x2", rows_per_device=2)

@@ -340,16 +340,6 @@ def test_less_exact_weights_cost_little_and_more_the_fewer_bits():
   assert errors[1] > 0 and 0 < errors[2] < np.abs(whole).mean()
 
 
-@pytest.fixture
-def nothing_is_kept():
-  """A program for a TPU that is not there cannot be read from the cache."""
-  name = "jax_persistent_cache_min_compile_time_secs"
-  before = getattr(jax.config, name)
-  jax.config.update(name, float("inf"))
-  yield
-  jax.config.update(name, before)
-
-
 @pytest.mark.skipif(
   (sys.platform, platform.machine()) != ("linux", "x86_64"),
   reason="the TPU compiler comes for Linux on x86-64 only",
