@@ -284,3 +284,34 @@ def test_a_malformed_line_of_a_manifest_is_named(tmp_path, line, fault):
 def test_an_unknown_benchmark_is_refused(tmp_path):
   with pytest.raises(UserError, match="'librispeech' is unknown: choose"):
     read("librispeech", tmp_path)
+
+
+# ------------------------------------------------------- said twice, or halfway
+
+
+@pytest.mark.parametrize(
+  ("more", "fault"),
+  [
+    ("clip_czech_male.mp3|Again.", "has a transcript already"),
+    ("clip_other.mp3|One.|Two.", "a second |"),
+  ],
+)
+def test_a_prompt_has_one_transcript(minimax, more, fault):
+  path = minimax / "speaker" / "prompt_text.txt"
+  number = len(path.read_text().splitlines()) + 1
+  path.write_text(path.read_text() + more + "\n")
+  with pytest.raises(UserError, match=re.escape(f"line {number}: ")) as error:
+    read("minimax24", minimax, "cs")
+  assert fault in str(error.value)
+
+
+def test_a_field_and_a_key_are_there_once(tmp_path):
+  touch(tmp_path / "a.wav")
+  path = tmp_path / "list.jsonl"
+  fields = '"text": "One.", "language": "en", "prompt_audio": "a.wav"'
+  write(path, f'{{"key": "a", "key": "b", {fields}}}')
+  with pytest.raises(UserError, match="line 1: the field 'key' is there twice"):
+    read("manifest", path)
+  write(path, *(f'{{"key": "{key}", {fields}}}' for key in "aA"))
+  with pytest.raises(UserError, match="line 2: .* upper and lower case"):
+    read("manifest", path)

@@ -225,9 +225,9 @@ def test_marks_only_where_the_judges_are_the_same(foreign):
   assert ("must not be compared" in text) == foreign
   # They stand in the table, with their source, in any case.
   assert page.of("section", id="published")
-  assert "2.16 / 0.756" in text and "16.03 / 0.677" in text
+  assert "2.164 / 0.756" in text and "16.026 / 0.677" in text
   assert "arXiv:2505.07916, table 2" in text
-  assert ("3.75†" in score_table.markdown(given)) == foreign
+  assert ("3.750†" in score_table.markdown(given)) == foreign
 
 
 def test_one_foreign_recogniser_takes_only_its_own_marks():
@@ -315,10 +315,10 @@ def test_the_paper_table_turns_where_there_are_many_subsets():
   table = [line for line in lines if line.startswith("|")]
   assert len(table) == 2 + 24
   assert len({line.count("|") for line in table}) == 1
-  assert "| English | 3.75 / 0.613 | 2.16 / 0.756 | 2.34 / 0.613 |" in table
+  assert "| English | 3.750 / 0.613 | 2.164 / 0.756 | 2.339 / 0.613 |" in table
   few = scores([row(c, c) for c in ("zh", "en")], "seed-tts", system="a|b")
   lines = score_page.markdown(few).splitlines()
-  assert r"| a\|b, zero-shot | 3.75 / 0.613 | 3.75 / 0.613 |" in lines
+  assert r"| a\|b, zero-shot | 3.750 / 0.613 | 3.750 / 0.613 |" in lines
   assert "| Qwen3-TTS 1.7B, one-shot | 0.77 / – | 1.24 / – |" in lines
 
 
@@ -365,3 +365,17 @@ def test_scores_come_back_from_json():
   again = json.loads(json.dumps(given))
   out = pathlib.Path()
   assert score_page.render(again, out) == score_page.render(given, out)
+
+
+@pytest.mark.parametrize(
+  ("spec", "same"),
+  [(WAVLM, True), ("wavlm:tiny.pth", False), ("ge2e", False), (None, False)],
+)
+def test_only_the_released_weights_judge_voices_as_published(spec, same):
+  assert published.same_speaker_judge(spec) == same
+
+
+def test_published_errors_have_the_decimals_of_their_source():
+  shown = [f.error_text for f in published.figures("minimax24", "vi")]
+  assert shown == ["0.880", "73.415"]
+  assert published.figures("seed-tts", "zh")[0].error_text == "1.25"

@@ -17,7 +17,7 @@ import dataclasses
 import json
 import pathlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Literal
+from typing import Any, Literal
 
 from s02jax import languages
 from s02jax.errors import UserError
@@ -178,7 +178,14 @@ class _Voices:
       name, bar, text = line.text.partition("|")
       if not (bar and name.strip() and text.strip()):
         raise line.fault("expected <clip name>|<transcript>.")
-      self._texts[name.strip()] = text.strip()
+      name, text = name.strip(), text.strip()
+      if "|" in text:
+        raise line.fault("a second | in it; expected <clip name>|<transcript>.")
+      if name in self._texts:
+        raise line.fault(
+          f"the clip {name!r} has a transcript already; leave the right one."
+        )
+      self._texts[name] = text
 
   def audio(self, label: str) -> pathlib.Path:
     """The one clip of a label; where there is none, a path that is missing."""
@@ -289,7 +296,7 @@ def manifest(
 
 def _manifest_item(line: _Line) -> Item:
   try:
-    fields = json.loads(line.text)
+    fields = json.loads(line.text, object_pairs_hook=_once(line))
   except (json.JSONDecodeError, RecursionError) as error:
     raise line.fault(f"not JSON ({error}).") from error
   if not isinstance(fields, dict):
@@ -324,6 +331,19 @@ def _manifest_item(line: _Line) -> Item:
     subset=fields.get("subset", language),
     where=line.where,
   )
+
+
+def _once(line: _Line) -> Callable[[list[tuple[str, Any]]], dict[str, Any]]:
+  """A JSON object's fields, of which none may be there twice."""
+
+  def fields(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    names = [name for name, _ in pairs]
+    for name in names:
+      if names.count(name) > 1:
+        raise line.fault(f"the field {name!r} is there twice; leave one.")
+    return dict(pairs)
+
+  return fields
 
 
 READERS: dict[
@@ -389,12 +409,13 @@ def _chosen(
 def _refuse_doubles(items: Sequence[Item]) -> None:
   seen: dict[tuple[str, str], str] = {}
   for item in items:
-    name = item.subset, item.key
+    # Many disks ignore case in the names of files.
+    name = item.subset.casefold(), item.key.casefold()
     if name in seen:
       raise UserError(
         f"{item.where}: the subset {item.subset} has the key {item.key!r}"
         f" twice (first in {seen[name]}), and one clip would overwrite the"
-        " other; make the keys differ."
+        " other; make the keys differ, by more than upper and lower case."
       )
     seen[name] = item.where
 

@@ -28,6 +28,12 @@ class Published:
   similarity: float | None  # cosine to the prompt
   source: str
 
+  @property
+  def error_text(self) -> str:
+    """The error with as many decimals as its source prints."""
+    places = 3 if self.source in (_TABLE_2, _TABLE_3) else 2
+    return f"{self.error:.{places}f}"
+
 
 def _row(system, cloning, error, similarity, source) -> Published:
   return Published(
@@ -135,10 +141,15 @@ def sources(rows: Iterable[Published]) -> list[str]:
 RECOGNISERS = {"zh": "Paraformer-zh"}  # for all others, the next
 RECOGNISER = "Whisper-large-v3"
 SPEAKER_JUDGE = "WavLM-large fine-tuned for speaker verification"
+_SPEAKER_WEIGHTS = "wavlm_large_finetune.pth"  # as released
 
 
 def same_recogniser(language: str, spec: str | None) -> bool:
-  """Whether a judge's spec names the recogniser of the published figures."""
+  """Whether a judge's spec names the recogniser of the published figures.
+
+  The name decides: what a file or folder of that name holds is its owner's
+  word.
+  """
   kind, _, weights = (spec or "").partition(":")
   name = pathlib.PurePath(weights).name
   if language in RECOGNISERS:
@@ -148,5 +159,9 @@ def same_recogniser(language: str, spec: str | None) -> bool:
 
 
 def same_speaker_judge(spec: str | None) -> bool:
-  """Whether it names the judge of voices of the published figures."""
-  return (spec or "").partition(":")[0] == "wavlm"
+  """Whether it names the judge of voices of the published figures.
+
+  As above: by the name of the released weights.
+  """
+  kind, _, weights = (spec or "").partition(":")
+  return kind == "wavlm" and pathlib.PurePath(weights).name == _SPEAKER_WEIGHTS

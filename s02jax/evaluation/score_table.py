@@ -67,8 +67,8 @@ def label(row: Published) -> str:
 
 
 def percent(rate: float | None) -> str:
-  """A fraction of 1 in percent."""
-  return "–" if rate is None else f"{100 * rate:.2f}"
+  """A fraction of 1 in percent, with the decimals of the report's tables."""
+  return "–" if rate is None else f"{100 * rate:.3f}"
 
 
 def number(value: float | None) -> str:
@@ -135,7 +135,7 @@ def _ours(scores: Mapping[str, Any], row: Row) -> str:
 def _theirs(found: Published | None) -> str:
   if found is None:
     return "–"
-  return f"{found.error:.2f} / {number(found.similarity)}"
+  return f"{found.error_text} / {number(found.similarity)}"
 
 
 def markdown(scores: Mapping[str, Any]) -> str:

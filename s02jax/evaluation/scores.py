@@ -373,7 +373,9 @@ def markdown(scores: Mapping[str, Any]) -> str:
     "Error rates in percent with their 95 % intervals: `mean` is the mean of"
     " the utterances' rates, `corpus` all edits over all units; `official` and"
     " `fair` are the two ways of comparing texts. Similarities are cosines,"
-    " between those of recordings of the same and of other speakers.",
+    " between those of recordings of the same and of other speakers; their"
+    " intervals draw items, as if no two shared a prompt. Quality is of the"
+    " items in which there is something to hear, as many as (n) says.",
     "",
     "| subset | language | metric | items | missing | official mean | official"
     " corpus | fair mean | fair corpus | S / D / I of units | similarity | same"
@@ -401,7 +403,7 @@ def _line(row: Mapping[str, Any]) -> str:
   fair, alike = row["fair"], row["similarity"] or {}
   edits = [fair[x] for x in ("substitutions", "deletions", "insertions")]
   quality = [
-    f"{name} {figure['value']:.2f}"
+    f"{name} {figure['value']:.2f} ({figure['n']})"
     for name, figure in (row["quality"] or {}).items()
     if figure["value"] is not None
   ]
@@ -432,7 +434,7 @@ def _cells(cells: Sequence[str]) -> str:
 
 
 def _percent(value: float | None) -> str:
-  return "–" if value is None else f"{100 * value:.2f}"
+  return "–" if value is None else f"{100 * value:.3f}"
 
 
 def _cosine(value: float | None) -> str:
