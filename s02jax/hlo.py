@@ -2,7 +2,8 @@
 
 The text of a compiled program is a list of computations; loops, branches and
 fusions call others. An instruction runs as often as its computation is called,
-and the body of a loop as often as its condition counts.
+the body of a loop as often as its condition counts, and of the branches of a
+condition only the one that moves most.
 """
 
 import collections
@@ -63,6 +64,9 @@ _FREE = {
   "partition-id",
   "iota",
 }
+
+# What others call is fused: its values never reach memory.
+_CALLERS = {"while", "conditional", "call", "async-start"}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -151,9 +155,15 @@ class Program:
     for name in self._callers_first():
       for instruction in self.computations[name]:
         loops = self._trips(instruction)
-        for callee in instruction.called:
+        for callee in self._taken(instruction):
           times[callee] += times[name] * loops
     return times
+
+  def _taken(self, instruction: Instruction) -> list[str]:
+    """Computations that run: of a condition's, the one that moves most."""
+    if instruction.opcode != "conditional":
+      return instruction.called
+    return [max(instruction.called, key=self._moved)]
 
   def _callers_first(self) -> list[str]:
     """Computations that run, every one after all that call it."""
@@ -180,7 +190,8 @@ class Program:
       if i.opcode == "constant" and i.attributes.isdigit()
     ]
     if len(limits) != 1:
-      self.uncounted.append(instruction.op_name)
+      if instruction.op_name not in self.uncounted:
+        self.uncounted.append(instruction.op_name)
       return 1
     return limits[0]
 
@@ -220,26 +231,19 @@ class Program:
 
   def hbm_bytes(self) -> float:
     """Bytes read from and written to HBM in a step."""
-    inner = self._fused()
-    total = 0.0
-    for name, body in self.computations.items():
-      if not self.times[name] or name in inner:
-        continue
-      shapes = {i.name: i.shape for i in body}
-      moved = sum(self._traffic(i, shapes) for i in body)
-      total += moved * self.times[name]
-    return total
+    return self._moved(self.entry)
 
-  def _fused(self) -> set[str]:
-    """Computations whose values never reach memory."""
-    callers = {"while", "conditional", "call", "async-start"}
-    return {
-      callee
-      for body in self.computations.values()
-      for i in body
-      if i.opcode not in callers
-      for callee in i.called
-    }
+  def _moved(self, name: str) -> float:
+    """Of one run of a computation and of those it calls."""
+    body = self.computations[name]
+    shapes = {i.name: i.shape for i in body}
+    total = 0.0
+    for i in body:
+      total += self._traffic(i, shapes)
+      if i.opcode in _CALLERS:
+        inner = sum(self._moved(callee) for callee in self._taken(i))
+        total += inner * self._trips(i)
+    return total
 
   def _traffic(self, i: Instruction, shapes: dict[str, str]) -> float:
     if i.opcode in _FREE or i.opcode.endswith("-done"):

@@ -130,3 +130,31 @@ def test_a_slice_moves_what_it_takes(whole, part, moved):
     "}",
   )
   assert hlo.Program("\n".join(lines) + "\n").hbm_bytes() == moved
+
+
+def test_of_a_condition_the_branch_that_moves_most_counts():
+  """Not all of them: a step takes one."""
+
+  def f(choice, x):
+    def much(y):
+      return jnp.sort(jnp.sin(y), axis=0)
+
+    return jax.lax.cond(choice, much, lambda y: y, jnp.sort(x, axis=0))
+
+  def moved(function, *shapes):
+    text = jax.jit(function).lower(*shapes).compile().as_text()
+    return hlo.Program(text).hbm_bytes()
+
+  choice = jax.ShapeDtypeStruct((), jnp.bool_)
+  x = jax.ShapeDtypeStruct((512, 64), jnp.float32)
+
+  def branches(n):
+    def run(which, y):
+      work = [lambda y, i=i: jnp.sort(jnp.sin(y + i), axis=0) for i in range(n)]
+      return jax.lax.switch(which, work, y)
+
+    return moved(run, jax.ShapeDtypeStruct((), jnp.int32), x)
+
+  # A fourth alternative as costly as three others costs nothing more.
+  assert branches(4) == pytest.approx(branches(3), rel=0.01)
+  assert moved(f, choice, x) > 1.5 * moved(lambda y: jnp.sort(y, axis=0), x)
