@@ -24,6 +24,7 @@ from s02jax.evaluation.judging import Figure
 from s02jax.evaluation.listening import Specs
 from s02jax.evaluation.normalize import FAIR, OFFICIAL
 from s02jax.evaluation.run import clip_name, relative
+from s02jax.evaluation.score_table import number, percent
 from s02jax.evaluation.scoring import Clip, Score, Utterance, Voice
 
 VERSION = 1
@@ -387,10 +388,10 @@ def markdown(scores: Mapping[str, Any]) -> str:
   cells = ["mean of the rows", *[""] * 4]
   for pipeline in ("official", "fair"):
     cells += [
-      _percent(total[pipeline][name])
+      percent(total[pipeline][name])
       for name in ("utterance_mean", "corpus_level")
     ]
-  cells += ["", _cosine(total["similarity"]), "", "", ""]
+  cells += ["", number(total["similarity"]), "", "", ""]
   lines.append(_cells(cells))
   for row in scores["rows"]:
     for what in ("missing", "silent"):
@@ -421,7 +422,7 @@ def _line(row: Mapping[str, Any]) -> str:
       ),
       f"{' / '.join(map(str, edits))} of {fair['units']}",
       *(
-        _cosine(alike[name]["value"] if alike else None)
+        number(alike[name]["value"] if alike else None)
         for name in ("to_prompt", "same_speaker", "other_speaker")
       ),
       ", ".join(quality) or "–",
@@ -433,16 +434,8 @@ def _cells(cells: Sequence[str]) -> str:
   return f"| {' | '.join(cells)} |"
 
 
-def _percent(value: float | None) -> str:
-  return "–" if value is None else f"{100 * value:.3f}"
-
-
-def _cosine(value: float | None) -> str:
-  return "–" if value is None else f"{value:.3f}"
-
-
 def _interval(figure: Mapping[str, Any]) -> str:
   if figure["low"] is None:
-    return _percent(figure["value"])
-  low, high = _percent(figure["low"]), _percent(figure["high"])
-  return f"{_percent(figure['value'])} [{low}, {high}]"
+    return percent(figure["value"])
+  low, high = percent(figure["low"]), percent(figure["high"])
+  return f"{percent(figure['value'])} [{low}, {high}]"

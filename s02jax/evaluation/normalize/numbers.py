@@ -4,7 +4,8 @@ Recognisers write digits where a text has words, and the other way round, and
 no listener hears which. The words are those of Unicode CLDR's spell-out rules
 (package `unicode_rbnf`), which has all of the 32 languages. What no rule can
 know is left alone: case and gender ("два", "две"), dates, the times of a
-clock, currencies, degrees, a minus, ordinals but the English ones. Where a
+clock, ordinals but the English ones; signs of currencies and degrees and a
+minus, which `fair` then takes for punctuation and drops. Where a
 space parts thousands, "200 300" is one number, as it is mostly meant; both
 sides of a comparison are read alike, so that this costs only where one of them
 is in words.
