@@ -71,7 +71,7 @@ def dense(segment, position, block):
 def test_kernel_equals_the_dense_product(rows, block):
   segment, position = rows()
   kernel = functools.partial(
-    at.kernel, segment=segment, block=block, interpret=True
+    at.kernel, segment=segment, blocks=(block,), interpret=True
   )
   plain = value_and_grad(dense(segment, position, block), *inputs())
   jax.tree.map(close, value_and_grad(kernel, *inputs()), plain)
@@ -85,7 +85,7 @@ def test_split_kernel_equals_one_device(sizes):
   segment, position = packed()
   mesh = sharding.make_mesh(sizes)
   kernel = functools.partial(
-    at.kernel, segment=segment, block=1, interpret=True
+    at.kernel, segment=segment, blocks=(1,), interpret=True
   )
   with jax.set_mesh(mesh):
     split = value_and_grad(kernel, *inputs())
@@ -119,7 +119,9 @@ def test_either_block_is_the_one_chosen():
 def test_nan_queries_keys_and_values_reach_nothing(way):
   segment, position = packed()
   if way == "kernel":
-    run = functools.partial(at.kernel, segment=segment, block=1, interpret=True)
+    run = functools.partial(
+      at.kernel, segment=segment, blocks=(1,), interpret=True
+    )
   else:
     run = dense(segment, position, 1)
   real = segment[:, :, None, None] > 0

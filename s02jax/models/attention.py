@@ -18,6 +18,8 @@ Shape letters:
   h query heads    k key-value heads    g = h / k    q = g s queries of a group
 """
 
+import functools
+
 import flax.struct
 import jax
 import jax.numpy as jnp
@@ -122,14 +124,7 @@ def attention(
   if mask.dense is not None:
     out = _dense(query, key, value, mask.dense, mask.causal)
     return checkpoint_name(out, RESULT)
-  runs = [
-    lambda q, k, v, s, block=block: kernel(q, k, v, s, block)
-    for block in mask.blocks
-  ]
-  arguments = (query, key, value, mask.segment)
-  if mask.choice is None:
-    return runs[0](*arguments)
-  return jax.lax.cond(mask.choice, runs[1], runs[0], *arguments)
+  return kernel(query, key, value, mask.segment, mask.blocks, mask.choice)
 
 
 def _dense(query, key, value, mask, causal):
@@ -199,7 +194,8 @@ def kernel(
   key: Float[Array, "b s k f"],
   value: Float[Array, "b s k f"],
   segment: Int[Array, "b s"],
-  block: int | None,
+  blocks: tuple[int | None, ...],
+  choice: Bool[Array, ""] | None = None,
   interpret: bool = False,
 ) -> Float[Array, "b s h f"]:
   """The splash kernel on every device's rows, heads and queries.
@@ -209,14 +205,36 @@ def kernel(
 
   Args:
     segment: 0 is padding.
-    block: of equation 1.
+    blocks: of equation 1; two where `choice` says whether the second holds.
     interpret: run the kernel's program without a TPU.
   """
-  b, s, h, f = query.shape
+  f = query.shape[3]
   real = (segment > 0)[:, :, None, None]
   query = jnp.where(real, query, 0) * jnp.asarray(f**-0.5, query.dtype)
   key, value = jnp.where(real, key, 0), jnp.where(real, value, 0)
   query, key, value = (x.transpose(0, 2, 1, 3) for x in (query, key, value))
+  runs = [
+    functools.partial(_of_block, block=block, interpret=interpret)
+    for block in blocks
+  ]
+  # Nothing but the kernel is in the branches: what is around it fuses with the
+  # projections only where no branch is between them.
+  if choice is None:
+    out = runs[0](query, key, value, segment)
+  else:
+    out = jax.lax.cond(choice, runs[1], runs[0], query, key, value, segment)
+  return jnp.where(real, out.transpose(0, 2, 1, 3), 0)
+
+
+def _of_block(
+  query: Float[Array, "b h s f"],
+  key: Float[Array, "b k s f"],
+  value: Float[Array, "b k s f"],
+  segment: Int[Array, "b s"],
+  block: int | None,
+  interpret: bool,
+) -> Float[Array, "b h s f"]:
+  b, h, s, _ = query.shape
   batch = sharding.axes("batch", b)
   heads = sharding.axes("heads", key.shape[1])
   time = sharding.axes("time", s // LANES)
@@ -245,8 +263,7 @@ def kernel(
     ),
     split,
   )
-  out = run(splash_kernel, query, key, value, segment, segment)
-  return jnp.where(real, out.transpose(0, 2, 1, 3), 0)
+  return run(splash_kernel, query, key, value, segment, segment)
 
 
 def _splash(
