@@ -121,10 +121,10 @@ def attention(
   included: neither values nor gradients of other positions notice. A query
   that sees nothing yields zeros.
   """
-  if mask.dense is not None:
-    out = _dense(query, key, value, mask.dense, mask.causal)
-    return checkpoint_name(out, RESULT)
-  return kernel(query, key, value, mask.segment, mask.blocks, mask.choice)
+  if mask.segment is not None:
+    return kernel(query, key, value, mask.segment, mask.blocks, mask.choice)
+  out = _dense(query, key, value, mask.dense, mask.causal)
+  return checkpoint_name(out, RESULT)
 
 
 def _dense(query, key, value, mask, causal):
