@@ -95,8 +95,7 @@ def _write_table(path: pathlib.Path, done: dict) -> None:
     "the collectives of the compiled step take at least (`s02jax/roofline.py` "
     "says what is assumed). Rows of the batch are those of the longest shape; "
     "a tpu7x chip is two devices. Compiling takes longer beside other work. "
-    "Of a condition the branch that moves most counts; rows of flow matching, "
-    "which has two masks, were made when both did: their traffic is too high.",
+    "Of a condition the branch that moves most counts.",
     "",
     *_HEAD,
     *(_line(done[key]) for key in order),
