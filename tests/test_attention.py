@@ -115,6 +115,22 @@ def test_either_block_is_the_one_chosen():
     )
 
 
+@pytest.mark.parametrize("choice", [False, True])
+def test_kernel_of_two_blocks_is_that_of_the_chosen(choice):
+  segment, position = alone()
+  either = functools.partial(
+    at.kernel,
+    segment=segment,
+    blocks=(None, 50),
+    choice=jnp.asarray(choice),
+    interpret=True,
+  )
+  plain = value_and_grad(
+    dense(segment, position, 50 if choice else None), *inputs()
+  )
+  jax.tree.map(close, value_and_grad(either, *inputs()), plain)
+
+
 @pytest.mark.parametrize("way", ["dense", "kernel"])
 def test_nan_queries_keys_and_values_reach_nothing(way):
   segment, position = packed()

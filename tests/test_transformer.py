@@ -113,6 +113,22 @@ def test_rope_sees_only_differences_of_positions(params, x):
   assert np.abs(near - stretched).max() > 1e-2
 
 
+@pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])
+def test_rope_turns_pairs_as_complex_numbers(dtype):
+  """In float32: only the result is rounded."""
+  x = jax.random.normal(jax.random.PRNGKey(0), (2, S, 3, 8)).astype(dtype)
+  angles = transformer.rotary_angles(_positions(), 8, 100.0)
+  turned = transformer.rotate(x, angles)
+  assert turned.dtype == dtype
+  first, second = np.split(np.asarray(x, np.float32), 2, axis=-1)
+  plane = (first + 1j * second) * np.exp(1j * angles)[:, :, None]
+  exact = np.concatenate([plane.real, plane.imag], axis=-1)
+  one = float(jnp.finfo(dtype).eps)
+  np.testing.assert_allclose(
+    np.asarray(turned, np.float32), exact, rtol=one, atol=2e-6
+  )
+
+
 @pytest.mark.parametrize(
   "remat, unroll", [("full", 1), ("attention", 1), ("dots", 2)]
 )
