@@ -11,6 +11,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from s02jax import sharding
+
 
 @jax.custom_vjp
 def product(
@@ -19,8 +21,9 @@ def product(
   """x · kernel.
 
   JAX derives the kernel's gradient transposed, [o, i], for which XLA copies the
-  whole output gradient on a CPU; here it is computed as [i, o]. And a product
-  of a single row is one of a vector, which a CPU reads the kernel faster for.
+  whole output gradient on a CPU; here it is computed as [i, o], on a CPU of one
+  axis of positions: of several it copies all of x. And a product of a single
+  row is one of a vector, which a CPU reads the kernel faster for.
   """
   if x.size == x.shape[-1]:
     return (kernel.T @ x.reshape(-1)).reshape(*x.shape[:-1], -1)
@@ -33,12 +36,12 @@ def _forward(x: Array, kernel: Array) -> tuple[Array, tuple[Array, Array]]:
 
 def _backward(saved: tuple[Array, Array], change: Array) -> tuple[Array, Array]:
   x, kernel = saved
+  back = jnp.matmul(change, kernel.T)
+  if sharding.platform() == "cpu":
+    x, change = (y.reshape(-1, y.shape[-1]) for y in (x, change))
   positions = tuple(range(x.ndim - 1))
   over = ((positions, positions), ((), ()))
-  return (
-    jnp.matmul(change, kernel.T),
-    jax.lax.dot_general(x, change, over).astype(kernel.dtype),
-  )
+  return back, jax.lax.dot_general(x, change, over).astype(kernel.dtype)
 
 
 product.defvjp(_forward, _backward)

@@ -4,8 +4,11 @@ from collections.abc import Callable
 from typing import Any
 
 import flax.linen as nn
+import jax
 
 from s02jax import sharding
+
+LARGE = 2**20  # elements of the carry
 
 
 def scanned(
@@ -13,9 +16,11 @@ def scanned(
 ) -> Callable[..., tuple[Any, Any]]:
   """Calls `body` once per layer; a program holds it once.
 
-  On a CPU, where a loop costs more than a long program, it is unrolled.
-  Elsewhere the backward pass computes a layer again from its input: what a
-  layer computes is far larger than that, and memory is slower than products.
+  On a CPU, where a loop over small arrays costs more than a long program, it is
+  unrolled; of large ones (`LARGE`) the long program would compute the sum over
+  all layers before anew in each. Elsewhere the backward pass computes a layer
+  again from its input: what a layer computes is far larger than that, and
+  memory is slower than products.
 
   Args:
     body: (module, carry, *inputs) -> (carry, output). All layers see the same
@@ -27,12 +32,18 @@ def scanned(
     (module, carry, *inputs) -> (carry, outputs with a leading axis).
   """
   on_cpu = sharding.platform() == "cpu"
-  return nn.scan(
-    body if on_cpu else nn.remat(body, prevent_cse=False),
-    variable_axes={"params": 0},
-    split_rngs={"params": True},
-    in_axes=nn.broadcast,
-    length=layers,
-    reverse=reverse,
-    unroll=layers if on_cpu else 1,
-  )
+
+  def run(module: nn.Module, carry: Any, *inputs: Any) -> tuple[Any, Any]:
+    small = sum(x.size for x in jax.tree.leaves(carry)) < LARGE
+    scan = nn.scan(
+      body if on_cpu else nn.remat(body, prevent_cse=False),
+      variable_axes={"params": 0},
+      split_rngs={"params": True},
+      in_axes=nn.broadcast,
+      length=layers,
+      reverse=reverse,
+      unroll=layers if on_cpu and small else 1,
+    )
+    return scan(module, carry, *inputs)
+
+  return run
