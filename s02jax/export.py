@@ -35,7 +35,7 @@ import safetensors.numpy
 from jax import export
 
 import s02jax
-from s02jax import console, languages
+from s02jax import console, languages, sharding
 from s02jax.audio import log_mel
 from s02jax.bundle import Bundle, flatten, replace_folder, unflatten
 from s02jax.data.records import Corpus
@@ -288,6 +288,16 @@ def _encoders(
     yield function.__name__, function, (w[model], *wave)
 
 
+def lowered(
+  function: Callable[..., Any],
+  arguments: Sequence[Any],
+  platforms: Sequence[str],
+) -> export.Exported:
+  """One program for all platforms, the same on whichever it is written."""
+  with sharding.any_platform():
+    return export.export(jax.jit(function), platforms=platforms)(*arguments)
+
+
 # ---------------------------------------------------------------------- folder
 
 
@@ -381,7 +391,7 @@ def _fill(folder, bundle, synthesizer, source, platforms, kind):
   names = []
   for name, function, arguments in programs(synthesizer, arrays_of):
     logging.info("program %s", name)
-    found = export.export(jax.jit(function), platforms=platforms)(*arguments)
+    found = lowered(function, arguments, platforms)
     (folder / "programs" / f"{name}.bin").write_bytes(found.serialize())
     names.append(name)
   (folder / "text.model").write_bytes(bundle.text_model)

@@ -20,7 +20,13 @@ from typing import Any
 import jax
 import numpy as np
 from jax.experimental import mesh_utils
-from jax.sharding import AxisType, Mesh, NamedSharding
+from jax.sharding import (
+  AbstractDevice,
+  AbstractMesh,
+  AxisType,
+  Mesh,
+  NamedSharding,
+)
 from jax.sharding import PartitionSpec as P
 
 from s02jax import errors
@@ -222,10 +228,20 @@ def shard(x: jax.Array, *names: str | None) -> jax.Array:
 
 def platform() -> str:
   """Of the devices that the program is traced for: cpu, gpu or tpu."""
-  mesh = jax.sharding.get_abstract_mesh()
-  if mesh.empty or mesh.abstract_device is None:
-    return jax.default_backend()
-  return mesh.abstract_device.platform
+  device = jax.sharding.get_abstract_mesh().abstract_device
+  return jax.default_backend() if device is None else device.platform
+
+
+def any_platform() -> jax.sharding.use_abstract_mesh:
+  """A context in which a program is traced for one device of any platform.
+
+  What is traced for a CPU can be lowered for all of them: no other's kernel is
+  in it.
+  """
+  cpu = AbstractDevice(device_kind="cpu", num_cores=None, platform="cpu")
+  return jax.sharding.use_abstract_mesh(
+    AbstractMesh((), (), abstract_device=cpu)
+  )
 
 
 def axes(name: str, size: int) -> Axes:

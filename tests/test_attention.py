@@ -1,9 +1,13 @@
 """Attention: the kernel of TPUs equals the dense product, and both the formula.
 
-The kernel runs here by its interpreter, on one device and split over eight.
+The kernel runs here by its interpreter, on one device and split over eight. Of
+the way through cuDNN, all but cuDNN runs here, JAX's own product in its place;
+and the program for CUDA is read.
 """
 
+import contextlib
 import functools
+import re
 
 import jax
 import jax.numpy as jnp
@@ -131,9 +135,10 @@ def test_kernel_of_two_blocks_is_that_of_the_chosen(choice):
   jax.tree.map(close, value_and_grad(either, *inputs()), plain)
 
 
-@pytest.mark.parametrize("way", ["dense", "kernel"])
-def test_nan_queries_keys_and_values_reach_nothing(way):
+@pytest.mark.parametrize("way", ["dense", "kernel", "cudnn"])
+def test_nan_queries_keys_and_values_reach_nothing(way, request):
   segment, position = packed()
+  asked = request.getfixturevalue("stand_in") if way == "cudnn" else []
   if way == "kernel":
     run = functools.partial(
       at.kernel, segment=segment, blocks=(1,), interpret=True
@@ -146,6 +151,7 @@ def test_nan_queries_keys_and_values_reach_nothing(way):
   jax.tree.map(
     np.testing.assert_array_equal, value_and_grad(run, *dirty), clean
   )
+  assert bool(asked) == (way == "cudnn")
 
 
 def test_attention_equals_plain_heads_in_numpy():
@@ -160,3 +166,156 @@ def test_attention_equals_plain_heads_in_numpy():
     weights = np.exp(np.where(table[0], logits, -np.inf))
     weights /= weights.sum(-1, keepdims=True)
     close(y[0, :, h], weights @ v[0, :, h // 2])
+
+
+# -------------------------------------------------------------------- cuDNN
+
+SPLIT = dict(data=2, sequence=2, tensor=2)
+MASKS = [
+  (packed, 1),
+  (packed, None),
+  (alone, 50),
+  (alone, at.Either(jnp.asarray(False), first=None, second=50)),
+  (alone, at.Either(jnp.asarray(True), first=None, second=50)),
+]
+
+
+@pytest.fixture
+def gpu(monkeypatch):
+  """Programs are traced as for a GPU that has a cuDNN."""
+  monkeypatch.setattr(sharding, "platform", lambda: "gpu")
+  monkeypatch.setattr(
+    "jax._src.cudnn.fused_attention_stablehlo.check_cudnn_version",
+    lambda: 9_10_00,
+  )
+
+
+@pytest.fixture
+def stand_in(gpu, monkeypatch):
+  """What cuDNN was asked to multiply, by JAX's own product in float32."""
+  asked, product = [], jax.nn.dot_product_attention
+
+  def run(*args, implementation, **options):
+    assert implementation == "cudnn"
+    asked.append(options)
+    return product(*args, implementation="xla", **options)
+
+  monkeypatch.setattr(at, "HALVES", (jnp.float32,))
+  monkeypatch.setattr(jax.nn, "dot_product_attention", run)
+  return asked
+
+
+def meshed(sizes):
+  if sizes is None:
+    return contextlib.nullcontext()
+  return jax.set_mesh(sharding.make_mesh(sizes))
+
+
+def of_rows(segment, position, block):
+  """Attention of rows to themselves."""
+
+  def run(query, key, value):
+    mask = at.row_mask(segment, position, block, query.shape[3])
+    return at.attention(query, key, value, mask)
+
+  return run
+
+
+def formula(segment, position, block):
+  """Equation 1, and the softmax over what it lets through."""
+  if isinstance(block, at.Either):
+    block = block.second if block.choice else block.first
+  place = position // (block or 10**6)
+  table = (segment[:, :, None] == segment[:, None]) & (segment[:, None] > 0)
+  table &= place[:, None] <= place[:, :, None]
+  table = table[:, None]
+
+  def run(query, key, value):
+    groups = query.shape[2] // key.shape[2]
+    key, value = (jnp.repeat(x, groups, axis=2) for x in (key, value))
+    logits = jnp.einsum("bshf,bthf->bhst", query, key) / query.shape[3] ** 0.5
+    weights = jnp.where(table, jnp.exp(logits), 0)
+    weights /= jnp.maximum(weights.sum(-1, keepdims=True), 1e-30)
+    return jnp.einsum("bhst,bthf->bshf", weights, value)
+
+  return run
+
+
+@pytest.mark.parametrize("sizes", [None, SPLIT])
+@pytest.mark.parametrize(("rows", "block"), MASKS)
+def test_what_surrounds_cudnn_equals_the_formula(rows, block, sizes, stand_in):
+  arguments = (*rows(), block)
+  with meshed(sizes):
+    fused = value_and_grad(of_rows(*arguments), *inputs(f=64))
+  assert [x["is_causal"] for x in stand_in] == [block == 1 and sizes is None]
+  plain = value_and_grad(formula(*arguments), *inputs(f=64))
+  jax.tree.map(close, fused, plain)
+
+
+def test_cudnn_is_given_no_query_that_sees_nothing(stand_in):
+  of_rows(*packed(), None)(*inputs(f=64))
+  (asked,) = stand_in
+  assert asked["mask"].shape == (2, 1, S, S)  # one for all heads
+  assert asked["mask"].any(-1).all()
+
+
+def shapes(dtype, **sizes):
+  made = jax.eval_shape(functools.partial(inputs, **sizes))
+  return [x.update(dtype=dtype) for x in made]
+
+
+def for_cuda(function, sizes):
+  """The program of value and gradients, in bfloat16."""
+
+  def loss(*arguments):
+    return jnp.sum(jnp.sin(function(*arguments)).astype(jnp.float32))
+
+  with meshed(sizes):
+    program = jax.jit(jax.value_and_grad(loss, (0, 1, 2)))
+    traced = program.trace(*shapes(jnp.bfloat16, f=64))
+    return traced.lower(lowering_platforms=("cuda",)).as_text()
+
+
+def calls(program):
+  """How often cuDNN computes results, and gradients."""
+  names = re.findall(r"custom_call @__cudnn\$fmha(\w+)\(", program)
+  forward = [name for name in names if not name.endswith("Backward")]
+  return len(forward), len(names) - len(forward)
+
+
+@pytest.mark.parametrize("sizes", [None, SPLIT])
+@pytest.mark.parametrize(("rows", "block"), MASKS)
+def test_on_cuda_every_product_is_cudnns(rows, block, sizes, gpu):
+  program = for_cuda(of_rows(*rows(), block), sizes)
+  assert calls(program) == (1, 1)
+  assert "dot_general" not in program
+  b, h, s = (2, 4, S) if sizes is None else (1, 2, S // 2)
+  assert f"tensor<{b}x1x{s}x{S}xbf16>" in program  # the mask of all heads
+  assert f"x{h}x{s}x{S}x" not in program  # no head's scores
+  kinds = set(re.findall("NO_MASK|[A-Z_]*CAUSAL|PADDING", program))
+  assert kinds == {"CAUSAL" if block == 1 and sizes is None else "NO_MASK"}
+
+
+@pytest.mark.parametrize("sizes", [None, SPLIT])
+def test_kept_results_of_cudnn_are_not_computed_again(sizes, gpu):
+  def again(policy):
+    run = of_rows(*packed(), 1)
+    return calls(for_cuda(jax.checkpoint(run, policy=policy), sizes))
+
+  assert again(at.KEPT) == (1, 1)
+  assert again(jax.checkpoint_policies.nothing_saveable) == (2, 1)
+
+
+@pytest.mark.parametrize(
+  ("s", "f", "dtype"),
+  [
+    (S, 64, jnp.float32),
+    (S + 64, 64, jnp.bfloat16),
+    (S, 60, jnp.bfloat16),
+    (S, 256, jnp.bfloat16),
+  ],
+)
+def test_what_cudnn_does_not_take_is_a_dense_product(s, f, dtype, gpu):
+  run = of_rows(*packed(s), 1)
+  program = str(jax.make_jaxpr(run)(*shapes(dtype, s=s, f=f)))
+  assert "dot_general" in program and "dot_product_attention" not in program

@@ -17,8 +17,9 @@ import pytest
 import safetensors.numpy
 import tiny
 
-from s02jax import compile_check, export
+from s02jax import compile_check, export, sharding
 from s02jax.errors import UserError
+from s02jax.models import attention
 from s02jax.serving import card as cards
 from s02jax.serving import runtime as runtimes
 from s02jax.serving import speak, tensors
@@ -277,6 +278,21 @@ def test_programs_are_lowered_for_every_platform(folder):
   for path in (folder / "programs").iterdir():
     exported = jax.export.deserialize(bytearray(path.read_bytes()))
     assert exported.platforms == export.PLATFORMS
+
+
+def test_a_gpu_writes_programs_for_every_platform(monkeypatch):
+  """In bfloat16 and of this length its attention would be cuDNN's."""
+  monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
+  assert sharding.platform() == "gpu"
+
+  def attend(x, segment):
+    mask = attention.row_mask(segment, segment, 1, x.shape[3])
+    return attention.attention(x, x, x, mask)
+
+  x = jax.ShapeDtypeStruct((1, 128, 2, 64), ml_dtypes.bfloat16)
+  segment = jax.ShapeDtypeStruct((1, 128), np.int32)
+  program = export.lowered(attend, (x, segment), export.PLATFORMS)
+  assert program.platforms == export.PLATFORMS
 
 
 def test_what_is_no_export_is_not_replaced(tmp_path):

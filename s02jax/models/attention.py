@@ -10,6 +10,7 @@ one of two chosen at run time (`Either`), or be any number of run time.
 
 On a TPU whole rows go through the splash kernel, which never holds the scores:
 there position is the place in the row, so block > 1 needs rows of one segment.
+On a GPU, products of 16 bits go through cuDNN, which never holds them either.
 Elsewhere, and where a cache is read, the scores are dense products; those of
 causal rows, of some queries at a time with the keys before them.
 
@@ -32,9 +33,10 @@ from jaxtyping import Array, Bool, Float, Int
 
 from s02jax import sharding
 
-RESULT = "attention"  # name by which `jax.checkpoint` keeps the result
+RESULT = "attention"  # name of what `KEPT` keeps
 QUERIES = 512  # of a causal row whose scores exist at once
-LANES = 128  # the kernel's features and positions are multiples of it
+LANES = 128  # positions are multiples of it, and the kernel's features
+HALVES = (jnp.bfloat16, jnp.float16)  # what cuDNN multiplies
 # Queries and keys of a tile, the largest that divides the row.
 TILES = (1024, 512, 256, 128)
 
@@ -123,25 +125,32 @@ def attention(
   """
   if mask.segment is not None:
     return kernel(query, key, value, mask.segment, mask.blocks, mask.choice)
-  out = _dense(query, key, value, mask.dense, mask.causal)
-  return checkpoint_name(out, RESULT)
+  return _by_table(query, key, value, mask.dense, mask.causal)
+
+
+def _by_table(query, key, value, mask, causal):
+  sees, seen = (mask.any(axis)[:, :, None, None] for axis in (2, 1))
+  query = jnp.where(sees, query, 0)
+  key, value = jnp.where(seen, key, 0), jnp.where(seen, value, 0)
+  if _cudnn_takes(query, key):
+    return jnp.where(sees, _cudnn(query, key, value, mask, causal), 0)
+  out = _dense(query, key, value, mask, causal)
+  return checkpoint_name(jnp.where(sees, out, 0), RESULT)
 
 
 def _dense(query, key, value, mask, causal):
   f, s = query.shape[3], query.shape[1]
-  sees, seen = (mask.any(axis)[:, :, None, None] for axis in (2, 1))
-  query = jnp.where(sees, query, 0) * jnp.asarray(f**-0.5, query.dtype)
-  key, value = jnp.where(seen, key, 0), jnp.where(seen, value, 0)
+  query = query * jnp.asarray(f**-0.5, query.dtype)
   whole = sharding.ways(sharding.axes("time", s)) == 1
   if not (causal and whole):
-    return jnp.where(sees, _scored(query, key, value, mask), 0)
+    return _scored(query, key, value, mask)
   parts = []
   for i in range(0, s, QUERIES):
     part, past = slice(i, i + QUERIES), slice(i + QUERIES)
     parts.append(
       _scored(query[:, part], key[:, past], value[:, past], mask[:, part, past])
     )
-  return jnp.where(sees, jnp.concatenate(parts, axis=1), 0)
+  return jnp.concatenate(parts, axis=1)
 
 
 def _scored(query, key, value, mask):
@@ -192,6 +201,65 @@ def read(
   weights = jax.nn.softmax(logits, axis=-1).astype(value.dtype)
   out = jnp.einsum("bkgt,bktf->bkgf", weights, value)
   return out.reshape(b, 1, h, f)
+
+
+# -------------------------------------------------------------------- cuDNN
+
+
+def _cudnn_takes(query, key) -> bool:
+  """Whether it computes this product on a GPU, and its gradient right.
+
+  Beyond 128 features it needs a Hopper. Where the last tile of keys was not
+  full, gradients under a mask have been NaN (pytorch/pytorch#196678).
+  """
+  if sharding.platform() != "gpu" or query.dtype not in HALVES:
+    return False
+  s, t, f = query.shape[1], key.shape[1], query.shape[3]
+  return s % LANES == 0 and t % LANES == 0 and f % 8 == 0 and f <= 128
+
+
+def _cudnn(
+  query: Float[Array, "b s h f"],
+  key: Float[Array, "b t k f"],
+  value: Float[Array, "b t k f"],
+  mask: Bool[Array, "b s t"],
+  causal: bool,
+) -> Float[Array, "b s h f"]:
+  """cuDNN's product on every device's rows, heads and queries.
+
+  Equation 1 is a mask, one for all heads: offsets of segments, which cuDNN also
+  takes, would need their greatest number when the program is traced, a Hopper,
+  and jax 0.12, before which heads of a group read the wrong keys.
+  """
+  batch = sharding.axes("batch", query.shape[0])
+  time = sharding.axes("time", query.shape[1] // LANES)
+  heads = sharding.axes("heads", key.shape[2])
+  # cuDNN takes a device's first query for the first of the row.
+  causal = causal and sharding.ways(time) == 1
+
+  def rows(query, key, value, mask):
+    return jax.nn.dot_product_attention(
+      query, key, value, mask=mask, is_causal=causal, implementation="cudnn"
+    )
+
+  split, whole = P(batch, time, heads), P(batch, None, heads)
+  run = sharding.per_device(
+    rows, lambda _: (split, whole, whole, P(batch, None, time)), split
+  )
+  # Of masked scores alone cuDNN's softmax, or its gradient, has been NaN.
+  mask |= ~mask.any(2, keepdims=True)
+  return run(query, key, value, mask[:, None])
+
+
+def _of_cudnn(primitive, *_, **__) -> bool:
+  return primitive.name == "dot_product_attention_fwd_wrapper"
+
+
+# A policy of `jax.checkpoint`: no result is computed again. cuDNN's is kept
+# without a name: none reaches the sums that its gradient needs as well.
+KEPT = jax.checkpoint_policies.save_from_both_policies(
+  jax.checkpoint_policies.save_only_these_names(RESULT), _of_cudnn
+)
 
 
 # ------------------------------------------------------------------- kernel

@@ -29,10 +29,9 @@ from s02jax.sharding import shard
 # What the backward pass finds kept of a layer, least first.
 REMAT_POLICIES = {
   "full": jax.checkpoint_policies.nothing_saveable,
-  "attention": jax.checkpoint_policies.save_only_these_names(at.RESULT),
+  "attention": at.KEPT,
   "dots": jax.checkpoint_policies.save_from_both_policies(
-    jax.checkpoint_policies.dots_with_no_batch_dims_saveable,
-    jax.checkpoint_policies.save_only_these_names(at.RESULT),
+    jax.checkpoint_policies.dots_with_no_batch_dims_saveable, at.KEPT
   ),
 }
 
