@@ -22,6 +22,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
+from s02jax import sharding
 from s02jax.models import attention as at
 from s02jax.models.linear import Dense
 from s02jax.sharding import shard
@@ -90,12 +91,22 @@ def rotate(
   """
   half = jnp.eye(x.shape[3] // 2, dtype=x.dtype)
   quarter = jnp.block([[0 * half, half], [-half, 0 * half]])
-  cos, sin = (
-    jnp.tile(wave(angles), 2)[:, :, None] for wave in (jnp.cos, jnp.sin)
-  )
+  cos, sin = (_twice(wave(angles))[:, :, None] for wave in (jnp.cos, jnp.sin))
   return (x * cos + jnp.matmul(x, quarter, precision="highest") * sin).astype(
     x.dtype
   )
+
+
+def _twice(x: Float[Array, "b s p"]) -> Float[Array, "b s 2*p"]:
+  """x beside itself.
+
+  On a CPU by a product, which XLA computes once: a cosine it takes for cheap,
+  and computes it again in each of the loops that read it.
+  """
+  if sharding.platform() != "cpu":
+    return jnp.tile(x, 2)
+  same = jnp.eye(x.shape[2], dtype=x.dtype)
+  return jnp.matmul(x, jnp.tile(same, 2), precision="highest")
 
 
 class RMSNorm(nn.Module):
