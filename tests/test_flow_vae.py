@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 
 from s02jax import audio
-from s02jax.models import scanned
 from s02jax.models.flow_vae import FlowVAE, FlowVAEConfig, inverse_stft
 
 CONFIG = FlowVAEConfig(
@@ -35,8 +34,11 @@ def vae():
   return model, params
 
 
-def test_loops_that_compute_again_change_nothing(vae, monkeypatch):
-  """What other platforms than the CPU run."""
+@pytest.mark.parametrize(
+  ("name", "value"), [("sharding.platform", lambda: "gpu"), ("LARGE", 0)]
+)
+def test_loops_over_layers_change_nothing(vae, name, value, monkeypatch):
+  """What other platforms than the CPU run, and a CPU of large arrays."""
   model, params = vae
   wave = 0.1 * jax.random.normal(jax.random.key(2), (2, 1600))
 
@@ -48,7 +50,7 @@ def test_loops_that_compute_again_change_nothing(vae, monkeypatch):
     return jax.jit(jax.value_and_grad(loss))(params)
 
   unrolled = run()
-  monkeypatch.setattr(scanned.sharding, "platform", lambda: "gpu")
+  monkeypatch.setattr(f"s02jax.models.scanned.{name}", value)
   for a, b in zip(
     jax.tree.leaves(run()), jax.tree.leaves(unrolled), strict=True
   ):
