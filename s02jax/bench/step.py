@@ -77,7 +77,8 @@ def measure(
   batch = {key: fill(key, x, config, rng) for key, x in spec.items()}
   placed = sharding.batch_sharding(mesh)
   abstract = program.abstract_state(stage, mesh)
-  times = []
+  times: list[float] = []
+  values: dict[str, jax.Array] = {}
   with jax.set_mesh(mesh):
     batch = jax.device_put(batch, placed)
     state = program.init_program(stage, abstract)(jax.random.key(0))
