@@ -1,5 +1,6 @@
 """Layers of equal shape as one loop over stacked parameters."""
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -34,7 +35,7 @@ def scanned(
   on_cpu = sharding.platform() == "cpu"
 
   def run(module: nn.Module, carry: Any, *inputs: Any) -> tuple[Any, Any]:
-    small = sum(x.size for x in jax.tree.leaves(carry)) < LARGE
+    small = sum(_known_size(x) for x in jax.tree.leaves(carry)) < LARGE
     scan = nn.scan(
       body if on_cpu else nn.remat(body, prevent_cse=False),
       variable_axes={"params": 0},
@@ -47,3 +48,8 @@ def scanned(
     return scan(module, carry, *inputs)
 
   return run
+
+
+def _known_size(x: Any) -> int:
+  """Elements, an axis of which an export leaves the length open taken as 1."""
+  return math.prod(n for n in x.shape if isinstance(n, int))
