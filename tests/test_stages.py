@@ -57,18 +57,39 @@ def test_one_pass_serves_both_players(vae):
     0.3 * jax.random.normal(jax.random.key(i), (3, 2048)) for i in (5, 6)
   )
 
-  def look(params, wave):
-    return stage.discriminators.apply({"params": params}, wave)
+  groups = stage.discriminators.groups(real.shape[1])
+
+  def played(params, real, fake, loss):
+    """Mean of a loss over the discriminators, each of which looks alone."""
+    lines = [stage.discriminators.lay(wave) for wave in (real, fake)]
+    losses = []
+    for name, group in groups.items():
+      inside, pitches = group.layout
+      for k in range(len(pitches)):
+        within = [jnp.asarray(i[k]) for i in inside]
+        maps = [
+          group.judge.apply(
+            {"params": jax.tree.map(lambda x, k=k: x[k], params[name])},
+            line[name][k],
+            within,
+            pitches[k],
+          )
+          for line in lines
+        ]
+        losses.append(loss(*maps, within))
+    assert len(losses) == 2
+    return jnp.mean(jnp.stack(losses))
 
   def of_generator(wave):
-    maps = look(state.discriminator.params, wave)
-    expected = look(state.discriminator.params, real)
-    return stage.loss.adversarial * judges.generator_loss(maps) + (
-      stage.loss.matching * judges.feature_matching_loss(expected, maps)
-    )
+    def loss(real, fake, inside):
+      return stage.loss.adversarial * judges.generator_loss(fake, inside) + (
+        stage.loss.matching * judges.feature_matching_loss(real, fake, inside)
+      )
+
+    return played(state.discriminator.params, real, wave, loss)
 
   def of_discriminators(params):
-    return judges.discriminator_loss(look(params, real), look(params, fake))
+    return played(params, real, fake, judges.discriminator_loss)
 
   verdict, moved = jax.jit(stage.contest)(state.discriminator, fake, real)
   loss, gradient = jax.value_and_grad(of_generator)(fake)

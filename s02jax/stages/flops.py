@@ -3,7 +3,6 @@ in what a function traces to."""
 
 import dataclasses
 import math
-from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -24,12 +23,6 @@ def products(params, positions: int) -> int:
     if path[-1].key in ("kernel", "taps")
   ]
   return 6 * positions * sum(kernels)
-
-
-def forward(function: Callable, *arguments: Any) -> float:
-  """FLOPs of calling a function once; arguments may be abstract."""
-  jaxpr = jax.make_jaxpr(function)(*arguments).jaxpr
-  return sum(product.flops for product in counted(jaxpr))
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -26,13 +26,14 @@ from s02jax.errors import UserError
 from s02jax.models.discriminators import (
   Discriminators,
   DiscriminatorsConfig,
+  Maps,
   discriminator_loss,
   feature_matching_loss,
   generator_loss,
 )
 from s02jax.models.flow_vae import FlowVAE, FlowVAEConfig
 from s02jax.stages.corpus import corpus_rate
-from s02jax.stages.flops import forward, products
+from s02jax.stages.flops import products
 from s02jax.train_state import (
   OptimizerConfig,
   TrainState,
@@ -77,13 +78,10 @@ class Verdict:
   discriminator: Float[Array, ""]  # loss of their own
 
 
-def apart(maps: list[list[Array]]) -> tuple[list, list]:
-  """Feature maps [b, 2, n] of real and of generated waves, float32."""
-  of_real, of_fake = (
-    [[m[:, i].astype(jnp.float32) for m in each] for each in maps]
-    for i in range(2)
-  )
-  return of_real, of_fake
+def apart(maps: Maps) -> tuple[Maps, Maps]:
+  """Of pairs [2·b, n, c]: of real and of generated waves, float32."""
+  pairs = [m.reshape(-1, 2, *m.shape[1:]).astype(jnp.float32) for m in maps]
+  return [m[:, 0] for m in pairs], [m[:, 1] for m in pairs]
 
 
 def compressed(wave: Float[Array, "b n"], window: int) -> Float[Array, "..."]:
@@ -156,7 +154,7 @@ class FlowVAEStage:
         self.model.init(first, wave, key)["params"], self.optimizer
       ),
       discriminator=TrainState.create(
-        self.discriminators.init(second, wave)["params"], self.optimizer
+        self.discriminators.init(second, wave), self.optimizer
       ),
     )
 
@@ -225,31 +223,29 @@ class FlowVAEStage:
     real: Float[Array, "b n"],
   ) -> tuple[Verdict, TrainState]:
     """One pass over both waves, which each player's loss goes back through."""
-    # Side by side in the rows, so that on a mesh no row moves.
-    pairs = jnp.stack([real, fake], axis=1).reshape(-1, real.shape[-1])
 
-    def look(params, pairs):
-      maps = self.discriminators.apply({"params": params}, pairs)
-      return [[m.reshape(len(real), 2, -1) for m in each] for each in maps]
-
-    def adversarial(maps):
+    def adversarial(maps: Maps, inside: list) -> Float[Array, ""]:
       of_real, of_fake = apart(maps)
-      return self.loss.adversarial * generator_loss(of_fake) + (
-        self.loss.matching * feature_matching_loss(of_real, of_fake)
+      matched = feature_matching_loss(of_real, of_fake, inside)
+      return self.loss.adversarial * generator_loss(of_fake, inside) + (
+        self.loss.matching * matched
       )
 
-    maps, back = jax.vjp(look, judges.params, pairs)
-    lost, change = jax.value_and_grad(adversarial)(maps)
-    _, to_pairs = back(change)
-    missed, change = jax.value_and_grad(
-      lambda maps: discriminator_loss(*apart(maps))
-    )(maps)
-    grads, _ = back(change)
-    moved, _ = update(judges, grads, self.optimizer, self.optimizer_config.ema)
+    def missed(maps: Maps, inside: list) -> Float[Array, ""]:
+      return discriminator_loss(*apart(maps), inside)
+
+    # Side by side in the rows, so that on a mesh no row moves.
+    pairs = jnp.stack([real, fake], axis=1).reshape(-1, real.shape[-1])
+    found = self.discriminators.contest(
+      judges.params, pairs, adversarial, missed
+    )
+    moved, _ = update(
+      judges, found.grads, self.optimizer, self.optimizer_config.ema
+    )
     verdict = Verdict(
-      adversarial=lost,
-      gradient=to_pairs.reshape(len(real), 2, -1)[:, 1],
-      discriminator=missed,
+      adversarial=found.of_waves,
+      gradient=found.to_waves.reshape(len(real), 2, -1)[:, 1],
+      discriminator=found.of_params,
     )
     return verdict, moved
 
@@ -274,8 +270,7 @@ class FlowVAEStage:
     flops = products(params.generator.params, b * n // self.model_config.hop)
     if not self.ever_adversarial:
       return flops
-    judges = {"params": params.discriminator.params}
-    return flops + 7 * forward(self.discriminators.apply, judges, batch["wave"])
+    return flops + 7 * self.discriminators.flops(b, n)
 
 
 def assume(config):
