@@ -92,7 +92,7 @@ def test_a_line_shows_what_its_rows_would(looked):
 def test_losses_do_not_see_what_lies_between_rows(looked):
   model, _, _, found = looked
   losses = (
-    lambda real, fake, i: judges.generator_loss(fake, i),
+    judges.generator_loss,
     judges.discriminator_loss,
     judges.feature_matching_loss,
   )

@@ -82,8 +82,9 @@ def test_one_pass_serves_both_players(vae):
 
   def of_generator(wave):
     def loss(real, fake, inside):
-      return stage.loss.adversarial * judges.generator_loss(fake, inside) + (
-        stage.loss.matching * judges.feature_matching_loss(real, fake, inside)
+      maps = (real, fake, inside)
+      return stage.loss.adversarial * judges.generator_loss(*maps) + (
+        stage.loss.matching * judges.feature_matching_loss(*maps)
       )
 
     return played(state.discriminator.params, real, wave, loss)

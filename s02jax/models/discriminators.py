@@ -40,17 +40,18 @@ class DiscriminatorsConfig:
 
 # Feature maps of one discriminator, the score last.
 Maps = list[Float[Array, "b m d"]]
-# Of them and of where they count.
-Loss = Callable[[Maps, list[Bool[Array, "m"]]], Float[Array, ""]]
+# Of a discriminator's maps of real and of generated waves, and of where they
+# count.
+Loss = Callable[[Maps, Maps, list[Bool[Array, "m"]]], Float[Array, ""]]
 
 
 @flax.struct.dataclass
 class Contest:
   """Losses, means over discriminators, and where they lead."""
 
-  of_waves: Float[Array, ""]
+  of_fake: Float[Array, ""]
   of_params: Float[Array, ""]
-  to_waves: Float[Array, "b n"]  # gradient of the first
+  to_fake: Float[Array, "b n"]  # gradient of the first
   grads: dict[str, Any]  # of the second
 
 
@@ -68,7 +69,8 @@ class Lines:
   """Where the rows of k signals lie, on lines of one length.
 
   A row begins every `pitch` positions. Behind it lie zeros, at every stride as
-  many as a convolution sees beyond a row's end.
+  many as a convolution sees beyond a row's end; behind the last an empty row,
+  so that the next line is no neighbour.
   """
 
   rows: tuple[int, ...]
@@ -97,7 +99,7 @@ class Lines:
       next(p for p in itertools.count(grain, grain) if apart(p, length))
       for length in lengths
     )
-    size = max(r * p for r, p in zip(rows, pitches, strict=True))
+    size = max((r + 1) * p for r, p in zip(rows, pitches, strict=True))
     return cls(rows=rows, lengths=lengths, pitches=pitches, size=size)
 
   def after(self, stride: int) -> "Lines":
@@ -286,46 +288,47 @@ class Discriminators:
   def contest(
     self,
     params: dict[str, Any],
-    waves: Float[Array, "b n"],
-    of_waves: Loss,
+    real: Float[Array, "b n"],
+    fake: Float[Array, "b n"],
+    of_fake: Loss,
     of_params: Loss,
   ) -> Contest:
     """One pass of every discriminator, which two losses go back through: one to
-    the waves, the other to the parameters.
+    the generated waves, the other to the parameters.
 
     Args:
       params: of `init`.
-      waves: seen by all.
-      of_waves: (feature maps, where they count) of one discriminator -> loss.
-      of_params: as `of_waves`.
+      real: waves.
+      fake: waves, of as many samples.
+      of_fake: of one discriminator.
+      of_params: of one discriminator.
     """
-    lines, back = jax.vjp(self.lay, waves)
+
+    def lay(fake):
+      # A pair's lines end to end: on a mesh no row moves, and a map's halves
+      # lie apart in its outermost dimension.
+      pairs = jnp.stack([real, fake], axis=1).reshape(-1, real.shape[-1])
+      lines = self.lay(pairs)
+      return {
+        name: x.reshape(len(x), len(real), -1, x.shape[-1])
+        for name, x in lines.items()
+      }
+
+    lines, back = jax.vjp(lay, fake)
     found, changes, grads = [], {}, {}
-
-    for name, group in self.groups(waves.shape[1]).items():
-
-      def one(_, inputs, judge=group.judge):
-        params, line, (inside, pitches) = inputs
-        maps, back = jax.vjp(
-          lambda p, x: judge.apply({"params": p}, x, inside, pitches),
-          params,
-          line,
-        )
-        first, change = jax.value_and_grad(of_waves)(maps, inside)
-        second, own_change = jax.value_and_grad(of_params)(maps, inside)
-        return None, (first, second, back(change)[1], back(own_change)[0])
-
-      _, (first, second, changes[name], grads[name]) = jax.lax.scan(
+    for name, group in self.groups(real.shape[1]).items():
+      one = functools.partial(_play, group.judge, of_fake, of_params)
+      _, played = jax.lax.scan(
         one, None, (params[name], lines[name], group.layout)
       )
-      found.append((first, second))
+      changes[name], grads[name] = played[2:]
+      found.append(played[:2])
     first, second = (jnp.concatenate(x) for x in zip(*found, strict=True))
-    count = len(first)
-    change, grads = jax.tree.map(lambda x: x / count, (changes, grads))
+    change, grads = jax.tree.map(lambda x: x / len(first), (changes, grads))
     return Contest(
-      of_waves=first.mean(),
+      of_fake=first.mean(),
       of_params=second.mean(),
-      to_waves=back(change)[0],
+      to_fake=back(change)[0],
       grads=grads,
     )
 
@@ -333,6 +336,29 @@ class Discriminators:
     """Of the convolutions of one pass over b waves of n samples."""
     groups = self.groups(n)
     return b * (groups["periods"].flops(1) + groups["windows"].flops(2))
+
+
+def _play(
+  judge: Judge, of_fake: Loss, of_params: Loss, _: None, inputs: tuple
+) -> tuple[None, tuple]:
+  """A turn of `Discriminators.contest`: of one discriminator both losses, and
+  the gradients by its lines and by its parameters."""
+  params, lines, (inside, pitches) = inputs
+
+  def losses(maps):
+    halves = [m.reshape(len(m), 2, -1, m.shape[-1]) for m in maps]
+    real, fake = ([h[:, i].astype(jnp.float32) for h in halves] for i in (0, 1))
+    return of_fake(real, fake, inside), of_params(real, fake, inside)
+
+  twice = [jnp.concatenate([x, x]) for x in inside]
+  maps, back = jax.vjp(
+    lambda p, x: judge.apply({"params": p}, x, twice, pitches), params, lines
+  )
+  (first, second), back_from = jax.vjp(losses, maps)
+  one, zero = jnp.ones(()), jnp.zeros(())
+  _, to_lines = back(*back_from((one, zero)))
+  grads, _ = back(*back_from((zero, one)))
+  return None, (first, second, to_lines, grads)
 
 
 def by_phase(wave: Float[Array, "b n"], period: int) -> Float[Array, "b p t"]:
@@ -362,9 +388,10 @@ def discriminator_loss(
 
 
 def generator_loss(
-  fake: Maps, inside: list[Bool[Array, "m"]]
+  real: Maps, fake: Maps, inside: list[Bool[Array, "m"]]
 ) -> Float[Array, ""]:
   """Hinge loss of the generator before a discriminator."""
+  del real
   return _mean(jax.nn.relu(1.0 - fake[-1]), inside[-1])
 
 

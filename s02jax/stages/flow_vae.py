@@ -26,7 +26,6 @@ from s02jax.errors import UserError
 from s02jax.models.discriminators import (
   Discriminators,
   DiscriminatorsConfig,
-  Maps,
   discriminator_loss,
   feature_matching_loss,
   generator_loss,
@@ -76,12 +75,6 @@ class Verdict:
   adversarial: Float[Array, ""]  # loss of the generator
   gradient: Float[Array, "b n"]  # of that loss, by the output
   discriminator: Float[Array, ""]  # loss of their own
-
-
-def apart(maps: Maps) -> tuple[Maps, Maps]:
-  """Of pairs [2·b, n, c]: of real and of generated waves, float32."""
-  pairs = [m.reshape(-1, 2, *m.shape[1:]).astype(jnp.float32) for m in maps]
-  return [m[:, 0] for m in pairs], [m[:, 1] for m in pairs]
 
 
 def compressed(wave: Float[Array, "b n"], window: int) -> Float[Array, "..."]:
@@ -224,27 +217,20 @@ class FlowVAEStage:
   ) -> tuple[Verdict, TrainState]:
     """One pass over both waves, which each player's loss goes back through."""
 
-    def adversarial(maps: Maps, inside: list) -> Float[Array, ""]:
-      of_real, of_fake = apart(maps)
-      matched = feature_matching_loss(of_real, of_fake, inside)
-      return self.loss.adversarial * generator_loss(of_fake, inside) + (
-        self.loss.matching * matched
+    def of_generator(*maps) -> Float[Array, ""]:
+      return self.loss.adversarial * generator_loss(*maps) + (
+        self.loss.matching * feature_matching_loss(*maps)
       )
 
-    def missed(maps: Maps, inside: list) -> Float[Array, ""]:
-      return discriminator_loss(*apart(maps), inside)
-
-    # Side by side in the rows, so that on a mesh no row moves.
-    pairs = jnp.stack([real, fake], axis=1).reshape(-1, real.shape[-1])
     found = self.discriminators.contest(
-      judges.params, pairs, adversarial, missed
+      judges.params, real, fake, of_generator, discriminator_loss
     )
     moved, _ = update(
       judges, found.grads, self.optimizer, self.optimizer_config.ema
     )
     verdict = Verdict(
-      adversarial=found.of_waves,
-      gradient=found.to_waves.reshape(len(real), 2, -1)[:, 1],
+      adversarial=found.of_fake,
+      gradient=found.to_fake,
       discriminator=found.of_params,
     )
     return verdict, moved
