@@ -128,59 +128,77 @@ def hann(window: int) -> np.ndarray:
   )
 
 
-def _dft_matrices(n: int) -> tuple[Float[Array, "w f"], Float[Array, "w f"]]:
-  """Cosines and sines of the DFT of n samples.
+def _dft_matrix(n: int) -> Float[Array, "w w"]:
+  """Of n samples, n even: cosines of bins 0 to n/2 - 1, beside them the cosine
+  of bin n/2 and the negative sines of bins 1 to n/2 - 1.
 
-  Computed by the program: as constants they would be hundreds of megabytes of
-  it. The barrier keeps them from being computed again in every tile of a
-  product. Sample i + j has its angles by addition, cos(a + b) = cos a cos b −
-  sin a sin b: a TPU's compiler takes a minute for as many cosines as there are
-  entries. The product of indices is reduced in integers, so that angles are
-  exact.
+  Two halves of one product, as wide as the samples are many. Computed by the
+  program: as constants they would be hundreds of megabytes of it. The barrier
+  keeps them from being computed again in every tile of a product. Sample i + j
+  has its angles by addition, cos(a + b) = cos a cos b − sin a sin b: a TPU's
+  compiler takes a minute for as many cosines as there are entries. The product
+  of indices is reduced in integers, so that angles are exact.
   """
   step = math.gcd(n, 32)
 
   def cos_and_sin(samples):
-    turns = samples[:, None] * jnp.arange(n // 2 + 1, dtype=jnp.int32)[None] % n
+    turns = samples[:, None] * jnp.arange(n // 2, dtype=jnp.int32)[None] % n
     angles = turns.astype(jnp.float32) * (2 * np.pi / n)
     return jnp.cos(angles), jnp.sin(angles)
 
   cos, sin = (x[:, None] for x in cos_and_sin(jnp.arange(0, n, step)))
   cos_j, sin_j = (x[None] for x in cos_and_sin(jnp.arange(step)))
-  both = (cos * cos_j - sin * sin_j, sin * cos_j + cos * sin_j)
-  return jax.lax.optimization_barrier(tuple(x.reshape(n, -1) for x in both))
+  real, imag = cos * cos_j - sin * sin_j, -sin * cos_j - cos * sin_j
+  real, imag = (x.reshape(n, -1) for x in (real, imag))
+  alternating = (1 - 2 * (jnp.arange(n) % 2))[:, None].astype(jnp.float32)
+  imag = jnp.where(jnp.arange(n // 2)[None] == 0, alternating, imag)
+  return jax.lax.optimization_barrier(jnp.concatenate([real, imag], axis=1))
+
+
+def _rfft_by_matrix(x: Float[Array, "*b w"]) -> Complex[Array, "*b f"]:
+  """`rfft` as one product.
+
+  It needs float32-like precision: bfloat16 passes err by up to two nats in
+  quiet bins.
+  """
+  half = x.shape[-1] // 2
+  y = jnp.matmul(x, _dft_matrix(x.shape[-1]), precision=jax.lax.Precision.HIGH)
+  real, imag = y[..., :half], y[..., half:]
+  zero = jnp.zeros_like(imag[..., :1])
+  return jax.lax.complex(
+    jnp.concatenate([real, imag[..., :1]], axis=-1),
+    jnp.concatenate([zero, imag[..., 1:], zero], axis=-1),
+  )
+
+
+def _irfft_by_matrix(x: Complex[Array, "*b f"]) -> Float[Array, "*b w"]:
+  """`irfft` as one product."""
+  window = 2 * (x.shape[-1] - 1)
+  half = window // 2
+  weight = np.full(window, 2.0 / window, np.float32)
+  weight[[0, half]] = 1.0 / window
+  packed = jnp.concatenate(
+    [x.real[..., :half], x.real[..., half:], x.imag[..., 1:half]], axis=-1
+  )
+  return jnp.matmul(
+    packed * weight.reshape((1,) * (x.ndim - 1) + (-1,)),
+    _dft_matrix(window).T,
+    precision=jax.lax.Precision.HIGH,
+  )
 
 
 def rfft(x: Float[Array, "*b w"]) -> Complex[Array, "*b f"]:
-  """DFT of real frames: an FFT, or on TPU a matrix product.
-
-  The product needs float32-like precision: bfloat16 passes err by up to two
-  nats in quiet bins.
-  """
-
-  def by_matrix(x):
-    cos, sin = _dft_matrices(x.shape[-1])
-    dot = functools.partial(jnp.matmul, precision=jax.lax.Precision.HIGH)
-    return jax.lax.complex(dot(x, cos), -dot(x, sin))
-
+  """DFT of real frames, w even: an FFT, or on TPU a matrix product."""
   return jax.lax.platform_dependent(
-    x.astype(jnp.float32), tpu=by_matrix, default=jnp.fft.rfft
+    x.astype(jnp.float32), tpu=_rfft_by_matrix, default=jnp.fft.rfft
   )
 
 
 def irfft(x: Complex[Array, "*b f"]) -> Float[Array, "*b w"]:
   """Inverse of `rfft` for an even window of 2 (f - 1) samples."""
-
-  def by_matrix(x):
-    window = 2 * (x.shape[-1] - 1)
-    cos, sin = _dft_matrices(window)
-    weight = np.full(x.shape[-1], 2.0 / window, np.float32)
-    weight[[0, -1]] = 1.0 / window
-    weight = weight.reshape((1,) * (x.ndim - 1) + (-1,))
-    dot = functools.partial(jnp.matmul, precision=jax.lax.Precision.HIGH)
-    return dot(x.real * weight, cos.T) - dot(x.imag * weight, sin.T)
-
-  return jax.lax.platform_dependent(x, tpu=by_matrix, default=jnp.fft.irfft)
+  return jax.lax.platform_dependent(
+    x, tpu=_irfft_by_matrix, default=jnp.fft.irfft
+  )
 
 
 def stft(

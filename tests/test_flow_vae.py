@@ -142,11 +142,19 @@ def test_inverse_stft_inverts_stft():
   np.testing.assert_allclose(again, wave, atol=1e-4)
 
 
-def test_dft_by_matrix_equals_fft():
-  x = jax.random.normal(jax.random.key(6), (3, 64))
-  cos, sin = audio._dft_matrices(64)
-  np.testing.assert_allclose(x @ cos - 1j * (x @ sin), audio.rfft(x), atol=1e-4)
-  np.testing.assert_allclose(audio.irfft(audio.rfft(x)), x, atol=1e-5)
+@pytest.mark.parametrize("window", [64, 90])
+def test_dft_by_matrix_equals_fft(window):
+  x = jax.random.normal(jax.random.key(6), (3, window))
+  spectrum = jnp.fft.rfft(x)
+  np.testing.assert_allclose(audio._rfft_by_matrix(x), spectrum, atol=1e-4)
+  np.testing.assert_allclose(audio.rfft(x), spectrum, atol=1e-5)
+  for inverse in (audio._irfft_by_matrix, audio.irfft):
+    np.testing.assert_allclose(inverse(spectrum), x, atol=1e-5)
+  # The imaginary parts of the first and the last bin are nobody's.
+  imaginary = jnp.zeros_like(spectrum).at[:, jnp.array([0, -1])].set(1j)
+  np.testing.assert_allclose(
+    audio._irfft_by_matrix(spectrum + imaginary), x, atol=1e-5
+  )
 
 
 def test_overlap_add_is_the_adjoint_of_frame():

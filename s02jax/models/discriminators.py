@@ -69,8 +69,8 @@ class Lines:
   """Where the rows of k signals lie, on lines of one length.
 
   A row begins every `pitch` positions. Behind it lie zeros, at every stride as
-  many as a convolution sees beyond a row's end; behind the last an empty row,
-  so that the next line is no neighbour.
+  many as a convolution sees beyond a row's end; behind the last, where rows see
+  each other, an empty one, so that the next line is no neighbour.
   """
 
   rows: tuple[int, ...]
@@ -84,8 +84,9 @@ class Lines:
     rows: tuple[int, ...],
     lengths: tuple[int, ...],
     layers: tuple[Layer, ...],
+    empty: int,
   ) -> "Lines":
-    """The narrowest that `layers` may run along."""
+    """The narrowest that `layers` may run along, with `empty` rows behind."""
     strides = np.cumprod([1, *(layer.stride for layer in layers)])
     grain = int(strides[-1])
 
@@ -99,7 +100,7 @@ class Lines:
       next(p for p in itertools.count(grain, grain) if apart(p, length))
       for length in lengths
     )
-    size = max((r + 1) * p for r, p in zip(rows, pitches, strict=True))
+    size = max((r + empty) * p for r, p in zip(rows, pitches, strict=True))
     return cls(rows=rows, lengths=lengths, pitches=pitches, size=size)
 
   def after(self, stride: int) -> "Lines":
@@ -239,7 +240,9 @@ class Discriminators:
     dtype, last = jnp.dtype(c.dtype), Layer(width=1, taps=3)
 
     def group(rows, lengths, layers, sees_rows):
-      first = Lines.of(tuple(rows), tuple(lengths), layers)
+      first = Lines.of(
+        tuple(rows), tuple(lengths), layers, empty=int(sees_rows)
+      )
       strides = (layer.stride for layer in layers)
       lines = tuple(itertools.accumulate(strides, Lines.after, initial=first))
       reach = tuple(max(x.pitches) for x in lines[:-1]) if sees_rows else None
