@@ -2,13 +2,17 @@
 TPU compiler, which needs no TPU.
 
   s02 compile-check --config configs/ar.py:large --topology v5p:8x8x16 \\
-    [--rows_per_device N] [--slices N] [--config.field=value ...] [--json FILE]
+    [--rows_per_device N] [--slices N] [--effort -1.0] \\
+    [--config.field=value ...] [--json FILE]
   s02 compile-check --table docs/scale.md
 
 Compiles the train step itself, with the shapes of the longest rows, and prints
 what a device holds, computes, moves and sends, by `s02jax.roofline`. What only
 a corpus knows (vocabularies, latent channels) is taken from the stage's
-`assume`. Topologies are KIND:AxB or KIND:AxBxC of chips, KIND one of v4, v5e,
+`assume`. With `--effort` below 0 the compiler spends less on fast kernels and
+keeps less in the memory beside the matrix unit: it is done sooner, what it
+holds and sends is about the same, and it moves more through HBM than the run
+would. Topologies are KIND:AxB or KIND:AxBxC of chips, KIND one of v4, v5e,
 v5p, v6e, tpu7x.
 
 Exit codes: 0 it fits, 1 it does not, 2 wrong input. Needs libtpu, on Linux:
@@ -67,6 +71,7 @@ class Report:
   roofline: roofline.Roofline | None
   warnings: list[str]
   seconds: float  # of compilation
+  effort: float = 0.0  # of the compiler for speed, -1 to 1; a run has 0
 
 
 def check(
@@ -75,6 +80,7 @@ def check(
   topology: str,
   rows_per_device: int | None = None,
   slices: int = 1,
+  effort: float = 0.0,
 ) -> Report:
   """Compiles the train step of a config for a topology.
 
@@ -84,10 +90,13 @@ def check(
     topology: KIND:SHAPE of one slice.
     rows_per_device: of the batch; as `config.batch_size` says where absent.
     slices: connected by the data-centre network along the data axis.
+    effort: of the compiler, from -1 to 1; 0 is what a run gets.
 
   Raises:
-    UserError: an unknown topology, a mesh that does not cover it, no libtpu.
+    UserError: an effort outside, an unknown topology, a mesh that does not cover it, no libtpu.
   """
+  if not -1 <= effort <= 1:
+    raise UserError(f"--effort is {effort}; it must lie from -1 to 1.")
   chip = _chip(topology)
   config = stages.assume(config)
   mesh = sharding.make_mesh(config.mesh, _devices(topology, slices))
@@ -102,7 +111,7 @@ def check(
     lowered = step.lower(state, batch)
   began = time.perf_counter()
   with _stderr() as said:
-    compiled, problem = _compile(lowered)
+    compiled, problem = _compile(lowered, effort)
   seconds = time.perf_counter() - began
   moved = _Moved() if compiled is None else _read(compiled, mesh, chip)
   held = _wanted(problem) if compiled is None else _held(compiled)
@@ -137,6 +146,7 @@ def check(
       *_unfilled(products, chip.unit),
     ],
     seconds=seconds,
+    effort=effort,
   )
 
 
@@ -219,10 +229,11 @@ def _libtpu() -> str:
   return str(pathlib.Path(spec.origin).parent / "libtpu.so")
 
 
-def _compile(lowered: Any) -> tuple[Any, str]:
+def _compile(lowered: Any, effort: float) -> tuple[Any, str]:
   """The compiled step, or None and why it does not fit."""
+  options = {"exec_time_optimization_effort": effort}
   try:
-    return lowered.compile(), ""
+    return lowered.compile(compiler_options=options), ""
   except jax.errors.JaxRuntimeError as error:
     if "RESOURCE_EXHAUSTED" not in str(error):
       raise
@@ -369,7 +380,8 @@ def describe(report: Report) -> str:
   lines += [f"warning: {w}" for w in r.warnings]
   if r.problem:
     lines.append(r.problem)
-  lines.append(f"compiled in {r.seconds:.0f} s")
+  spent = f" with effort {r.effort}" if r.effort else ""
+  lines.append(f"compiled in {r.seconds:.0f} s{spent}")
   return "\n".join(lines)
 
 
@@ -383,6 +395,7 @@ def main(argv: list[str]) -> int:
   parser.add_argument("--topology")
   parser.add_argument("--rows_per_device", type=int)
   parser.add_argument("--slices", type=int, default=1)
+  parser.add_argument("--effort", type=float, default=0.0)
   parser.add_argument("--json", type=pathlib.Path)
   parser.add_argument("--table", type=pathlib.Path)
   args, rest = parser.parse_known_args(argv)
@@ -394,7 +407,14 @@ def main(argv: list[str]) -> int:
   if not args.topology:
     raise UserError("compile-check needs --topology, e.g. v5p:8x8x16.")
   name, config = arguments.experiment(rest)
-  report = check(config, name, args.topology, args.rows_per_device, args.slices)
+  report = check(
+    config,
+    name,
+    args.topology,
+    args.rows_per_device,
+    args.slices,
+    args.effort,
+  )
   print(describe(report))
   if args.json:
     args.json.write_text(json.dumps(dataclasses.asdict(report), indent=2))

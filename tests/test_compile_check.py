@@ -47,6 +47,29 @@ def test_a_small_step_compiles_fits_and_is_described(report):
   json.dumps(dataclasses.asdict(report))
 
 
+def test_least_effort_sees_the_same_step(report):
+  """The program that is compiled is another; what the check counts in the
+  traced one, and what is reduced over which devices, is not."""
+  config = ar.get_config("test")
+  config.mesh.update(dict(data=2, fsdp=2))
+  quick = compile_check.check(
+    config, "ar:test", "v5e:2x2", rows_per_device=2, effort=-1.0
+  )
+  assert quick.effort == -1 and report.effort == 0
+  assert "with effort -1" in compile_check.describe(quick)
+  assert "effort" not in compile_check.describe(report)
+  assert quick.fits and quick.parameters == report.parameters
+  assert quick.executed_flops == report.executed_flops
+  assert {(t.kind, t.axes) for t in quick.traffic} == {
+    (t.kind, t.axes) for t in report.traffic
+  }
+
+
+def test_an_effort_beyond_all_is_refused():
+  with pytest.raises(UserError, match="--effort is 2.0; it must lie from -1"):
+    compile_check.check(ar.get_config("test"), "ar:test", "v5e:2x2", effort=2.0)
+
+
 def test_what_does_not_fit_is_said(capsys):
   argv = ["--config", "configs/ar.py:test", "--topology", "v5e:2x2"]
   assert compile_check.main([*argv, "--rows_per_device=20000"]) == 1
