@@ -93,7 +93,8 @@ def check(
     effort: of the compiler, from -1 to 1; 0 is what a run gets.
 
   Raises:
-    UserError: an effort outside, an unknown topology, a mesh that does not cover it, no libtpu.
+    UserError: an effort outside, an unknown topology, a mesh that does not
+      cover it, no libtpu.
   """
   if not -1 <= effort <= 1:
     raise UserError(f"--effort is {effort}; it must lie from -1 to 1.")

@@ -1,5 +1,7 @@
 """The discriminators' loops against one discriminator at a time."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -125,6 +127,24 @@ def test_products_counted_are_those_of_the_positions(looked):
       kernel = params[name][key]["kernel"]
       flops += 2.0 * kernel[0].size * inside.sum()
   assert model.flops(len(wave), SAMPLES) == len(wave) * flops
+
+
+@pytest.mark.parametrize("left_out", ["periods", "windows"])
+def test_either_kind_may_be_left_out(left_out):
+  config = dataclasses.replace(CONFIG, **{left_out: ()})
+  model = judges.Discriminators(config)
+  real, fake = jax.random.normal(jax.random.key(3), (2, 2, SAMPLES))
+  params = model.init(jax.random.key(0), real)
+  assert len(params) == 1 and left_out not in params
+  found = model.contest(
+    params,
+    real,
+    fake,
+    judges.feature_matching_loss,
+    judges.discriminator_loss,
+  )
+  assert found.to_fake.shape == fake.shape and np.any(found.to_fake)
+  assert any(np.any(x) for x in jax.tree.leaves(found.grads))
 
 
 @pytest.mark.parametrize("by", [-3, 0, 2])

@@ -229,7 +229,7 @@ class Group:
 
 class Discriminators:
   """Every discriminator of the config, in two loops over stacked parameters:
-  one over the periods, one over the windows."""
+  one over the periods, one over the windows; either may have none."""
 
   def __init__(self, config: DiscriminatorsConfig):
     self.config = config
@@ -254,17 +254,15 @@ class Discriminators:
     width = c.spectral_channels
     by_window = [Layer(width=width, taps=9, stride=s) for s in (1, 2, 2, 2)]
     by_window.append(Layer(width=width, taps=3))
-    return {
-      "periods": group(
-        c.periods, (n // p for p in c.periods), (*by_period, last), False
-      ),
-      "windows": group(
-        (n // (w // 4) for w in c.windows),
-        (w // 2 + 1 for w in c.windows),
-        (*by_window, last),
-        True,
-      ),
-    }
+    made = {}
+    if c.periods:
+      lengths = (n // p for p in c.periods)
+      made["periods"] = group(c.periods, lengths, (*by_period, last), False)
+    if c.windows:
+      frames = (n // (w // 4) for w in c.windows)
+      bins = (w // 2 + 1 for w in c.windows)
+      made["windows"] = group(frames, bins, (*by_window, last), True)
+    return made
 
   def lay(self, wave: Float[Array, "b n"]) -> dict[str, Array]:
     """What the groups look at, [k, b, m, c]."""
@@ -272,10 +270,10 @@ class Discriminators:
     phases = [by_phase(wave, p)[..., None] for p in c.periods]
     spectra = [audio.stft(wave, w, w // 4) for w in c.windows]
     spectra = [jnp.stack([s.real, s.imag], axis=-1) for s in spectra]
+    signals = {"periods": phases, "windows": spectra}
     groups = self.groups(wave.shape[1])
     return {
-      "periods": groups["periods"].lines[0].lay(phases),
-      "windows": groups["windows"].lines[0].lay(spectra),
+      name: group.lines[0].lay(signals[name]) for name, group in groups.items()
     }
 
   def init(self, key: Array, wave: Float[Array, "b n"]) -> dict[str, Any]:
@@ -337,8 +335,9 @@ class Discriminators:
 
   def flops(self, b: int, n: int) -> float:
     """Of the convolutions of one pass over b waves of n samples."""
-    groups = self.groups(n)
-    return b * (groups["periods"].flops(1) + groups["windows"].flops(2))
+    channels = {"periods": 1, "windows": 2}
+    groups = self.groups(n).items()
+    return b * sum(group.flops(channels[name]) for name, group in groups)
 
 
 def _play(
