@@ -71,7 +71,7 @@ class Report:
   roofline: roofline.Roofline | None
   warnings: list[str]
   seconds: float  # of compilation
-  effort: float = 0.0  # of the compiler for speed, -1 to 1; a run has 0
+  effort: float  # of the compiler for speed, -1 to 1; a run has 0
 
 
 def check(

@@ -35,12 +35,12 @@ ROWS = {
   "flow_vae:large": (8, 8, 32),
 }
 # The compiler's effort where it takes many minutes otherwise.
-EFFORT = {"flow_vae:small": -1.0, "flow_vae:base": -1.0, "flow_vae:large": -1.0}
+EFFORT = {"flow_vae": -1.0}
 _HEAD = (
   "| config | slice | mesh | rows a device | parameters | HBM, GiB | "
   "compute, ms | HBM, ms | interconnect, ms | utilisation at most | "
-  "warnings | compiled in |",
-  "|---|---|---|---|---|---|---|---|---|---|---|---|",
+  "warnings | compiled in | on |",
+  "|---|---|---|---|---|---|---|---|---|---|---|---|---|",
 )
 
 
@@ -75,7 +75,7 @@ def _measure(name: str, topology: str) -> dict:
   config = importlib.import_module(f"configs.{stage}").get_config(size)
   kind = topology.partition(":")[0]
   place = {"v5e": 0, "v6e": 1}.get(kind, 2)
-  rows, effort = ROWS[name][place], EFFORT.get(name, 0.0)
+  rows, effort = ROWS[name][place], EFFORT.get(stage, 0.0)
   report = compile_check.check(config, name, topology, rows, effort=effort)
   print(compile_check.describe(report), flush=True)
   row = dataclasses.asdict(report)
@@ -100,7 +100,8 @@ def _write_table(path: pathlib.Path, done: dict) -> None:
     "a tpu7x chip is two devices. Compiling takes longer beside other work. "
     "Of a condition the branch that moves most counts. Where an effort stands "
     "beside the seconds, the compiler had `--effort` below that of a run: the "
-    "run moves less through HBM than the row says.",
+    "run moves less through HBM than the row says. Rows of before 2026-11-28 "
+    "have spectra by two products, today's by one (`docs/decisions.md`).",
     "",
     *_HEAD,
     *(_line(done[key]) for key in order),
@@ -135,5 +136,6 @@ def _line(row: dict) -> str:
     str(len(row["warnings"])),
     f"{row['seconds']:.0f} s"
     + (f", effort {row['effort']:.0f}" if row.get("effort") else ""),
+    row["date"],
   ]
   return "| " + " | ".join(cells) + " |"
