@@ -19,6 +19,7 @@ from s02jax.stages.audio_tokenizer import (
   LossConfig,
   ctc_per_token,
   move_codebook,
+  spread_evenly,
 )
 
 CONFIG = AudioTokenizerConfig(
@@ -89,11 +90,11 @@ def _codebook(key, k=6, c=4):
 
 def test_codes_move_to_the_mean_of_their_vectors():
   codebook = _codebook(jax.random.key(0))
-  vectors = normalise(jax.random.normal(jax.random.key(1), (40, 4)))
-  codes = nearest(vectors[None], codebook.codes)[0]
+  vectors = normalise(jax.random.normal(jax.random.key(1), (2, 20, 4)))
+  codes = nearest(vectors, codebook.codes)
   config = LossConfig(codebook_decay=0.0, restart_below=0.0)
   moved = move_codebook(
-    codebook, vectors, codes, jnp.ones(40, bool), jax.random.key(2), config
+    codebook, vectors, codes, jnp.ones((2, 20), bool), jax.random.key(2), config
   )
   for k in range(6):
     mine = np.asarray(vectors)[np.asarray(codes) == k]
@@ -104,21 +105,40 @@ def test_codes_move_to_the_mean_of_their_vectors():
 
 def test_dead_codes_restart_at_valid_vectors_only():
   codebook = _codebook(jax.random.key(0)).replace(uses=jnp.zeros(6))
-  vectors = normalise(jax.random.normal(jax.random.key(1), (20, 4)))
-  valid = jnp.arange(20) < 7
-  vectors = jnp.where(valid[:, None], vectors, 0.0)
+  vectors = normalise(jax.random.normal(jax.random.key(1), (4, 5, 4)))
+  # Rows that are empty, whole, and valid at their ends only.
+  valid = jnp.array([[0] * 5, [1] * 5, [1, 0, 0, 0, 1], [0] * 5], bool)
+  vectors = jnp.where(valid[:, :, None], vectors, 0.0)
   config = LossConfig(codebook_decay=0.98, restart_below=2.0)
-  moved = move_codebook(
-    codebook,
-    vectors,
-    jnp.zeros(20, jnp.int32),
-    valid,
-    jax.random.key(2),
-    config,
-  )
-  similarity = np.asarray(moved.codes @ vectors[:7].T)
-  np.testing.assert_allclose(similarity.max(1), 1.0, atol=1e-4)
-  assert len(set(similarity.argmax(1))) == 6
+  for seed in range(7):
+    moved = move_codebook(
+      codebook,
+      vectors,
+      jnp.zeros((4, 5), jnp.int32),
+      valid,
+      jax.random.key(seed),
+      config,
+    )
+    similarity = np.asarray(moved.codes @ vectors[valid].T)
+    np.testing.assert_allclose(similarity.max(1), 1.0, atol=1e-4)
+    assert len(set(similarity.argmax(1))) == 6
+
+
+@pytest.mark.parametrize("shape, k", [((4, 7), 28), ((3, 50), 7), ((2, 3), 16)])
+def test_places_are_spread_over_all_that_is_valid(shape, k):
+  valid = jax.random.bernoulli(jax.random.key(1), 0.8, shape)
+  order = {tuple(p): i for i, p in enumerate(np.argwhere(valid).tolist())}
+  row, place = spread_evenly(valid, k, jax.random.key(2))
+  found = np.stack([row, place], axis=1).tolist()
+  rank = np.sort([order[tuple(p)] for p in found])
+  stride = len(order) / k
+  steps = np.diff(rank, append=rank[0] + len(order))
+  assert np.all((steps >= np.floor(stride)) & (steps <= np.ceil(stride)))
+
+
+def test_nothing_valid_has_places_all_the_same():
+  row, place = spread_evenly(jnp.zeros((2, 3), bool), 4, jax.random.key(0))
+  assert np.all((row < 2) & (place < 3))
 
 
 def test_rows_without_text_are_left_out_of_ctc():

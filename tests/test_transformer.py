@@ -117,8 +117,10 @@ def test_rope_sees_only_differences_of_positions(params, x):
 def test_rope_turns_pairs_as_complex_numbers(dtype):
   """In float32: only the result is rounded."""
   x = jax.random.normal(jax.random.PRNGKey(0), (2, S, 3, 8)).astype(dtype)
-  angles = transformer.rotary_angles(_positions(), 8, 100.0)
-  turned = transformer.rotate(x, angles)
+  turned = transformer.rotate(
+    x, transformer.rotary_turn(_positions(), 8, 100.0)
+  )
+  angles = np.asarray(_positions())[:, :, None] / 100.0 ** (np.arange(4) / 4)
   assert turned.dtype == dtype
   first, second = np.split(np.asarray(x, np.float32), 2, axis=-1)
   plane = (first + 1j * second) * np.exp(1j * angles)[:, :, None]

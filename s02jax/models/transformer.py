@@ -37,6 +37,10 @@ REMAT_POLICIES = {
 }
 
 
+# Cosine and sine of each feature's rotary angle, both of a pair alike.
+Turn = tuple[Float[Array, "b s f"], Float[Array, "b s f"]]
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class TransformerConfig:
   width: int
@@ -67,22 +71,26 @@ class TransformerConfig:
   def head_dim(self) -> int:
     return self.width // self.heads
 
-  def angles(self, position: Int[Array, "b s"]) -> Float[Array, "b s f/2"]:
-    """Rotary angles of a head."""
-    return rotary_angles(position, self.head_dim, self.rope_base)
+  def turn(self, position: Int[Array, "b s"]) -> Turn:
+    """What `rotate` turns a head by."""
+    return rotary_turn(position, self.head_dim, self.rope_base)
 
 
-def rotary_angles(
+def rotary_turn(
   position: Int[Array, "b s"], features: int, base: float
-) -> Float[Array, "b s f/2"]:
+) -> Turn:
+  """Cosines and sines of rotary angles, float32: position / base^(2 i / f).
+
+  Computed once, for all layers: a loop over the layers that was given angles
+  would compute them in each.
+  """
   exponent = jnp.arange(0, features, 2, dtype=jnp.float32) / features
   frequency = (1.0 / base**exponent)[None, None, :]
-  return position.astype(jnp.float32)[:, :, None] * frequency
+  angles = position.astype(jnp.float32)[:, :, None] * frequency
+  return _twice(jnp.cos(angles)), _twice(jnp.sin(angles))
 
 
-def rotate(
-  x: Float[Array, "b s h f"], angles: Float[Array, "b s f/2"]
-) -> Float[Array, "b s h f"]:
+def rotate(x: Float[Array, "b s h f"], turn: Turn) -> Float[Array, "b s h f"]:
   """Turns the pair (x_i, x_{i + f/2}) of every head by angle i.
 
   The pair turned by a right angle is a product with a matrix of -1, 0 and 1,
@@ -91,7 +99,7 @@ def rotate(
   """
   half = jnp.eye(x.shape[3] // 2, dtype=x.dtype)
   quarter = jnp.block([[0 * half, half], [-half, 0 * half]])
-  cos, sin = (_twice(wave(angles))[:, :, None] for wave in (jnp.cos, jnp.sin))
+  cos, sin = (wave[:, :, None] for wave in turn)
   return (x * cos + jnp.matmul(x, quarter, precision="highest") * sin).astype(
     x.dtype
   )
@@ -144,12 +152,12 @@ class Attention(nn.Module):
     self.q_norm = RMSNorm(self.dtype)
     self.k_norm = RMSNorm(self.dtype)
 
-  def __call__(self, x, angles, attend):
+  def __call__(self, x, turn, attend):
     """Returns [b, s, d].
 
     Args:
       x: [b, s, d].
-      angles: f32 [b, s, f/2].
+      turn: as `rotate` takes it.
       attend: (query, key, value) of x's positions -> [b, s, h, f].
     """
 
@@ -157,8 +165,8 @@ class Attention(nn.Module):
       y = y.reshape(*x.shape[:2], -1, self.config.head_dim)
       return shard(y, "batch", "time", "heads", "head_dim")
 
-    query = rotate(self.q_norm(heads(self.q(x))), angles)
-    key = rotate(self.k_norm(heads(self.k(x))), angles)
+    query = rotate(self.q_norm(heads(self.q(x))), turn)
+    key = rotate(self.k_norm(heads(self.k(x))), turn)
     out = attend(query, key, heads(self.v(x)))
     return self.o(out.reshape(x.shape))
 
@@ -195,16 +203,16 @@ class Block(nn.Module):
     self.mlp_norm = RMSNorm(self.dtype)
     self.mlp = SwiGLU(self.config, self.dtype)
 
-  def __call__(self, x, angles, mask, modulation=None):
+  def __call__(self, x, turn, mask, modulation=None):
     """One turn of the scan: x of rows that attend to themselves, and None."""
 
     def attend(query, key, value):
       return at.attention(query, key, value, mask)
 
-    return self.layer(x, angles, attend, modulation), None
+    return self.layer(x, turn, attend, modulation), None
 
-  def layer(self, x, angles, attend, modulation=None):
-    """x after the layer; `angles` and `attend` as in Attention."""
+  def layer(self, x, turn, attend, modulation=None):
+    """x after the layer; `turn` and `attend` as in Attention."""
     if modulation is None:
       shift_a = scale_a = shift_m = scale_m = 0
       gate_a = gate_m = 1
@@ -213,7 +221,7 @@ class Block(nn.Module):
         modulation.astype(self.dtype)[:, None], 6, axis=-1
       )
     y = self.attention_norm(x) * (1 + scale_a) + shift_a
-    y = self.attention(y, angles, attend)
+    y = self.attention(y, turn, attend)
     x = shard(x + (gate_a * y).astype(x.dtype), "batch", "time", "embed")
     y = self.mlp_norm(x) * (1 + scale_m) + shift_m
     x = x + (gate_m * self.mlp(y)).astype(x.dtype)
@@ -261,6 +269,6 @@ class Stack(nn.Module):
     x = jnp.where(segment[:, :, None] > 0, x, 0)
     mask = at.row_mask(segment, position, block, self.config.head_dim)
     rotary = position if rotary is None else rotary
-    angles = self.config.angles(rotary)
-    x, _ = self.blocks(x, angles, mask, modulation)
+    turn = self.config.turn(rotary)
+    x, _ = self.blocks(x, turn, mask, modulation)
     return self.norm(x)

@@ -80,27 +80,49 @@ class State:
 
 def move_codebook(
   codebook: Codebook,
-  vectors: Float[Array, "n c"],
-  codes: Int[Array, "n"],
-  valid: Bool[Array, "n"],
+  vectors: Float[Array, "b s c"],
+  codes: Int[Array, "b s"],
+  valid: Bool[Array, "b s"],
   key,
   config: LossConfig,
 ) -> Codebook:
   """One step of the averages; dead codes restart at vectors of the batch."""
   k = codebook.codes.shape[0]
-  one_hot = jax.nn.one_hot(codes, k) * valid[:, None]
+  one_hot = jax.nn.one_hot(codes, k) * valid[:, :, None]
   decay = config.codebook_decay
-  uses = decay * codebook.uses + (1 - decay) * one_hot.sum(0)
+  uses = decay * codebook.uses + (1 - decay) * one_hot.sum((0, 1))
   sums = decay * codebook.sums + (1 - decay) * jnp.einsum(
-    "nk,nc->kc", one_hot, vectors, precision=jax.lax.Precision.HIGHEST
+    "bsk,bsc->kc", one_hot, vectors, precision=jax.lax.Precision.HIGHEST
   )
-  order = jnp.argsort(jax.random.uniform(key, valid.shape) + ~valid)
-  chosen = order[jnp.arange(k) % jnp.maximum(valid.sum(), 1)]
-  dead = (uses < config.restart_below)[:, None]
+  dead = ((uses < config.restart_below) & valid.any())[:, None]
   fresh_uses = 2 * config.restart_below
-  sums = jnp.where(dead, fresh_uses * vectors[chosen], sums)
+  fresh = vectors[spread_evenly(valid, k, key)]
+  sums = jnp.where(dead, fresh_uses * fresh, sums)
   uses = jnp.where(dead[:, 0], fresh_uses, uses)
   return Codebook(codes=normalise(sums), uses=uses, sums=sums)
+
+
+def spread_evenly(
+  valid: Bool[Array, "b s"], k: int, key
+) -> tuple[Int[Array, "k"], Int[Array, "k"]]:
+  """Rows and places of k valid positions, as far apart as they can be.
+
+  The first is random, the others follow in equal strides (systematic
+  sampling): all differ where k are valid. Only counts of rows and the rows of
+  the chosen are looked at, so that no device sorts the positions of all.
+  """
+  counts = valid.sum(1)
+  before = jnp.cumsum(counts)
+  total = jnp.maximum(before[-1], 1)
+  # i · total / k in integers that do not overflow.
+  i = jnp.arange(k)
+  rank = i * (total // k) + i * (total % k) // k
+  rank = (rank + jax.random.randint(key, (), 0, total)) % total
+  row = jnp.searchsorted(before, rank, side="right", method="compare_all")
+  row = jnp.minimum(row, len(counts) - 1)  # where nothing is valid
+  within = rank - (before - counts)[row]
+  place = jnp.argmax(jnp.cumsum(valid[row], axis=1) > within[:, None], axis=1)
+  return row, place
 
 
 def separate(
@@ -244,12 +266,11 @@ class AudioTokenizerStage:
       state.train, grads, self.optimizer, self.optimizer_config.ema
     )
     key = jax.random.fold_in(jax.random.key(self.config.seed), state.train.step)
-    code_dim = self.model_config.code_dim
     moved = move_codebook(
       state.codebook,
-      used["vectors"].reshape(-1, code_dim),
-      used["codes"].reshape(-1),
-      used["valid"].reshape(-1),
+      used["vectors"],
+      used["codes"],
+      used["valid"],
       key,
       self.loss,
     )

@@ -77,13 +77,13 @@ def _is_kernel(path) -> bool:
   return jax.tree_util.keystr(path, simple=True).endswith("kernel")
 
 
-def _run(model: ARTransformer, weights: Weights, x, angles, attends):
+def _run(model: ARTransformer, weights: Weights, x, turn, attends):
   """x [b, s, d] through all layers, each with its own `attend`."""
   cfg = model.config
   block = Block(cfg.transformer, jnp.dtype(cfg.dtype))
   for layer, attend in zip(weights["layers"], attends, strict=True):
     params = {"params": _unlay(layer)}
-    x = block.apply(params, x, angles, attend, method="layer")
+    x = block.apply(params, x, turn, attend, method="layer")
   return x
 
 
@@ -114,9 +114,7 @@ def read_prompt(
   """
   places = jnp.arange(len(ids))[None]
   segment = (places < length).astype(jnp.int32)
-  angles = model.config.transformer.angles(
-    jnp.where(segment > 0, cursor[None], 0)
-  )
+  turn = model.config.transformer.turn(jnp.where(segment > 0, cursor[None], 0))
   mask = attention.row_mask(
     segment, places, 1, model.config.transformer.head_dim
   )
@@ -127,7 +125,7 @@ def read_prompt(
     fresh.append((key, value))
     return attention.attention(query, key, value, mask)
 
-  _run(model, weights, x, angles, [attend] * len(weights["layers"]))
+  _run(model, weights, x, turn, [attend] * len(weights["layers"]))
   return Cache(
     keys=tuple(key.transpose(0, 2, 3, 1) for key, _ in fresh),
     values=tuple(value.transpose(0, 2, 1, 3) for _, value in fresh),
@@ -160,7 +158,7 @@ def _read(
   """Reads one id a slot: logits of what follows, and the cache with it."""
   places = slots.start + slots.count
   cursor = slots.cursor + slots.count * slots.rate
-  angles = model.config.transformer.angles(cursor[:, None])
+  turn = model.config.transformer.turn(cursor[:, None])
   keys, values = list(cache.keys), list(cache.values)
 
   def attend_in(i):
@@ -172,7 +170,7 @@ def _read(
     return attend
 
   x = _apply(model, weights, "look_up", slots.ids[:, None])
-  x = _run(model, weights, x, angles, [attend_in(i) for i in range(len(keys))])
+  x = _run(model, weights, x, turn, [attend_in(i) for i in range(len(keys))])
   logits = _apply(model, weights, "following", x)[:, 0]
   return logits, Cache(keys=tuple(keys), values=tuple(values))
 
