@@ -3,18 +3,22 @@
   python -m launch.NAME [options of the launcher] -- [arguments of `s02 train`]
 
 The arguments of training are checked here, so that a mistake is told before a
-job has waited in a queue. `--dry-run` prints what would be done.
+job has waited in a queue: all that can be without the corpus and the devices.
+`--dry-run` prints what would be done.
 """
 
 import argparse
 import hashlib
+import math
 import pathlib
 import re
 import shlex
 import subprocess
 from collections.abc import Callable, Sequence
 
-from s02jax import arguments
+from ml_collections import ConfigDict
+
+from s02jax import arguments, stages
 from s02jax.errors import UserError
 
 # Seconds that training gets to save after a SIGTERM.
@@ -42,10 +46,31 @@ def check(training: Sequence[str]) -> arguments.Arguments:
   Raises:
     UserError: `s02 train` would not take them, or they name processes.
   """
+  # Nothing here asks JAX for its devices: they may be another run's.
   for word in training:
     if word.partition("=")[0] in _OWN:
       raise UserError(f"{word}: leave it out, the launcher sets it.")
-  return arguments.parse(list(training))
+  found = arguments.parse(list(training))
+  _check_rows(found.config)
+  if ":" not in found.config.stage:  # one's own may be where it trains only
+    stages.make(stages.assume(found.config))
+  return found
+
+
+def _check_rows(config: ConfigDict) -> None:
+  """Raises UserError where the batch does not split on any devices."""
+  rows, along = config.batch_size, (config.mesh.data, config.mesh.fsdp)
+  parts = math.prod(size for size in along if size > 0)
+  if rows < 1 or rows % parts:
+    raise UserError(
+      f"config.batch_size is {rows}; it must be a multiple of {parts}, into "
+      "which config.mesh.data and config.mesh.fsdp split it."
+    )
+  if config.accumulate < 1 or rows % config.accumulate:
+    raise UserError(
+      f"config.accumulate is {config.accumulate}; it must divide "
+      f"config.batch_size, {rows}."
+    )
 
 
 def parser(doc: str | None) -> argparse.ArgumentParser:

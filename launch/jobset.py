@@ -7,20 +7,24 @@
   python -m launch.jobset --image IMAGE --volume CLAIM:/data \\
     --gpus 8 --nodes 4 -- …
 
-Hands a manifest to `kubectl create` (`--dry-run` prints it). It needs a cluster
-with JobSet 0.10 or newer, an image in which `python -m s02jax.train` runs, and
-a claim that every pod may write to. One pod per host, one process per pod, with
-all the accelerators of the host. TPU pods learn of each other from GKE; GPU
-pods are told on the command line.
+Hands a manifest to `kubectl create` (`--dry-run` prints it, below the commands
+as comments). It needs a cluster with JobSet 0.10 or newer, an image in which
+`python -m s02jax.train` runs, and a claim that every pod may write to. One pod
+per host, one process per pod, with all the accelerators of the host. TPU pods
+learn of each other from GKE; GPU pods are told on the command line.
 
 An eviction or preemption lets training save and exit with 143; the JobSet then
 starts again and goes on from the checkpoint, as often as needed. Wrong input
-ends it at once; any other failure restarts it at most --restarts times.
+ends it at once; any other failure restarts it at most --restarts times. The
+same command goes on after that: a JobSet of the same name that has ended is
+deleted first, one that has not is left alone.
 """
 
 import argparse
 import pathlib
 import re
+import shlex
+import subprocess
 import sys
 from collections.abc import Sequence
 from typing import Any
@@ -41,6 +45,8 @@ _EXCLUSIVE = "alpha.jobset.sigs.k8s.io/exclusive-topology"
 _POOL = "cloud.google.com/gke-nodepool"
 # Pods are named after the JobSet, and a pod's name has 63 characters.
 _NAME = r"[a-z]([a-z0-9-]{0,38}[a-z0-9])?"
+# Seconds that an ended JobSet is kept for its logs, where nobody asks again.
+_KEPT = 7 * 24 * 3600
 
 Tree = dict[str, Any]
 
@@ -70,18 +76,62 @@ def parser() -> argparse.ArgumentParser:
 
 
 def launch(options: argparse.Namespace, training: Sequence[str]) -> int:
-  """Creates the JobSet; returns kubectl's exit code."""
-  workdir = common.check(training).workdir
-  text = yaml.safe_dump(
-    manifest(options, training, workdir),
-    sort_keys=False,
-    width=1000,
-    explicit_start=True,
-  )
+  """Creates the JobSet, in the place of one of that name that has ended.
+
+  Returns:
+    kubectl's exit code, or 1 where the one that is there has not ended.
+  """
+  tree = manifest(options, training, common.check(training).workdir)
+  text = yaml.safe_dump(tree, sort_keys=False, width=1000, explicit_start=True)
+  ask, delete, create = _commands(**tree["metadata"])
   if options.dry_run:
+    print(f"# {shlex.join(ask)}")
+    print(f"# where that says Completed or Failed: {shlex.join(delete)}")
+    print(f"# {shlex.join(create)}")
     print(text, end="")
     return 0
-  return common.run(["kubectl", "create", "-f", "-"], stdin=text)
+  return _make_room(ask, delete) or common.run(create, stdin=text)
+
+
+def _commands(
+  name: str, namespace: str = "", **_: Any
+) -> tuple[list[str], list[str], list[str]]:
+  """Of kubectl: asks how a JobSet ended, deletes it, creates one."""
+  where = [name, "--ignore-not-found"]
+  where += [f"--namespace={namespace}"] if namespace else []
+  state = "--output=jsonpath={.metadata.name} {.status.terminalState}"
+  return (
+    ["kubectl", "get", "jobset", *where, state],
+    # With its pods, before it: the new ones have the same names.
+    ["kubectl", "delete", "jobset", *where, "--cascade=foreground"],
+    ["kubectl", "create", "-f", "-"],
+  )
+
+
+def _make_room(ask: Sequence[str], delete: Sequence[str]) -> int:
+  """Deletes the JobSet if it has ended; not 0 where the name stays taken."""
+  code, said = _answer(ask)
+  name, _, ended = said.partition(" ")
+  if code or not name:
+    return code
+  if ended:
+    return common.run(delete)
+  # No UserError: the other runs of a sweep are to be launched nevertheless.
+  print(
+    f"s02: the JobSet {name} has not ended and is left alone; to start anew, "
+    f"delete it first: {shlex.join(delete)}",
+    file=sys.stderr,
+  )
+  return 1
+
+
+def _answer(command: Sequence[str]) -> tuple[int, str]:
+  """Exit code and output of a program."""
+  try:
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True)
+  except FileNotFoundError:
+    return common.run(command), ""  # says so
+  return done.returncode, done.stdout.strip()
 
 
 def manifest(
@@ -110,6 +160,7 @@ def manifest(
     "kind": "JobSet",
     "metadata": metadata,
     "spec": {
+      "ttlSecondsAfterFinished": _KEPT,
       "network": {"enableDNSHostnames": True, "publishNotReadyAddresses": True},
       "failurePolicy": {
         "maxRestarts": options.restarts,

@@ -26,15 +26,16 @@ from s02jax.train import STOPPED
 DETACHED = True
 
 # srun answers a SIGTERM by killing its tasks, so scancel carries the signal to
-# them: to step 0, the only one. `wait` also returns when the signal arrives. A
-# cancelled job is no longer RUNNING.
+# them: to step 0, the only one. `wait` also returns when the signal arrives, so
+# after a trap it is asked again; bash keeps the code of a step that has ended
+# by then. A cancelled job is no longer RUNNING.
 _BODY = """\
 export S02_CACHE={cache}
+trap 'told=1; scancel --signal=TERM "$SLURM_JOB_ID.0"' TERM
 {srun} &
 step=$!
-trap 'scancel --signal=TERM "$SLURM_JOB_ID.0"' TERM
-wait "$step"; code=$?
-while kill -0 "$step" 2>/dev/null; do wait "$step"; code=$?; done
+told=1
+while [ "$told" ]; do told=; wait "$step"; code=$?; done
 if [ "$code" -eq {stopped} ]; then
   state=$(squeue --noheader --jobs "$SLURM_JOB_ID" --format %T)
   if [ "$state" = RUNNING ]; then scontrol requeue "$SLURM_JOB_ID"; fi

@@ -15,6 +15,9 @@ from ml_collections import ConfigDict, config_flags
 import configs
 from s02jax.errors import UserError
 
+# The flag, as it may be spelt.
+_CONFIG = ("--config", "-config")
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Arguments:
@@ -35,27 +38,13 @@ def parse(argv: list[str]) -> Arguments:
     UserError: an unknown flag or field, a missing file, an ill-typed value.
   """
   values = flags.FlagValues()
-  argv = ["s02 train", *map(_find_config, _joined(argv))]
-  _check_fields(argv)
-  config_flags.DEFINE_config_file(
-    "config",
-    None,
-    "configs/STAGE.py:SIZE",
-    flag_values=values,
-    lock_config=True,
-    sys_argv=argv,
-  )
   string = dict(default=None, flag_values=values)
   flags.DEFINE_string("workdir", help="folder of the run", **string)
   flags.DEFINE_string("coordinator", help="host:port of process 0", **string)
   flags.DEFINE_integer("num_processes", help="how many", **string)
   flags.DEFINE_integer("process_id", help="which of them", **string)
-  rest = _translated(values, argv)
-  if rest[1:]:
-    raise UserError(f"{rest[1]!r} is not an argument of `s02 train`.")
-  config, workdir = values["config"].value, values["workdir"].value
-  if config is None:
-    raise UserError("`s02 train` needs --config=configs/STAGE.py:SIZE.")
+  config = _read(values, argv, "`s02 train`")
+  workdir = values["workdir"].value
   if workdir is None:
     raise UserError("`s02 train` needs --workdir=DIR.")
   if not config.corpus:
@@ -72,15 +61,48 @@ def parse(argv: list[str]) -> Arguments:
   )
 
 
-def experiment(argv: list[str]) -> tuple[str, ConfigDict]:
+def experiment(
+  argv: list[str], program: str = "this command"
+) -> tuple[str, ConfigDict]:
   """Name and config, for what needs neither a corpus nor a folder.
+
+  Args:
+    argv: --config and fields of it, nothing else.
+    program: whose command line it is, for messages.
 
   Raises:
     UserError: as `parse` does.
   """
-  config = parse([*argv, "--workdir=-", "--config.corpus=-"]).config
-  name = next(w for w in _joined(argv) if w.startswith("--config="))
-  return name.removeprefix("--config="), config
+  config = _read(flags.FlagValues(), argv, program)
+  with config.unlocked():
+    config.corpus = "-"
+  words = [word.partition("=") for word in _joined(argv)]
+  names = [name for flag, _, name in words if flag in _CONFIG]
+  return names[-1], config
+
+
+def _read(
+  values: flags.FlagValues, argv: list[str], program: str
+) -> ConfigDict:
+  """Adds --config to the flags, reads all of them; returns the config."""
+  argv = [program, *map(_find_config, _joined(argv))]
+  if not any(word.startswith("--config=") for word in argv):
+    raise UserError(f"{program} needs --config=configs/STAGE.py:SIZE.")
+  _check_fields(argv)
+  config_flags.DEFINE_config_file(
+    "config",
+    None,
+    "configs/STAGE.py:SIZE",
+    flag_values=values,
+    lock_config=True,
+    sys_argv=argv,
+  )
+  rest = _translated(values, argv)
+  if rest[1:]:
+    raise UserError(f"{rest[1]!r} is not an argument of {program}.")
+  config = values["config"].value
+  assert config is not None  # it is among the words
+  return config
 
 
 def _joined(argv: list[str]) -> list[str]:
@@ -97,7 +119,7 @@ def _joined(argv: list[str]) -> list[str]:
 def _find_config(word: str) -> str:
   """Turns --config=configs/x.py into a path that exists."""
   flag, _, value = word.partition("=")
-  if flag not in ("--config", "-config"):
+  if flag not in _CONFIG:
     return word
   path, _, size = value.partition(":")
   found = pathlib.Path(path)
@@ -120,7 +142,7 @@ def _translated(values: flags.FlagValues, argv: list[str]) -> list[str]:
       return values(argv)
   except flags.UnrecognizedFlagError as error:
     raise UserError(
-      f"--{error.flagname} is not a flag of `s02 train`."
+      f"--{error.flagname} is not a flag of {argv[0]}."
     ) from error
   except (flags.Error, TypeError, ValueError) as error:
     raise UserError(f"{' '.join(str(error).split())}.") from error

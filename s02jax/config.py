@@ -31,7 +31,8 @@ def build(cls: type[T], mapping: Mapping[str, Any], where: str = "model") -> T:
     An instance; lists have become tuples and integers floats where declared.
 
   Raises:
-    UserError: an unknown, missing or ill-typed field, by its dotted name.
+    UserError: an unknown, missing or ill-typed field, by its dotted name, or
+      values that the dataclass refuses.
   """
   fields = {f.name: f for f in dataclasses.fields(cls) if f.init}
   for name in mapping:
@@ -49,7 +50,17 @@ def build(cls: type[T], mapping: Mapping[str, Any], where: str = "model") -> T:
       raise errors.UserError(
         f"{where}.{name} is missing; {cls.__name__} needs it."
       )
-  return cls(**values)
+  try:
+    return cls(**values)
+  except (ValueError, ZeroDivisionError) as error:
+    raise _refused(error, where) from error
+
+
+def _refused(error: Exception, where: str) -> errors.UserError:
+  """The sentence for what a dataclass says of its values."""
+  zero = isinstance(error, ZeroDivisionError)
+  why = "a divisor in it is 0" if zero else error
+  return errors.UserError(f"config.{where.removeprefix('config.')}: {why}.")
 
 
 def _required(field: dataclasses.Field) -> bool:

@@ -51,7 +51,11 @@ class Run:
     return max((int(n) for n in names if n.isdecimal()), default=0)
 
   def finished(self) -> bool:
-    """Whether all steps are taken and saved."""
+    """Whether all steps are taken and saved.
+
+    By the folders' names: a checkpoint that was damaged since takes reading
+    it, and changes no result.
+    """
     return self.step() >= self.steps
 
 
@@ -215,6 +219,11 @@ def main(argv: list[str]) -> int:
   if args.collect:
     return _collect(args.workdir, runs)
   options = launcher.parser().parse_args(rest)
+  if getattr(options, "name", None):
+    raise UserError(
+      f"--name {options.name}: leave it out of a sweep, whose runs are named "
+      "after a folder each."
+    )
   if options.dry_run:
     return launch_all(runs, launcher, options)
   claim(args.workdir, args.sweep)

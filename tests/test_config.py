@@ -8,8 +8,9 @@ import pytest
 from ml_collections import ConfigDict, config_dict
 
 from s02jax import cli, errors, stages, train
-from s02jax.arguments import parse
+from s02jax.arguments import experiment, parse
 from s02jax.config import build
+from s02jax.models.transformer import TransformerConfig
 from tests import toy_config
 from tests.toy_stage import ToyStage
 
@@ -78,9 +79,36 @@ def test_build_names_the_field(change, message):
     build(Outer, GOOD | change)
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Holder:
+  transformer: TransformerConfig
+
+
+SMALL = dict(width=32, layers=2, heads=2, kv_heads=1, hidden=64)
+
+
+@pytest.mark.parametrize("where", ["model", "config.model"])
+@pytest.mark.parametrize(
+  ("change", "message"),
+  [
+    ({"remat": "foo"}, "remat 'foo' is none of none, full"),
+    ({"heads": 5}, "width 32 must be an even multiple of heads 5"),
+    ({"unroll": 3}, "unroll 3 must divide layers 2"),
+    ({"kv_heads": 0}, "a divisor in it is 0"),
+  ],
+)
+def test_what_a_dataclass_refuses_names_it(where, change, message):
+  with pytest.raises(errors.UserError) as caught:
+    build(Holder, {"transformer": SMALL | change}, where)
+  assert str(caught.value).startswith(f"config.model.transformer: {message}")
+  assert str(caught.value).endswith(".")
+
+
 COMMANDS = (
   ([TOY], "needs --workdir"),
   (["--workdir=w"], "needs --config"),
+  (["--config.corpus=c", "--workdir=w"], "`s02 train` needs --config"),
+  (["--colour=red"], "`s02 train` needs --config"),
   ([TOY, "--workdir"], "--workdir"),
   ([TOY, "--workdir=w", "--config.modle.hidden=3"], "config.modle.hidden"),
   ([TOY, "--workdir=w", "--config.model.hiden=3"], "config.model has hidden"),
@@ -101,6 +129,34 @@ def test_wrong_commands_are_one_sentence(argv, message, capsys, monkeypatch):
   out = capsys.readouterr()
   assert out.err.startswith("s02: ") and message in out.err
   assert out.err.count("\n") == 1 and not out.out
+
+
+@pytest.mark.parametrize(
+  ("argv", "message"),
+  [
+    ([], "`s02 fly` needs --config=configs/STAGE.py:SIZE."),
+    (["--config.steps=3"], "`s02 fly` needs --config=configs/STAGE.py:SIZE."),
+    ([TOY, "--colour=red"], "--colour is not a flag of `s02 fly`."),
+    ([TOY, "--workdir=w"], "--workdir is not a flag of `s02 fly`."),
+    ([TOY, "--process_id=1"], "--process_id is not a flag of `s02 fly`."),
+    (["stray", TOY], "'stray' is not an argument of `s02 fly`."),
+  ],
+)
+def test_a_program_complains_in_its_own_name(argv, message):
+  with pytest.raises(errors.UserError) as caught:
+    experiment(argv, "`s02 fly`")
+  assert str(caught.value) == message
+
+
+@pytest.mark.parametrize(
+  "words",
+  [["--config", "configs/ar.py:demo"], ["-config=configs/ar.py:demo"]],
+)
+def test_an_experiment_has_its_name(words, monkeypatch, tmp_path):
+  monkeypatch.chdir(tmp_path)
+  name, config = experiment([*words, "--config.steps=7"])
+  assert name == "configs/ar.py:demo"
+  assert (config.model.transformer.width, config.steps) == (192, 7)
 
 
 def test_overrides_reach_the_config(monkeypatch, tmp_path):

@@ -21,7 +21,7 @@ import pytest
 import yaml
 
 from launch import common, jobset, local, slurm, tpu_slices, tpu_vm
-from s02jax import train
+from s02jax import stages, train
 from s02jax.arguments import Arguments, parse
 from s02jax.errors import UserError
 from tests import jobset_schema
@@ -75,6 +75,44 @@ def test_mistakes_are_told_before_anything_starts(
     launcher.main([*OWN[launcher], "--", *TRAINING, *wrong])
 
 
+FIT = ["--config=configs/ar.py:base", "--config.corpus=/no/corpus"]
+
+
+@each_launcher
+@pytest.mark.parametrize(
+  "wrong, complaint",
+  [
+    (["model.transformer.remat=foo"], "config.model.transformer: remat 'foo'"),
+    (["model.transformer.heads=5"], "config.model.transformer: width 1536"),
+    (["stage=poetry"], "config.stage is 'poetry'"),
+    (["batch_size=7"], "config.batch_size is 7; it must be a multiple of 8"),
+    (["batch_size=0", "mesh.fsdp=1"], "config.batch_size is 0"),
+    (["mesh.data=3"], "config.batch_size is 1024; .* a multiple of 24"),
+    (["accumulate=3"], "config.accumulate is 3; it must divide"),
+    (["accumulate=0"], "config.accumulate is 0; it must divide"),
+  ],
+)
+def test_what_training_would_refuse_is_not_queued(
+  launcher, wrong, complaint, monkeypatch
+):
+  nothing_runs(monkeypatch)
+  words = [f"--config.{w}" for w in wrong]
+  own = [*OWN[launcher], "--dry-run"]
+  with pytest.raises(UserError, match=complaint):
+    launcher.main([*own, "--", *FIT, "--workdir=/data/runs/ar", *words])
+
+
+@pytest.mark.parametrize("stage", sorted(stages.STAGES))
+def test_every_stage_is_launched_without_its_corpus(stage):
+  argv = ["--workdir=w", "--config.corpus=/no/corpus"]
+  checked = common.check([f"--config=configs/{stage}.py:base", *argv])
+  assert checked.config.corpus == "/no/corpus"
+
+
+def test_a_stage_of_ones_own_need_not_be_here():
+  common.check([*TRAINING, "--config.stage=only.in.the.image:Stage"])
+
+
 @each_launcher
 def test_training_needs_arguments(launcher, monkeypatch):
   nothing_runs(monkeypatch)
@@ -100,6 +138,14 @@ def test_a_missing_program_is_one_sentence(launcher, monkeypatch, tmp_path):
   training = [*TOY, "--workdir", str(tmp_path / "toy")]
   with pytest.raises(UserError, match="is not on the PATH; .*--dry-run"):
     launcher.main([*OWN[launcher], "--", *training])
+
+
+def test_a_missing_kubectl_is_one_sentence(monkeypatch, tmp_path):
+  monkeypatch.setenv("PATH", str(tmp_path))
+  with pytest.raises(
+    UserError, match="kubectl is not on the PATH; .*--dry-run"
+  ):
+    jobset.main([*OWN[jobset], "--", *TRAINING])
 
 
 def test_names_suit_everyone_and_tell_folders_apart():
@@ -361,6 +407,84 @@ def test_a_workdir_that_would_be_lost_is_refused():
     manifest("--gpus=1", training=[*TOY, "--workdir=/tmp/toy"])
 
 
+# Keeps a JobSet's manifest in `jobset`, and how it ended in `ended`.
+KUBECTL = """#!/bin/sh
+cd HERE
+echo "$@" >> asked
+[ -e refused ] && exit 3
+case "$1 $2" in
+"get jobset") [ ! -e jobset ] || echo "$3 $(cat ended)";;
+"delete jobset") rm jobset;;
+"create -f") [ ! -e jobset ] && cat > jobset;;
+esac
+"""
+
+
+@pytest.fixture
+def kubectl(tmp_path, monkeypatch) -> pathlib.Path:
+  """A folder in which a stand-in keeps a JobSet."""
+  here = shlex.quote(str(tmp_path))
+  executable(tmp_path / "bin" / "kubectl", KUBECTL.replace("HERE", here))
+  monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:{os.environ['PATH']}")
+  return tmp_path
+
+
+def create(*own: str) -> int:
+  return jobset.main([*OWN[jobset], *own, "--", *TRAINING])
+
+
+@pytest.mark.parametrize("ended", ["Failed", "Completed"])
+def test_the_same_command_goes_on_where_a_jobset_has_ended(kubectl, ended):
+  assert create("--gpus=4") == 0
+  (kubectl / "ended").write_text(ended)
+  assert create("--gpus=8", "--namespace=speech") == 0
+  tree = yaml.safe_load((kubectl / "jobset").read_text())
+  (container,) = pod_of(tree)["containers"]
+  assert container["resources"]["limits"] == {"nvidia.com/gpu": 8}
+  *_, get, delete, _ = (kubectl / "asked").read_text().splitlines()
+  for command in (get, delete):  # in the namespace of the manifest
+    assert {"--namespace=speech", common.name_of("/data/runs/toy")} <= {
+      *command.split()
+    }
+  # The names of its pods are free when it is gone.
+  assert "--cascade=foreground" in delete
+
+
+def test_a_jobset_that_has_not_ended_is_left_alone(kubectl, capsys):
+  assert create() == 0
+  (kubectl / "ended").write_text("")
+  before = (kubectl / "jobset").read_text()
+  assert create("--restarts=7") == 1
+  assert (kubectl / "jobset").read_text() == before
+  assert "delete" not in (kubectl / "asked").read_text()
+  name = common.name_of("/data/runs/toy")
+  (line,) = capsys.readouterr().err.splitlines()
+  assert f"the JobSet {name} has not ended" in line
+  assert f"kubectl delete jobset {name} " in line
+
+
+def test_nothing_is_created_where_kubectl_cannot_ask(kubectl):
+  (kubectl / "refused").touch()
+  assert create() == 3
+  assert len((kubectl / "asked").read_text().splitlines()) == 1
+
+
+def test_a_dry_run_prints_the_commands_that_run(kubectl, capsys):
+  assert create("--dry-run") == 0
+  printed = capsys.readouterr().out
+  assert create() == 0
+  (kubectl / "ended").write_text("Failed")
+  assert create() == 0
+  for words in (kubectl / "asked").read_text().splitlines():
+    assert f"kubectl {words}" in printed.replace("'", "")
+  created = yaml.safe_load((kubectl / "jobset").read_text())
+  assert yaml.safe_load(printed) == created
+
+
+def test_an_ended_jobset_goes_by_itself_but_not_its_logs_at_once():
+  assert manifest("--gpus=1")["spec"]["ttlSecondsAfterFinished"] > 24 * 3600
+
+
 # ---------------------------------------------------------------------- local
 
 
@@ -548,6 +672,35 @@ def test_only_a_stopped_job_is_requeued(
   output, _ = process.communicate(timeout=60)
   assert process.returncode == code, output
   assert told(cluster) == (["requeue 4242"] if requeued else [])
+
+
+# A step that ends while scancel still runs, with the code in `code`.
+ENDING = """#!/bin/sh
+echo $$ > HERE/step
+until [ -e HERE/ended ]; do sleep 0.01; done
+exit $(cat HERE/code)
+"""
+SLOW_SCANCEL = """#!/bin/sh
+touch HERE/ended
+while kill -0 $(cat HERE/step) 2>/dev/null; do sleep 0.01; done
+"""
+
+
+@pytest.mark.parametrize("code", [0, 2, 143])
+def test_a_step_that_ends_while_the_signal_is_carried(start, cluster, code):
+  """Its own code counts, not that of the wait which the signal ended."""
+  here = shlex.quote(str(cluster))
+  executable(cluster / "bin" / "srun", ENDING.replace("HERE", here))
+  executable(cluster / "bin" / "scancel", SLOW_SCANCEL.replace("HERE", here))
+  (cluster / "code").write_text(str(code))
+  process = start(*submit(cluster, cluster / "toy"), SLURM_JOB_ID="4242")
+  while not (cluster / "step").exists():
+    assert process.poll() is None, process.communicate()[0]
+    time.sleep(0.02)
+  process.send_signal(signal.SIGTERM)
+  output, _ = process.communicate(timeout=60)
+  assert process.returncode == code, output
+  assert told(cluster) == (["requeue 4242"] if code == 143 else [])
 
 
 def test_a_signal_to_the_job_saves_and_requeues(start, cluster):

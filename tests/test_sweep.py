@@ -266,6 +266,14 @@ def test_a_dry_run_only_prints(separator, file, capsys):
   assert len(names) == len(RATES)
 
 
+def test_runs_of_a_sweep_share_no_name(file, workdir):
+  argv = ["--sweep", file, "--workdir", str(workdir), "--launcher=jobset"]
+  own = ["--image=i", "--gpus=8", "--volume=claim:/data", "--name=one"]
+  with pytest.raises(UserError, match="--name one: leave it out of a sweep"):
+    sweep.main([*argv, *own])
+  assert not workdir.exists()
+
+
 # ------------------------------------------------------------------- results
 
 
