@@ -4,8 +4,8 @@
 into place). The row index needs no entry of its own: rows are a pure function
 of the step. Beside them stand what the time went into until then, and a
 checksum of every array: the files themselves do not tell a flipped bit. A
-checkpoint that is damaged moves to `checkpoints.damaged` and the one before it
-is used; any other reason why it cannot be read is an error.
+checkpoint that any process finds damaged moves to `checkpoints.damaged` and
+the one before it is used; any other reason why it cannot be read is an error.
 """
 
 import errno
@@ -13,10 +13,12 @@ import fcntl
 import logging
 import os
 import pathlib
+from collections.abc import Callable
 from typing import Any
 
 import jax
 import numpy as np
+from orbax.checkpoint import multihost
 from orbax.checkpoint import v1 as ocp
 
 from s02jax import errors
@@ -69,7 +71,8 @@ class Checkpoints:
   def goodput(self, step: int) -> dict[str, Any] | None:
     """What `save` was given; None where it is missing or unreadable."""
     try:
-      found = self._orbax.load_checkpointables(step, {"goodput": None})
+      with _alone():
+        found = self._orbax.load_checkpointables(step, {"goodput": None})
       return found["goodput"]
     except Exception as error:  # only a statistic hangs on it
       logging.warning("no goodput in checkpoint %d: %s", step, _why(error))
@@ -102,15 +105,16 @@ class Checkpoints:
     """
     steps = self.steps()
     for step in steps:
-      state, problem = self._load_state(step, abstract)
-      if problem is None:
-        return step, state
-      logging.warning(
-        "checkpoint %d is damaged (%s); moved to %s, trying the one before it",
-        step,
-        problem,
-        self.workdir / DAMAGED,
-      )
+      try:
+        return step, self._load_state(step, abstract)
+      except _Damaged as problem:
+        logging.warning(
+          "checkpoint %d is damaged (%s); moved to %s, trying the one before "
+          "it",
+          step,
+          problem,
+          self.workdir / DAMAGED,
+        )
       self._set_aside(step)
     if steps:
       raise errors.UserError(
@@ -119,33 +123,49 @@ class Checkpoints:
       )
     return None
 
-  def _load_state(
-    self, step: int, abstract: PyTree
-  ) -> tuple[PyTree, str | None]:
-    """The state at `step`, or what is damaged; the same on every process."""
-    state, problem, elsewhere = None, None, None
+  def _load_state(self, step: int, abstract: PyTree) -> PyTree:
+    """The state at `step`; raises what `_agreed` does."""
+
+    def load() -> PyTree:
+      with _alone():
+        loaded = self._orbax.load_checkpointables(step, {"state": abstract})
+      return jax.block_until_ready(loaded["state"])
+
+    self._agreed(step, lambda: self._check_structure(step, abstract))
+    state = self._agreed(step, load)
+    self._agreed(step, lambda: _check_bits(self._orbax, step, state))
+    return state
+
+  def _agreed(self, step: int, read: Callable[[], Any]) -> Any:
+    """What `read` returns, when it has on every process.
+
+    Raises:
+      _Damaged: on every process, where any of them found damage.
+      UserError: on every process, where any of them could not read for another
+        reason.
+    """
+    found, damage, other = None, None, None
     try:
-      self._check_structure(step, abstract)
-      loaded = self._orbax.load_checkpointables(step, {"state": abstract})
-      state = jax.block_until_ready(loaded["state"])
-      _check_bits(self._orbax, step, state)
+      found = read()
     except errors.UserError as error:
-      elsewhere = error
+      other = error
     except Exception as error:  # Orbax wraps what any of its readers raises
-      problem = _why(error)
-      if not _is_damage(error):
-        elsewhere = errors.UserError(
+      if _is_damage(error):
+        damage = _why(error)
+      else:
+        other = errors.UserError(
           f"checkpoint {step} of {self.workdir} cannot be read now, and it may "
-          f"not be its fault ({problem}); it was left where it is."
+          f"not be its fault ({_why(error)}); it was left where it is."
         )
-    if not _all_processes(elsewhere is None):
-      raise elsewhere or errors.UserError(
-        f"another process cannot read checkpoint {step} of {self.workdir}; "
+    # Damage comes first: it stays, whatever else went wrong elsewhere.
+    if who := _processes_with(damage):
+      raise _Damaged(damage or f"process {who[0]} says so")
+    if who := _processes_with(other):
+      raise other or errors.UserError(
+        f"process {who[0]} cannot read checkpoint {step} of {self.workdir}; "
         "its log says why."
       )
-    if not _all_processes(problem is None):
-      return None, problem or "another process says so"
-    return state, None
+    return found
 
   def _check_structure(self, step: int, abstract: PyTree) -> None:
     """Raises UserError where a readable checkpoint is of another state."""
@@ -172,8 +192,12 @@ class Checkpoints:
         n += 1
         target = target.with_name(f"{step}.{n}")
       (self.workdir / FOLDER / str(step)).rename(target)
-    _all_processes(True)
+    _processes_with(None)  # none may look before it has moved
     self._open()
+
+
+class _Damaged(Exception):
+  """Bytes or files of a checkpoint are wrong or missing."""
 
 
 def load(
@@ -224,9 +248,10 @@ def _read(
   abstract = jax.tree.map(
     lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=here), abstract
   )
-  loaded = reader.load_checkpointables(
-    step, {"state": abstract, "config": None}
-  )
+  with _alone():
+    loaded = reader.load_checkpointables(
+      step, {"state": abstract, "config": None}
+    )
   _check_bits(reader, step, loaded["state"])
   return loaded["config"], jax.tree.map(np.asarray, loaded["state"])
 
@@ -235,11 +260,13 @@ def _check_bits(
   reader: ocp.training.Checkpointer, step: int, state: PyTree
 ) -> None:
   """Raises ValueError where an array is not what was saved."""
+  found = checksums(state)  # first, as it waits for every process
   if "checksums" not in reader.checkpointables_metadata(step).metadata:
     return  # written before there were any
-  saved = reader.load_checkpointables(step, {"checksums": None})["checksums"]
-  for name, value in checksums(state).items():
-    if saved.get(name) != value:
+  with _alone():
+    loaded = reader.load_checkpointables(step, {"checksums": None})
+  for name, value in found.items():
+    if loaded["checksums"].get(name) != value:
       raise ValueError(f"{name} does not have its checksum")
 
 
@@ -250,6 +277,15 @@ def _context() -> ocp.Context:
     registry.add(ocp.handlers.JsonHandler, checkpointable_name=name)
   context = ocp.Context()
   context.checkpointables.registry = registry
+  return context
+
+
+def _alone() -> ocp.Context:
+  """For reads that wait for no other process, which may not come so far."""
+  context = _context()
+  me = multihost.process_index()
+  context.multiprocessing_options.primary_host = me
+  context.multiprocessing_options.active_processes = {me}
   return context
 
 
@@ -272,15 +308,17 @@ _PASSING = (
 )
 
 
-def _cause(error: BaseException) -> BaseException:
-  """What Orbax's own exception was raised from."""
-  return error.__cause__ or error.__context__ or error
+def _chain(error: BaseException) -> list[BaseException]:
+  """Orbax's own exceptions, one around the other, and the reader's at last."""
+  around = None if error.__suppress_context__ else error.__context__
+  inner = error.__cause__ or around
+  return [error, *(_chain(inner) if inner else ())]
 
 
 def _is_damage(error: Exception) -> bool:
   """Whether bytes or files of a checkpoint are wrong or missing."""
-  cause = _cause(error)
-  if any(word in str(cause) for word in _PASSING):
+  *_, cause = chain = _chain(error)
+  if any(word in str(e) for word in _PASSING for e in chain):
     return False
   # JSONDecodeError and tensorstore's errors are ValueErrors.
   return isinstance(cause, (ValueError, FileNotFoundError, KeyError, EOFError))
@@ -309,16 +347,18 @@ def lock(workdir: pathlib.Path) -> int:
   return file
 
 
-def _all_processes(ok: bool) -> bool:
-  """True where every process says so; also a barrier."""
-  if jax.process_count() == 1:
-    return ok
-  from jax.experimental import multihost_utils
+def _processes_with(what: object | None) -> list[int]:
+  """The processes that have something to say; also a barrier."""
+  me = multihost.process_index()
+  said = np.array(-1 if what is None else me)
+  if jax.process_count() > 1:
+    from jax.experimental import multihost_utils
 
-  return bool(np.all(multihost_utils.process_allgather(np.array(ok))))
+    said = multihost_utils.process_allgather(said)
+  return sorted(int(process) for process in said.flat if process >= 0)
 
 
 def _why(error: Exception) -> str:
-  cause = _cause(error)
+  cause = _chain(error)[-1]
   text = str(cause).strip().splitlines()
   return (text[0] if text else type(cause).__name__)[:200]
