@@ -9,6 +9,8 @@ where there is something to say, skipped.jsonl (rows of steps that were not
 finite), unreadable.jsonl (rows that were replaced) and benchmark/ (of
 s02jax/background.py). The same command goes on where a stopped run was: its
 losses are those of a run that never stopped, bit for bit on the same devices.
+Where all steps are taken, it reads the last checkpoint once more, and takes
+the last steps again if that is damaged.
 Exit codes: 0 all steps taken, 2 wrong input, 69 another process of the job is
 gone, 70 a step did not end, 143 stopped by SIGTERM after saving.
 
@@ -85,11 +87,30 @@ def train(
   ):
     if checkpoints.steps():
       _check_same_run(workdir, _plain(config))
-    if max(checkpoints.steps(), default=0) >= config.steps:
+    if _is_finished(config, checkpoints, devices, clock):
       logging.info("%s has taken all of its %d steps", workdir, config.steps)
       return 0
     with _StopSignal() as stop:
       return _run(config, workdir, checkpoints, devices, stop, clock)
+
+
+def _is_finished(
+  config: ConfigDict,
+  checkpoints: checkpoint.Checkpoints,
+  devices: Sequence[jax.Device] | None,
+  clock: metrics.Clock,
+) -> bool:
+  """Whether the state after all steps is saved, and can be read.
+
+  Raises what `Checkpoints.restore` does; a damaged one is set aside.
+  """
+  if max(checkpoints.steps(), default=0) < config.steps:
+    return False
+  mesh = sharding.make_mesh(config.mesh, devices)
+  abstract = program.abstract_state(stages.make(config), mesh)
+  with clock.during("restore"):
+    restored = checkpoints.restore(abstract)
+  return restored is not None and restored[0] >= config.steps
 
 
 def _run(
@@ -196,7 +217,7 @@ def _run(
       step += 1
 
       # The device is busy with this step while the host reads the last one.
-      log.add(step, values, feed.counts(host, flops(batch)))
+      log.add(step, values, feed.counts(host, flops(batch, step - 1)))
       evaluation_due = _due(step, config.eval_every, config.steps)
       save_due = _due(step, config.checkpoint_every, config.steps)
       if _due(step, config.log_every, config.steps):
@@ -487,20 +508,21 @@ class _CacheCounter:
 
 
 class _Flops:
-  """FLOPs of a train step, asked of the stage once per shape."""
+  """FLOPs of a train step, asked of the stage once per shape and phase."""
 
   def __init__(self, stage: stages.Stage):
     self._stage = stage
     self._known = {}
 
-  def __call__(self, batch: stages.Batch) -> float:
+  def __call__(self, batch: stages.Batch, step: int) -> float:
     shapes = _shapes(batch)
-    if shapes not in self._known:
+    key = shapes, sum(step >= start for start in self._stage.starts)
+    if key not in self._known:
       abstract = jax.tree.map(
         lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), batch
       )
-      self._known[shapes] = float(self._stage.flops(abstract))
-    return self._known[shapes]
+      self._known[key] = float(self._stage.flops(abstract, step))
+    return self._known[key]
 
 
 def _shapes(batch: stages.Batch) -> tuple:

@@ -8,6 +8,7 @@ import pytest
 import soundfile
 
 from configs import ar as ar_config
+from configs import flow_vae as flow_vae_config
 from s02jax import bench, evaluate, stages
 from s02jax import corpus as corpus_door
 from s02jax import text as text_door
@@ -29,6 +30,14 @@ def test_a_step_is_timed_against_a_matrix_product(tmp_path, capsys):
   used = result["flops"] / result["seconds"] / result["product_peak"]
   assert 0 < used < 1
   assert f"{used:.0%} of a matrix product" in capsys.readouterr().out
+
+
+def test_a_timed_step_has_the_losses_that_its_flops_count():
+  config = flow_vae_config.get_config("test")
+  config.loss.adversarial_start = config.steps - 1
+  assert step.begun(config).loss.adversarial_start == 0
+  config.loss.adversarial_start = config.steps  # never in such a run
+  assert step.begun(config).loss.adversarial_start == config.steps
 
 
 def test_rows_that_do_not_split_are_one_sentence():

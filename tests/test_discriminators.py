@@ -160,3 +160,14 @@ def test_a_move_and_its_gradient(by):
   np.testing.assert_allclose(
     jnp.vdot(back(y)[0], x), jnp.vdot(y, found), rtol=1e-5
   )
+
+
+def test_entries_of_a_large_batch_are_not_counted_in_int32():
+  """They are more than 2^31; traced only, the batch would not fit here."""
+  maps = jax.ShapeDtypeStruct((2**16, 3, 60, 1024), jnp.float32)
+  inside = jax.ShapeDtypeStruct((60,), jnp.bool_)
+  traced = jax.make_jaxpr(judges.generator_loss)([], [maps], [inside])
+  products = [e for e in traced.jaxpr.eqns if e.primitive.name == "mul"]
+  for eqn in products:
+    assert jnp.issubdtype(eqn.outvars[0].aval.dtype, jnp.floating), eqn
+  assert products

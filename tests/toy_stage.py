@@ -65,6 +65,7 @@ class ToyStage:
   """Two dense layers, noise from the step's key."""
 
   name = "toy"
+  starts = ()
 
   def __init__(self, config):
     self.config = config
@@ -116,7 +117,8 @@ class ToyStage:
   def eval_step(self, state, batch):
     return self.loss(state.ema, batch)[1]
 
-  def flops(self, batch):
+  def flops(self, batch, step=None):
+    del step
     b, t, d = batch["x"].shape
     return 6.0 * b * t * d * self.hidden
 

@@ -3,10 +3,10 @@
   s02 bench step --config configs/ar.py:small [--config.field=value ...]
     [--rows N] [--steps N] [--json FILE]
 
-The step is the one `s02 train` runs, on rows without padding made of noise, so
-that nothing is waited for. Utilisation is the stage's model FLOPs over the
-best float32 (CPU) or bfloat16 matrix product of this process, and over the
-maker's figure where the device is known.
+The step is the one `s02 train` runs once all its losses have started, on rows
+without padding made of noise, so that nothing is waited for. Utilisation is
+the stage's model FLOPs over the best float32 (CPU) or bfloat16 matrix product
+of this process, and over the maker's figure where the device is known.
 """
 
 import dataclasses
@@ -68,7 +68,7 @@ def measure(
     UserError: the rows do not split over the devices, there is no PyTorch, or
       no comparison with it.
   """
-  config = stages.assume(config)
+  config = begun(stages.assume(config))
   mesh = sharding.make_mesh(config.mesh)
   stage = stages.make(config)
   sharding.local_rows(mesh, rows)  # complains where they do not split
@@ -104,6 +104,15 @@ def measure(
     datasheet_peak=None if on_cpu else metrics.peak_flops(),
     torch_seconds=twin and twin.seconds(jax.device_get(batch), steps),
   )
+
+
+def begun(config: ConfigDict) -> ConfigDict:
+  """The config with its adversarial losses, if the run ever has any, from the
+  first step on: they are what most of its steps are made of."""
+  start = config.loss.get("adversarial_start")
+  if start is not None and start < config.steps:
+    config.loss.adversarial_start = 0
+  return config
 
 
 def torch_twin(stage: stages.Stage, state: Any, batch: Any) -> Any:
@@ -195,7 +204,7 @@ def main(argv: list[str]) -> int:
   )
   args, rest = parser.parse_known_args(argv)
   train.use_compilation_cache()
-  name, config = arguments.experiment(rest)
+  name, config = arguments.experiment(rest, f"`{parser.prog}`")
   rows = args.rows or config.batch_size
   result = measure(config, name, rows, args.steps, args.torch)
   print(describe(result))

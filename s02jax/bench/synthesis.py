@@ -255,7 +255,7 @@ def main(argv: list[str]) -> int:
   args, rest = parser.parse_known_args(argv)
   train.use_compilation_cache()
   if args.bundle is None:
-    name, config = arguments.experiment(rest)
+    name, config = arguments.experiment(rest, f"`{parser.prog}`")
     bandwidth, found = decode(config, args.streams, args.tokens, args.torch)
     print(_describe_decoding(name, bandwidth, found, args.tokens))
     out: dict[str, Any] = {"config": name, "memory_bandwidth": bandwidth}

@@ -375,7 +375,8 @@ def _mean(
   x: Float[Array, "*b m d"], inside: Bool[Array, "m"]
 ) -> Float[Array, ""]:
   """Over what counts."""
-  count = inside.sum() * (x.size // len(inside))
+  # In floats: entries of a large batch are more than an int32 holds.
+  count = inside.sum(dtype=jnp.float32) * float(x.size // len(inside))
   inside = inside.reshape((1,) * (x.ndim - 2) + (-1, 1))
   return jnp.where(inside, x, 0.0).sum() / count
 

@@ -49,6 +49,7 @@ class Stage(Protocol):
   """What `s02jax.train` asks of a stage. Made as `Class(config)`."""
 
   name: str
+  starts: tuple[int, ...]  # steps from which on more is computed
 
   def rows(self, corpus: str, split: str, batch_size: int, seed: int) -> Rows:
     """The rows of a split; a pure function of its arguments."""
@@ -72,8 +73,10 @@ class Stage(Protocol):
     """Deterministic, with the averaged parameters."""
     ...
 
-  def flops(self, batch: Batch | Spec) -> float:
-    """Analytic model FLOPs of one train step on a batch of these shapes."""
+  def flops(self, batch: Batch | Spec, step: int | None = None) -> float:
+    """Analytic model FLOPs of a train step on a batch of these shapes; where
+    it is not said which, of one with everything that the run ever computes.
+    They change at the steps of `starts` only."""
     ...
 
   def inference_params(self, state: State) -> PyTree:

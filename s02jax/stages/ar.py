@@ -138,6 +138,7 @@ class ARStage:
   """Trains `ARTransformer` on packed rows."""
 
   name = "ar"
+  starts = ()
 
   def __init__(self, config):
     self.config = config
@@ -294,8 +295,9 @@ class ARStage:
     """Variables of `ARTransformer.apply`."""
     return {"params": state.ema}
 
-  def flops(self, batch) -> float:
-    """Matrix products of one step, causal scores counted as half."""
+  def flops(self, batch, step=None) -> float:
+    """Matrix products of any step, causal scores counted as half."""
+    del step
     cfg = self.model_config.transformer
     b, s = batch["ids"].shape
     r = batch["reference_samples"].shape[1]

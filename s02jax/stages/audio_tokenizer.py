@@ -168,6 +168,7 @@ class AudioTokenizerStage:
   """Trains `AudioTokenizer` on packed utterances."""
 
   name = "audio_tokenizer"
+  starts = ()
 
   def __init__(self, config):
     self.config = config
@@ -233,7 +234,7 @@ class AudioTokenizerStage:
     )
     token_mask = batch["segment"] > 0
     error = jnp.where(mask[..., None], jnp.abs(out["mel"] - mel), 0.0)
-    mel_l1 = error.sum() / jnp.maximum(mask.sum() * mel.shape[-1], 1)
+    mel_l1 = error.sum() / jnp.maximum(mask.sum(), 1) / mel.shape[-1]
     ctc = ctc_per_token(
       out["text"], batch["segment"], batch["text"], batch["text_length"]
     )
@@ -295,8 +296,9 @@ class AudioTokenizerStage:
       "codebook": {"codes": state.codebook.codes},
     }
 
-  def flops(self, batch) -> int:
-    """Matrix products of one step."""
+  def flops(self, batch, step=None) -> int:
+    """Matrix products of any step."""
+    del step
     b, n = batch["wave"].shape
     frames = b * n // self.mel.hop
     spoken = frames // self.model_config.frames_per_token

@@ -49,13 +49,14 @@ class LossConfig:
 def masked_mean(x, mask):
   """Mean of x [b, l, c] over channels and frames where mask [b, l]."""
   total = jnp.sum(jnp.where(mask[..., None], x, 0.0))
-  return total / (jnp.maximum(mask.sum(), 1) * x.shape[-1])
+  return total / jnp.maximum(mask.sum(), 1) / x.shape[-1]
 
 
 class FlowMatchingStage:
   """Trains `FlowMatching` on whole utterances."""
 
   name = "flow_matching"
+  starts = ()
 
   def __init__(self, config):
     self.config = config
@@ -197,8 +198,9 @@ class FlowMatchingStage:
     """Variables of `FlowMatching.apply`."""
     return {"params": state.ema}
 
-  def flops(self, batch) -> int:
-    """Matrix products of one step, attention's scores not counted."""
+  def flops(self, batch, step=None) -> int:
+    """Matrix products of any step, attention's scores not counted."""
+    del step
     b, tokens = batch["tokens"].shape
     latents = tokens * self.model_config.latents_per_token
     mels = batch["reference"].shape[1] // self.mel.hop

@@ -123,6 +123,7 @@ class FlowVAEStage:
     )
     self.optimizer = make_optimizer(self.optimizer_config, config.steps)
     self.ever_adversarial = self.loss.adversarial_start < config.steps
+    self.starts = (self.loss.adversarial_start,)
 
   def rows(self, corpus: str, split: str, batch_size: int, seed: int):
     """Random crops of the waveform."""
@@ -246,15 +247,15 @@ class FlowVAEStage:
     """Variables of `FlowVAE.apply`."""
     return {"params": state.generator.ema}
 
-  def flops(self, batch) -> float:
-    """Matrix products of the generator, and of the discriminators where they
-    start before the run ends: they see two waves (2), the generator's loss
-    goes back to one of them (1), theirs to the parameters and through the
-    layers of both (4)."""
+  def flops(self, batch, step=None) -> float:
+    """Matrix products of the generator, and of the discriminators from their
+    start on: they see two waves (2), the generator's loss goes back to one of
+    them (1), theirs to the parameters and through the layers of both (4)."""
     b, n = batch["wave"].shape
     params = jax.eval_shape(self.init_state, jax.random.key(0))
     flops = products(params.generator.params, b * n // self.model_config.hop)
-    if not self.ever_adversarial:
+    judged = step is None or step >= self.loss.adversarial_start
+    if not (self.ever_adversarial and judged):
       return flops
     return flops + 7 * self.discriminators.flops(b, n)
 
