@@ -6,7 +6,8 @@ TPU compiler, which needs no TPU.
     [--config.field=value ...] [--json FILE]
   s02 compile-check --table docs/scale.md
 
-Compiles the train step itself, with the shapes of the longest rows, and prints
+Compiles the train step itself, with the shapes of the longest rows (as many as
+config.batch_size says, unless told how many of a device), and prints
 what a device holds, computes, moves and sends, by `s02jax.roofline`. What only
 a corpus knows (vocabularies, latent channels) is taken from the stage's
 `assume`. With `--effort` below 0 the compiler spends less on fast kernels and
@@ -15,8 +16,9 @@ holds and sends is about the same, and it moves more through HBM than the run
 would. Topologies are KIND:AxB or KIND:AxBxC of chips, KIND one of v4, v5e,
 v5p, v6e, tpu7x.
 
-Exit codes: 0 it fits, 1 it does not, 2 wrong input. Needs libtpu, on Linux:
-`pip install 's02jax[tpu]'`, or its file named by $TPU_LIBRARY_PATH.
+Exit codes: 0 it fits, 1 it does not, 2 wrong input, 3 the compiler failed, for
+another reason than want of memory. Needs libtpu, on Linux: `pip install
+'s02jax[tpu]'`, or its file named by $TPU_LIBRARY_PATH.
 """
 
 import argparse
@@ -27,6 +29,7 @@ import json
 import os
 import pathlib
 import re
+import subprocess
 import sys
 import tempfile
 import time
@@ -47,6 +50,12 @@ from s02jax.stages.flops import Product, counted
 GIB = 2.0**30
 # Under this share a matrix unit is called wasted, above that share of FLOPs.
 _FILLED, _SHARE = 0.8, 0.01
+# The exit code where the compiler says nothing of a config.
+FAILED = 3
+
+
+class CompilerError(Exception):
+  """The compiler failed, not for want of memory. One sentence."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -94,25 +103,33 @@ def check(
 
   Raises:
     UserError: an effort outside, an unknown topology, a mesh that does not
-      cover it, no libtpu.
+      cover it, rows that do not split over it, no libtpu.
+    CompilerError: it failed.
   """
   if not -1 <= effort <= 1:
     raise UserError(f"--effort is {effort}; it must lie from -1 to 1.")
+  if slices < 1:
+    raise UserError(f"--slices is {slices}; it must be at least 1.")
+  place = topology if slices == 1 else f"{slices} × {topology}"
   chip = _chip(topology)
   config = stages.assume(config)
   mesh = sharding.make_mesh(config.mesh, _devices(topology, slices))
-  parts = mesh.shape["data"] * mesh.shape["fsdp"]
-  rows = rows_per_device or max(config.batch_size // parts, 1)
+  rows = _rows(config, mesh, rows_per_device)
   stage = stages.make(config)
   state = program.abstract_state(stage, mesh)
-  batch = _batch(stage, mesh, rows * parts)
+  batch = _batch(stage, mesh, rows * _parts(mesh))
   step = program.train_program(stage, mesh, state)
   with jax.set_mesh(mesh):
-    products = counted(jax.make_jaxpr(step)(state, batch).jaxpr)
+    products = counted(jax.make_jaxpr(step)(state, batch))
     lowered = step.lower(state, batch)
   began = time.perf_counter()
-  with _stderr() as said:
-    compiled, problem = _compile(lowered, effort)
+  try:
+    with _stderr() as said:
+      compiled, problem = _compile(lowered, effort)
+  except jax.errors.JaxRuntimeError as error:
+    raise CompilerError(
+      f"the TPU compiler failed on {name} for {place}: {_first(error)}"
+    ) from error
   seconds = time.perf_counter() - began
   moved = _Moved() if compiled is None else _read(compiled, mesh, chip)
   held = _wanted(problem) if compiled is None else _held(compiled)
@@ -126,7 +143,7 @@ def check(
   )
   return Report(
     config=name,
-    topology=topology if slices == 1 else f"{slices} × {topology}",
+    topology=place,
     devices=mesh.size,
     mesh=dict(mesh.shape),
     batch={key: list(x.shape) for key, x in batch.items()},
@@ -149,6 +166,29 @@ def check(
     seconds=seconds,
     effort=effort,
   )
+
+
+def _parts(mesh: Mesh) -> int:
+  """That a batch is split into."""
+  return mesh.shape["data"] * mesh.shape["fsdp"]
+
+
+def _rows(config: ConfigDict, mesh: Mesh, told: int | None) -> int:
+  """Of a device; raises UserError where `s02 train` would not take them."""
+  if told is None:
+    sharding.local_rows(mesh, config.batch_size)  # complains where uneven
+    rows = config.batch_size // _parts(mesh)
+  elif told < 1:
+    raise UserError(f"--rows_per_device is {told}; it must be at least 1.")
+  else:
+    rows = told
+  batch = rows * _parts(mesh)
+  if config.accumulate < 1 or batch % config.accumulate:
+    raise UserError(
+      f"config.accumulate is {config.accumulate}; it must divide the batch, "
+      f"which has {batch} rows."
+    )
+  return rows
 
 
 def _batch(stage: stages.Stage, mesh: Mesh, rows: int) -> stages.Spec:
@@ -247,20 +287,36 @@ def _first(error: Exception) -> str:
 
 @contextlib.contextmanager
 def _stderr() -> Iterator[list[str]]:
-  """Lines that this process, libraries in C++ included, writes to stderr."""
+  """Lines that this process, libraries in C++ included, writes to stderr.
+
+  They come there after all where it does not end well: by an exception, or by
+  the death of this process, as libtpu aborts.
+  """
   said: list[str] = []
   sys.stderr.flush()
   before = os.dup(2)
-  with tempfile.TemporaryFile() as file:
+  with tempfile.TemporaryFile() as file, _heir(file.fileno()) as heir:
     os.dup2(file.fileno(), 2)
+    well = b""
     try:
       yield said
+      well = b"well\n"
     finally:
       sys.stderr.flush()
       os.dup2(before, 2)
       os.close(before)
+      heir.communicate(well)
       file.seek(0)
       said += file.read().decode(errors="replace").splitlines()
+
+
+def _heir(file: int) -> subprocess.Popen:
+  """A process that copies an open file to this one's stderr of now, unless it
+  is told, before its stdin ends, that all is well."""
+  copy = f"read well || cat /dev/fd/{file} >&2"
+  return subprocess.Popen(
+    ["sh", "-c", copy], stdin=subprocess.PIPE, pass_fds=(file,)
+  )
 
 
 def _held(compiled: Any) -> float:
@@ -388,6 +444,14 @@ def describe(report: Report) -> str:
 
 def main(argv: list[str]) -> int:
   """`s02 compile-check`."""
+  try:
+    return _main(argv)
+  except CompilerError as error:
+    print(f"s02: {error}", file=sys.stderr)
+    return FAILED
+
+
+def _main(argv: list[str]) -> int:
   parser = argparse.ArgumentParser(
     prog="s02 compile-check",
     description=__doc__,
@@ -402,12 +466,13 @@ def main(argv: list[str]) -> int:
   args, rest = parser.parse_known_args(argv)
   jax.config.update("jax_platforms", "cpu")
   if args.table:
+    _check_alone(argv)
     from s02jax import scale_table
 
     return scale_table.write(args.table)
   if not args.topology:
     raise UserError("compile-check needs --topology, e.g. v5p:8x8x16.")
-  name, config = arguments.experiment(rest)
+  name, config = arguments.experiment(rest, f"`{parser.prog}`")
   report = check(
     config,
     name,
@@ -420,6 +485,17 @@ def main(argv: list[str]) -> int:
   if args.json:
     args.json.write_text(json.dumps(dataclasses.asdict(report), indent=2))
   return 0 if report.fits else 1
+
+
+def _check_alone(argv: list[str]) -> None:
+  """Raises UserError where anything stands beside --table FILE."""
+  table = argparse.ArgumentParser(add_help=False)
+  table.add_argument("--table")
+  _, others = table.parse_known_args(argv)
+  if others:
+    raise UserError(
+      f"--table takes no other argument; leave out {' '.join(others)}."
+    )
 
 
 if __name__ == "__main__":

@@ -4,6 +4,9 @@ The text of a compiled program is a list of computations; loops, branches and
 fusions call others. An instruction runs as often as its computation is called,
 the body of a loop as often as its condition counts, and of the branches of a
 condition only the one that moves most.
+
+A program for several slices of a TPU is that of one: what crosses them is what
+a device hands to its host by `send`.
 """
 
 import collections
@@ -139,6 +142,7 @@ class Program:
 
   Attributes:
     computations: instructions by computation.
+    devices: of the slice that it is for.
     times: how often each computation runs in a step.
     uncounted: loops that count as one turn, because their end is not known.
   """
@@ -146,6 +150,8 @@ class Program:
   def __init__(self, text: str):
     """`text`: of one program."""
     self.computations, self.entry = _parse(text)
+    match = re.search(r"num_partitions=(\d+)", text)
+    self.devices = int(match[1]) if match else 1
     self.uncounted: list[str] = []
     self.times = self._count()
 
@@ -207,12 +213,15 @@ class Program:
     found = []
     for name, i in self.instructions():
       kind = i.opcode.removesuffix("-start")
+      if kind == "send" and "_xla_megascale_transfer_type" in i.attributes:
+        found.append(self._crossing(i, self.times[name]))
       if kind not in KINDS:
         continue
       shapes = arrays(i.shape)
       size = size_of(i.shape)
       if i.opcode.endswith("-start") and kind != "all-reduce":
-        size = _bytes(shapes[1])  # (what goes in, what comes out, …)
+        n = len(i.operands)  # (what goes in, what comes out, …)
+        size = sum(_bytes(x) for x in shapes[n : 2 * n])
       groups = _groups(i)
       if kind == "reduce-scatter":
         size *= groups.shape[1]
@@ -228,6 +237,24 @@ class Program:
         )
       )
     return found
+
+  def _crossing(self, i: Instruction, times: int) -> Collective:
+    """A collective of the devices that have one place in each slice."""
+    kind = re.search(r'megascale_transfer_type="(\w+)"', i.attributes)
+    target = re.search(r'megascale_target="\{([\d,:]+)\}', i.attributes)
+    if kind is None or target is None:
+      raise ValueError(f"{i.name}: not a send between slices as known so far")
+    kind = kind[1].lower().replace("_", "-")
+    slices = _listed(target[1])
+    size = _bytes(arrays(i.shape)[0])
+    return Collective(
+      kind=kind if kind in KINDS else "collective-permute",
+      size=size * slices if kind == "all-gather" else size,
+      # Slices follow one another, as `sharding.make_mesh` lays them.
+      groups=np.arange(slices * self.devices).reshape(slices, -1).T,
+      times=times,
+      op_name=i.op_name,
+    )
 
   def hbm_bytes(self) -> float:
     """Bytes read from and written to HBM in a step."""
@@ -263,17 +290,24 @@ class Program:
 
   def _fusion_traffic(self, i: Instruction, shapes: dict[str, str]) -> float:
     """A fusion reads of an operand what it slices, and updates in place."""
-    body = self.computations[i.called[0]]
-    inside = {inner.name: inner for inner in body}
-    total = 0.0
+    total = self._fusion_written(i)
     for number, operand in enumerate(i.operands):
       read = size_of(shapes[operand], hbm_only=True)
       total += min(read, self._part_read(i.called[0], number))
-    written = size_of(i.shape, hbm_only=True)
-    for inner in body:
-      if inner.opcode == "dynamic-update-slice" and _ends(inner, body):
-        written = min(written, size_of(inside[inner.operands[1]].shape))
-    return total + written
+    return total
+
+  def _fusion_written(self, i: Instruction) -> float:
+    """Of each result that is updated in place only the update is written."""
+    inside = {x.name: x for x in self.computations[i.called[0]]}
+    written = 0.0
+    arrays_of = arrays(i.shape)
+    results = _results(list(inside.values()))
+    for array, result in zip(arrays_of, results, strict=True):
+      size = _bytes(array) * _in_hbm(array)
+      if result.opcode == "dynamic-update-slice":
+        size = min(size, size_of(inside[result.operands[1]].shape))
+      written += size
+    return written
 
   def _part_read(self, computation: str, number: int) -> float:
     """Most bytes that a fused computation reads of its argument `number`."""
@@ -297,12 +331,24 @@ class Program:
     return total
 
 
-def _ends(inner: Instruction, body: list[Instruction]) -> bool:
-  """Whether an instruction is its computation's result, or a part of it."""
-  return inner.root or any(
-    i.root and i.opcode in ("bitcast", "tuple") and inner.name in i.operands
-    for i in body
-  )
+def _results(body: list[Instruction]) -> list[Instruction]:
+  """What a computation's arrays come from, bitcasts looked through."""
+  inside = {i.name: i for i in body}
+
+  def behind(i: Instruction) -> list[Instruction]:
+    if i.opcode == "bitcast":
+      return behind(inside[i.operands[0]])
+    if i.opcode == "tuple":
+      return [x for name in i.operands for x in behind(inside[name])]
+    return [i] * len(arrays(i.shape))
+
+  return behind(next(i for i in body if i.root))
+
+
+def _listed(numbers: str) -> int:
+  """How many numbers there are in a list of them and of ranges, `1,4:6`."""
+  ends = ([int(x) for x in part.split(":")] for part in numbers.split(","))
+  return sum(end[-1] - end[0] + 1 for end in ends)
 
 
 def _slice_traffic(shape: str) -> float:

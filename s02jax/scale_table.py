@@ -80,28 +80,37 @@ def _measure(name: str, topology: str) -> dict:
   print(compile_check.describe(report), flush=True)
   row = dataclasses.asdict(report)
   bound = report.roofline.bound if report.roofline else None
-  return row | {"bound": bound, "date": time.strftime("%Y-%m-%d")}
+  return row | {
+    "bound": bound,
+    "date": time.strftime("%Y-%m-%d"),
+    "machine": f"{os.cpu_count()}-core {platform.machine()} CPU",
+    "jax": jax.__version__,
+  }
 
 
 def _write_table(path: pathlib.Path, done: dict) -> None:
   order = [(n, t) for n in ROWS for t in TOPOLOGIES if (n, t) in done]
-  machine = f"{os.cpu_count()}-core {platform.machine()} CPU"
   dates = sorted({done[key]["date"] for key in order})
+  machines, versions = (
+    ", ".join(sorted({done[key][name] for key in order}))
+    for name in ("machine", "jax")
+  )
   lines = [
     "# Every stage and size on four slices, by the TPU compiler",
     "",
-    f"`s02 compile-check --table {path}` on a {machine}, "
-    f"{' to '.join(dict.fromkeys((dates[0], dates[-1])))}, jax "
-    f"{jax.__version__}. A row that is missing is not measured yet. Nothing "
-    "here was run on a TPU: a row says that the train step compiles, what a "
-    "device holds, and how long the matrix products, the memory traffic and "
-    "the collectives of the compiled step take at least (`s02jax/roofline.py` "
-    "says what is assumed). Rows of the batch are those of the longest shape; "
+    f"`s02 compile-check --table {path}` on a {machines}, "
+    f"{' to '.join(dict.fromkeys((dates[0], dates[-1])))}, jax {versions}. "
+    "A row is of the code of its day; one that is missing is not measured "
+    "yet. Nothing here was run on a TPU: a row says that the train step "
+    "compiles, what a device holds, and how long the matrix products, the "
+    "memory traffic and the collectives of the compiled step take at least "
+    "(`s02jax/roofline.py` says what is assumed). Rows of the batch are those "
+    "of the longest shape; "
     "a tpu7x chip is two devices. Compiling takes longer beside other work. "
     "Of a condition the branch that moves most counts. Where an effort stands "
     "beside the seconds, the compiler had `--effort` below that of a run: the "
-    "run moves less through HBM than the row says. Rows of before 2026-11-28 "
-    "have spectra by two products, today's by one (`docs/decisions.md`).",
+    "run moves less through HBM than the row says. What changed between days "
+    "stands in `docs/decisions.md`.",
     "",
     *_HEAD,
     *(_line(done[key]) for key in order),

@@ -2,8 +2,10 @@
 
 import dataclasses
 import json
+import os
 import platform
 import re
+import subprocess
 import sys
 
 import jax
@@ -13,7 +15,7 @@ from jax.sharding import NamedSharding
 from jax.sharding import PartitionSpec as P
 
 from configs import ar
-from s02jax import compile_check
+from s02jax import cli, compile_check
 from s02jax.errors import UserError
 from s02jax.stages.flops import Product
 
@@ -102,6 +104,106 @@ def test_what_the_partitioner_says_is_heard():
   with compile_check._stderr() as said:
     looked_up.lower(table, ids).compile()
   assert compile_check._involuntary(said) != []
+
+
+def test_a_failing_compiler_does_not_look_like_what_does_not_fit(
+  monkeypatch, capfd
+):
+  def fail(*_):
+    os.write(2, b"what libtpu says\n")
+    raise jax.errors.JaxRuntimeError("INTERNAL: Mosaic failed.\nmuch more")
+
+  monkeypatch.setattr(compile_check, "_compile", fail)
+  argv = ["--config", "configs/ar.py:test", "--topology", "v5e:2x2"]
+  code = cli.run(compile_check.main, [*argv, "--rows_per_device=2"])
+  assert code == 3
+  out = capfd.readouterr()
+  assert "what libtpu says\n" in out.err and "Traceback" not in out.err
+  assert out.err.splitlines()[-1] == (
+    "s02: the TPU compiler failed on configs/ar.py:test for v5e:2x2: INTERNAL: "
+    "Mosaic failed."
+  )
+
+
+def test_what_a_dying_compiler_said_is_kept():
+  """libtpu aborts; nothing in this process runs after that."""
+  dies = """\
+import os
+from s02jax import compile_check
+with compile_check._stderr():
+  os.write(2, b"what libtpu says\\n")
+  os._exit(134)
+"""
+  done = subprocess.run(
+    [sys.executable, "-c", dies], capture_output=True, text=True
+  )
+  assert done.returncode == 134
+  assert done.stderr.endswith("what libtpu says\n")
+
+
+def test_what_is_said_on_the_way_is_heard_but_not_repeated(capfd):
+  with compile_check._stderr() as said:
+    os.write(2, b"one\ntwo\n")
+  os.write(2, b"three\n")
+  assert said == ["one", "two"] and capfd.readouterr().err == "three\n"
+
+
+TINY = ["--config=configs/ar.py:test", "--topology=v5e:2x2"]
+
+
+@pytest.mark.parametrize(
+  ("argv", "message"),
+  [
+    (TINY, "config.batch_size is 2; it must be a multiple of 4, the devices"),
+    ([*TINY, "--config.batch_size=6"], "config.batch_size is 6; it must be a"),
+    ([*TINY, "--rows_per_device=0"], "--rows_per_device is 0; it must be at"),
+    ([*TINY, "--rows_per_device=-1"], "--rows_per_device is -1; it must be at"),
+    ([*TINY, "--slices=0"], "--slices is 0; it must be at least 1."),
+    (
+      [*TINY, "--rows_per_device=2", "--config.accumulate=3"],
+      "config.accumulate is 3; it must divide the batch, which has 8 rows.",
+    ),
+    (
+      [*TINY, "--rows_per_device=2", "--config.accumulate=0"],
+      "config.accumulate is 0; it must divide",
+    ),
+    (TINY[1:], "`s02 compile-check` needs --config"),
+    (
+      [*TINY, "--bogus=1"],
+      "--bogus is not a flag of `s02 compile-check`.",
+    ),
+    (TINY[:1], "compile-check needs --topology"),
+    (
+      ["--table=x.md", "--slices=1", "--config=configs/ar.py:test"],
+      "--table takes no other argument; leave out --slices=1 --config=configs",
+    ),
+    (["--table=x.md", "stray"], "leave out stray."),
+  ],
+)
+def test_wrong_arguments_are_one_sentence(argv, message, monkeypatch, capsys):
+  monkeypatch.setattr(compile_check, "_compile", lambda *_: pytest.fail("on"))
+  assert cli.run(compile_check.main, argv) == 2
+  out = capsys.readouterr()
+  assert out.err.startswith("s02: ") and message in out.err
+  assert out.err.count("\n") == 1 and not out.out
+
+
+def test_without_the_flag_the_rows_are_those_of_training(monkeypatch):
+  asked = []
+
+  def fail(*_):
+    raise UserError("far enough")
+
+  def batch(stage, mesh, rows):
+    asked.append(rows)
+    return fail()
+
+  monkeypatch.setattr(compile_check, "_batch", batch)
+  config = ar.get_config("test")
+  config.batch_size = 24
+  with pytest.raises(UserError, match="far enough"):
+    compile_check.check(config, "ar:test", "v5e:2x2")
+  assert asked == [24]
 
 
 @pytest.mark.parametrize(

@@ -84,6 +84,64 @@ def test_groups_are_read_in_every_notation(text, groups):
   assert found.groups.tolist() == groups
 
 
+def test_gathers_that_start_together_count_all_that_they_bring():
+  lines = (
+    "ENTRY %main (a: f32[4], b: bf16[2,8]) -> (f32[16], bf16[8,8]) {",
+    "  %g = ((f32[4]{0}, bf16[2,8]{1,0}), (f32[16]{0}, bf16[8,8]{1,0}))"
+    " all-gather-start(%a, %b), replica_groups={{0,1,2,3}}, dimensions={0}",
+    "}",
+  )
+  (found,) = hlo.Program("\n".join(lines) + "\n").collectives()
+  assert (found.kind, found.size) == ("all-gather", 16 * 4 + 64 * 2)
+
+
+def test_what_crosses_slices_is_a_collective_of_the_same_places():
+  lines = (
+    "HloModule m, num_partitions=4",
+    "",
+    "ENTRY %main (x: f32[512]) -> f32[512] {",
+    "  %x = f32[512]{0} parameter(0)",
+    "  %s = (f32[512]{0}, u32[], token[]) send(%x, %t), channel_id=2,"
+    " is_host_transfer=true, frontend_attributes={"
+    '_xla_megascale_target="{1,2}x{0:3}",'
+    '_xla_megascale_transfer_type="ALL_REDUCE"}',
+    "}",
+  )
+  (found,) = hlo.Program("\n".join(lines) + "\n").collectives()
+  assert (found.kind, found.size) == ("all-reduce", 512 * 4)
+  assert found.groups.tolist() == [[0, 4], [1, 5], [2, 6], [3, 7]]
+  assert found.sent == 512 * 4  # half of it reduced, half of it spread
+
+
+def test_what_a_fusion_writes_beside_its_updates_counts_too():
+  lines = (
+    "HloModule m",
+    "",
+    "%fused (p: f32[100,8], q: f32[1,8], r: f32[64])"
+    " -> (f32[100,8], f32[64]) {",
+    "  %p = f32[100,8]{1,0} parameter(0)",
+    "  %q = f32[1,8]{1,0} parameter(1)",
+    "  %r = f32[64]{0} parameter(2)",
+    "  %z = s32[] constant(0)",
+    "  %d = f32[100,8]{1,0} dynamic-update-slice(%p, %q, %z, %z)",
+    "  %m = f32[64]{0} negate(%r)",
+    "  ROOT %t = (f32[100,8]{1,0}, f32[64]{0}) tuple(%d, %m)",
+    "}",
+    "",
+    "ENTRY %main (p: f32[100,8], q: f32[1,8], r: f32[64])"
+    " -> (f32[100,8], f32[64]) {",
+    "  %p = f32[100,8]{1,0} parameter(0)",
+    "  %q = f32[1,8]{1,0} parameter(1)",
+    "  %r = f32[64]{0} parameter(2)",
+    "  ROOT %f = (f32[100,8]{1,0}, f32[64]{0}) fusion(%p, %q, %r), kind=kLoop,"
+    " calls=%fused",
+    "}",
+  )
+  moved = hlo.Program("\n".join(lines) + "\n").hbm_bytes()
+  # Read and written: the update's row, and the other result whole.
+  assert moved == 2 * 8 * 4 + 2 * 64 * 4
+
+
 def test_traffic_counts_slices_and_updates_not_whole_buffers():
   def f(stack):
     def body(i, s):
