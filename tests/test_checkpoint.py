@@ -83,7 +83,8 @@ def test_a_finished_run_with_a_damaged_end_takes_the_last_steps_again(
     return train.train(config, tmp_path, jax.devices()[:1])
 
   assert run() == 0
-  truncate(tmp_path / "checkpoints" / "3" / "state" / "d")
+  # Of its values alone Orbax would go on to read others when one has failed.
+  truncate(tmp_path / "checkpoints" / "3" / "state")
   with caplog.at_level(logging.WARNING):
     assert run() == 0
   assert "checkpoint 3 is damaged" in caplog.text
