@@ -18,7 +18,7 @@ from collections.abc import Callable, Sequence
 
 from ml_collections import ConfigDict
 
-from s02jax import arguments, stages
+from s02jax import arguments, stages, train_state
 from s02jax.errors import UserError
 
 # Seconds that training gets to save after a SIGTERM.
@@ -66,11 +66,7 @@ def _check_rows(config: ConfigDict) -> None:
       f"config.batch_size is {rows}; it must be a multiple of {parts}, into "
       "which config.mesh.data and config.mesh.fsdp split it."
     )
-  if config.accumulate < 1 or rows % config.accumulate:
-    raise UserError(
-      f"config.accumulate is {config.accumulate}; it must divide "
-      f"config.batch_size, {rows}."
-    )
+  train_state.check_microbatches(config.accumulate, rows)
 
 
 def parser(doc: str | None) -> argparse.ArgumentParser:

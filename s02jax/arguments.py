@@ -61,9 +61,7 @@ def parse(argv: list[str]) -> Arguments:
   )
 
 
-def experiment(
-  argv: list[str], program: str = "this command"
-) -> tuple[str, ConfigDict]:
+def experiment(argv: list[str], program: str) -> tuple[str, ConfigDict]:
   """Name and config, for what needs neither a corpus nor a folder.
 
   Args:

@@ -7,10 +7,10 @@ TPU compiler, which needs no TPU.
   s02 compile-check --table docs/scale.md
 
 Compiles the train step itself, with the shapes of the longest rows (as many as
-config.batch_size says, unless told how many of a device), and prints
-what a device holds, computes, moves and sends, by `s02jax.roofline`. What only
-a corpus knows (vocabularies, latent channels) is taken from the stage's
-`assume`. With `--effort` below 0 the compiler spends less on fast kernels and
+config.batch_size says, unless told how many of a device), and prints what a
+device holds, computes, moves and sends, by `s02jax.roofline`. What only a
+corpus knows (vocabularies, latent channels) is taken from the stage's `assume`.
+With `--effort` below 0 the compiler spends less on fast kernels and
 keeps less in the memory beside the matrix unit: it is done sooner, what it
 holds and sends is about the same, and it moves more through HBM than the run
 would. Topologies are KIND:AxB or KIND:AxBxC of chips, KIND one of v4, v5e,
@@ -42,7 +42,16 @@ from jax.experimental import topologies
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
-from s02jax import arguments, cli, hlo, program, roofline, sharding, stages
+from s02jax import (
+  arguments,
+  cli,
+  hlo,
+  program,
+  roofline,
+  sharding,
+  stages,
+  train_state,
+)
 from s02jax.chips import CHIPS, Chip
 from s02jax.errors import UserError
 from s02jax.stages.flops import Product, counted
@@ -182,12 +191,7 @@ def _rows(config: ConfigDict, mesh: Mesh, told: int | None) -> int:
     raise UserError(f"--rows_per_device is {told}; it must be at least 1.")
   else:
     rows = told
-  batch = rows * _parts(mesh)
-  if config.accumulate < 1 or batch % config.accumulate:
-    raise UserError(
-      f"config.accumulate is {config.accumulate}; it must divide the batch, "
-      f"which has {batch} rows."
-    )
+  train_state.check_microbatches(config.accumulate, rows * _parts(mesh))
   return rows
 
 

@@ -268,11 +268,7 @@ class _Feed:
     """Raises UserError where rows and devices do not fit, or there are none."""
     self._config = config
     self._mine = sharding.local_rows(mesh, config.batch_size)
-    if config.accumulate < 1 or config.batch_size % config.accumulate:
-      raise errors.UserError(
-        f"config.accumulate is {config.accumulate}; it must divide "
-        f"config.batch_size, {config.batch_size}."
-      )
+    ts.check_microbatches(config.accumulate, config.batch_size)
     self._sharding = sharding.batch_sharding(mesh)
     self.rows = self._rows(stage, "train")
     self._eval_rows = {

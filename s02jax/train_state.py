@@ -14,6 +14,8 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from s02jax.errors import UserError
+
 PyTree = Any
 
 
@@ -192,6 +194,15 @@ def accumulate(
   (total, weights), rows = jax.lax.scan(body, (zeros, jnp.float32(0.0)), micro)
   averaged = jax.tree.map(lambda t: t / jnp.maximum(weights, 1e-6), total)
   return averaged + jax.tree.map(_join, rows)
+
+
+def check_microbatches(n: int, rows: int) -> None:
+  """Raises UserError where a batch has not `n` microbatches of equal size."""
+  if n < 1 or rows % n:
+    raise UserError(
+      f"config.accumulate is {n}; it must divide the batch, which has {rows} "
+      "rows."
+    )
 
 
 def _halves(result: tuple) -> tuple[tuple, tuple]:

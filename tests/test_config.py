@@ -154,7 +154,7 @@ def test_a_program_complains_in_its_own_name(argv, message):
 )
 def test_an_experiment_has_its_name(words, monkeypatch, tmp_path):
   monkeypatch.chdir(tmp_path)
-  name, config = experiment([*words, "--config.steps=7"])
+  name, config = experiment([*words, "--config.steps=7"], "it")
   assert name == "configs/ar.py:demo"
   assert (config.model.transformer.width, config.steps) == (192, 7)
 
