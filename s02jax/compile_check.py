@@ -277,6 +277,10 @@ def _libtpu() -> str:
 def _compile(lowered: Any, effort: float) -> tuple[Any, str]:
   """The compiled step, or None and why it does not fit."""
   options = {"exec_time_optimization_effort": effort}
+  if effort < 0:
+    # With less effort libtpu 0.0.42's pass that gives all-reduces of a tpu7x
+    # to its sparse cores fails its own check (`inc < core_count()`) and aborts.
+    options["xla_tpu_enable_sparse_core_collective_offload_all_reduce"] = False
   try:
     return lowered.compile(compiler_options=options), ""
   except jax.errors.JaxRuntimeError as error:

@@ -67,6 +67,22 @@ def test_least_effort_sees_the_same_step(report):
   }
 
 
+def test_less_effort_leaves_sums_off_the_sparse_cores():
+  """Where they get them with less effort, libtpu aborts on AR `small`."""
+  devices = compile_check._devices("tpu7x:2x2x1", 1)
+  mesh = jax.sharding.Mesh(np.array(devices), ("data",))
+  rows = jax.ShapeDtypeStruct(
+    (len(devices), 64, 1024), "float32", sharding=NamedSharding(mesh, P("data"))
+  )
+  total = jax.jit(lambda x: x.sum(0), out_shardings=NamedSharding(mesh, P()))
+  with jax.set_mesh(mesh):
+    lowered = total.lower(rows)
+  for effort, offloaded in ((0.0, True), (-1.0, False)):
+    compiled, problem = compile_check._compile(lowered, effort)
+    assert not problem and "all-reduce" in compiled.as_text()
+    assert ("sparsecore" in compiled.as_text()) == offloaded
+
+
 def test_an_effort_beyond_all_is_refused():
   with pytest.raises(UserError, match="--effort is 2.0; it must lie from -1"):
     compile_check.check(ar.get_config("test"), "ar:test", "v5e:2x2", effort=2.0)
