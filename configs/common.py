@@ -2,7 +2,7 @@
 
 from ml_collections import ConfigDict, config_dict
 
-from s02jax.errors import UserError
+from s02jax.core.errors import UserError
 
 # Seconds to an hour on a CPU, and what accelerators are for.
 CPU_SIZES = ("test", "demo", "mini")
@@ -39,7 +39,7 @@ def base(stage: str, size: str) -> ConfigDict:
   # Steps between two runs of `s02 evaluate` behind the training, 0 for none;
   # the finished bundle that lends the other models; the other arguments, such
   # as "--benchmark minimax24 --data DIR"; and the seconds after which it is
-  # stopped. See s02jax/background.py.
+  # stopped. See s02jax/training/benchmark.py.
   config.benchmark = ConfigDict(
     {
       "every": 0,
@@ -126,7 +126,7 @@ def number():
 
 
 def mel(size: str, rate: int) -> ConfigDict:
-  """The log-mel of a size at a rate in Hz: see `s02jax.audio.LogMel`."""
+  """Log-mel settings of a size at a rate in Hz, see `audio/spectra.py`."""
   hop = rate // (25 * frames_per_token(size))
   window = 4 * hop if large(size) else 2 * hop
   bins = 80 if rate <= 16000 else 100

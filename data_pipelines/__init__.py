@@ -1,0 +1,1 @@
+"""Recordings to corpora, and corpora to tokens and latents."""

@@ -20,8 +20,8 @@ import numpy as np
 import tqdm
 
 from data_pipelines.clips import TOKENS_PER_SECOND, Example
+from s02jax.core.errors import UserError
 from s02jax.data import records
-from s02jax.errors import UserError
 
 
 class _Index:

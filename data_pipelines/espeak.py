@@ -15,8 +15,9 @@ from collections.abc import Callable, Iterator
 import numpy as np
 
 from data_pipelines import clips, corpus_writer, parallel, words
-from s02jax import conditioning, espeak, languages
-from s02jax.errors import UserError
+from s02jax.audio import espeak, loudness
+from s02jax.core import languages
+from s02jax.core.errors import UserError
 
 # Variants of espeak-ng that sound like people, no two of them alike, and that
 # an English recogniser (pocketsphinx) understands, which it does not the rest.
@@ -213,12 +214,12 @@ def render(task: Task) -> clips.Example:
     pitch=speaker.pitch,
     pitch_range=speaker.pitch_range,
   )
-  wave = conditioning.resample(wave, rate * speaker.tract, task.rate)
-  if not len(wave) or np.max(np.abs(wave)) < conditioning.SILENCE:
+  wave = loudness.resample(wave, rate * speaker.tract, task.rate)
+  if not len(wave) or np.max(np.abs(wave)) < loudness.SILENCE:
     raise UserError(
       f"espeak-ng says nothing for {task.text!r} in {speaker.language!r}"
     )
-  wave = conditioning.condition(wave, task.rate, task.rate)
+  wave = loudness.condition(wave, task.rate, task.rate)
   audio, num_samples = clips.encode(wave, task.rate)
   return clips.Example(
     id=task.id,

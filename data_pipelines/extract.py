@@ -18,18 +18,13 @@ from typing import Any
 import numpy as np
 import tqdm
 
-from s02jax.data.records import SPLITS, Corpus, FeatureWriter
-from s02jax.errors import UserError
-from s02jax.stages.trained import Trained
-from s02jax.synthesis.batching import (
-  TOKENS_PER_SECOND,
-  Batch,
-  counts,
-  pad,
-  round_up,
-  whole_tokens,
-)
-from s02jax.synthesis.codec import TokenizerCodec, VaeCodec
+from s02jax.core.errors import UserError
+from s02jax.core.rates import TOKENS_PER_SECOND, whole_tokens
+from s02jax.data.features import FeatureWriter
+from s02jax.data.records import SPLITS, Corpus
+from s02jax.synthesis.batching import Batch, counts, pad, round_up
+from s02jax.synthesis.render.codecs import TokenizerCodec, VaeCodec
+from s02jax.training.trained import Trained
 
 CHUNK = 4096  # records whose features are in memory at a time
 BATCH_TOKENS = 2048  # tokens of a padded batch

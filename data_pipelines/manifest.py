@@ -21,9 +21,10 @@ from typing import Any
 import numpy as np
 
 from data_pipelines import clips, corpus_writer, media, parallel
-from s02jax import conditioning, languages
+from s02jax.audio import loudness
+from s02jax.core import languages
+from s02jax.core.errors import UserError
 from s02jax.data import records
-from s02jax.errors import UserError
 
 # What becomes of a line; the first three index records.SPLITS.
 _TRAIN, _SEEN, _UNSEEN, _HELD_OUT, _NOTHING_LEFT = range(5)
@@ -351,7 +352,7 @@ def _condition(
 ) -> tuple[bytes, int]:
   """The file as FLAC at the corpus rate, and its length in samples."""
   wave, rate = media.read(path, arguments.max_seconds)
-  wave = conditioning.condition(wave, rate, arguments.rate)
+  wave = loudness.condition(wave, rate, arguments.rate)
   seconds = len(wave) / arguments.rate
   if seconds < arguments.min_seconds:
     raise clips.Unusable(

@@ -11,7 +11,7 @@ import numpy as np
 import soundfile
 
 from data_pipelines.clips import Unusable
-from s02jax.conditioning import SILENCE
+from s02jax.audio.loudness import SILENCE
 
 _FULL_SCALE = 0.999
 _CLIPPED_SHARE = 0.01

@@ -44,7 +44,7 @@ class Speech(tfds.core.GeneratorBasedBuilder):
           "num_samples": tfds.features.Scalar(np.int32),
           "duration": tfds.features.Scalar(np.float32, doc="seconds"),
           "text": text(doc="NFC; empty without transcript"),
-          "language": text(doc="code of s02jax.languages"),
+          "language": text(doc="code of s02jax.core.languages"),
           "speaker": text(),
           "source": text(doc="file or generator"),
           "emotion": text(doc="empty if unknown"),

@@ -6,8 +6,8 @@ is why the Japanese ones are in kana. The first N of a list are the N that
 `--words N` uses.
 """
 
-from s02jax.errors import UserError
-from s02jax.languages import Language
+from s02jax.core.errors import UserError
+from s02jax.core.languages import Language
 
 _LISTS = {
   "zh": """

@@ -1,0 +1,1 @@
+"""Launchers: they start `s02 train` on many processes; and the demo."""

@@ -18,8 +18,10 @@ from collections.abc import Callable, Sequence
 
 from ml_collections import ConfigDict
 
-from s02jax import arguments, stages, train_state
-from s02jax.errors import UserError
+from s02jax import stages
+from s02jax.core.errors import UserError
+from s02jax.stages import train_state
+from s02jax.training import arguments
 
 # Seconds that training gets to save after a SIGTERM.
 GRACE = 120
@@ -121,7 +123,7 @@ def name_of(workdir: str) -> str:
 
 def train_command(python: str, training: Sequence[str]) -> list[str]:
   """The command that every launcher starts."""
-  return [python, "-m", "s02jax.train", *training]
+  return [python, "-m", "s02jax", "train", *training]
 
 
 def run(command: Sequence[str], stdin: str | None = None) -> int:

@@ -21,7 +21,7 @@ import time
 
 from s02jax.bundle import MODELS
 from s02jax.cli import run
-from s02jax.errors import UserError
+from s02jax.core.errors import UserError
 
 # What `s02 corpus espeak` builds, and the text vocabulary, per size.
 CORPORA = {
@@ -141,8 +141,8 @@ def corpus_commands(args, corpus: pathlib.Path) -> list[Command]:
       build += [f"--{name}", str(value)]
   text = ["--corpus", str(corpus), "--vocab_size", str(vocab_size)]
   return [
-    Command("corpus", ("s02jax.corpus", *build, "--out", str(corpus))),
-    Command("text", ("s02jax.text", *text)),
+    Command("corpus", ("s02jax", "corpus", *build, "--out", str(corpus))),
+    Command("text", ("s02jax", "text", *text)),
   ]
 
 
@@ -156,7 +156,7 @@ def train_command(args, stage: str, corpus: pathlib.Path) -> Command:
   return Command(
     stage,
     (
-      "s02jax.train",
+      *("s02jax", "train"),
       f"--config=configs/{stage}.py:{args.size}",
       f"--config.corpus={corpus}",
       f"--workdir={args.workdir / stage}",
@@ -215,14 +215,14 @@ def main(argv: list[str]) -> None:
   stages(*audio_stages)
   source = ("--corpus", str(corpus))
   phases.run(
-    Command("extract", ("s02jax.extract", *source, *workdirs(*audio_stages)))
+    Command("extract", ("s02jax", "extract", *source, *workdirs(*audio_stages)))
   )
   stages(*token_stages)
   bundle, report = args.workdir / "bundle", args.workdir / "report"
   phases.run(
     Command(
       "bundle",
-      ("s02jax.bundle", *source, *workdirs(*MODELS), "--out", str(bundle)),
+      ("s02jax", "bundle", *source, *workdirs(*MODELS), "--out", str(bundle)),
     )
   )
   runs = [str(args.workdir / name) for name in MODELS]
@@ -236,7 +236,7 @@ def main(argv: list[str]) -> None:
     Command(
       "report",
       (
-        "s02jax.report",
+        *("s02jax", "report"),
         *source,
         *("--bundle", str(bundle), "--out", str(report)),
         *("--phases", str(phases.file)),

@@ -9,7 +9,7 @@
 
 Hands a manifest to `kubectl create` (`--dry-run` prints it, below the commands
 as comments). It needs a cluster with JobSet 0.10 or newer, an image in which
-`python -m s02jax.train` runs, and a claim that every pod may write to. One pod
+`python -m s02jax train` runs, and a claim that every pod may write to. One pod
 per host, one process per pod, with all the accelerators of the host. TPU pods
 learn of each other from GKE; GPU pods are told on the command line.
 
@@ -33,8 +33,7 @@ import yaml
 
 from launch import common, tpu_slices
 from s02jax.cli import run
-from s02jax.errors import UserError
-from s02jax.train import STOPPED
+from s02jax.core.errors import STOPPED, UserError
 
 DETACHED = True
 

@@ -23,7 +23,7 @@ from typing import IO
 
 from launch import common
 from s02jax.cli import run
-from s02jax.train import STOPPED
+from s02jax.core.errors import STOPPED
 
 DETACHED = False
 # Seconds for the neighbours of a failed process to end by themselves: they

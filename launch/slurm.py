@@ -21,7 +21,7 @@ from collections.abc import Sequence
 
 from launch import common
 from s02jax.cli import run
-from s02jax.train import STOPPED
+from s02jax.core.errors import STOPPED
 
 DETACHED = True
 

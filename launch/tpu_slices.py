@@ -3,7 +3,7 @@
 import dataclasses
 import math
 
-from s02jax.errors import UserError
+from s02jax.core.errors import UserError
 
 
 @dataclasses.dataclass(frozen=True)

@@ -26,7 +26,7 @@ from collections.abc import Sequence
 
 from launch import common
 from s02jax.cli import run
-from s02jax.errors import UserError
+from s02jax.core.errors import UserError
 
 DETACHED = False
 

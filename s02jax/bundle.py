@@ -9,7 +9,6 @@
 No pickle: a bundle from a stranger is only numbers and text.
 """
 
-import argparse
 import dataclasses
 import functools
 import hashlib
@@ -17,52 +16,19 @@ import json
 import logging
 import pathlib
 import shutil
-import subprocess
-import sys
 from collections.abc import Mapping
 from typing import Any
 
-import jax
-import numpy as np
 import safetensors
 import safetensors.numpy
 
-from s02jax.errors import UserError
-from s02jax.text import TextModel
+from s02jax.core.errors import UserError
+from s02jax.core.files import replace_folder
+from s02jax.core.trees import flatten, unflatten
+from s02jax.text.tokenizer import TextModel
 
 FORMAT_VERSION = 3
 MODELS = ("audio_tokenizer", "flow_vae", "ar", "flow_matching")
-
-
-# -------------------------------------------------------------- parameters
-
-
-def flatten(params: Mapping[str, Any]) -> dict[str, np.ndarray]:
-  """Nested dicts of arrays to one dict whose keys are joined by "/"."""
-  leaves = jax.tree_util.tree_flatten_with_path(params)[0]
-  return {
-    jax.tree_util.keystr(path, simple=True, separator="/"): (
-      np.ascontiguousarray(leaf)
-    )
-    for path, leaf in leaves
-  }
-
-
-def unflatten(flat: Mapping[str, np.ndarray]) -> dict[str, Any]:
-  """Inverse of `flatten`."""
-  tree: dict[str, Any] = {}
-  for path, leaf in flat.items():
-    *folders, name = path.split("/")
-    node = tree
-    for folder in folders:
-      node = node.setdefault(folder, {})
-    node[name] = leaf
-  return tree
-
-
-def count_parameters(params: Mapping[str, Any]) -> int:
-  """Numbers in a tree of arrays."""
-  return sum(int(np.size(leaf)) for leaf in jax.tree.leaves(params))
 
 
 # ------------------------------------------------------------------ bundle
@@ -233,165 +199,3 @@ def _keep_voices(
       old,
       ", ".join(strangers),
     )
-
-
-def replace_folder(new: pathlib.Path, out: pathlib.Path) -> None:
-  """Moves `new` to `out`, whose former content goes."""
-  if not out.exists():
-    new.rename(out)
-    return
-  old = out.with_name(f".{out.name}.old")
-  shutil.rmtree(old, ignore_errors=True)
-  out.rename(old)
-  new.rename(out)
-  shutil.rmtree(old)
-
-
-# -------------------------------------------------------------------- door
-
-
-def gather(corpus, workdirs: Mapping[str, str]) -> Bundle:
-  """A bundle of the newest checkpoints of four runs on one corpus.
-
-  Args:
-    corpus: folder of `s02 corpus`, with text model and features.
-    workdirs: model -> workdir of `s02 train`.
-
-  Raises:
-    UserError: a run that is not there, or runs that do not fit together.
-  """
-  # The door's view, from above the floor of bundles.
-  from s02jax.stages.trained import Trained
-
-  runs = {name: Trained.load(workdirs[name], name) for name in MODELS}
-  corpus = pathlib.Path(corpus)
-  check_match(
-    configs={name: run.config for name, run in runs.items()},
-    fingerprints={name: run.fingerprint for name, run in runs.items()},
-    features=_read_card(corpus / "features" / "card.json", "s02 extract"),
-    text_size=TextModel.load(corpus / "text.model").size,
-  )
-  data = _read_card(corpus / "card.json", "s02 corpus")
-  return Bundle(
-    rate=runs["flow_vae"].config["rate"],
-    configs={name: run.config for name, run in runs.items()},
-    params={name: run.params for name, run in runs.items()},
-    text_model=(corpus / "text.model").read_bytes(),
-    card={
-      # Names of speakers are of no use here, and may be long.
-      "data": {k: v for k, v in data.items() if k != "speakers"},
-      "commit": _commit(),
-      "models": {
-        name: {
-          "steps": run.step,
-          "parameters": count_parameters(run.params),
-          "fingerprint": run.fingerprint,
-          "metrics": dict(run.metrics),
-        }
-        for name, run in runs.items()
-      },
-    },
-  )
-
-
-def check_match(
-  configs: Mapping[str, Mapping[str, Any]],
-  fingerprints: Mapping[str, str],
-  features: Mapping[str, Any],
-  text_size: int,
-) -> None:
-  """Raises UserError unless the four runs were trained for one another.
-
-  Args:
-    configs: model -> its resolved config.
-    fingerprints: model -> digest of its parameters.
-    features: the corpus's features/card.json.
-    text_size: ids of the corpus's text model.
-  """
-  for name in ("audio_tokenizer", "flow_vae"):
-    if features["sources"][name]["fingerprint"] != fingerprints[name]:
-      raise UserError(
-        f"the features of the corpus come from another checkpoint of {name}:"
-        " run `s02 extract` again, then train ar and flow_matching on them."
-      )
-  for name in ("ar", "flow_matching"):
-    for source, fingerprint in configs[name].get("features", {}).items():
-      if fingerprint != fingerprints[source]:
-        raise UserError(
-          f"{name} was trained on features of another checkpoint of {source}:"
-          " train it again, in a new workdir."
-        )
-  latents = configs["flow_matching"]["latents"]
-  if any(latents[k] != features[k] for k in ("mean", "std")):
-    raise UserError(
-      "flow_matching was trained on other features than the corpus has: train"
-      " it again on these."
-    )
-  sizes = {
-    "audio_tokenizer: model.vocab_size": (
-      configs["audio_tokenizer"]["model"]["vocab_size"],
-      text_size,
-    ),
-    "ar: model.text_size": (configs["ar"]["model"]["text_size"], text_size),
-    "ar: model.num_codes": (
-      configs["ar"]["model"]["num_codes"],
-      features["num_codes"],
-    ),
-    "flow_matching: model.num_codes": (
-      configs["flow_matching"]["model"]["num_codes"],
-      features["num_codes"],
-    ),
-  }
-  for name, (value, corpus_value) in sizes.items():
-    if value != corpus_value:
-      raise UserError(
-        f"{name} is {value} and the corpus has {corpus_value}: train that"
-        " stage again on this corpus."
-      )
-
-
-def _read_card(path: pathlib.Path, verb: str) -> dict[str, Any]:
-  try:
-    return json.loads(path.read_text())
-  except (OSError, ValueError) as e:
-    raise UserError(f"{path}: cannot be read ({e}); `{verb}` writes it.") from e
-
-
-def _commit() -> str | None:
-  """The commit of this source tree; None where there is no git."""
-  try:
-    done = subprocess.run(
-      ["git", "rev-parse", "HEAD"],
-      cwd=pathlib.Path(__file__).parent,
-      capture_output=True,
-      text=True,
-      check=True,
-    )
-  except (OSError, subprocess.CalledProcessError):
-    return None
-  return done.stdout.strip()
-
-
-def main(argv: list[str]) -> None:
-  """`s02 bundle`."""
-  parser = argparse.ArgumentParser(
-    prog="s02 bundle", description="Gather trained stages into one folder."
-  )
-  parser.add_argument("--corpus", required=True, help="folder of `s02 corpus`")
-  for name in MODELS:
-    parser.add_argument(
-      f"--{name}", required=True, help="workdir of `s02 train`"
-    )
-  parser.add_argument("--out", required=True, help="folder to write")
-  args = parser.parse_args(argv)
-  print(f"Gathering {', '.join(MODELS)} into {args.out}.", flush=True)
-  bundle = gather(args.corpus, {name: getattr(args, name) for name in MODELS})
-  bundle.write(args.out)
-  parameters = sum(m["parameters"] for m in bundle.card["models"].values())
-  print(f"Wrote {args.out}: {parameters / 1e6:.1f} million parameters.")
-
-
-if __name__ == "__main__":
-  from s02jax.cli import run
-
-  sys.exit(run(main))

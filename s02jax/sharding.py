@@ -29,7 +29,7 @@ from jax.sharding import (
 )
 from jax.sharding import PartitionSpec as P
 
-from s02jax import errors
+from s02jax.core import errors
 
 PyTree = Any
 Axes = str | tuple[str, ...] | None

@@ -69,7 +69,7 @@ class FakeFeatures:
 
 
 class FakeText:
-  """As `s02jax.text.TextModel`: every piece of record i is 100 + i."""
+  """A `TextModel` whose every piece of record i is 100 + i."""
 
   size = 6000
   speaker_id = 1

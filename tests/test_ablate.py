@@ -15,30 +15,38 @@ import tiny
 from configs import ar as ar_config
 from data_pipelines import extract
 from launch import local
-from s02jax import ablate, bundle, comparison, sweep, verification
-from s02jax.arguments import parse
-from s02jax.config import build
+from s02jax import bundle
+from s02jax.cli import ablate
+from s02jax.core.config import build
+from s02jax.core.errors import UserError
 from s02jax.data.records import Corpus
-from s02jax.data.rows import PackedSequences
-from s02jax.errors import UserError
-from s02jax.evaluation import judging, resynthesis, rows, selection, workers
-from s02jax.evaluation.judging import Figure
+from s02jax.data.rows.packed_sequences import PackedSequences
+from s02jax.evaluation import figure as figure_lib
+from s02jax.evaluation.figure import Figure
+from s02jax.evaluation.report import judge, resynthesis, workers
+from s02jax.evaluation.report import panel as selection
+from s02jax.evaluation.report import recipes as rows
+from s02jax.experiments import ablation as ablation_lib
+from s02jax.experiments import ablation_table, sweep
 from s02jax.models.ar import ARConfig, ARTransformer, init
+from s02jax.pretrained import verification
 from s02jax.stages.ar import ARStage
-from s02jax.stages.trained import Trained
-from s02jax.synthesis.tokens import TokenGenerator
+from s02jax.synthesis.decode.generator import TokenGenerator
+from s02jax.training import trained as trained_lib
+from s02jax.training.arguments import parse
+from s02jax.training.trained import Trained
 
-NAMES = tuple(ablate.names())
+NAMES = tuple(ablation_lib.names())
 SIZES = ("test", "demo", "base")
 each = pytest.mark.parametrize("name", NAMES)
 
 
 def load(name, size="test"):
-  return ablate.load(name.replace("-", "_"), size)
+  return ablation_lib.load(name.replace("-", "_"), size)
 
 
 def job(name, out, size="test", **fields):
-  return ablate.Job(
+  return ablation_lib.Job(
     ablation=load(name, size), corpus=pathlib.Path("corpus"), out=out, **fields
   )
 
@@ -62,7 +70,7 @@ def test_variants_differ_in_what_they_should_alone(name, size, tmp_path):
   work = dataclasses.replace(
     work, ablation=dataclasses.replace(work.ablation, budget=budget)
   )
-  runs = ablate.plan(work, corpora(work))
+  runs = ablation_lib.plan(work, corpora(work))
   assert {one.workdir for one in runs} == {
     tmp_path / "runs" / variant for variant in work.ablation.variants
   }
@@ -101,7 +109,7 @@ def test_the_latents_are_those_of_the_autoencoders():
 
 def test_what_is_finished_is_not_trained_again(tmp_path, monkeypatch):
   work = job("resynthesis", tmp_path)
-  runs = ablate.plan(work, corpora(work))
+  runs = ablation_lib.plan(work, corpora(work))
   launched = []
 
   def launch(_, argv):
@@ -111,9 +119,9 @@ def test_what_is_finished_is_not_trained_again(tmp_path, monkeypatch):
 
   monkeypatch.setattr(local, "launch", launch)
   finish(runs[0])
-  ablate.train(work, corpora(work))
+  ablation_lib.train(work, corpora(work))
   assert launched == [runs[1].argv]
-  ablate.train(work, corpora(work))
+  ablation_lib.train(work, corpora(work))
   assert len(launched) == 1
 
 
@@ -121,12 +129,12 @@ def test_a_training_that_fails_ends_the_command(tmp_path, monkeypatch):
   work = job("resynthesis", tmp_path)
   monkeypatch.setattr(local, "launch", lambda *_: 7)
   with pytest.raises(SystemExit) as stopped:
-    ablate.train(work, corpora(work))
+    ablation_lib.train(work, corpora(work))
   assert stopped.value.code == 7
 
 
 def test_a_folder_holds_one_ablation(tmp_path, monkeypatch):
-  monkeypatch.setitem(ablate.SUBJECTS, "latents", pytest.fail)
+  monkeypatch.setitem(ablation_lib.SUBJECTS, "latents", pytest.fail)
   sweep.claim(tmp_path, "resynthesis.py:test")
   with pytest.raises(UserError, match=r"resynthesis\.py:test.*another folder"):
     ablate.main(["latents", "--corpus=c", f"--out={tmp_path}", "--size=test"])
@@ -160,7 +168,7 @@ def test_a_view_shares_all_but_the_features(tmp_path):
     (corpus / folder).mkdir(parents=True)
     (corpus / folder / "x").write_text(folder)
   for _ in range(2):
-    made = ablate.view(corpus, tmp_path / "out" / "vae")
+    made = ablation_lib.view(corpus, tmp_path / "out" / "vae")
   assert {p.name for p in made.iterdir()} == {"index", "speech"}
   assert (made / "index" / "x").read_text() == "index"
 
@@ -184,22 +192,22 @@ def test_every_row_stands_beside_the_papers(name, size):
   ablation = load(name, size)
   assert len({row.name for row in ablation.rows}) == len(ablation.rows)
   assert {row.variant for row in ablation.rows} == {
-    judging.GROUND_TRUTH,
+    figure_lib.GROUND_TRUTH,
     *ablation.variants,
   }
   recipes = {recipe.name for recipe in rows.RECIPES} | {""}
   assert {row.recipe for row in ablation.rows} <= recipes
-  table = comparison.to_json(
+  table = ablation_table.to_json(
     ablation, dict.fromkeys(ablation.variants, 20), invented(ablation)
   )
-  lines = comparison.markdown(table).splitlines()
+  lines = ablation_table.markdown(table).splitlines()
   names = [n for column in ablation.columns for n in column.paper]
   for name in names:
     assert f"| paper: {name} |" in lines[0]
   for i, row in enumerate(ablation.rows):
     cells = lines[2 + i].strip("| ").split(" | ")
     assert cells[0] == row.label
-    known = set(names) if row.variant != judging.GROUND_TRUTH else set()
+    known = set(names) if row.variant != figure_lib.GROUND_TRUTH else set()
     assert set(row.paper) == known
     rest = iter(cells[1:])
     for column in ablation.columns:
@@ -215,8 +223,8 @@ def test_every_row_stands_beside_the_papers(name, size):
 def test_what_was_not_measured_is_a_dash():
   ablation = load("latents")
   figures = invented(ablation)
-  figures[judging.GROUND_TRUTH]["wer"] = Figure(value=None, n=0)
-  text = comparison.markdown(comparison.to_json(ablation, {}, figures))
+  figures[figure_lib.GROUND_TRUTH]["wer"] = Figure(value=None, n=0)
+  text = ablation_table.markdown(ablation_table.to_json(ablation, {}, figures))
   assert "| – | – | – |" in text.splitlines()[2]
 
 
@@ -264,7 +272,7 @@ def test_a_worse_copy_is_judged_worse(panel, pool, random):
     row: {name: figure.value for name, figure in figures.items()}
     for row, figures in found.items()
   }
-  assert values["0.0"] == values[judging.GROUND_TRUTH]
+  assert values["0.0"] == values[figure_lib.GROUND_TRUTH]
   assert values["0.0"]["self_sim"] == pytest.approx(1.0, abs=1e-5)
   assert values["0.0"]["stft_loss"] == 0.0
   for column in load("resynthesis").columns:
@@ -374,22 +382,22 @@ def speaking(trained, monkeypatch, tmp_path):
     assert settings.temperature == 0.3
     waves = [case.wave for case in cases]
     seen["made"][models.name, recipe.name] = waves
-    return judging.Row(waves=waves, aligned=False, transcripts=[""] * 2)
+    return judge.Row(waves=waves, aligned=False, transcripts=[""] * 2)
 
-  def judge(panel, made, **_):
+  def judged(panel, made, **_):
     share = Figure(value=0.75, n=4, low=0.3, high=0.9)
     names = ("dtw_top1", "sentence_choice", "wer", "similarity")
-    return judging.Judgement(
+    return judge.Judgement(
       figures={row: dict.fromkeys(names, share) for row in made}, verdicts={}
     )
 
   monkeypatch.setattr(
     extract, "extract", lambda *paths: seen["extracted"].append(paths)
   )
-  monkeypatch.setattr(bundle, "gather", gather)
-  monkeypatch.setattr(ablate, "Synthesizer", Speaker)
+  monkeypatch.setattr(trained_lib, "gather", gather)
+  monkeypatch.setattr(ablation_lib, "Synthesizer", Speaker)
   monkeypatch.setattr(rows, "make_row", make_row)
-  monkeypatch.setattr(judging, "judge", judge)
+  monkeypatch.setattr(judge, "judge", judged)
   return seen
 
 

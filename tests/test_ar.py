@@ -9,11 +9,12 @@ import numpy as np
 import pytest
 
 from configs import ar as ar_config
-from s02jax.errors import UserError
+from s02jax.core.errors import UserError
 from s02jax.models import ar
+from s02jax.models.layers.transformer import TransformerConfig
 from s02jax.models.speaker_encoder import SpeakerEncoder
-from s02jax.models.transformer import TransformerConfig
 from s02jax.stages import ar as stage_file
+from s02jax.stages import losses as losses_lib
 from tests import fakes
 
 TEXT, CODES, MEL = 20, 12, 8
@@ -218,7 +219,7 @@ def test_loss_in_chunks_equals_the_whole_and_never_holds_all_logits():
   weight = jnp.asarray(rng.random((b, s)), jnp.float32)
 
   def loss(kernel, hidden, chunk):
-    nats, hits = stage_file.cross_entropy(
+    nats, hits = losses_lib.cross_entropy(
       lambda x: x @ kernel, hidden, target, chunk
     )
     return jnp.sum(nats * weight), (nats, hits)

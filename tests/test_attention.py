@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from s02jax import sharding
-from s02jax.models import attention as at
+from s02jax.models.layers import attention as at
 
 S, F = 256, 128
 

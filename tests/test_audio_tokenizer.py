@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from configs.audio_tokenizer import get_config
-from s02jax.data.rows import GAP, SEPARATOR, tokens
+from s02jax.core.rates import tokens
+from s02jax.data.rows.packed_utterances import GAP, SEPARATOR
 from s02jax.models.audio_tokenizer import (
   AudioTokenizer,
   AudioTokenizerConfig,

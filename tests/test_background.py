@@ -14,9 +14,10 @@ import pytest
 from ml_collections import ConfigDict
 
 from launch import local
-from s02jax import background, metrics, train
 from s02jax.bundle import MODELS, Bundle
-from s02jax.errors import UserError
+from s02jax.core import errors
+from s02jax.core.errors import UserError
+from s02jax.training import benchmark, loop, metrics
 from tests import tiny, toy_config, toy_stage
 from tests.processes import ROOT, TOY
 
@@ -63,11 +64,11 @@ class Weights:
 def a_fake(monkeypatch, tmp_path_factory):
   script = tmp_path_factory.mktemp("fake") / "evaluate.py"
   script.write_text(EVALUATE)
-  monkeypatch.setattr(background, "COMMAND", (sys.executable, str(script)))
-  monkeypatch.setattr(background, "_PAUSE", 0.02)
-  monkeypatch.setattr(background, "check", lambda config: None)
+  monkeypatch.setattr(benchmark, "COMMAND", (sys.executable, str(script)))
+  monkeypatch.setattr(benchmark, "_PAUSE", 0.02)
+  monkeypatch.setattr(benchmark, "check", lambda config: None)
   monkeypatch.setattr(
-    background, "lend", lambda config, step, params: Weights(params)
+    benchmark, "lend", lambda config, step, params: Weights(params)
   )
 
 
@@ -76,7 +77,7 @@ def run(workdir, devices=1, **changes) -> int:
   config.update_from_flattened_dict(
     {f"benchmark.{name}": value for name, value in changes.items()}
   )
-  return train.train(config, workdir, jax.devices()[:devices])
+  return loop.train(config, workdir, jax.devices()[:devices])
 
 
 def lines(workdir) -> list[dict]:
@@ -119,7 +120,7 @@ def parameters(workdir) -> list[np.ndarray]:
   config = toy_config.get_config()
   stage = toy_stage.ToyStage(config)
   abstract = jax.eval_shape(stage.init_state, jax.random.key(0))
-  _, state = train.checkpoint.load(workdir, abstract)
+  _, state = loop.checkpoint.load(workdir, abstract)
   return [np.asarray(x) for x in jax.tree.leaves(state)]
 
 
@@ -156,7 +157,7 @@ def test_figures_are_of_the_parameters_of_their_step(tmp_path, monkeypatch):
     seen[step] = Weights(params)
     return seen[step]
 
-  monkeypatch.setattr(background, "lend", lend)
+  monkeypatch.setattr(benchmark, "lend", lend)
   assert run(tmp_path, devices=4, every=6) == 0
   name = "benchmark/fair/utterance_mean"
   assert {6, 12} == set(seen)
@@ -164,7 +165,7 @@ def test_figures_are_of_the_parameters_of_their_step(tmp_path, monkeypatch):
     assert values[name] == seen[step].value
   averaged = toy_stage.ToyStage(toy_config.get_config())
   abstract = jax.eval_shape(averaged.init_state, jax.random.key(0))
-  _, state = train.checkpoint.load(tmp_path, abstract)
+  _, state = loop.checkpoint.load(tmp_path, abstract)
   last = Weights(averaged.inference_params(state)).value
   assert seen[12].value == pytest.approx(last, rel=1e-6)
 
@@ -194,7 +195,7 @@ def test_a_failing_one_is_a_warning(without, tmp_path, caplog):
 
 
 def test_what_cannot_begin_is_a_warning(tmp_path, monkeypatch, caplog):
-  monkeypatch.setattr(background, "COMMAND", (str(tmp_path / "nothing"),))
+  monkeypatch.setattr(benchmark, "COMMAND", (str(tmp_path / "nothing"),))
   with caplog.at_level(logging.WARNING):
     assert run(tmp_path, every=12) == 0
   assert any("did not begin" in m for m in caplog.messages)
@@ -205,7 +206,7 @@ def test_a_stop_waits_for_nothing(tmp_path, monkeypatch, caplog):
   at_step(monkeypatch, 6, lambda: signal.raise_signal(signal.SIGTERM))
   with caplog.at_level(logging.WARNING):
     code = run(tmp_path, every=2, arguments="--wait /never/there")
-  assert code == train.STOPPED
+  assert code == errors.STOPPED
   assert any("step 2: stopped unfinished" in m for m in caplog.messages)
   assert not figures(tmp_path)
 
@@ -231,11 +232,13 @@ def test_one_that_hangs_is_stopped(tmp_path, caplog):
 
 JOB = """
 import sys
-from s02jax import background, cli, train
+from s02jax import cli
+from s02jax.cli import train
+from s02jax.training import benchmark
 from tests.test_background import Weights
-background.COMMAND = (sys.executable, {script!r})
-background.check = lambda config: None
-background.lend = lambda config, step, params: Weights(params)
+benchmark.COMMAND = (sys.executable, {script!r})
+benchmark.check = lambda config: None
+benchmark.lend = lambda config, step, params: Weights(params)
 sys.exit(cli.run(train.main))
 """
 
@@ -249,7 +252,12 @@ def test_two_processes_gather_what_is_sharded(tmp_path):
   program = JOB.format(script=str(script))
   job = [
     subprocess.Popen(
-      [{"-m": "-c", "s02jax.train": program}.get(x, x) for x in line],
+      [
+        *line[: line.index("-m")],
+        "-c",
+        program,
+        *line[line.index("train") + 1 :],
+      ],
       cwd=ROOT,
       env=os.environ | {"S02_CACHE": str(ROOT / ".cache" / "xla")},
       stderr=subprocess.PIPE,
@@ -262,7 +270,7 @@ def test_two_processes_gather_what_is_sharded(tmp_path):
   # What one process restores is what the two of them had evaluated.
   stage = toy_stage.ToyStage(toy_config.get_config())
   abstract = jax.eval_shape(stage.init_state, jax.random.key(0))
-  _, state = train.checkpoint.load(workdir, abstract)
+  _, state = loop.checkpoint.load(workdir, abstract)
   last = Weights(stage.inference_params(state)).value
   name = "benchmark/official/utterance_mean"
   assert figures(workdir)[12][name] == pytest.approx(last, rel=1e-6)
@@ -277,9 +285,9 @@ def test_what_is_not_scores_is_one_sentence(tmp_path):
   for content in ("", "[]", "{}", '{"mean": 1, "rows": []}'):
     path.write_text(content)
     with pytest.raises(UserError, match="not the scores"):
-      background.read(path)
+      benchmark.read(path)
   with pytest.raises(UserError, match="not the scores"):
-    background.read(tmp_path / "none.json")
+    benchmark.read(tmp_path / "none.json")
 
 
 # ----------------------------------------------------- what is lent, for real
@@ -314,10 +322,10 @@ def real(lender, tmp_path, monkeypatch) -> ConfigDict:
 
 
 def test_the_stage_takes_its_place_in_the_bundle(real, lender, tmp_path):
-  background.check(real)
+  benchmark.check(real)
   before = Bundle.load(lender)
   params = jax.tree.map(lambda x: x + 1, before.params["ar"])
-  background.lend(real, 7, params).write(tmp_path / "out")
+  benchmark.lend(real, 7, params).write(tmp_path / "out")
   after = Bundle.load(tmp_path / "out")
   assert after.card["models"]["ar"]["steps"] == 7
   assert after.configs["ar"]["benchmark"]["every"] == 1
@@ -344,10 +352,10 @@ def test_what_does_not_fit_is_refused_at_once(real, field, value, message):
     at = at[parent]
   at[name] = value
   with pytest.raises(UserError, match=message):
-    background.check(real)
+    benchmark.check(real)
 
 
 def test_another_text_model_is_refused(real, tmp_path):
   (tmp_path / "text.model").write_bytes(b"other")
   with pytest.raises(UserError, match="another text model"):
-    background.check(real)
+    benchmark.check(real)

@@ -9,11 +9,13 @@ import soundfile
 
 from configs import ar as ar_config
 from configs import flow_vae as flow_vae_config
-from s02jax import bench, evaluate, stages
-from s02jax import corpus as corpus_door
-from s02jax import text as text_door
+from s02jax import stages
 from s02jax.bench import data, scoring, step
-from s02jax.errors import UserError
+from s02jax.cli import bench, evaluate
+from s02jax.cli import corpus as corpus_door
+from s02jax.cli import text as text_door
+from s02jax.core.errors import UserError
+from s02jax.evaluation.benchmark import passes
 from s02jax.models import ar
 
 
@@ -138,7 +140,7 @@ def test_many_transcripts_are_scored_by_the_verb_itself(
   path = tmp_path / "list.jsonl"
   path.write_text("\n".join(map(json.dumps, lines)))
   found = {}
-  score = evaluate.score
+  score = passes.score
 
   def kept(evaluation):
     score(evaluation)

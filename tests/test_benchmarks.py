@@ -5,9 +5,9 @@ import re
 
 import pytest
 
-from s02jax.errors import UserError
-from s02jax.evaluation import benchmarks
-from s02jax.evaluation.benchmarks import Item
+from s02jax.core.errors import UserError
+from s02jax.evaluation.benchmark import datasets
+from s02jax.evaluation.benchmark.datasets import Item
 
 
 def write(path, *lines, end="\n"):
@@ -40,7 +40,7 @@ def minimax(tmp_path):
 
 
 def read(name, root, *subsets, **how):
-  return benchmarks.read(name, root, subsets=subsets or None, **how)
+  return datasets.read(name, root, subsets=subsets or None, **how)
 
 
 # ---------------------------------------------------------------- minimax24
@@ -83,7 +83,7 @@ def test_zero_shot_gives_no_transcript(minimax):
 
 
 def test_all_24_languages_are_asked_for(minimax):
-  assert len(benchmarks.MINIMAX24) == len(set(benchmarks.MINIMAX24)) == 24
+  assert len(datasets.MINIMAX24) == len(set(datasets.MINIMAX24)) == 24
   with pytest.raises(UserError, match=r"english.txt is not there"):
     read("minimax24", minimax)
   with pytest.raises(UserError, match="no subset 'sv': choose among zh, en"):
@@ -99,7 +99,7 @@ def test_cross_lingual_takes_chinese_voices(minimax):
   ]
   assert items[0].text == "Prší\u2028 a prší."
   assert items[0].prompt_text == "This is chinese_male."
-  assert len(benchmarks.CROSS_LINGUAL) == 7
+  assert len(datasets.CROSS_LINGUAL) == 7
   with pytest.raises(UserError, match="romanian.txt"):
     read("cross-lingual", minimax)
 

@@ -10,9 +10,11 @@ import pytest
 import tiny
 
 from s02jax import bundle as bundle_lib
-from s02jax.bundle import Bundle, check_match, flatten, unflatten
-from s02jax.cli import run
-from s02jax.errors import UserError
+from s02jax.bundle import Bundle
+from s02jax.cli import bundle, run
+from s02jax.core.errors import UserError
+from s02jax.core.trees import flatten, unflatten
+from s02jax.training.trained import check_match
 
 
 @pytest.fixture(scope="module")
@@ -192,6 +194,6 @@ def test_another_codebook_is_found():
 def test_the_verb_names_a_workdir_without_a_run(tmp_path, capsys):
   flags = [f"--{name}={tmp_path}" for name in bundle_lib.MODELS]
   argv = [f"--corpus={tmp_path}", f"--out={tmp_path}/out", *flags]
-  assert run(bundle_lib.main, argv) == 2
+  assert run(bundle.main, argv) == 2
   assert "no run here" in capsys.readouterr().err
   assert list(tmp_path.iterdir()) == []

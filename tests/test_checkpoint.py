@@ -7,7 +7,7 @@ import pathlib
 
 import jax
 
-from s02jax import checkpoint, train
+from s02jax.training import checkpoint, loop
 from tests import toy_config
 from tests.processes import TOY, job
 
@@ -80,7 +80,7 @@ def test_a_finished_run_with_a_damaged_end_takes_the_last_steps_again(
   config.update(steps=3, checkpoint_every=1, eval_batches=0)
 
   def run() -> int:
-    return train.train(config, tmp_path, jax.devices()[:1])
+    return loop.train(config, tmp_path, jax.devices()[:1])
 
   assert run() == 0
   # Of its values alone Orbax would go on to read others when one has failed.

@@ -8,7 +8,8 @@ from jax.sharding import NamedSharding
 from jax.sharding import PartitionSpec as P
 
 from s02jax import sharding
-from s02jax.checksum import checksums, named
+from s02jax.core.trees import named
+from s02jax.training.checksum import checksums
 
 
 def reference(x: np.ndarray) -> int:

@@ -15,9 +15,11 @@ from jax.sharding import NamedSharding
 from jax.sharding import PartitionSpec as P
 
 from configs import ar
-from s02jax import cli, compile_check
-from s02jax.errors import UserError
-from s02jax.stages.flops import Product
+from s02jax import cli
+from s02jax.cli import compile_check
+from s02jax.compiler import check
+from s02jax.core.errors import UserError
+from s02jax.flops import Product
 
 pytestmark = [
   pytest.mark.usefixtures("nothing_is_kept"),
@@ -32,7 +34,7 @@ pytestmark = [
 def report(nothing_is_kept):
   config = ar.get_config("test")
   config.mesh.update(dict(data=2, fsdp=2))
-  return compile_check.check(config, "ar:test", "v5e:2x2", rows_per_device=2)
+  return check.check(config, "ar:test", "v5e:2x2", rows_per_device=2)
 
 
 def test_a_small_step_compiles_fits_and_is_described(report):
@@ -44,7 +46,7 @@ def test_a_small_step_compiles_fits_and_is_described(report):
   assert report.roofline is not None and 0 < report.roofline.bound < 1
   axes = {t.axes for t in report.traffic}
   assert any("fsdp" in a for a in axes) and any("data" in a for a in axes)
-  text = compile_check.describe(report)
+  text = check.describe(report)
   assert "fits" in text and "utilisation" in text
   json.dumps(dataclasses.asdict(report))
 
@@ -54,12 +56,12 @@ def test_least_effort_sees_the_same_step(report):
   traced one, and what is reduced over which devices, is not."""
   config = ar.get_config("test")
   config.mesh.update(dict(data=2, fsdp=2))
-  quick = compile_check.check(
+  quick = check.check(
     config, "ar:test", "v5e:2x2", rows_per_device=2, effort=-1.0
   )
   assert quick.effort == -1 and report.effort == 0
-  assert "with effort -1" in compile_check.describe(quick)
-  assert "effort" not in compile_check.describe(report)
+  assert "with effort -1" in check.describe(quick)
+  assert "effort" not in check.describe(report)
   assert quick.fits and quick.parameters == report.parameters
   assert quick.executed_flops == report.executed_flops
   assert {(t.kind, t.axes) for t in quick.traffic} == {
@@ -69,7 +71,7 @@ def test_least_effort_sees_the_same_step(report):
 
 def test_less_effort_leaves_sums_off_the_sparse_cores():
   """Where they get them with less effort, libtpu aborts on AR `small`."""
-  devices = compile_check._devices("tpu7x:2x2x1", 1)
+  devices = check._devices("tpu7x:2x2x1", 1)
   mesh = jax.sharding.Mesh(np.array(devices), ("data",))
   rows = jax.ShapeDtypeStruct(
     (len(devices), 64, 1024), "float32", sharding=NamedSharding(mesh, P("data"))
@@ -78,14 +80,14 @@ def test_less_effort_leaves_sums_off_the_sparse_cores():
   with jax.set_mesh(mesh):
     lowered = total.lower(rows)
   for effort, offloaded in ((0.0, True), (-1.0, False)):
-    compiled, problem = compile_check._compile(lowered, effort)
+    compiled, problem = check._compile(lowered, effort)
     assert not problem and "all-reduce" in compiled.as_text()
     assert ("sparsecore" in compiled.as_text()) == offloaded
 
 
 def test_an_effort_beyond_all_is_refused():
   with pytest.raises(UserError, match="--effort is 2.0; it must lie from -1"):
-    compile_check.check(ar.get_config("test"), "ar:test", "v5e:2x2", effort=2.0)
+    check.check(ar.get_config("test"), "ar:test", "v5e:2x2", effort=2.0)
 
 
 def test_what_does_not_fit_is_said(capsys):
@@ -103,7 +105,7 @@ def test_what_the_partitioner_says_is_heard():
   mesh = jax.make_mesh(
     (2, 2, 2),
     ("data", "fsdp", "tensor"),
-    devices=compile_check._devices("v5e:2x4", slices=1),
+    devices=check._devices("v5e:2x4", slices=1),
     axis_types=(jax.sharding.AxisType.Auto,) * 3,
   )
 
@@ -117,9 +119,9 @@ def test_what_the_partitioner_says_is_heard():
   looked_up = jax.jit(
     lambda table, ids: table[ids], out_shardings=of(("data", "fsdp"))
   )
-  with compile_check._stderr() as said:
+  with check._stderr() as said:
     looked_up.lower(table, ids).compile()
-  assert compile_check._involuntary(said) != []
+  assert check._involuntary(said) != []
 
 
 def test_a_failing_compiler_does_not_look_like_what_does_not_fit(
@@ -129,7 +131,7 @@ def test_a_failing_compiler_does_not_look_like_what_does_not_fit(
     os.write(2, b"what libtpu says\n")
     raise jax.errors.JaxRuntimeError("INTERNAL: Mosaic failed.\nmuch more")
 
-  monkeypatch.setattr(compile_check, "_compile", fail)
+  monkeypatch.setattr(check, "_compile", fail)
   argv = ["--config", "configs/ar.py:test", "--topology", "v5e:2x2"]
   code = cli.run(compile_check.main, [*argv, "--rows_per_device=2"])
   assert code == 3
@@ -158,7 +160,7 @@ with compile_check._stderr():
 
 
 def test_what_is_said_on_the_way_is_heard_but_not_repeated(capfd):
-  with compile_check._stderr() as said:
+  with check._stderr() as said:
     os.write(2, b"one\ntwo\n")
   os.write(2, b"three\n")
   assert said == ["one", "two"] and capfd.readouterr().err == "three\n"
@@ -197,7 +199,7 @@ TINY = ["--config=configs/ar.py:test", "--topology=v5e:2x2"]
   ],
 )
 def test_wrong_arguments_are_one_sentence(argv, message, monkeypatch, capsys):
-  monkeypatch.setattr(compile_check, "_compile", lambda *_: pytest.fail("on"))
+  monkeypatch.setattr(check, "_compile", lambda *_: pytest.fail("on"))
   assert cli.run(compile_check.main, argv) == 2
   out = capsys.readouterr()
   assert out.err.startswith("s02: ") and message in out.err
@@ -214,11 +216,11 @@ def test_without_the_flag_the_rows_are_those_of_training(monkeypatch):
     asked.append(rows)
     return fail()
 
-  monkeypatch.setattr(compile_check, "_batch", batch)
+  monkeypatch.setattr(check, "_batch", batch)
   config = ar.get_config("test")
   config.batch_size = 24
   with pytest.raises(UserError, match="far enough"):
-    compile_check.check(config, "ar:test", "v5e:2x2")
+    check.check(config, "ar:test", "v5e:2x2")
   assert asked == [24]
 
 
@@ -232,12 +234,12 @@ def test_without_the_flag_the_rows_are_those_of_training(monkeypatch):
 )
 def test_wrong_topologies_are_one_sentence(topology, message):
   with pytest.raises(UserError, match=message):
-    compile_check.check(ar.get_config("test"), "ar:test", topology)
+    check.check(ar.get_config("test"), "ar:test", topology)
 
 
 def test_idle_matrix_units_are_named():
   wide = Product(m=1024, k=256, n=256, times=1)
   thin = Product(m=1024, k=256, n=100, times=1)
-  assert compile_check._unfilled([wide], 256) == []
-  (warning,) = compile_check._unfilled([wide, thin], 128)
+  assert check._unfilled([wide], 256) == []
+  (warning,) = check._unfilled([wide, thin], 128)
   assert "[256, 100]" in warning and np.isclose(thin.filled(128), 100 / 128)

@@ -4,7 +4,7 @@ import numpy as np
 import pyloudnorm
 import pytest
 
-from s02jax import conditioning
+from s02jax.audio import loudness as conditioning
 
 RATE = 16_000
 

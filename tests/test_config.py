@@ -7,10 +7,13 @@ from typing import Literal
 import pytest
 from ml_collections import ConfigDict, config_dict
 
-from s02jax import cli, errors, stages, train
-from s02jax.arguments import experiment, parse
-from s02jax.config import build
-from s02jax.models.transformer import TransformerConfig
+from s02jax import cli, stages
+from s02jax.cli import train
+from s02jax.core import errors
+from s02jax.core.config import build
+from s02jax.models.layers.transformer import TransformerConfig
+from s02jax.training import loop
+from s02jax.training.arguments import experiment, parse
 from tests import toy_config
 from tests.toy_stage import ToyStage
 
@@ -183,7 +186,7 @@ def test_a_field_of_another_stage_cannot_be_added():
 def test_unwritable_workdir_is_one_sentence(tmp_path):
   (tmp_path / "file").write_text("")
   with pytest.raises(errors.UserError, match="cannot write to --workdir"):
-    train.train(toy_config.get_config(), tmp_path / "file" / "run")
+    loop.train(toy_config.get_config(), tmp_path / "file" / "run")
 
 
 @pytest.mark.parametrize(
@@ -201,7 +204,7 @@ def test_wrong_configs_are_one_sentence(tmp_path, changes, message):
   with config.ignore_type():
     config.update_from_flattened_dict(changes)
   with pytest.raises(errors.UserError, match=message):
-    train.train(config, tmp_path)
+    loop.train(config, tmp_path)
 
 
 def test_make_and_resolve():

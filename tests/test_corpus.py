@@ -18,10 +18,13 @@ import pytest
 import soundfile
 
 from data_pipelines import clips, espeak, manifest, media, parallel
-from s02jax import conditioning, text
-from s02jax import corpus as corpus_door
+from s02jax.audio import loudness as conditioning
+from s02jax.cli import corpus as corpus_door
+from s02jax.cli import text
+from s02jax.core.errors import UserError
+from s02jax.data import features as features_lib
 from s02jax.data import records
-from s02jax.errors import UserError
+from s02jax.text import tokenizer
 
 TINY = (
   "--languages en,ja --speakers 4 --clips_per_speaker 3 --seen_speakers 2"
@@ -175,7 +178,7 @@ def test_speakers_differ_and_do_not_depend_on_how_many_there_are():
 
 
 def test_a_killed_build_leaves_nothing_under_the_name(tmp_path):
-  command = [sys.executable, "-m", "s02jax.corpus", "espeak"]
+  command = [sys.executable, "-m", "s02jax", "corpus", "espeak"]
   command += ["--out", str(tmp_path / "c"), "--processes", "1"]
   process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
   unfinished = tmp_path / ".c.unfinished"
@@ -222,7 +225,7 @@ def test_what_is_not_there_is_said(tiny, tmp_path):
     with pytest.raises(IndexError):
       corpus.wave(index)
   with pytest.raises(UserError, match="s02 extract"):
-    records.Features.open(tiny, "train")
+    features_lib.Features.open(tiny, "train")
 
 
 def test_another_version_is_refused(tiny, tmp_path):
@@ -239,7 +242,7 @@ def test_text_model_of_a_corpus(tiny, tmp_path):
     _ = records.Corpus.open(folder, "train").text_tokens
   text.main(["--corpus", folder, "--vocab_size", "330"])
   text.main(["--corpus", folder, "--vocab_size", "330"])
-  model = text.TextModel.load(tmp_path / "c" / "text.model")
+  model = tokenizer.TextModel.load(tmp_path / "c" / "text.model")
   for corpus in every_split(tmp_path / "c").values():
     for index in range(len(corpus)):
       record = corpus.record(index)
@@ -257,7 +260,7 @@ def test_text_model_of_a_corpus(tiny, tmp_path):
 def write_features(folder, lengths, fail_at=None) -> list:
   rng = np.random.default_rng(0)
   written = []
-  with records.FeatureWriter(folder, "train") as writer:
+  with features_lib.FeatureWriter(folder, "train") as writer:
     for index, length in enumerate(lengths):
       if index == fail_at:
         raise KeyboardInterrupt
@@ -280,7 +283,9 @@ def indexed(tmp_path) -> pathlib.Path:
 
 def test_features_round_trip(indexed):
   written = write_features(indexed, [3, 1, 40, 7])
-  features = pickle.loads(pickle.dumps(records.Features.open(indexed, "train")))
+  features = pickle.loads(
+    pickle.dumps(features_lib.Features.open(indexed, "train"))
+  )
   assert len(features) == 4
   for index, (codes, latents) in enumerate(written):
     assert features.tokens(index).dtype == np.int32
@@ -300,7 +305,7 @@ def test_interrupted_features_are_not_features(indexed):
 def test_features_of_another_corpus_are_refused(indexed):
   write_features(indexed, [3, 1])
   with pytest.raises(UserError, match="has 2 records .* has 4"):
-    records.Features.open(indexed, "train")
+    features_lib.Features.open(indexed, "train")
 
 
 @pytest.mark.parametrize(
@@ -310,7 +315,7 @@ def test_features_of_another_corpus_are_refused(indexed):
 def test_features_that_do_not_fit_are_an_error(indexed, codes, latents):
   with (
     pytest.raises(ValueError, match="out of range|not finite"),
-    records.FeatureWriter(indexed, "train") as writer,
+    features_lib.FeatureWriter(indexed, "train") as writer,
   ):
     writer.write(codes, latents)
 

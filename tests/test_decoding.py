@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 
 from s02jax.models import ar
-from s02jax.models.transformer import TransformerConfig
-from s02jax.synthesis import decoding, sampling, slots
-from s02jax.synthesis.slots import Draft, SlotDecoder
-from s02jax.synthesis.state import WINDOW, Sampling
+from s02jax.models.layers.transformer import TransformerConfig
+from s02jax.synthesis.decode import decoder as decoding
+from s02jax.synthesis.decode import sampling, slots
+from s02jax.synthesis.decode.cache import WINDOW, Sampling
+from s02jax.synthesis.decode.slots import Draft, SlotDecoder
 
 TEXT, CODES = 20, 12
 MODEL = ar.ARTransformer(

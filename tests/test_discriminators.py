@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from s02jax import audio
+from s02jax.audio import spectra
 from s02jax.models import discriminators as judges
 
 SAMPLES = 1500
@@ -70,7 +70,7 @@ def test_a_line_shows_what_its_rows_would(looked):
     "periods": [judges.by_phase(wave, p)[..., None] for p in CONFIG.periods],
     "windows": [
       jnp.stack([s.real, s.imag], -1)
-      for s in (audio.stft(wave, w, w // 4) for w in CONFIG.windows)
+      for s in (spectra.stft(wave, w, w // 4) for w in CONFIG.windows)
     ],
   }
   compared = 0

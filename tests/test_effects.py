@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from s02jax.errors import UserError
-from s02jax.synthesis.effects import CEILING, FADE, Changes, Effects, join
-from s02jax.synthesis.text_chunks import Pause
+from s02jax.audio.effects import CEILING, FADE, Changes, Effects, join
+from s02jax.core.errors import UserError
+from s02jax.text.chunks import Pause
 
 RATE = 16000
 F0 = 140.0

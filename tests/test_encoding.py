@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import soundfile
 
-from s02jax import audio, conditioning
-from s02jax.errors import UserError
-from s02jax.synthesis.encoding import FORMATS, RATES, Writer, check_out
+from s02jax.audio import loudness, spectra
+from s02jax.audio.writer import FORMATS, RATES, Writer, check_out
+from s02jax.core.errors import UserError
 
 RATE = 16000
 
@@ -27,7 +27,7 @@ def write(path, wave, cuts=(), rate=RATE):
 def read(path):
   if path.suffix == ".pcm":
     return np.frombuffer(path.read_bytes(), "<i2") / 32768, RATE
-  return audio.read(path)
+  return spectra.read(path)
 
 
 @pytest.mark.parametrize("suffix", FORMATS)
@@ -35,7 +35,7 @@ def test_what_is_written_is_read_again(suffix, tmp_path):
   wave = tone()
   got, rate = read(write(tmp_path / f"a{suffix}", wave, [7, 7, 5000]))
   assert rate in (RATE, 48000)  # Opus is always read at 48 kHz
-  got = conditioning.resample(got.astype(np.float32), rate, RATE)
+  got = loudness.resample(got.astype(np.float32), rate, RATE)
   assert len(got) == pytest.approx(len(wave), abs=0.1 * RATE)
   got, want = (np.abs(np.fft.rfft(x[4000:12000])) for x in (got, wave))
   np.testing.assert_allclose(got, want, atol=0.05 * want.max())

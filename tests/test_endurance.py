@@ -9,8 +9,8 @@ import pytest
 import soundfile
 import tiny
 
-from s02jax import bench
 from s02jax.bench import endurance
+from s02jax.cli import bench
 from s02jax.synthesis.synthesizer import Synthesizer
 
 COUNT = 48

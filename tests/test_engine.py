@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 import tiny
 
-from s02jax.errors import UserError
-from s02jax.synthesis import chunks
+from s02jax.core.errors import UserError
 from s02jax.synthesis import engine as engines
+from s02jax.synthesis.decode.runaway import HELD, LOOP, SILENCE, SPAN, Watch
+from s02jax.synthesis.render import chunks
+from s02jax.synthesis.render.streams import Sounding, Tail, advance
 from s02jax.synthesis.request import Request, Settings
-from s02jax.synthesis.runaway import HELD, LOOP, SILENCE, SPAN, Watch
-from s02jax.synthesis.sounding import Sounding, Tail, advance
 from s02jax.synthesis.synthesizer import Synthesizer
 
 SETTINGS = Settings(steps=2)

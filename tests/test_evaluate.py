@@ -8,16 +8,18 @@ import numpy as np
 import pytest
 import soundfile
 
-from s02jax import cli, evaluate
-from s02jax.errors import UserError
-from s02jax.evaluation import clips, judged, run
-from s02jax.evaluation.benchmarks import Item
-from s02jax.evaluation.judged import Asked, Ledger
-from s02jax.evaluation.run import Group, Shard
+from s02jax import cli
+from s02jax.cli import evaluate
+from s02jax.core.errors import UserError
+from s02jax.evaluation.benchmark import clips, passes, plan
+from s02jax.evaluation.benchmark import ledger as judged
+from s02jax.evaluation.benchmark.datasets import Item
+from s02jax.evaluation.benchmark.ledger import Asked, Ledger
+from s02jax.evaluation.benchmark.plan import Group, Shard
 from s02jax.synthesis.engine import Piece, Spoken
-from s02jax.synthesis.request import check_text
 from s02jax.synthesis.synthesizer import Synthesizer
 from s02jax.synthesis.voice import Voice
+from s02jax.text.checks import check_text
 from tests import tiny
 
 RATE = 16000
@@ -147,8 +149,10 @@ def world(tmp_path, monkeypatch):
   monkeypatch.setattr(evaluate, "Bundle", types.SimpleNamespace(
     load=lambda path: path))  # fmt: skip
   monkeypatch.setattr(evaluate, "Synthesizer", lambda bundle: synthesizer)
-  monkeypatch.setattr(evaluate.long, "trained_context", lambda bundle: 40.0)
-  made = evaluate.judges
+  monkeypatch.setattr(
+    evaluate.long_text, "trained_context", lambda bundle: 40.0
+  )
+  made = passes.recognisers
   monkeypatch.setattr(
     made, "recognisers", lambda codes, specs, texts: dict.fromkeys(codes, judge)
   )
@@ -263,7 +267,7 @@ def test_a_judge_is_never_handed_many(world):
   more = [lines[0] | {"key": f"m{i}"} for i in range(60)]
   world.data.write_text("\n".join(map(json.dumps, more)))
   world.run("many")
-  assert max(world.judge.handed) == run.GROUP
+  assert max(world.judge.handed) == plan.GROUP
   assert sum(world.judge.handed) == 3 * 60 + 2  # a prompt and a truth
 
 
@@ -457,9 +461,9 @@ def test_flat_clips_of_two_subsets_are_refused(tmp_path):
 
 def test_two_seeds_never_share_a_clip():
   items = [_item("a"), _item("a.1")]
-  run.check_items(items, 1)
+  plan.check_items(items, 1)
   with pytest.raises(UserError, match="'a' with seed 1|'a.1' with seed 0"):
-    run.check_items(items, 2)
+    plan.check_items(items, 2)
 
 
 @pytest.mark.parametrize(
@@ -496,7 +500,7 @@ def _item(key, subset="en", text="Yes.", prompt=None):
 
 def test_groups_keep_subsets_apart_and_seeds_together():
   items = [_item(f"a{i}") for i in range(9)] + [_item("b", "two")]
-  found = list(run.groups(items, 2))
+  found = list(plan.groups(items, 2))
   assert [(g.seed, len(g.items)) for g in found] == (
     [(0, 8), (1, 8), (0, 1), (1, 1), (0, 1), (1, 1)]
   )

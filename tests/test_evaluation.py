@@ -9,26 +9,27 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
-from s02jax import espeak, report
-from s02jax.errors import UserError
-from s02jax.evaluation import (
-  bars,
-  clip_judges,
-  dtw,
-  ge2e,
-  judging,
+from s02jax.audio import espeak
+from s02jax.cli import report
+from s02jax.core import files
+from s02jax.core.errors import UserError
+from s02jax.core.languages import BY_CODE
+from s02jax.evaluation import figure as figure_lib
+from s02jax.evaluation import media
+from s02jax.evaluation.report import (
+  clip_judge,
+  judge,
   measures,
-  pictures,
-  pocketsphinx_judge,
-  rows,
-  selection,
-  sheet,
-  signal,
-  text_metrics,
+  recipes,
+  requirements,
   workers,
+  write,
 )
-from s02jax.languages import BY_CODE
+from s02jax.evaluation.report import measure as measure_lib
+from s02jax.evaluation.report import panel as selection
+from s02jax.pretrained import dtw, ge2e, pocketsphinx, signal
 from s02jax.synthesis.request import Utterance
+from s02jax.text import edits
 
 SENTENCES = (
   "the old doctor walked to the river",
@@ -231,14 +232,14 @@ def test_the_right_text_is_nearest_in_another_voice_and_tempo(variant):
 
 def test_silence_is_no_text():
   assert dtw.choose(np.zeros(16000, np.float32), SENTENCES, "en-us") == -1
-  assert pocketsphinx_judge.choose(np.zeros(16000), SENTENCES) == -1
-  assert pocketsphinx_judge.transcribe(np.zeros(0, np.float32)) == ""
+  assert pocketsphinx.choose(np.zeros(16000), SENTENCES) == -1
+  assert pocketsphinx.transcribe(np.zeros(0, np.float32)) == ""
 
 
 def test_pocketsphinx_chooses_the_spoken_sentence_in_any_order():
   def listen(order):
     return {
-      i: pocketsphinx_judge.choose(spoken(SENTENCES[i], "klatt"), SENTENCES)
+      i: pocketsphinx.choose(spoken(SENTENCES[i], "klatt"), SENTENCES)
       for i in order
     }
 
@@ -248,25 +249,25 @@ def test_pocketsphinx_chooses_the_spoken_sentence_in_any_order():
 
 
 def test_unknown_words_are_left_out_of_the_grammar():
-  assert pocketsphinx_judge.known_words("The Zorgblatt, river!") == "the river"
-  assert pocketsphinx_judge.choose(spoken("hello"), ["zorgblatt"]) == -1
+  assert pocketsphinx.known_words("The Zorgblatt, river!") == "the river"
+  assert pocketsphinx.choose(spoken("hello"), ["zorgblatt"]) == -1
 
 
 def test_error_rates_count_edits_over_the_corpus():
   en, zh = BY_CODE["en"], BY_CODE["zh"]
-  rate = text_metrics.error_rate(
+  rate = edits.error_rate(
     ["A red, red rose!", "one"],
     ["a red rose", "one two"],
     [en, en],
     unit="word",
   )
-  assert rate == text_metrics.ErrorRate(value=2 / 5, n=2)
-  rate = text_metrics.error_rate(
+  assert rate == edits.ErrorRate(value=2 / 5, n=2)
+  rate = edits.error_rate(
     ["你好，世界。"], ["你好 世间"], [zh], unit="character"
   )
-  assert rate == text_metrics.ErrorRate(value=1 / 4, n=1)
-  rate = text_metrics.error_rate(["…"], ["a"], [en], unit="word")
-  assert rate == text_metrics.ErrorRate(value=None, n=0)
+  assert rate == edits.ErrorRate(value=1 / 4, n=1)
+  rate = edits.error_rate(["…"], ["a"], [en], unit="word")
+  assert rate == edits.ErrorRate(value=None, n=0)
 
 
 @pytest.mark.parametrize(
@@ -280,9 +281,9 @@ def test_error_rates_count_edits_over_the_corpus():
   ],
 )
 def test_normalisation_keeps_letters_and_marks(text, language, expected):
-  found = text_metrics.normalise(text, BY_CODE[language])
+  found = edits.normalise(text, BY_CODE[language])
   assert found == expected
-  assert text_metrics.normalise(found, BY_CODE[language]) == found
+  assert edits.normalise(found, BY_CODE[language]) == found
 
 
 # -------------------------------------------------------------------- cases
@@ -366,18 +367,18 @@ def test_a_split_without_second_clips_is_refused():
 
 def test_groups_hold_one_speaker_and_every_case_once():
   cases = panel("unseen").cases
-  groups = judging.speaker_groups(cases, 16000)
+  groups = judge.speaker_groups(cases, 16000)
   assert sorted(i for g in groups for i in g) == list(range(len(cases)))
   assert all(len({cases[i].speaker for i in g}) == 1 for g in groups)
 
 
 def test_shares_have_an_interval_that_holds_them():
-  figure = judging.share([True, None, False, True])
+  figure = figure_lib.share([True, None, False, True])
   assert figure.n == 3
   assert_allclose(figure.value, 2 / 3)
   assert 0 < figure.low < figure.value < figure.high < 1
-  assert judging.share([True] * 5).high == 1
-  assert judging.share([]) == judging.Figure(value=None, n=0)
+  assert figure_lib.share([True] * 5).high == 1
+  assert figure_lib.share([]) == figure_lib.Figure(value=None, n=0)
 
 
 # ------------------------------------------------------------------- report
@@ -442,22 +443,22 @@ class Parrot:
 @pytest.fixture(scope="module")
 def results():
   with pytest.MonkeyPatch.context() as patch:
-    patch.setattr(judging, "OPEN_CASES", 1)  # the slow judge
-    return report.measure(
+    patch.setattr(figure_lib, "OPEN_CASES", 1)  # the slow judge
+    return measure_lib.measure(
       Parrot(),
       splits(),
       {"unseen": 4, "seen": 2},
-      rows.Settings(),
+      recipes.Settings(),
       1,
-      report.Stopwatch(),
+      measure_lib.Stopwatch(),
     )
 
 
 def test_rows_that_equal_the_ground_truth_are_judged_alike(results):
   for result in results.values():
     figures = result.judgement.figures
-    assert list(figures) == [recipe.name for recipe in rows.RECIPES]
-    truth = figures[judging.GROUND_TRUTH]
+    assert list(figures) == [recipe.name for recipe in recipes.RECIPES]
+    truth = figures[figure_lib.GROUND_TRUTH]
     assert set(truth) == {m.name for m in measures.MEASURES}
     for name, row in figures.items():
       for measure, figure in row.items():
@@ -488,8 +489,8 @@ def test_what_a_wrong_text_and_a_wrong_voice_cost(results):
 @pytest.fixture(scope="module")
 def written(results, tmp_path_factory):
   out = tmp_path_factory.mktemp("report") / "new"
-  curve = pictures.Curve("training", [1, 2, 3], [3.0, 2.0, 1.5])
-  sources = report.Sources(
+  curve = media.Curve("training", [1, 2, 3], [3.0, 2.0, 1.5])
+  sources = write.Sources(
     bundle_card={"commit": "abc"},
     corpus_card={
       "notes": "The vocabulary is closed <here>.",
@@ -502,8 +503,8 @@ def written(results, tmp_path_factory):
     runs={"ar": [curve]},
     size="demo",
   )
-  report.write(
-    out, results, sources, rows.Settings(), 16000, report.Stopwatch()
+  write.write(
+    out, results, sources, recipes.Settings(), 16000, measure_lib.Stopwatch()
   )
   return out
 
@@ -516,7 +517,7 @@ def test_the_page_stands_alone(written):
   assert "The vocabulary is closed &lt;here&gt;." in page
   assert "s02 report --bundle b" in page
   assert "<polyline" in page
-  for recipe in rows.RECIPES:
+  for recipe in recipes.RECIPES:
     assert recipe.label in page
   assert "nan" not in re.sub(r"base64,\S+", "", page).casefold().split()
 
@@ -524,7 +525,7 @@ def test_the_page_stands_alone(written):
 def test_metrics_hold_every_figure_with_its_n(written):
   found = json.loads((written / "metrics.json").read_text())
   for split, n in {"unseen": 4, "seen": 2}.items():
-    assert set(found["table"][split]) == {r.name for r in rows.RECIPES}
+    assert set(found["table"][split]) == {r.name for r in recipes.RECIPES}
     for row in found["table"][split].values():
       assert set(row) == {m.name for m in measures.MEASURES}
       assert all({"value", "n"} <= set(figure) for figure in row.values())
@@ -533,7 +534,7 @@ def test_metrics_hold_every_figure_with_its_n(written):
   assert all(
     set(c["verdicts"]) == set(row)
     for c in found["cases"]
-    for row in [{r.name for r in rows.RECIPES}]
+    for row in [{r.name for r in recipes.RECIPES}]
   )
   assert sorted(p.name for p in written.iterdir()) == [
     "index.html",
@@ -544,7 +545,7 @@ def test_metrics_hold_every_figure_with_its_n(written):
 def test_bars_are_held_against_the_unseen_figures(written):
   found = json.loads((written / "metrics.json").read_text())["bars"]
   by_name = {bar["name"]: bar for bar in found}
-  assert len(by_name) == len(bars.BARS) + 1
+  assert len(by_name) == len(requirements.BARS) + 1
   codes = by_name["audio tokenizer: codes in use"]
   assert (codes["measured"], codes["required"], codes["met"]) == (
     0.75,
@@ -560,7 +561,7 @@ def test_bars_are_held_against_the_unseen_figures(written):
 
 
 def test_a_clip_is_judged_alike_after_any_other():
-  task = clip_judges.CaseTask(
+  task = clip_judge.CaseTask(
     candidates=SENTENCES,
     language="en",
     transcribe=False,
@@ -568,9 +569,9 @@ def test_a_clip_is_judged_alike_after_any_other():
     waves=tuple(spoken(s, "m7") for s in (*SENTENCES[:3], SENTENCES[0])),
     aligned=(True, False, False, True),
   )
-  first, _, _, last = clip_judges.judge_case(task)
+  first, _, _, last = clip_judge.judge_case(task)
   assert first == last
-  assert [v.dtw for v in clip_judges.judge_case(task)] == [1, 0, 0, 1]
+  assert [v.dtw for v in clip_judge.judge_case(task)] == [1, 0, 0, 1]
 
 
 # ------------------------------------------------------------------- faults
@@ -596,12 +597,12 @@ def test_what_is_not_a_bundle_is_refused_in_a_sentence(tmp_path):
 
 def test_runs_without_metrics_and_odd_phases_are_refused(tmp_path):
   with pytest.raises(UserError, match="--runs"):
-    report.read_curves(tmp_path)
+    write.read_curves(tmp_path)
   (tmp_path / "phases.json").write_text("[1]")
   with pytest.raises(UserError, match="--phases"):
-    report.read_phases(tmp_path / "phases.json")
+    write.read_phases(tmp_path / "phases.json")
   (tmp_path / "phases.json").write_text('{"corpus": 3}')
-  assert report.read_phases(tmp_path / "phases.json") == {"corpus": 3.0}
+  assert write.read_phases(tmp_path / "phases.json") == {"corpus": 3.0}
 
 
 def test_curves_take_finite_values_of_training_and_held_out(tmp_path):
@@ -613,15 +614,15 @@ def test_curves_take_finite_values_of_training_and_held_out(tmp_path):
   ]
   text = "\n".join(map(json.dumps, lines))
   (tmp_path / "metrics.jsonl").write_text(text)
-  assert report.read_curves(tmp_path) == [
-    pictures.Curve("training", [1, 3], [2.0, 1.0]),
-    pictures.Curve("unseen", [2], [1.5]),
+  assert write.read_curves(tmp_path) == [
+    media.Curve("training", [1, 3], [2.0, 1.0]),
+    media.Curve("unseen", [2], [1.5]),
   ]
 
 
 def test_a_file_has_its_name_only_when_it_is_whole(tmp_path):
   (tmp_path / "file").write_text("")
   with pytest.raises(UserError, match="--out"):
-    sheet.write_atomically(tmp_path / "file" / "index.html", "x")
-  sheet.write_atomically(tmp_path / "a" / "index.html", "x")
+    files.write_atomically(tmp_path / "file" / "index.html", "x")
+  files.write_atomically(tmp_path / "a" / "index.html", "x")
   assert [p.name for p in (tmp_path / "a").iterdir()] == ["index.html"]

@@ -17,14 +17,16 @@ import pytest
 import safetensors.numpy
 import tiny
 
-from s02jax import compile_check, export, sharding
-from s02jax.errors import UserError
-from s02jax.models import attention
+from s02jax import sharding
+from s02jax.cli import export as verb
+from s02jax.compiler import check
+from s02jax.core.errors import UserError
+from s02jax.models.layers import attention
 from s02jax.serving import card as cards
+from s02jax.serving import export, programs, speak, tensors, vendor, weight_loss
 from s02jax.serving import runtime as runtimes
-from s02jax.serving import speak, tensors
-from s02jax.synthesis import solver
-from s02jax.synthesis.chunks import FlowChunk
+from s02jax.synthesis.render import solver
+from s02jax.synthesis.render.chunks import FlowChunk
 from s02jax.synthesis.request import Request, Settings
 from s02jax.synthesis.synthesizer import Synthesizer
 
@@ -52,8 +54,8 @@ def folder(tmp_path_factory, synthesizer, references):
   (voice,) = synthesizer.voices(references[:1], [PROMPT])
   voice.save(source / "voices" / "anna.safetensors")
   with pytest.MonkeyPatch.context() as patch:
-    patch.setattr(export, "SLOTS", (1, 2, 4))
-    patch.setattr(export, "LONGEST", 200)
+    patch.setattr(programs, "SLOTS", (1, 2, 4))
+    patch.setattr(programs, "LONGEST", 200)
     export.write(tiny.bundle(), source, root / "out")
   return root / "out"
 
@@ -124,7 +126,7 @@ def test_steps_guidance_and_sampling_are_inputs(runtime):
 
 
 def test_the_velocity_solves_to_what_the_solver_gives(synthesizer, runtime):
-  """With the equations of `synthesis/solver.py`, guidance and prompt."""
+  """With the equations of `synthesis/render/solver.py`, guidance and prompt."""
   flow, weights = synthesizer.flow.solver, runtime.weights["flow_matching"]
   random = np.random.default_rng(0)
   r, (left, _) = flow.latents_per_token, flow.reach
@@ -225,7 +227,7 @@ def test_the_folder_speaks_with_nothing_else(folder, tmp_path, references):
 
 
 def test_what_the_runtime_imports_is_small():
-  names = export.modules("s02jax.serving.speak")
+  names = vendor.modules("s02jax.serving.speak")
   assert "s02jax.synthesis.engine" in names
   assert not [n for n in names if n.split(".")[1:2] == ["models"]]
 
@@ -291,7 +293,7 @@ def test_a_gpu_writes_programs_for_every_platform(monkeypatch):
 
   x = jax.ShapeDtypeStruct((1, 128, 2, 64), ml_dtypes.bfloat16)
   segment = jax.ShapeDtypeStruct((1, 128), np.int32)
-  program = export.lowered(attend, (x, segment), export.PLATFORMS)
+  program = programs.lowered(attend, (x, segment), export.PLATFORMS)
   assert program.platforms == export.PLATFORMS
 
 
@@ -301,7 +303,7 @@ def test_what_is_no_export_is_not_replaced(tmp_path):
     export.write(tiny.bundle(), tmp_path, tmp_path / "mine")
   argv = ["--bundle=x", "--out=y", "--platforms=cpu,rocm"]
   with pytest.raises(UserError, match="'rocm' is none of cpu, cuda, tpu"):
-    export.main(argv)
+    verb.main(argv)
 
 
 # --------------------------------------------------------------------- tensors
@@ -349,7 +351,7 @@ def test_less_exact_weights_cost_little_and_more_the_fewer_bits():
 
   whole = made(bundle)
   errors = [
-    np.abs(made(export.reduced(bundle, kind)) - whole).mean()
+    np.abs(made(weight_loss.reduced(bundle, kind)) - whole).mean()
     for kind in export.KINDS
   ]
   assert errors[0] == 0
@@ -363,7 +365,7 @@ def test_less_exact_weights_cost_little_and_more_the_fewer_bits():
 @pytest.mark.usefixtures("nothing_is_kept")
 @pytest.mark.parametrize("name", ["decode_2", "prompt_64"])
 def test_the_tpu_compiler_takes_the_programs(folder, name):
-  device = np.ravel(compile_check._devices("v5e:2x2", 1))[0]
+  device = np.ravel(check._devices("v5e:2x2", 1))[0]
   placed = jax.sharding.SingleDeviceSharding(device)
   exported = jax.export.deserialize(
     bytearray((folder / "programs" / f"{name}.bin").read_bytes())

@@ -10,11 +10,12 @@ import tiny
 
 from data_pipelines import extract as extract_lib
 from data_pipelines.extract import Moments, batches, extract, features
-from s02jax.data.records import SPLITS, Corpus, Features
-from s02jax.errors import UserError
-from s02jax.stages.trained import Trained
+from s02jax.core.errors import UserError
+from s02jax.data.features import Features
+from s02jax.data.records import SPLITS, Corpus
 from s02jax.synthesis.batching import Batch
-from s02jax.synthesis.codec import TokenizerCodec, VaeCodec
+from s02jax.synthesis.render.codecs import TokenizerCodec, VaeCodec
+from s02jax.training.trained import Trained
 
 LENGTHS = (25, 33, 50, 60, 61, 12)  # tokens
 

@@ -11,11 +11,13 @@ import numpy as np
 import pytest
 
 from configs import ar, audio_tokenizer, flow_matching, flow_vae
-from s02jax import corpus as corpus_door
-from s02jax import stages, train
-from s02jax import text as text_door
-from s02jax.data.records import SPLITS, Corpus, FeatureWriter
-from s02jax.errors import UserError
+from s02jax import stages
+from s02jax.cli import corpus as corpus_door
+from s02jax.cli import text as text_door
+from s02jax.core.errors import UserError
+from s02jax.data.features import FeatureWriter
+from s02jax.data.records import SPLITS, Corpus
+from s02jax.training import loop
 from tests.processes import spawn as train_process
 
 STAGES = {
@@ -77,7 +79,7 @@ def test_microbatches_that_cannot_be_are_one_sentence(corpus, tmp_path):
   config = ar.get_config("test")
   config.update(corpus=str(corpus), accumulate=3, batch_size=8)
   with pytest.raises(UserError, match="accumulate is 3; it must divide"):
-    train.train(config, tmp_path, jax.devices()[:1])
+    loop.train(config, tmp_path, jax.devices()[:1])
 
 
 def test_a_run_on_features_extracted_anew_is_refused(corpus, tmp_path):
@@ -85,12 +87,12 @@ def test_a_run_on_features_extracted_anew_is_refused(corpus, tmp_path):
   config.update_from_flattened_dict(settings("ar", corpus) | {"steps": 1})
   card = corpus / "features" / "card.json"
   before = card.read_text()
-  assert train.train(config, tmp_path, jax.devices()[:1]) == 0
+  assert loop.train(config, tmp_path, jax.devices()[:1]) == 0
   sources = {"audio_tokenizer": {"fingerprint": "another"}}
   card.write_text(json.dumps(json.loads(before) | {"sources": sources}))
   try:
     with pytest.raises(UserError, match="config.features.audio_tokenizer"):
-      train.train(config, tmp_path, jax.devices()[:1])
+      loop.train(config, tmp_path, jax.devices()[:1])
   finally:
     card.write_text(before)
 
@@ -159,7 +161,7 @@ def test_eight_devices_compute_what_one_does(stage, corpus, straight, tmp_path):
   config = STAGES[stage].get_config("test")
   config.update_from_flattened_dict(settings(stage, corpus))
   config.mesh.update(dict(data=2, fsdp=2, tensor=2))
-  assert train.train(config, tmp_path, jax.devices()) == 0
+  assert loop.train(config, tmp_path, jax.devices()) == 0
   found = losses(tmp_path)
   expected = straight(stage)
   # Rounding grows, and a vector between two codes may at last take the other.

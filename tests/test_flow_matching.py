@@ -10,7 +10,7 @@ from s02jax.models.flow_matching import (
   FlowMatchingConfig,
   gaussian_velocity,
 )
-from s02jax.models.transformer import TransformerConfig
+from s02jax.models.layers.transformer import TransformerConfig
 
 CONFIG = FlowMatchingConfig(
   transformer=TransformerConfig(

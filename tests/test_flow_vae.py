@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from s02jax import audio
+from s02jax.audio import spectra
 from s02jax.models.flow_vae import FlowVAE, FlowVAEConfig, inverse_stft
 
 CONFIG = FlowVAEConfig(
@@ -50,7 +50,7 @@ def test_loops_over_layers_change_nothing(vae, name, value, monkeypatch):
     return jax.jit(jax.value_and_grad(loss))(params)
 
   unrolled = run()
-  monkeypatch.setattr(f"s02jax.models.scanned.{name}", value)
+  monkeypatch.setattr(f"s02jax.models.layers.scanned.{name}", value)
   for a, b in zip(
     jax.tree.leaves(run()), jax.tree.leaves(unrolled), strict=True
   ):
@@ -138,7 +138,7 @@ def test_decoder_looks_ahead_as_far_as_it_says(vae):
 
 def test_inverse_stft_inverts_stft():
   wave = jax.random.normal(jax.random.key(5), (2, 6400))
-  again = inverse_stft(audio.stft(wave, 1280, 320), 1280, 320)
+  again = inverse_stft(spectra.stft(wave, 1280, 320), 1280, 320)
   np.testing.assert_allclose(again, wave, atol=1e-4)
 
 
@@ -146,26 +146,26 @@ def test_inverse_stft_inverts_stft():
 def test_dft_by_matrix_equals_fft(window):
   x = jax.random.normal(jax.random.key(6), (3, window))
   spectrum = jnp.fft.rfft(x)
-  np.testing.assert_allclose(audio._rfft_by_matrix(x), spectrum, atol=1e-4)
-  np.testing.assert_allclose(audio.rfft(x), spectrum, atol=1e-5)
-  for inverse in (audio._irfft_by_matrix, audio.irfft):
+  np.testing.assert_allclose(spectra._rfft_by_matrix(x), spectrum, atol=1e-4)
+  np.testing.assert_allclose(spectra.rfft(x), spectrum, atol=1e-5)
+  for inverse in (spectra._irfft_by_matrix, spectra.irfft):
     np.testing.assert_allclose(inverse(spectrum), x, atol=1e-5)
   # The imaginary parts of the first and the last bin are nobody's.
   imaginary = jnp.zeros_like(spectrum).at[:, jnp.array([0, -1])].set(1j)
   np.testing.assert_allclose(
-    audio._irfft_by_matrix(spectrum + imaginary), x, atol=1e-5
+    spectra._irfft_by_matrix(spectrum + imaginary), x, atol=1e-5
   )
 
 
 def test_overlap_add_is_the_adjoint_of_frame():
   x = jax.random.normal(jax.random.key(7), (1, 1000))
   y = jax.random.normal(jax.random.key(8), (1, 10, 400))
-  left = jnp.vdot(audio.frame(x, 400, 100), y)
-  right = jnp.vdot(x, audio.overlap_add(y, 100))
+  left = jnp.vdot(spectra.frame(x, 400, 100), y)
+  right = jnp.vdot(x, spectra.overlap_add(y, 100))
   np.testing.assert_allclose(left, right, rtol=1e-4)
 
 
 def test_log_mel_of_silence_has_a_finite_gradient():
-  spec = audio.LogMel()
-  grad = jax.grad(lambda w: audio.log_mel(w, spec).sum())(jnp.zeros((1, 640)))
+  spec = spectra.LogMel()
+  grad = jax.grad(lambda w: spectra.log_mel(w, spec).sum())(jnp.zeros((1, 640)))
   assert np.isfinite(grad).all()

@@ -7,7 +7,8 @@ import pytest
 from jax.sharding import NamedSharding
 from jax.sharding import PartitionSpec as P
 
-from s02jax import hlo, roofline, sharding
+from s02jax import sharding
+from s02jax.compiler import hlo, roofline
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,7 @@ import socket
 import time
 from unittest import mock
 
-from s02jax import checkpoint, hosts
+from s02jax.training import checkpoint, hosts
 from tests.processes import TOY, job, wait_for_lines
 
 ROOT = pathlib.Path(__file__).parents[1]

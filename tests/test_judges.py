@@ -11,10 +11,10 @@ import soundfile
 import torch_weights
 from numpy.testing import assert_allclose
 
-from s02jax import espeak
-from s02jax.errors import UserError
-from s02jax.evaluation import judges
-from s02jax.languages import BY_CODE
+from s02jax.audio import espeak
+from s02jax.core.errors import UserError
+from s02jax.core.languages import BY_CODE
+from s02jax.pretrained import dnsmos, recognisers
 
 SENTENCES = (
   "the old doctor walked to the river",
@@ -42,7 +42,7 @@ def spoken(tmp_path_factory):
 
 
 def test_the_table_may_be_overridden():
-  spec = judges.recogniser_spec
+  spec = recognisers.recogniser_spec
   assert spec("zh", None) == "funasr:paraformer-zh"
   assert {spec(code, None) for code in BY_CODE if code != "zh"} == {
     "faster-whisper:large-v3"
@@ -55,7 +55,7 @@ def test_the_table_may_be_overridden():
 
 
 def test_languages_share_a_recogniser():
-  found = judges.recognisers(
+  found = recognisers.recognisers(
     ["en", "de", "fr"], {"*": "dtw", "en": "pocketsphinx"}
   )
   assert {code: judge.spec for code, judge in found.items()} == {
@@ -66,23 +66,26 @@ def test_languages_share_a_recogniser():
 
 def test_an_unknown_judge_is_refused():
   with pytest.raises(UserError, match="recogniser 'siri' is unknown: choose"):
-    judges.recognisers(["en"], {"en": "siri"})
+    recognisers.recognisers(["en"], {"en": "siri"})
   with pytest.raises(UserError, match="voices 'ear' is unknown.*wavlm, ge2e"):
-    judges.speaker_judge("ear")
+    recognisers.speaker_judge("ear")
   with pytest.raises(UserError, match="quality 'ear' is unknown.*dnsmos"):
-    judges.quality_judge("ear")
+    recognisers.quality_judge("ear")
 
 
 @pytest.mark.parametrize(
   ("make", "command"),
   [
-    (lambda: judges.recognisers(["de"]), "pip install faster-whisper"),
-    (lambda: judges.recognisers(["zh"]), "pip install torch torchaudio funasr"),
+    (lambda: recognisers.recognisers(["de"]), "pip install faster-whisper"),
     (
-      lambda: judges.recognisers(["de"], {"*": "transformers:x"}),
+      lambda: recognisers.recognisers(["zh"]),
+      "pip install torch torchaudio funasr",
+    ),
+    (
+      lambda: recognisers.recognisers(["de"], {"*": "transformers:x"}),
       "pip install torch transformers",
     ),
-    (judges.quality_judge, "pip install onnxruntime speechmos"),
+    (recognisers.quality_judge, "pip install onnxruntime speechmos"),
   ],
 )
 def test_a_missing_package_is_named_and_nothing_stands_in(
@@ -95,31 +98,31 @@ def test_a_missing_package_is_named_and_nothing_stands_in(
 
 def test_missing_weights_are_named(tmp_path):
   with pytest.raises(UserError, match=r"wavlm_large_finetune.pth by the link"):
-    judges.speaker_judge("wavlm")
+    recognisers.speaker_judge("wavlm")
   with pytest.raises(UserError, match=r"gone.pth are not here; fetch"):
-    judges.speaker_judge(f"wavlm:{tmp_path / 'gone.pth'}")
+    recognisers.speaker_judge(f"wavlm:{tmp_path / 'gone.pth'}")
 
 
 def test_pocketsphinx_is_not_asked_about_other_languages():
   with pytest.raises(UserError, match="pocketsphinx knows no Finnish"):
-    judges.recognisers(["en", "fi"], {"*": "pocketsphinx"})
+    recognisers.recognisers(["en", "fi"], {"*": "pocketsphinx"})
   with pytest.raises(UserError, match="English only, not 'fi'"):
-    judges.PocketSphinx().transcribe([], "fi")
+    recognisers.PocketSphinx().transcribe([], "fi")
 
 
 # ---------------------------------------------------------- the offline ones
 
 
 def test_pocketsphinx_hears_words(spoken):
-  judge = judges.recognisers(["en"], {"en": "pocketsphinx"})["en"]
+  judge = recognisers.recognisers(["en"], {"en": "pocketsphinx"})["en"]
   first, silent = judge.transcribe([spoken[0], spoken[2]], "en")
   assert set(first.split()) & set(SENTENCES[2].split())
   assert silent == ""
 
 
 def test_a_closed_set_hears_its_own_sentences(spoken, monkeypatch):
-  monkeypatch.setattr(judges, "_CHUNK", 3)
-  judge = judges.recognisers(
+  monkeypatch.setattr(recognisers, "_CHUNK", 3)
+  judge = recognisers.recognisers(
     ["en"], {"en": "dtw"}, texts={"en": [*SENTENCES, SENTENCES[0]]}
   )["en"]
   assert judge.transcribe(spoken, "en") == [SENTENCES[2], SENTENCES[1], ""]
@@ -130,13 +133,13 @@ def test_a_closed_set_hears_its_own_sentences(spoken, monkeypatch):
 def test_nothing_is_heard_in_next_to_nothing(tmp_path):
   path = tmp_path / "short.wav"
   soundfile.write(path, np.ones(100, np.float32), 16000)
-  heard = judges.PocketSphinx().transcribe([path], "en")
-  assert heard == judges.ClosedSet({"en": ["a"]}).transcribe([path], "en")
+  heard = recognisers.PocketSphinx().transcribe([path], "en")
+  assert heard == recognisers.ClosedSet({"en": ["a"]}).transcribe([path], "en")
   assert heard == [""]
 
 
 def test_ge2e_judges_files(spoken):
-  found = judges.speaker_judge("ge2e").embed(spoken)
+  found = recognisers.speaker_judge("ge2e").embed(spoken)
   assert found.shape == (3, 256)
   assert_allclose(np.linalg.norm(found, axis=1), [1, 1, 0], atol=1e-5)
 
@@ -145,7 +148,7 @@ def test_wavlm_judges_files(spoken, tmp_path, monkeypatch):
   path = tmp_path / "tiny.pth"
   saved = {"model": torch_weights.tiny_wavlm()}
   torch_weights.save(path, saved, monkeypatch)
-  judge = judges.speaker_judge(f"wavlm:{path}")
+  judge = recognisers.speaker_judge(f"wavlm:{path}")
   assert judge.spec == "wavlm:tiny.pth"
   short = tmp_path / "short.wav"
   noise = np.random.default_rng(0).normal(size=24000).astype(np.float32)
@@ -182,7 +185,9 @@ def test_funasr_is_called_and_its_tags_are_taken_off(spoken, monkeypatch):
   for name in ("torch", "torchaudio"):
     install(monkeypatch, name)
   install(monkeypatch, "funasr", AutoModel=AutoModel)
-  judge = judges.recognisers(["zh"], {"zh": "funasr:iic/SenseVoiceSmall"})["zh"]
+  judge = recognisers.recognisers(["zh"], {"zh": "funasr:iic/SenseVoiceSmall"})[
+    "zh"
+  ]
   assert judge.transcribe(spoken[:1], "zh") == ["你 好"]
   (call,) = calls
   assert call["language"] == "zh"
@@ -198,7 +203,7 @@ def test_funasr_without_weights_is_refused(monkeypatch):
     install(monkeypatch, name)
   install(monkeypatch, "funasr", AutoModel=fail)
   with pytest.raises(UserError, match=r"paraformer-zh cannot.*\(no route\)"):
-    judges.recognisers(["zh"])
+    recognisers.recognisers(["zh"])
 
 
 def test_norwegian_has_another_code_for_whisper(spoken, monkeypatch):
@@ -213,7 +218,7 @@ def test_norwegian_has_another_code_for_whisper(spoken, monkeypatch):
       return pieces, None
 
   install(monkeypatch, "faster_whisper", WhisperModel=WhisperModel)
-  judge = judges.recognisers(["nb"])["nb"]
+  judge = recognisers.recognisers(["nb"])["nb"]
   assert judge.transcribe(spoken[:2], "nb") == ["Ja. Nei."] * 2
 
 
@@ -290,7 +295,9 @@ def whisper(tmp_path_factory):
 
 @pytest.mark.filterwarnings("ignore")  # theirs
 def test_transformers_whisper_is_heard(whisper, spoken):
-  judge = judges.recognisers(["de"], {"de": f"transformers:{whisper}"})["de"]
+  judge = recognisers.recognisers(["de"], {"de": f"transformers:{whisper}"})[
+    "de"
+  ]
   heard = judge.transcribe(spoken[:2], "de")
   assert len(heard) == 2
   assert all(set(text) == {"h"} for text in heard)
@@ -300,7 +307,7 @@ def test_transformers_whisper_is_heard(whisper, spoken):
 def test_transformers_without_weights_is_refused(tmp_path):
   pytest.importorskip("transformers")
   with pytest.raises(UserError, match="nowhere are not here; fetch them"):
-    judges.recognisers(["de"], {"de": f"transformers:{tmp_path}/nowhere"})
+    recognisers.recognisers(["de"], {"de": f"transformers:{tmp_path}/nowhere"})
 
 
 @pytest.mark.filterwarnings("ignore")
@@ -312,7 +319,9 @@ def test_faster_whisper_is_heard(whisper, spoken, tmp_path):
   converters.TransformersConverter(str(whisper), copy_files=files).convert(
     folder
   )
-  judge = judges.recognisers(["de"], {"de": f"faster-whisper:{folder}"})["de"]
+  judge = recognisers.recognisers(["de"], {"de": f"faster-whisper:{folder}"})[
+    "de"
+  ]
   heard = judge.transcribe(spoken[:1], "de")
   assert set(heard[0]) == {"h"}
 
@@ -321,19 +330,19 @@ def test_faster_whisper_is_heard(whisper, spoken, tmp_path):
 def test_faster_whisper_without_weights_is_refused(monkeypatch, tmp_path):
   pytest.importorskip("faster_whisper")
   with pytest.raises(UserError, match="large-v3 are not here; fetch them"):
-    judges.recognisers(["de"])
+    recognisers.recognisers(["de"])
 
 
 # ------------------------------------------------------------------ quality
 
 
 def test_dnsmos_hears_whole_windows():
-  short = judges.dnsmos_windows(np.arange(1, 1601, dtype=np.float32))
+  short = dnsmos.dnsmos_windows(np.arange(1, 1601, dtype=np.float32))
   assert {len(window) for window in short} == {144160}
   assert set(np.unique(short[0])) == set(range(1, 1601))
-  long = judges.dnsmos_windows(np.arange(16000 * 12, dtype=np.float32))
+  long = dnsmos.dnsmos_windows(np.arange(16000 * 12, dtype=np.float32))
   assert [int(window[0]) for window in long] == [0, 16000, 32000]
-  exact = judges.dnsmos_windows(np.arange(144160, dtype=np.float32))
+  exact = dnsmos.dnsmos_windows(np.arange(144160, dtype=np.float32))
   assert len(exact) == 1
 
 
@@ -344,7 +353,7 @@ def test_dnsmos_prefers_speech_to_noise(spoken, tmp_path):
   noise = np.random.default_rng(0).normal(size=len(wave)).astype(np.float32)
   loud = tmp_path / "loud.wav"
   soundfile.write(loud, 0.5 * wave + 0.2 * noise, rate)
-  found = judges.quality_judge().score([spoken[0], loud, spoken[2]])
+  found = recognisers.quality_judge().score([spoken[0], loud, spoken[2]])
   assert set(found) == {"dnsmos_sig", "dnsmos_bak", "dnsmos_ovrl"}
   for values in found.values():
     clean, noisy, silent = values

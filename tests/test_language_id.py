@@ -4,10 +4,10 @@ import builtins
 
 import pytest
 
-from s02jax import languages
-from s02jax.errors import UserError
-from s02jax.synthesis import language_id
-from s02jax.synthesis.language_id import detect
+from s02jax.core import languages
+from s02jax.core.errors import UserError
+from s02jax.text import language_id
+from s02jax.text.language_id import detect
 
 SENTENCES = {
   "zh": "我们昨天在河边散步，看到了很多鸟。",

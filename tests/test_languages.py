@@ -5,8 +5,10 @@ import dataclasses
 import pytest
 
 from data_pipelines import words
-from s02jax import espeak, languages, text
-from s02jax.errors import UserError
+from s02jax.audio import espeak
+from s02jax.core import languages
+from s02jax.core.errors import UserError
+from s02jax.text import tokenizer
 
 CODES = (
   "zh en yue ja ko ar es tr id pt fr it nl vi de ru uk th pl ro el cs fi hi"
@@ -54,7 +56,7 @@ def test_a_code_claimed_twice_is_a_bug():
 
 
 def test_every_language_has_a_tag():
-  assert all(f"<{code}>" in text.CONTROLS for code in languages.BY_CODE)
+  assert all(f"<{code}>" in tokenizer.CONTROLS for code in languages.BY_CODE)
 
 
 @pytest.mark.parametrize("language", languages.LANGUAGES, ids=lambda r: r.code)

@@ -8,7 +8,7 @@ import pathlib
 import pytest
 
 from launch import demo
-from s02jax.errors import UserError
+from s02jax.core.errors import UserError
 
 
 @pytest.fixture

@@ -21,9 +21,10 @@ import pytest
 import yaml
 
 from launch import common, jobset, local, slurm, tpu_slices, tpu_vm
-from s02jax import stages, train
-from s02jax.arguments import Arguments, parse
-from s02jax.errors import UserError
+from s02jax import stages
+from s02jax.core import errors
+from s02jax.core.errors import UserError
+from s02jax.training.arguments import Arguments, parse
 from tests import jobset_schema
 
 ROOT = pathlib.Path(__file__).parents[1]
@@ -128,7 +129,7 @@ def test_a_dry_run_only_prints(launcher, monkeypatch, capsys, tmp_path):
   training = [*TOY, "--workdir", str(workdir)]
   assert launcher.main([*own, "--dry-run", "--", *training]) == 0
   printed = capsys.readouterr().out
-  assert "s02jax.train" in printed and str(workdir) in printed
+  assert re.search(r"s02jax\W+train", printed) and str(workdir) in printed
   assert list(tmp_path.iterdir()) == []
 
 
@@ -307,14 +308,14 @@ def test_a_slice_is_a_job_of_as_many_pods_as_it_has_hosts(slices):
 def arguments(tree: dict, index: int) -> Arguments:
   """What training reads in pod `index`, after Kubernetes' substitution."""
   command = pod_of(tree)["containers"][0]["command"]
-  assert command[:3] == ["python", "-m", "s02jax.train"]
+  assert command[:4] == ["python", "-m", "s02jax", "train"]
   mine = [
     re.sub(
       r"\$\$|\$\(JOB_COMPLETION_INDEX\)",
       lambda m: "$" if m[0] == "$$" else str(index),
       word,
     )
-    for word in command[3:]
+    for word in command[4:]
   ]
   return parse(mine)
 
@@ -374,7 +375,7 @@ def test_a_stopped_run_starts_again_without_limit_and_a_failed_one_does_not():
   assert policy["maxRestarts"] == 3
   job, pod = job_of(tree), pod_of(tree)
   container = pod["containers"][0]["name"]
-  assert action(tree, {"exit": (container, train.STOPPED)}) == AGAIN
+  assert action(tree, {"exit": (container, errors.STOPPED)}) == AGAIN
   assert action(tree, {"condition": "DisruptionTarget"}) == AGAIN
   assert action(tree, {"exit": (container, 2)}) == "FailJobSet"
   for code in (1, 137):  # no rule: it restarts, and is counted
@@ -520,7 +521,7 @@ def test_a_killed_process_is_a_failure():
 def test_a_stop_that_one_process_began_is_no_failure():
   stopped = python("raise SystemExit(143)")
   late = python("import time; time.sleep(0.5); raise SystemExit(143)")
-  assert local._run_all([stopped, late]) == train.STOPPED
+  assert local._run_all([stopped, late]) == errors.STOPPED
 
 
 def lines(workdir: pathlib.Path) -> int:
@@ -580,7 +581,7 @@ def test_two_processes_stop_together_and_go_on(start, tmp_path):
 
   process = launch(100_000)
   output = stop_while_training(process, tmp_path)
-  assert process.returncode == train.STOPPED, output
+  assert process.returncode == errors.STOPPED, output
   assert re.search(r"^\[0\] .*stopped by SIGTERM", output, re.MULTILINE)
   assert re.search(r"^\[1\] .*stopped by SIGTERM", output, re.MULTILINE)
   step = saved(tmp_path)
@@ -709,7 +710,7 @@ def test_a_signal_to_the_job_saves_and_requeues(start, cluster):
   workdir = cluster / "my toy"
   process = start(*submit(cluster, workdir, steps=100_000), **env)
   output = stop_while_training(process, workdir)
-  assert process.returncode == train.STOPPED, output
+  assert process.returncode == errors.STOPPED, output
   assert output.count("stopped by SIGTERM") == 2
   assert told(cluster) == ["requeue 4242"]
   step = saved(workdir)
@@ -788,7 +789,7 @@ def test_training_on_a_tpu_vm_gets_the_very_words(tpu):
   training = [*TOY, "--workdir=/data/it's a $HOME", "--config.corpus=a b*"]
   own = [*OWN[tpu_vm], f"--directory={tpu / 'the clone'}", "--grace=77"]
   assert tpu_vm.main([*own, "--", *training]) == 3
-  assert words(tpu / "argv") == ["-m", "s02jax.train", *training]
+  assert words(tpu / "argv") == ["-m", "s02jax", "train", *training]
   unit = words(tpu / "unit")
   assert {"--wait", "--unit=s02-train"} <= {*unit}
   assert {"--property=TimeoutStopSec=77"} <= {*unit}

@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 
-from s02jax import layout
+from s02jax.text import sequence
 
 
 class Letters:
-  """As `s02jax.text.TextModel`: a letter is an id."""
+  """As `s02jax.text.tokenizer.TextModel`: a letter is an id."""
 
   size, speaker_id, start_id = 20, 1, 2
 
@@ -24,7 +24,7 @@ TEXT = Letters()
 def made(words, audio, language="en", rate=0.5):
   pieces = [TEXT.pieces(word) for word in words]
   codes = [np.array(part) for part in audio]
-  return layout.sequence(TEXT, language, pieces, codes, rate)
+  return sequence.sequence(TEXT, language, pieces, codes, rate)
 
 
 def test_zero_shot_prompt_and_row():

@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from s02jax.models.linear import product
+from s02jax.models.layers.linear import product
 
 
 def test_gradients_are_those_of_a_product():

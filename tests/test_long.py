@@ -6,13 +6,13 @@ import types
 import numpy as np
 import pytest
 
-from s02jax.errors import UserError
-from s02jax.synthesis import long
-from s02jax.synthesis.effects import FADE, Changes
+from s02jax.audio.effects import FADE, Changes
+from s02jax.core.errors import UserError
+from s02jax.synthesis import long_text
 from s02jax.synthesis.engine import Piece, Spoken
 from s02jax.synthesis.request import Settings
-from s02jax.synthesis.text_chunks import Speech, chunks, expected_seconds
 from s02jax.synthesis.voice import Prompt, Voice
+from s02jax.text.chunks import Speech, chunks, expected_seconds
 
 RATE = 8000
 VECTOR = np.ones(4, np.float32)
@@ -75,7 +75,7 @@ class ParrotEngine:
 def spoken(text, parrot=None, **changes):
   parrot = parrot or Parrot()
   arguments = {"language": "en", "voice": VOICE, "context": 10.0} | changes
-  blocks = list(long.speak(parrot, text, **arguments))
+  blocks = list(long_text.speak(parrot, text, **arguments))
   return np.concatenate(blocks), parrot.asked
 
 
@@ -119,7 +119,7 @@ def test_no_prompt_is_carried_from_what_ran_into_the_limit(caplog):
 
 def test_speech_comes_chunk_by_chunk():
   parrot = Parrot()
-  blocks = long.speak(
+  blocks = long_text.speak(
     parrot, SENTENCE * 60, language="en", voice=VOICE, context=10.0
   )
   assert not parrot.asked
@@ -150,14 +150,16 @@ def test_a_chunk_in_another_script_is_spoken_in_its_language():
 def test_faults_are_said_before_anything_is_spoken(text, match):
   parrot = Parrot()
   with pytest.raises(UserError, match=match):
-    long.speak(parrot, text, language="en", voice=VOICE, context=10.0)
+    long_text.speak(parrot, text, language="en", voice=VOICE, context=10.0)
   assert not parrot.asked
 
 
 def test_context_is_what_a_training_row_holds():
   def context(row_tokens):
     config = {"data": {"row_tokens": row_tokens}, "model": {"text_rate": 0.6}}
-    return long.trained_context(types.SimpleNamespace(configs={"ar": config}))
+    return long_text.trained_context(
+      types.SimpleNamespace(configs={"ar": config})
+    )
 
   assert context(400) == pytest.approx(10.0)
   assert context(10**6) == pytest.approx(40.0)

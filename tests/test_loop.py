@@ -17,9 +17,14 @@ import pytest
 from ml_collections import ConfigDict
 from orbax.checkpoint import v1 as ocp
 
-from s02jax import checkpoint, errors, hosts, metrics, stages, train
+from s02jax import stages
+from s02jax.cli import train
+from s02jax.core import errors
+from s02jax.core import errors as errors_lib
 from s02jax.data import loader
-from s02jax.metrics import roll_back
+from s02jax.training import checkpoint, hosts, loop
+from s02jax.training import clock as metrics
+from s02jax.training.metrics import roll_back
 from tests import toy_config, toy_stage
 from tests.processes import TOY, job, spawn, wait_for_lines
 
@@ -46,7 +51,7 @@ def config(**changes) -> ConfigDict:
 
 
 def run(workdir, devices: int = 1, **changes) -> int:
-  return train.train(config(**changes), workdir, jax.devices()[:devices])
+  return loop.train(config(**changes), workdir, jax.devices()[:devices])
 
 
 def lines(workdir) -> list[dict]:
@@ -171,7 +176,7 @@ def test_learns(straight):
 
 
 def test_finished_run_returns_at_once(straight, monkeypatch):
-  monkeypatch.setattr(train, "_run", lambda *_: pytest.fail("ran again"))
+  monkeypatch.setattr(loop, "_run", lambda *_: pytest.fail("ran again"))
   before = (straight / "metrics.jsonl").read_bytes()
   assert run(straight) == 0
   assert (straight / "metrics.jsonl").read_bytes() == before
@@ -182,7 +187,7 @@ def test_sigterm_saves_and_the_rest_is_the_same(
 ):
   with monkeypatch.context() as patch:
     stop_at(patch, 7)
-    assert run(tmp_path) == train.STOPPED
+    assert run(tmp_path) == errors_lib.STOPPED
   stopped = max(losses(tmp_path))
   assert stopped < 12
   assert str(stopped) in os.listdir(tmp_path / "checkpoints")
@@ -567,7 +572,7 @@ def test_a_signal_to_one_process_stops_and_saves_all(straight, tmp_path):
   wait_for_lines(both[0], tmp_path, 20)
   both[1].terminate()  # not the one that writes
   outputs = [process.communicate(timeout=900)[1] for process in both]
-  assert [p.returncode for p in both] == [train.STOPPED] * 2, outputs
+  assert [p.returncode for p in both] == [errors_lib.STOPPED] * 2, outputs
   (saved,) = map(int, os.listdir(tmp_path / "checkpoints"))
   assert saved == max(losses(tmp_path)) < 4000
   # One process goes on from what two have saved.

@@ -12,8 +12,9 @@ import numpy as np
 import optax
 import pytest
 
-from s02jax import program, sharding, stages
+from s02jax import sharding, stages
 from s02jax.bench.step import fill
+from s02jax.training import programs
 
 STAGES = ("audio_tokenizer", "flow_vae", "ar", "flow_matching")
 MESHES = (
@@ -47,10 +48,10 @@ def one_step(name, mesh):
   """Metrics, and the gradients as Adam keeps them."""
   stage, batch = stage_and_batch(name)
   with jax.set_mesh(mesh):
-    abstract = program.abstract_state(stage, mesh)
-    state = program.init_program(stage, abstract)(jax.random.key(0))
+    abstract = programs.abstract_state(stage, mesh)
+    state = programs.init_program(stage, abstract)(jax.random.key(0))
     batch = jax.device_put(batch, sharding.batch_sharding(mesh))
-    state, metrics = program.train_program(stage, mesh, abstract)(state, batch)
+    state, metrics = programs.train_program(stage, mesh, abstract)(state, batch)
   moments = [
     x.mu
     for x in jax.tree.leaves(state, is_leaf=_is_adam)

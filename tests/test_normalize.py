@@ -7,10 +7,10 @@ import unicodedata
 
 import pytest
 
-from s02jax.evaluation import normalize
-from s02jax.evaluation.normalize import FAIR, OFFICIAL, numbers
-from s02jax.evaluation.normalize.fair import spoken_only
-from s02jax.languages import BY_CODE, LANGUAGES
+from s02jax.core.languages import BY_CODE, LANGUAGES
+from s02jax.text import normalize
+from s02jax.text.normalize import FAIR, OFFICIAL, numbers
+from s02jax.text.normalize.fair import spoken_only
 
 # As written, and as a reader would say the same words.
 SENTENCES = {

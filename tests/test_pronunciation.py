@@ -4,8 +4,8 @@ import json
 
 import pytest
 
-from s02jax.errors import UserError
-from s02jax.synthesis.pronunciation import Pronunciation
+from s02jax.core.errors import UserError
+from s02jax.text.pronunciation import Pronunciation
 
 
 def respell(entries, text, language="en"):

@@ -8,9 +8,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from s02jax import checkpoint
 from s02jax.bench import resilience
-from s02jax.errors import UserError
+from s02jax.core.errors import UserError
+from s02jax.training import checkpoint
 
 ROOT = pathlib.Path(__file__).parents[1]
 TOY = ("--config=tests/toy_config.py", "--config.eval_every=0")

@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from s02jax import hlo, roofline
-from s02jax.chips import Chip
+from s02jax.compiler import hlo, roofline
+from s02jax.hardware import Chip
 
 # 1 GB/s between slices, 10 GB/s in each direction of a dimension of the torus.
 CHIP = Chip(

@@ -6,17 +6,13 @@ import fakes
 import numpy as np
 import pytest
 
-from s02jax import errors
+from s02jax.core import errors
 from s02jax.data.mixture import EpochCache, Mixture
 from s02jax.data.packing import exactly, pack
-from s02jax.data.rows import (
-  GAP,
-  SEPARATOR,
-  AudioCrops,
-  LatentUtterances,
-  PackedSequences,
-  PackedUtterances,
-)
+from s02jax.data.rows.audio_crops import AudioCrops
+from s02jax.data.rows.latent_utterances import LatentUtterances
+from s02jax.data.rows.packed_sequences import PackedSequences
+from s02jax.data.rows.packed_utterances import GAP, SEPARATOR, PackedUtterances
 
 BATCH = 4
 MAKERS = ("crops", "utterances", "latents", "packed")

@@ -8,9 +8,14 @@ import numpy as np
 import pytest
 
 from s02jax import stages
-from s02jax.data import rows
-from s02jax.models import attention
-from s02jax.stages.flops import counted
+from s02jax.data.rows import (
+  audio_crops,
+  latent_utterances,
+  packed_sequences,
+  packed_utterances,
+)
+from s02jax.flops import counted
+from s02jax.models.layers import attention
 from tests import fakes
 
 NAMES = ("audio_tokenizer", "flow_vae", "ar", "flow_matching")
@@ -59,12 +64,12 @@ def data(stage, corpus):
   features, text = fakes.FakeFeatures(corpus), fakes.FakeText()
   common = dict(batch_size=4, seed=0, **stage.config.data)
   if stage.name == "flow_vae":
-    return rows.AudioCrops(corpus, **common)
+    return audio_crops.AudioCrops(corpus, **common)
   if stage.name == "audio_tokenizer":
-    return rows.PackedUtterances(corpus, text, **common)
+    return packed_utterances.PackedUtterances(corpus, text, **common)
   if stage.name == "flow_matching":
-    return rows.LatentUtterances(corpus, features, **common)
-  return rows.PackedSequences(
+    return latent_utterances.LatentUtterances(corpus, features, **common)
+  return packed_sequences.PackedSequences(
     corpus, features, text, rate=lambda _: 0.3, **common
   )
 

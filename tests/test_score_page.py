@@ -9,9 +9,11 @@ import numpy as np
 import pytest
 import soundfile
 
-from s02jax.errors import UserError
-from s02jax.evaluation import published, score_page, score_table
-from s02jax.evaluation.benchmarks import CROSS_LINGUAL, MINIMAX24
+from s02jax.core.errors import UserError
+from s02jax.evaluation.benchmark import page as score_page
+from s02jax.evaluation.benchmark import published
+from s02jax.evaluation.benchmark import table as score_table
+from s02jax.evaluation.benchmark.datasets import CROSS_LINGUAL, MINIMAX24
 
 WHISPER = "faster-whisper:large-v3"
 WAVLM = "wavlm:wavlm_large_finetune.pth"

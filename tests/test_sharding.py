@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from jax.sharding import PartitionSpec as P
 
-from s02jax import errors, sharding
+from s02jax import sharding
+from s02jax.core import errors
 
 SPECS = (
   # path, shape, spec on fsdp = 2, tensor = 4

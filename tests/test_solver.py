@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from s02jax.synthesis import solver
+from s02jax.synthesis.render import solver
 
 NOISE = np.random.default_rng(0).normal(size=(3, 5, 2)).astype(np.float32)
 TARGET = np.random.default_rng(1).normal(size=(3, 5, 2)).astype(np.float32)

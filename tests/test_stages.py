@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 
 from configs import audio_tokenizer, flow_matching, flow_vae
-from s02jax import stages, train_state
+from s02jax import stages
 from s02jax.models import discriminators as judges
+from s02jax.stages import train_state
 
 
 @pytest.fixture(scope="module")

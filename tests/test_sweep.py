@@ -12,9 +12,10 @@ import yaml
 
 from configs.sweeps import ar_rate_width, flow_matching_rate
 from launch import local, slurm
-from s02jax import results, sweep
-from s02jax.arguments import parse
-from s02jax.errors import UserError
+from s02jax.cli import sweep as verb
+from s02jax.core.errors import UserError
+from s02jax.experiments import sweep, sweep_table
+from s02jax.training.arguments import parse
 from tests import jobset_schema
 
 ROOT = pathlib.Path(__file__).parents[1]
@@ -139,7 +140,7 @@ def test_a_wrong_run_is_told_before_the_first_starts(
   path = tmp_path / "wrong.py"
   path.write_text(FILE.replace(old, new))
   with pytest.raises(UserError, match=complaint):
-    sweep.main(["--sweep", str(path), "--workdir", str(workdir)])
+    verb.main(["--sweep", str(path), "--workdir", str(workdir)])
   assert not workdir.exists()
 
 
@@ -206,7 +207,7 @@ def test_a_failure_does_not_keep_the_others_and_a_stop_does(file, workdir):
 def test_training_a_sweep(file, workdir, capsys):
   """The real thing, and again: nothing is left to do."""
   argv = ["--sweep", file, "--workdir", str(workdir), "--config.steps=4"]
-  assert sweep.main(argv) == 0
+  assert verb.main(argv) == 0
   records = [
     json.loads(x) for x in (workdir / "results.jsonl").read_text().splitlines()
   ]
@@ -224,7 +225,7 @@ def test_training_a_sweep(file, workdir, capsys):
   assert not list(workdir.glob(".*.part"))
   capsys.readouterr()
   before = [os.stat(r.workdir / "metrics.jsonl").st_mtime_ns for r in runs]
-  assert sweep.main(argv) == 0
+  assert verb.main(argv) == 0
   assert (
     capsys.readouterr().out.count("finished") == 4
   )  # told, and in the table
@@ -238,12 +239,12 @@ def test_detached_launchers_take_all_and_are_collected_later(
   launcher = pretend({})
   monkeypatch.setattr(slurm, "launch", launcher.launch)
   argv = ["--sweep", file, "--workdir", str(workdir), "--config.steps=4"]
-  assert sweep.main([*argv, "--launcher=slurm", "--nodes=2"]) == 0
+  assert verb.main([*argv, "--launcher=slurm", "--nodes=2"]) == 0
   assert len(launcher.given) == len(RATES)
   assert "--collect" in capsys.readouterr().out
   assert not (workdir / "results.md").exists()
   save(read(file, workdir)[0], 3)
-  assert sweep.main([*argv, "--launcher=slurm", "--collect"]) == 0
+  assert verb.main([*argv, "--launcher=slurm", "--collect"]) == 0
   records = [
     json.loads(x) for x in (workdir / "results.jsonl").read_text().splitlines()
   ]
@@ -257,7 +258,7 @@ def test_detached_launchers_take_all_and_are_collected_later(
 def test_a_dry_run_only_prints(separator, file, capsys):
   argv = ["--sweep", file, "--workdir=/data/sweep", "--launcher=jobset"]
   own = ["--image=i", "--gpus=8", "--volume=claim:/data", "--dry-run"]
-  assert sweep.main([*argv, *separator, *own]) == 0
+  assert verb.main([*argv, *separator, *own]) == 0
   manifests = list(yaml.safe_load_all(capsys.readouterr().out))
   assert len(manifests) == len(RATES)
   for manifest in manifests:
@@ -270,7 +271,7 @@ def test_runs_of_a_sweep_share_no_name(file, workdir):
   argv = ["--sweep", file, "--workdir", str(workdir), "--launcher=jobset"]
   own = ["--image=i", "--gpus=8", "--volume=claim:/data", "--name=one"]
   with pytest.raises(UserError, match="--name one: leave it out of a sweep"):
-    sweep.main([*argv, *own])
+    verb.main([*argv, *own])
   assert not workdir.exists()
 
 
@@ -284,11 +285,11 @@ def test_the_table_has_the_best_first_and_nothing_is_made_up(file, workdir):
 
   def rows():
     return [
-      results.row(r.name, r.overrides, r.workdir, r.step(), r.steps)
+      sweep_table.row(r.name, r.overrides, r.workdir, r.step(), r.steps)
       for r in runs
     ]
 
-  head, _, best, other = results.table(rows()).splitlines()
+  head, _, best, other = sweep_table.table(rows()).splitlines()
   cells = [[c.strip() for c in x.split("|")[1:-1]] for x in (head, best, other)]
   assert cells == [
     ["optimizer.learning_rate", "state", "step", "loss", "unseen/loss"],
@@ -303,8 +304,8 @@ def test_a_run_that_diverged_is_last(file, workdir):
   save(second, 4)
   with (first.workdir / "metrics.jsonl").open("a") as log:
     log.write('{"step": 4, "loss": null, "unseen/loss": null}\n')
-  rows = [results.row(r.name, r.overrides, r.workdir, 4, 4) for r in runs]
-  best, other = results.table(rows).splitlines()[2:]
+  rows = [sweep_table.row(r.name, r.overrides, r.workdir, 4, 4) for r in runs]
+  best, other = sweep_table.table(rows).splitlines()[2:]
   assert best.startswith("| 0.02 |") and other.startswith("| 0.01 |")
   assert other.endswith("| 4 |  |  |")
 
@@ -314,7 +315,7 @@ def test_a_log_that_is_being_written_can_be_read(file, workdir):
   save(one, 2)
   with (one.workdir / "metrics.jsonl").open("a") as log:
     log.write('{"step": 3, "lo')
-  assert results.row("x", {}, one.workdir, 2, 4).step == 2
+  assert sweep_table.row("x", {}, one.workdir, 2, 4).step == 2
 
 
 def test_without_matplotlib_the_table_is_there(
@@ -323,7 +324,7 @@ def test_without_matplotlib_the_table_is_there(
   monkeypatch.setitem(__import__("sys").modules, "matplotlib", None)
   (one, _) = read(file, workdir)
   save(one, 2)
-  results.write_all(workdir, [results.row("x", {}, one.workdir, 2, 4)])
+  sweep_table.write_all(workdir, [sweep_table.row("x", {}, one.workdir, 2, 4)])
   assert "matplotlib is missing" in capsys.readouterr().out
   assert (workdir / "results.md").exists()
   assert not (workdir / "results.png").exists()

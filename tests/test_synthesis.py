@@ -7,27 +7,23 @@ import pytest
 import soundfile
 import tiny
 
-from s02jax import conditioning, console, synthesize
+from s02jax.audio import loudness
 from s02jax.bundle import Bundle
-from s02jax.cli import run
-from s02jax.errors import UserError
-from s02jax.synthesis.batching import (
-  ROWS,
-  map_batches,
-  plan,
-  round_up,
-  rows_of,
-)
-from s02jax.synthesis.codec import collapse
-from s02jax.synthesis.request import Request, check_text, token_limit
+from s02jax.cli import run, synthesize
+from s02jax.core import startup
+from s02jax.core.errors import UserError
+from s02jax.synthesis.batching import ROWS, map_batches, plan, round_up, rows_of
+from s02jax.synthesis.render.codecs import collapse
+from s02jax.synthesis.request import Request
 from s02jax.synthesis.synthesizer import Synthesizer, row_seed
 from s02jax.synthesis.voice import check_reference
+from s02jax.text.checks import check_text, token_limit
 
 
 @pytest.fixture(autouse=True)
 def no_set_up(monkeypatch):
   """A door's log handler would outlive the test whose stderr it writes to."""
-  monkeypatch.setattr(console, "set_up", lambda: None)
+  monkeypatch.setattr(startup, "set_up", lambda: None)
 
 
 # Short texts, so that the random models soon reach their limit.
@@ -305,7 +301,7 @@ def folder(tmp_path_factory):
   """A bundle and a reference at another rate."""
   path = tmp_path_factory.mktemp("door")
   tiny.bundle().write(path / "bundle")
-  wave = conditioning.resample(tiny.wave(0.8, 2), tiny.RATE, 22050)
+  wave = loudness.resample(tiny.wave(0.8, 2), tiny.RATE, 22050)
   soundfile.write(path / "ref.wav", wave, 22050)
   soundfile.write(path / "silence.wav", np.zeros(22050), 22050)
   return path

@@ -7,8 +7,9 @@ import unicodedata
 import pytest
 
 from data_pipelines.words import WORDS
-from s02jax import languages, text
-from s02jax.errors import UserError
+from s02jax.core import languages
+from s02jax.core.errors import UserError
+from s02jax.text import tokenizer
 
 RANGES = (
   (0x00, 0x7F), (0x80, 0x24F), (0x300, 0x36F), (0x370, 0x5FF),
@@ -26,15 +27,15 @@ AWKWARD = (
 
 
 @pytest.fixture(scope="module")
-def model(tmp_path_factory) -> text.TextModel:
+def model(tmp_path_factory) -> tokenizer.TextModel:
   corpus = [
     " ".join(WORDS[code][first : first + 4])
     for code in WORDS
     for first in range(40)
   ]
   out = tmp_path_factory.mktemp("text") / "text.model"
-  text.train_text_model(corpus, 600, out)
-  return text.TextModel.load(out)
+  tokenizer.train_text_model(corpus, 600, out)
+  return tokenizer.TextModel.load(out)
 
 
 def random_text(rng: random.Random) -> str:
@@ -61,7 +62,7 @@ def test_text_is_never_a_control_symbol(model):
   controls = {model.speaker_id, model.start_id}
   controls |= {model.language_id(code) for code in languages.BY_CODE}
   assert len(controls) == 34
-  for symbol in text.CONTROLS:
+  for symbol in tokenizer.CONTROLS:
     assert not controls & set(model.pieces(f"say {symbol} now"))
 
 
@@ -101,52 +102,54 @@ def test_it_pickles(model):
 
 
 def test_a_size_the_data_cannot_fill_is_lowered(tmp_path, caplog):
-  model = text.train_text_model(["ab ab"], 5000, tmp_path / "text.model")
-  assert text.SMALLEST_VOCABULARY - 4 < model.size < 5000
+  model = tokenizer.train_text_model(["ab ab"], 5000, tmp_path / "text.model")
+  assert tokenizer.SMALLEST_VOCABULARY - 4 < model.size < 5000
   assert "fills only" in caplog.text
   assert model.decode(model.pieces("zebra ab")) == "zebra ab"
 
 
 def test_the_smallest_size_is_a_model(tmp_path):
-  size = text.SMALLEST_VOCABULARY
+  size = tokenizer.SMALLEST_VOCABULARY
   words = [" ".join(WORDS["es"]), " ".join(WORDS["zh"])]
-  model = text.train_text_model(words, size, tmp_path / "text.model")
+  model = tokenizer.train_text_model(words, size, tmp_path / "text.model")
   assert model.size <= size
   assert [model.decode(model.pieces(line)) for line in words] == words
 
 
 def test_more_characters_than_room_fall_back_to_bytes(tmp_path):
   lines = [chr(0x4E00 + index) * 2 for index in range(2000)]
-  model = text.train_text_model(lines, 400, tmp_path / "text.model")
+  model = tokenizer.train_text_model(lines, 400, tmp_path / "text.model")
   assert 390 < model.size <= 400
   assert model.decode(model.pieces(lines[-1])) == lines[-1]
 
 
-@pytest.mark.parametrize("size", [0, 100, text.SMALLEST_VOCABULARY - 1])
+@pytest.mark.parametrize("size", [0, 100, tokenizer.SMALLEST_VOCABULARY - 1])
 def test_a_size_too_small_for_any_model_is_refused(tmp_path, size):
   with pytest.raises(UserError, match="too small"):
-    text.train_text_model(["hello"], size, tmp_path / "text.model")
+    tokenizer.train_text_model(["hello"], size, tmp_path / "text.model")
   assert not list(tmp_path.iterdir())
 
 
 def test_no_text_is_refused(tmp_path):
   with pytest.raises(UserError, match="no text"):
-    text.train_text_model(["", "  ", "\u2581\0"], 512, tmp_path / "text.model")
+    tokenizer.train_text_model(
+      ["", "  ", "\u2581\0"], 512, tmp_path / "text.model"
+    )
 
 
 def test_what_is_not_a_model_is_refused(tmp_path):
   with pytest.raises(UserError, match="there is no text model"):
-    text.TextModel.load(tmp_path / "none.model")
+    tokenizer.TextModel.load(tmp_path / "none.model")
   (tmp_path / "bad.model").write_bytes(b"not a model")
   with pytest.raises(UserError, match="not a sentencepiece model"):
-    text.TextModel.load(tmp_path / "bad.model")
+    tokenizer.TextModel.load(tmp_path / "bad.model")
 
 
 def test_training_is_deterministic():
   lines = [" ".join(WORDS["de"][i : i + 3]) for i in range(40)]
-  assert text.train_model(lines, 400) == text.train_model(lines, 400)
+  assert tokenizer.train_model(lines, 400) == tokenizer.train_model(lines, 400)
 
 
 def test_the_control_symbols_precede_what_is_learnt(model):
   ids = [model.speaker_id, model.start_id, model.language_id("sv")]
-  assert max(ids) <= len(text.CONTROLS)
+  assert max(ids) <= len(tokenizer.CONTROLS)

@@ -6,10 +6,10 @@ import unicodedata
 import numpy as np
 import pytest
 
-from s02jax import languages
-from s02jax.errors import UserError
-from s02jax.synthesis import text_chunks
-from s02jax.synthesis.text_chunks import (
+from s02jax.core import languages
+from s02jax.core.errors import UserError
+from s02jax.text import chunks as text_chunks
+from s02jax.text.chunks import (
   Pause,
   Speech,
   chunks,

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from s02jax.train_state import (
+from s02jax.stages.train_state import (
   OptimizerConfig,
   TrainState,
   accumulate,

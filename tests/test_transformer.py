@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from s02jax.models import transformer
+from s02jax.models.layers import transformer
 
 CONFIG = transformer.TransformerConfig(
   width=16, layers=2, heads=4, kv_heads=2, hidden=24

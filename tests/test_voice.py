@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-from s02jax.errors import UserError
+from s02jax.core.errors import UserError
 from s02jax.synthesis.request import Request, check_speaker
 from s02jax.synthesis.voice import Prompt, Voice, average, mix
 

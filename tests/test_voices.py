@@ -9,11 +9,11 @@ import pytest
 import soundfile
 import tiny
 
-from s02jax import console, synthesize, voice
 from s02jax.bundle import Bundle
-from s02jax.cli import run
-from s02jax.errors import UserError
-from s02jax.synthesis import library
+from s02jax.cli import run, synthesize, voice
+from s02jax.core import startup
+from s02jax.core.errors import UserError
+from s02jax.synthesis import voice_store
 from s02jax.synthesis.engine import Engine
 from s02jax.synthesis.synthesizer import Synthesizer
 
@@ -21,7 +21,7 @@ from s02jax.synthesis.synthesizer import Synthesizer
 @pytest.fixture(autouse=True)
 def no_set_up(monkeypatch):
   """A door's log handler would outlive the test whose stderr it writes to."""
-  monkeypatch.setattr(console, "set_up", lambda: None)
+  monkeypatch.setattr(startup, "set_up", lambda: None)
 
 
 @pytest.fixture(scope="module")
@@ -36,8 +36,8 @@ def folder(tmp_path_factory):
     ("anna", [path / "0.wav", path / "1.wav"], None),
     ("ben", [path / "1.wav"], "Good morning"),
   ):
-    made, seconds = library.recorded(synthesizer, files, text)
-    library.add(path / "bundle", name, made, seconds)
+    made, seconds = voice_store.recorded(synthesizer, files, text)
+    voice_store.add(path / "bundle", name, made, seconds)
   return path
 
 
@@ -60,8 +60,10 @@ def test_voices_are_listed_and_shown(folder, capsys):
 
 def test_what_is_added_is_loaded_as_it_was(folder):
   synthesizer = Synthesizer(tiny.bundle())
-  made, _ = library.recorded(synthesizer, [folder / "1.wav"], "Good morning")
-  kept = library.mixed(synthesizer, folder / "bundle", {"ben": 2.0})
+  made, _ = voice_store.recorded(
+    synthesizer, [folder / "1.wav"], "Good morning"
+  )
+  kept = voice_store.mixed(synthesizer, folder / "bundle", {"ben": 2.0})
   np.testing.assert_allclose(kept.ar_vector, made.ar_vector, atol=1e-6)
   np.testing.assert_array_equal(kept.prompt.tokens, made.prompt.tokens)
   assert kept.prompt.text == "Good morning"
@@ -77,7 +79,7 @@ def test_add_replace_and_remove_by_the_door(folder, capsys):
   assert "--replace" in capsys.readouterr().err
   text = ("--reference-text", "Yes.", "--replace")
   assert door(*add, *text, bundle=bundle) == 0
-  assert library.entry(bundle, "c-1_x").kind == "one-shot"
+  assert voice_store.entry(bundle, "c-1_x").kind == "one-shot"
   assert door("remove", "c-1_x", bundle=bundle) == 0
   assert sorted(bundle.glob("voices/*")) == before
 
@@ -152,11 +154,11 @@ def test_writing_a_bundle_anew_keeps_its_voices(folder, tmp_path, caplog):
 )
 def test_mixtures_that_make_no_sense_are_refused(items, match):
   with pytest.raises(UserError, match=match):
-    library.parse_mixture(items)
+    voice_store.parse_mixture(items)
 
 
 def test_a_mixture_reads_names_and_weights():
-  assert library.parse_mixture(["a:0.7", "b"]) == {"a": 0.7, "b": 1.0}
+  assert voice_store.parse_mixture(["a:0.7", "b"]) == {"a": 0.7, "b": 1.0}
 
 
 # -------------------------------------------------------------- speaking long

@@ -8,8 +8,8 @@ import pytest
 import torch_weights
 from numpy.testing import assert_allclose, assert_array_equal
 
-from s02jax.errors import UserError
-from s02jax.evaluation import torch_file, wavlm
+from s02jax.core.errors import UserError
+from s02jax.pretrained import torch_file, wavlm
 
 N = 20000
 # What UniSpeech's own PyTorch code makes of these weights and this clip. It

@@ -9,7 +9,7 @@ import numpy as np
 
 from configs import ar, audio_tokenizer, flow_matching, flow_vae
 from s02jax.bundle import Bundle
-from s02jax.config import build
+from s02jax.core.config import build
 from s02jax.models.ar import ARConfig, ARTransformer
 from s02jax.models.ar import init as init_ar
 from s02jax.models.audio_tokenizer import AudioTokenizer, AudioTokenizerConfig
@@ -18,7 +18,7 @@ from s02jax.models.flow_matching import (
   FlowMatchingConfig,
 )
 from s02jax.models.flow_vae import FlowVAE, FlowVAEConfig
-from s02jax.text import TextModel, train_text_model
+from s02jax.text.tokenizer import TextModel, train_text_model
 
 RATE = 16000
 SAMPLES = RATE // 25  # of a token

@@ -6,9 +6,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from s02jax.config import build
+from s02jax.core.config import build
 from s02jax.sharding import shard
-from s02jax.train_state import (
+from s02jax.stages.train_state import (
   OptimizerConfig,
   TrainState,
   accumulate,

@@ -8,7 +8,7 @@ unseen/loss. Nine runs; `demo` takes nine times what the AR demo takes.
 Sizes: `test`, `demo`, and `base` for accelerators.
 """
 
-from s02jax.errors import UserError
+from s02jax.core.errors import UserError
 
 # Heads keep their width, so only their number grows.
 _WIDTHS = {

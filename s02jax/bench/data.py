@@ -17,7 +17,10 @@ import numpy as np
 from scipy import fft
 
 from configs import common
-from s02jax import audio, bench, metrics, stages
+from s02jax import stages
+from s02jax.audio import spectra
+from s02jax.cli import bench
+from s02jax.core import files
 from s02jax.data.records import Corpus
 
 # They need no features of other stages.
@@ -63,9 +66,9 @@ def _decode(corpus: Corpus) -> Work:
 
 def _log_mel(corpus: Corpus, size: str) -> Work:
   """By NumPy and SciPy, as a loader would."""
-  spec = audio.LogMel(**common.mel(size, corpus.rate).to_dict())
-  window = audio.hann(spec.window)
-  filters = audio.mel_filters(spec.rate, spec.window, spec.bins)
+  spec = spectra.LogMel(**common.mel(size, corpus.rate).to_dict())
+  window = spectra.hann(spec.window)
+  filters = spectra.mel_filters(spec.rate, spec.window, spec.bins)
   for i in _order(len(corpus)):
     wave = corpus.wave(i)
     padded = np.pad(wave, (0, spec.window))
@@ -118,5 +121,5 @@ def main(argv: list[str]) -> int:
       f"thread, padding {values['padding']:.1%}"
     )
   if args.json:
-    metrics.write_json(args.json, found)
+    files.write_json(args.json, found)
   return 0

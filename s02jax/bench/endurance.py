@@ -23,12 +23,14 @@ import jax
 import numpy as np
 
 from data_pipelines import words
-from s02jax import audio, bench, conditioning, languages, metrics, train
+from s02jax.audio import loudness, spectra
+from s02jax.audio.effects import Changes, Effects
 from s02jax.bundle import Bundle
-from s02jax.errors import UserError
-from s02jax.synthesis import long
+from s02jax.cli import bench
+from s02jax.core import files, languages, startup
+from s02jax.core.errors import UserError
+from s02jax.synthesis import long_text
 from s02jax.synthesis import voice as voice_lib
-from s02jax.synthesis.effects import Changes, Effects
 from s02jax.synthesis.engine import Engine
 from s02jax.synthesis.request import Request, Settings
 from s02jax.synthesis.synthesizer import Synthesizer
@@ -398,7 +400,7 @@ def speak_long(
     sentence = " ".join(random.choice(known, 6, replace=False))
     text += f"{sentence.capitalize()}. "
   measured, samples = [], 0
-  for block in long.speak(
+  for block in long_text.speak(
     synthesizer,
     text[:characters],
     language="en",
@@ -438,13 +440,13 @@ def main(argv: list[str]) -> int:
   for name in ("requests", "replays", "characters"):
     if getattr(args, name) < 1:
       raise UserError(f"--{name} must be at least 1.")
-  train.use_compilation_cache()
+  startup.use_compilation_cache()
   bundle = Bundle.load(args.bundle)
   synthesizer = Synthesizer(bundle)
   waves = []
   for file in args.reference:
-    wave, rate = audio.read(file)
-    waves.append(conditioning.condition(wave, rate, synthesizer.rate))
+    wave, rate = spectra.read(file)
+    waves.append(loudness.condition(wave, rate, synthesizer.rate))
   ask = Asker(synthesizer, waves, args.seed)
   asks = [ask() for _ in range(args.requests)]
 
@@ -459,12 +461,12 @@ def main(argv: list[str]) -> int:
   )
   (voice,) = synthesizer.voices(waves[:1], [None])
   length, along = speak_long(
-    synthesizer, voice, args.characters, long.trained_context(bundle)
+    synthesizer, voice, args.characters, long_text.trained_context(bundle)
   )
   print(f"{args.characters} characters, {length:.0f} s of speech")
   print(_memory_lines(along))
   if args.json:
-    metrics.write_json(
+    files.write_json(
       args.json,
       {
         "outcomes": dict(collections.Counter(a.outcome for a in answers)),

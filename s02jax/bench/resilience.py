@@ -28,8 +28,10 @@ from typing import IO, Any
 import numpy as np
 
 from launch import common, local
-from s02jax import bench, checkpoint, corpus, metrics, text
-from s02jax.errors import UserError
+from s02jax.cli import bench, corpus, text
+from s02jax.core import files
+from s02jax.core.errors import UserError
+from s02jax.training import checkpoint
 
 # Seconds that the others may take to end after one was killed.
 LIMIT = 60.0
@@ -349,6 +351,6 @@ def main(argv: list[str]) -> int:
     args.processes,
     args.seed,
   )
-  metrics.write_json(args.json or workdir / "resilience.json", found)
+  files.write_json(args.json or workdir / "resilience.json", found)
   print(summary(found))
   return 0 if good(found) else 1

@@ -19,11 +19,13 @@ import tempfile
 import time
 from collections.abc import Iterator, Sequence
 
-from s02jax import bench, evaluate, languages, metrics
-from s02jax.errors import UserError
-from s02jax.evaluation import benchmarks, judges, run
-from s02jax.evaluation.benchmarks import Item
-from s02jax.evaluation.judged import Asked, Ledger
+from s02jax.cli import bench, evaluate
+from s02jax.core import files, languages
+from s02jax.core.errors import UserError
+from s02jax.evaluation.benchmark import datasets, plan
+from s02jax.evaluation.benchmark.datasets import Item
+from s02jax.evaluation.benchmark.ledger import Asked, Ledger
+from s02jax.pretrained import recognisers
 
 WRONG = 0.1  # of the words, or of the characters
 
@@ -63,7 +65,7 @@ def measure(items: Sequence[Item], pairs: int) -> Result:
   """Scores `pairs` pairs of text and transcript made of `items`."""
   rng = random.Random(0)
   specs = {
-    code: run.spec_name(judges.recogniser_spec(code, {}))
+    code: plan.spec_name(recognisers.recogniser_spec(code, {}))
     for code in {item.language for item in items}
   }
   with tempfile.TemporaryDirectory() as name:
@@ -82,7 +84,7 @@ def measure(items: Sequence[Item], pairs: int) -> Result:
       asked = Asked("clip", item.subset, item.key, 0, specs[code])
       answers.append((asked, {"file": "", "heard": said}))
     listed.write_text("".join(lines), encoding="utf-8")
-    Ledger(out, run.Shard()).add(answers)
+    Ledger(out, plan.Shard()).add(answers)
     command = ["--benchmark", "manifest", "--data", str(listed)]
     command += ["--audio", str(clips), "--out", str(out), "--pass", "score"]
     command += ["--speaker-judge", "none", "--quality-judge", "none"]
@@ -106,11 +108,11 @@ def main(argv: list[str]) -> int:
   args = parser.parse_args(argv)
   if args.pairs < 1:
     raise UserError(f"--pairs {args.pairs}: give 1 or more.")
-  result = measure(benchmarks.read("manifest", args.data), args.pairs)
+  result = measure(datasets.read("manifest", args.data), args.pairs)
   print(
     f"{result.pairs:,} pairs in {result.languages} languages: "
     f"{result.seconds:.1f} s, {result.cpu_seconds:.1f} s of a core"
   )
   if args.json:
-    metrics.write_json(args.json, dataclasses.asdict(result))
+    files.write_json(args.json, dataclasses.asdict(result))
   return 0

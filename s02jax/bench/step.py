@@ -17,18 +17,13 @@ import jax
 import numpy as np
 from ml_collections import ConfigDict
 
-from s02jax import (
-  arguments,
-  bench,
-  metrics,
-  program,
-  sharding,
-  stages,
-  train,
-)
-from s02jax.data.rows import TOKENS_PER_SECOND
-from s02jax.errors import UserError
+from s02jax import hardware, sharding, stages
+from s02jax.cli import bench
+from s02jax.core import files, startup
+from s02jax.core.errors import UserError
+from s02jax.core.rates import TOKENS_PER_SECOND
 from s02jax.stages.ar import ARStage
+from s02jax.training import arguments, programs
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -76,14 +71,14 @@ def measure(
   rng = np.random.default_rng(0)
   batch = {key: fill(key, x, config, rng) for key, x in spec.items()}
   placed = sharding.batch_sharding(mesh)
-  abstract = program.abstract_state(stage, mesh)
+  abstract = programs.abstract_state(stage, mesh)
   times: list[float] = []
   values: dict[str, jax.Array] = {}
   with jax.set_mesh(mesh):
     batch = jax.device_put(batch, placed)
-    state = program.init_program(stage, abstract)(jax.random.key(0))
+    state = programs.init_program(stage, abstract)(jax.random.key(0))
     twin = torch_twin(stage, state, batch) if torch else None
-    step = program.train_program(stage, mesh, abstract)
+    step = programs.train_program(stage, mesh, abstract)
     for _ in range(2 + steps):
       began = time.perf_counter()
       state, values = step(state, batch)
@@ -100,8 +95,8 @@ def measure(
     audio_seconds=audio_seconds(config, spec),
     seconds=float(np.median(times[2:])),
     flops=float(stage.flops(spec)),
-    product_peak=metrics.product_flops(),
-    datasheet_peak=None if on_cpu else metrics.peak_flops(),
+    product_peak=hardware.product_flops(),
+    datasheet_peak=None if on_cpu else hardware.peak_flops(),
     torch_seconds=twin and twin.seconds(jax.device_get(batch), steps),
   )
 
@@ -203,11 +198,11 @@ def main(argv: list[str]) -> int:
     "--torch", action="store_true", help="and the same step in PyTorch (AR)"
   )
   args, rest = parser.parse_known_args(argv)
-  train.use_compilation_cache()
+  startup.use_compilation_cache()
   name, config = arguments.experiment(rest, f"`{parser.prog}`")
   rows = args.rows or config.batch_size
   result = measure(config, name, rows, args.steps, args.torch)
   print(describe(result))
   if args.json:
-    metrics.write_json(args.json, dataclasses.asdict(result))
+    files.write_json(args.json, dataclasses.asdict(result))
   return 0

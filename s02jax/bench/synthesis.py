@@ -24,17 +24,21 @@ import jax.numpy as jnp
 import numpy as np
 from ml_collections import ConfigDict
 
-from s02jax import arguments, bench, metrics, stages, train
-from s02jax.data.rows import TOKENS_PER_SECOND
-from s02jax.errors import UserError
+from s02jax import stages
+from s02jax.cli import bench
+from s02jax.core import files, startup
+from s02jax.core.errors import UserError
+from s02jax.core.rates import TOKENS_PER_SECOND
 from s02jax.models import ar
 from s02jax.models.ar import ARTransformer
-from s02jax.synthesis import decoding, library
+from s02jax.synthesis import voice_store
+from s02jax.synthesis.decode import decoder as decoding
+from s02jax.synthesis.decode.cache import BURST, Sampling
+from s02jax.synthesis.decode.slots import Draft, SlotDecoder
 from s02jax.synthesis.request import Request
-from s02jax.synthesis.slots import Draft, SlotDecoder
-from s02jax.synthesis.state import BURST, Sampling
 from s02jax.synthesis.synthesizer import Synthesizer
 from s02jax.synthesis.voice import Voice
+from s02jax.training import arguments
 
 PROMPT = 64  # ids in front of the tokens: some five seconds of text
 COPIED = 2**28  # bytes of the array that is read and written
@@ -253,7 +257,7 @@ def main(argv: list[str]) -> int:
   add("--text", default="The light in the house is on.", help="to be said")
   add("--language", default="en", help="of the text (en)")
   args, rest = parser.parse_known_args(argv)
-  train.use_compilation_cache()
+  startup.use_compilation_cache()
   if args.bundle is None:
     name, config = arguments.experiment(rest, f"`{parser.prog}`")
     bandwidth, found = decode(config, args.streams, args.tokens, args.torch)
@@ -263,12 +267,12 @@ def main(argv: list[str]) -> int:
     if args.reference is None:
       raise UserError("--bundle needs a --reference, a recording of a voice.")
     synthesizer = Synthesizer.load(args.bundle)
-    voice, _ = library.recorded(synthesizer, [args.reference], None)
+    voice, _ = voice_store.recorded(synthesizer, [args.reference], None)
     found = speak(synthesizer, voice, args.text, args.language, args.streams)
     print(_describe_chain(args.bundle, found))
     out = {"bundle": args.bundle, "text": args.text}
   if args.json:
-    metrics.write_json(
+    files.write_json(
       args.json, out | {"streams": [dataclasses.asdict(x) for x in found]}
     )
   return 0

@@ -4,7 +4,7 @@ Same architecture and parameters as `s02jax.models.ar`, as a user of PyTorch
 would write it: a cache of fixed size that is written in place,
 `scaled_dot_product_attention` over what is filled, no gradient.
 
-Shape letters: as in `models/ar.py` and `models/transformer.py`.
+Shape letters: as in `models/ar.py` and `models/layers/transformer.py`.
 """
 
 import time

@@ -5,8 +5,8 @@ user of PyTorch would write it: `scaled_dot_product_attention`, grouped
 convolution, fused AdamW, one `torch.compile`. Its parameters are those of the
 stage, and so must its first loss be.
 
-Shape letters: as in `models/ar.py`, `models/transformer.py` and
-`models/convnext.py`.
+Shape letters: as in `models/ar.py`, `models/layers/transformer.py` and
+`models/layers/convnext.py`.
 """
 
 import itertools
@@ -18,11 +18,11 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from s02jax import audio
-from s02jax.errors import UserError
+from s02jax.audio import spectra
+from s02jax.core.errors import UserError
 from s02jax.models.ar import ARConfig
 from s02jax.stages.ar import ARStage
-from s02jax.train_state import OptimizerConfig
+from s02jax.stages.train_state import OptimizerConfig
 
 Params = Any  # a dict of dicts of tensors, named as in Flax
 Batch = dict[str, torch.Tensor]
@@ -111,7 +111,7 @@ class Twin:
 
 
 def forward(
-  params: Params, batch: Batch, config: ARConfig, mel: audio.LogMel
+  params: Params, batch: Batch, config: ARConfig, mel: spectra.LogMel
 ) -> torch.Tensor:
   """Logits [b, s, c]."""
   ids, segment = batch["ids"], batch["segment"]
@@ -209,14 +209,16 @@ def _convnext(p: Params, x: torch.Tensor, valid: torch.Tensor) -> torch.Tensor:
   return (x + y * p["scale"]) * valid
 
 
-def _log_mel(wave: torch.Tensor, spec: audio.LogMel) -> torch.Tensor:
+def _log_mel(wave: torch.Tensor, spec: spectra.LogMel) -> torch.Tensor:
   left = (spec.window - spec.hop) // 2
   wave = wave[:, : wave.shape[1] // spec.hop * spec.hop]
   padded = F.pad(wave, (left, spec.window - spec.hop - left))
   frames = padded.unfold(1, spec.window, spec.hop)
-  spectrum = torch.fft.rfft(frames * torch.from_numpy(audio.hann(spec.window)))
+  spectrum = torch.fft.rfft(
+    frames * torch.from_numpy(spectra.hann(spec.window))
+  )
   magnitude = (spectrum.real**2 + spectrum.imag**2 + 1e-8).sqrt()
-  filters = audio.mel_filters(spec.rate, spec.window, spec.bins)
+  filters = spectra.mel_filters(spec.rate, spec.window, spec.bins)
   return (magnitude @ torch.from_numpy(filters) + spec.floor).log()
 
 

@@ -1,0 +1,1 @@
+"""A corpus on disk and the rows that training reads from it."""

@@ -19,7 +19,7 @@ from typing import Protocol, runtime_checkable
 import grain
 import numpy as np
 
-from s02jax.errors import UserError
+from s02jax.core.errors import UserError
 
 Batch = dict[str, np.ndarray]
 

@@ -1,0 +1,1 @@
+"""Evaluation of speech: public benchmarks and a bundle's own report."""

@@ -1,7 +1,7 @@
 """AR Transformer: text and a speaker's voice to audio tokens (report, 3.2).
 
-One causal row holds one or more segments, laid out as `s02jax.layout` says,
-over joint ids: those of the text model, then text_size + code for the audio
+One causal row holds one or more segments, laid out as `s02jax.text.sequence`
+says, over joint ids: those of the text model, then text_size + code for audio
 tokens. At a [speaker] position the speaker encoder's vector, projected, takes
 the place of an embedding. The head predicts the next code or END (num_codes).
 The speaker encoder is part of the model and learns with it; for an ablation the
@@ -20,18 +20,18 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from s02jax import verification
-from s02jax.models.embedding import look_up
-from s02jax.models.linear import Dense
+from s02jax.models.layers.embedding import look_up
+from s02jax.models.layers.linear import Dense
+from s02jax.models.layers.transformer import Stack, TransformerConfig
 from s02jax.models.speaker_encoder import SpeakerEncoder
-from s02jax.models.transformer import Stack, TransformerConfig
+from s02jax.pretrained import verification
 from s02jax.sharding import shard
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class SpeakerConfig:
-  # "encoder" learns with the model; "embedding" takes vectors of
-  # `s02jax.verification`; with "none" [speaker] is a token like others.
+  # "encoder" learns with the model; "embedding" takes vectors of a pretrained
+  # speaker verifier; with "none" [speaker] is a token like others.
   kind: Literal["encoder", "embedding", "none"] = "encoder"
   width: int = 128
   layers: int = 3
@@ -53,7 +53,7 @@ class ARConfig:
   text_size: int  # ids of the text model
   num_codes: int  # codes of the audio tokenizer
   speaker_id: int  # text id whose embedding the speaker vector replaces
-  text_rate: float  # text pieces of one audio token, see `s02jax.layout`
+  text_rate: float  # text pieces of one audio token, see `s02jax.text.sequence`
   mel_bins: int
   transformer: TransformerConfig
   speaker: SpeakerConfig
@@ -142,7 +142,7 @@ class ARTransformer(nn.Module):
       ids: joint ids.
       segment: 0 is padding; segment i speaks with speakers[:, i - 1].
       position: restarts at 0 in every segment.
-      cursor: rotary positions, see `s02jax.layout`.
+      cursor: rotary positions, see `s02jax.text.sequence`.
       speakers: one vector per segment; unused ones may hold anything.
     """
     return self.logits(self.hidden(ids, segment, position, cursor, speakers))

@@ -19,13 +19,13 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from s02jax.models.convnext import (
+from s02jax.models.layers.convnext import (
   ConvStack,
   keep_valid,
   merge_time,
   split_time,
 )
-from s02jax.models.linear import Dense
+from s02jax.models.layers.linear import Dense
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -24,7 +24,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
-from s02jax import audio
+from s02jax.audio import spectra as audio
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -34,12 +34,17 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
-from s02jax.models.attention import Block
-from s02jax.models.convnext import ConvStack, keep_valid, reach, split_time
-from s02jax.models.embedding import look_up
-from s02jax.models.linear import Dense
+from s02jax.models.layers.attention import Block
+from s02jax.models.layers.convnext import (
+  ConvStack,
+  keep_valid,
+  reach,
+  split_time,
+)
+from s02jax.models.layers.embedding import look_up
+from s02jax.models.layers.linear import Dense
+from s02jax.models.layers.transformer import Stack, TransformerConfig
 from s02jax.models.speaker_encoder import SpeakerEncoder
-from s02jax.models.transformer import Stack, TransformerConfig
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

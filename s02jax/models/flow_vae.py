@@ -24,10 +24,10 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Complex, Float
 
-from s02jax import audio
-from s02jax.models.convnext import ConvStack, keep_valid, reach
-from s02jax.models.linear import Dense
-from s02jax.models.scanned import scanned
+from s02jax.audio import spectra
+from s02jax.models.layers.convnext import ConvStack, keep_valid, reach
+from s02jax.models.layers.linear import Dense
+from s02jax.models.layers.scanned import scanned
 
 LOG_2PI = float(np.log(2 * np.pi))
 
@@ -138,9 +138,9 @@ class Encoder(nn.Module):
   @nn.compact
   def __call__(self, wave, mask):
     c = self.config
-    frames = audio.frame(wave, c.encoder_window, c.hop)
-    frames = frames * audio.hann(c.encoder_window)[None, None]
-    spectrum = audio.rfft(frames)
+    frames = spectra.frame(wave, c.encoder_window, c.hop)
+    frames = frames * spectra.hann(c.encoder_window)[None, None]
+    spectrum = spectra.rfft(frames)
     power = spectrum.real**2 + spectrum.imag**2
     features = jnp.concatenate(
       [4.0 * frames, 0.3 * jnp.log(power + 1e-4) + 1.0], axis=-1
@@ -188,11 +188,11 @@ def inverse_stft(
   mask: Bool[Array, "b t"] | None = None,
 ) -> Float[Array, "b n"]:
   """Least-squares inverse of `audio.stft` over the frames of the mask."""
-  shape = audio.hann(window)[None, None]
-  frames = audio.irfft(spectrum) * shape
+  shape = spectra.hann(window)[None, None]
+  frames = spectra.irfft(spectrum) * shape
   weights = jnp.broadcast_to(shape**2, frames.shape)
-  envelope = audio.overlap_add(keep_valid(weights, mask), hop)
-  return audio.overlap_add(frames, hop) / jnp.maximum(envelope, 1e-2)
+  envelope = spectra.overlap_add(keep_valid(weights, mask), hop)
+  return spectra.overlap_add(frames, hop) / jnp.maximum(envelope, 1e-2)
 
 
 class FlowVAE(nn.Module):

@@ -15,8 +15,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
-from s02jax.models.convnext import ConvStack, keep_valid, merge_time
-from s02jax.models.linear import Dense
+from s02jax.models.layers.convnext import ConvStack, keep_valid, merge_time
+from s02jax.models.layers.linear import Dense
 from s02jax.sharding import shard
 
 

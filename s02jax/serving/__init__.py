@@ -1,1 +1,1 @@
-"""Speech from an exported folder, without the models and their libraries."""
+"""Exports of a bundle and the runtime that speaks from them."""

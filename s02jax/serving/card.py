@@ -7,7 +7,7 @@ import pathlib
 from collections.abc import Mapping
 from typing import Any
 
-from s02jax.errors import UserError
+from s02jax.core.errors import UserError
 
 FORMAT_VERSION = 1
 NAME = "card.json"

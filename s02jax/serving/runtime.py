@@ -22,22 +22,18 @@ import jax
 import numpy as np
 from jax import export
 
-from s02jax.errors import UserError
+from s02jax.core.errors import UserError
+from s02jax.core.rates import TOKENS_PER_SECOND, whole_tokens
 from s02jax.serving import card as cards
 from s02jax.serving import tensors
-from s02jax.synthesis.batching import (
-  TOKENS_PER_SECOND,
-  UNIT,
-  round_up,
-  whole_tokens,
-)
-from s02jax.synthesis.chunks import FlowSolver, Vocoder
-from s02jax.synthesis.drafts import Drafter
-from s02jax.synthesis.sounding import Models
-from s02jax.synthesis.speaking import Parts, Speaker
-from s02jax.synthesis.state import Cache, CacheShape, Slots, place
+from s02jax.synthesis.batching import UNIT, round_up
+from s02jax.synthesis.decode.cache import Cache, CacheShape, Slots, place
+from s02jax.synthesis.decode.prompts import Drafter
+from s02jax.synthesis.pipeline import Parts, Speaker
+from s02jax.synthesis.render.chunks import FlowSolver, Vocoder
+from s02jax.synthesis.render.streams import Models
 from s02jax.synthesis.voice import Voice
-from s02jax.text import TextModel
+from s02jax.text.tokenizer import TextModel
 
 Weights = Mapping[str, Any]  # arrays by name
 PLATFORMS = {"gpu": "cuda"}  # what jax.export calls JAX's backends otherwise
@@ -77,14 +73,14 @@ class Decoding:
     self._programs, self._weights = programs, w
 
   def prefill(self, cache: Cache, ids, cursor, length, speaker, slot) -> Cache:
-    """See `synthesis/decoding.py`."""
+    """See `synthesis/decode/decoder.py`."""
     keys, values = self._programs(
       f"prompt_{len(ids)}", self._weights, ids, cursor, length, speaker
     )
     return place(cache, Cache(keys=tuple(keys), values=tuple(values)), slot)
 
   def decode(self, cache: Cache, slots: Slots, steps, enough):
-    """See `synthesis/decoding.py`."""
+    """See `synthesis/decode/decoder.py`."""
     (keys, values), after, drawn = self._programs(
       f"decode_{cache.slots}",
       self._weights,
@@ -105,7 +101,7 @@ def as_dict(slots: Slots) -> dict[str, Any]:
 
 
 class Runtime(Speaker):
-  """Speaks; see `synthesis/speaking.py` for what it can be asked.
+  """Speaks; see `synthesis/pipeline.py` for what it can be asked.
 
   Attributes:
     programs: all of the folder, also those that the engine does not call:

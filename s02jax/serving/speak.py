@@ -16,7 +16,7 @@ import wave
 
 import numpy as np
 
-from s02jax.errors import UserError
+from s02jax.core.errors import UserError
 from s02jax.serving.runtime import Runtime
 from s02jax.synthesis.request import Request, Settings
 from s02jax.synthesis.voice import Voice

@@ -13,7 +13,7 @@ from typing import Any
 import ml_dtypes
 import numpy as np
 
-from s02jax.errors import UserError
+from s02jax.core.errors import UserError
 
 _DTYPES = {
   "F32": np.dtype(np.float32),

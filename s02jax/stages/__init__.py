@@ -14,7 +14,7 @@ import jax
 import numpy as np
 from ml_collections import ConfigDict
 
-from s02jax import errors
+from s02jax.core import errors
 
 PyTree = Any
 State = Any  # A pytree with `.step` (int32) that holds TrainStates.
@@ -46,7 +46,7 @@ class Rows(Protocol):
 
 
 class Stage(Protocol):
-  """What `s02jax.train` asks of a stage. Made as `Class(config)`."""
+  """What `s02jax.training.loop` asks of a stage. Made as `Class(config)`."""
 
   name: str
   starts: tuple[int, ...]  # steps from which on more is computed

@@ -12,26 +12,29 @@ Shape letters: as in `models/ar.py`; n samples of a reference.
 """
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 from jaxtyping import Array, Bool, Float, Int
 
-from s02jax import audio, stages, verification
-from s02jax.config import build
-from s02jax.data.records import Corpus, Features
-from s02jax.data.rows import TOKENS_PER_SECOND, PackedSequences, samples
-from s02jax.errors import UserError
+from s02jax import stages
+from s02jax.audio import spectra
+from s02jax.core.config import build
+from s02jax.core.errors import UserError
+from s02jax.core.rates import TOKENS_PER_SECOND, samples
+from s02jax.data.features import Features
+from s02jax.data.records import Corpus
+from s02jax.data.rows.packed_sequences import PackedSequences
+from s02jax.flops import products
 from s02jax.models import ar
-from s02jax.models.convnext import lengths_to_mask
+from s02jax.models.layers.convnext import lengths_to_mask
+from s02jax.pretrained import verification
 from s02jax.sharding import shard
 from s02jax.stages.corpus import check_rate, origins
-from s02jax.stages.flops import products
-from s02jax.text import TextModel
-from s02jax.train_state import (
+from s02jax.stages.losses import cross_entropy, weighted_mean
+from s02jax.stages.train_state import (
   OptimizerConfig,
   TrainState,
   accumulate,
@@ -39,14 +42,7 @@ from s02jax.train_state import (
   step_key,
   update,
 )
-
-
-def weighted_mean(
-  x: Float[Array, "b s"], weight: Float[Array, "b s"]
-) -> Float[Array, ""]:
-  """Mean over the positions that have a weight, 0 where none has."""
-  total = jnp.sum(jnp.where(weight > 0, x * weight, 0.0))
-  return total / jnp.maximum(weight.sum(), 1e-6)
+from s02jax.text.tokenizer import TextModel
 
 
 def next_real(real: Bool[Array, "n"]) -> Int[Array, "n"]:
@@ -89,43 +85,6 @@ def swap_texts(
   return jnp.where(is_text, swapped, ids)
 
 
-def cross_entropy(
-  head: Callable[[Array], Array],
-  hidden: Float[Array, "b s d"],
-  target: Int[Array, "b s"],
-  chunk: int,
-) -> tuple[Float[Array, "b s"], Bool[Array, "b s"]]:
-  """Nats of each target, and whether it is the likeliest.
-
-  The logits of a row exist for at most `chunk` positions at once, and are
-  computed again for the gradient. Chunk i takes every n-th position from i on,
-  so that a split time stays split.
-
-  Args:
-    head: hidden states to float32 logits.
-    chunk: positions; a row of no more of them is taken whole.
-  """
-  b, s, d = hidden.shape
-  n = -(-s // chunk)
-  while s % n:
-    n += 1
-
-  def part(x, labels):
-    logits = head(x)
-    nats = optax.softmax_cross_entropy_with_integer_labels(logits, labels)
-    return nats, jnp.argmax(logits, axis=-1) == labels
-
-  if n == 1:
-    return part(hidden, target)
-  parts = (
-    jnp.moveaxis(hidden.reshape(b, s // n, n, d), 2, 0),
-    jnp.moveaxis(target.reshape(b, s // n, n), 2, 0),
-  )
-  done = jax.lax.map(lambda x: jax.checkpoint(part)(*x), parts)
-  nats, hits = (jnp.moveaxis(x, 0, 2).reshape(b, s) for x in done)
-  return nats, hits
-
-
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class LossConfig:
   """What is done to the input, and how the loss is computed."""
@@ -144,7 +103,7 @@ class ARStage:
     self.config = config
     self.model_config = build(ar.ARConfig, config.model, "model")
     self.loss = build(LossConfig, config.loss, "loss")
-    self.mel = build(audio.LogMel, config.mel, "mel")
+    self.mel = build(spectra.LogMel, config.mel, "mel")
     self.optimizer_config = build(
       OptimizerConfig, config.optimizer, "optimizer"
     )
@@ -206,7 +165,7 @@ class ARStage:
     wave = batch["references"].reshape(b * r, n)
     wave = jnp.where(lengths_to_mask(samples, n), wave, 0.0)
     wave = shard(wave, "batch", "time")
-    mel = audio.log_mel(wave, self.mel)
+    mel = spectra.log_mel(wave, self.mel)
     mask = lengths_to_mask(samples // self.mel.hop, mel.shape[1])
     vectors = self.model.apply({"params": params}, mel, mask, method="speaker")
     vectors = shard(vectors, "batch", None)

@@ -16,33 +16,29 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Bool, Float, Int
 
-from s02jax import audio, stages
-from s02jax.config import build
+from s02jax import stages
+from s02jax.audio import spectra
+from s02jax.core.config import build
+from s02jax.core.errors import UserError
+from s02jax.core.rates import TOKENS_PER_SECOND, samples, tokens
 from s02jax.data.records import Corpus
-from s02jax.data.rows import (
-  SEPARATOR,
-  TOKENS_PER_SECOND,
-  PackedUtterances,
-  samples,
-  tokens,
-)
-from s02jax.errors import UserError
+from s02jax.data.rows.packed_utterances import SEPARATOR, PackedUtterances
+from s02jax.flops import products
 from s02jax.models.audio_tokenizer import (
   AudioTokenizer,
   AudioTokenizerConfig,
   normalise,
 )
-from s02jax.models.convnext import lengths_to_mask
+from s02jax.models.layers.convnext import lengths_to_mask
 from s02jax.stages.corpus import check_rate
-from s02jax.stages.flops import products
-from s02jax.text import TextModel
-from s02jax.train_state import (
+from s02jax.stages.train_state import (
   OptimizerConfig,
   TrainState,
   accumulate,
   make_optimizer,
   update,
 )
+from s02jax.text.tokenizer import TextModel
 
 _IMPOSSIBLE = -1e5  # a logit, as far down as CTC's own zero
 
@@ -174,7 +170,7 @@ class AudioTokenizerStage:
     self.config = config
     self.model_config = build(AudioTokenizerConfig, config.model, "model")
     self.loss = build(LossConfig, config.loss, "loss")
-    self.mel = build(audio.LogMel, config.mel, "mel")
+    self.mel = build(spectra.LogMel, config.mel, "mel")
     self.optimizer_config = build(
       OptimizerConfig, config.optimizer, "optimizer"
     )
@@ -222,7 +218,7 @@ class AudioTokenizerStage:
 
   def features(self, batch) -> tuple[Array, Array]:
     """Log-mel [b, t, m] and its mask."""
-    mel = audio.log_mel(batch["wave"], self.mel)
+    mel = spectra.log_mel(batch["wave"], self.mel)
     frames = self.model_config.frames_per_token
     return mel, jnp.repeat(batch["segment"] > 0, frames, axis=1)
 

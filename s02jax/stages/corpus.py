@@ -1,7 +1,7 @@
 """What a stage asks of its corpus before anything is built."""
 
+from s02jax.core.errors import UserError
 from s02jax.data.records import Corpus
-from s02jax.errors import UserError
 
 
 def corpus_rate(config) -> int:

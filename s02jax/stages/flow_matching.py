@@ -15,16 +15,19 @@ import dataclasses
 import jax
 import jax.numpy as jnp
 
-from s02jax import audio, stages
-from s02jax.config import build
-from s02jax.data.records import Corpus, Features
-from s02jax.data.rows import LatentUtterances, samples, tokens
-from s02jax.models.attention import Either
-from s02jax.models.convnext import lengths_to_mask
+from s02jax import stages
+from s02jax.audio import spectra
+from s02jax.core.config import build
+from s02jax.core.rates import samples, tokens
+from s02jax.data.features import Features
+from s02jax.data.records import Corpus
+from s02jax.data.rows.latent_utterances import LatentUtterances
+from s02jax.flops import products
 from s02jax.models.flow_matching import FlowMatching, FlowMatchingConfig
+from s02jax.models.layers.attention import Either
+from s02jax.models.layers.convnext import lengths_to_mask
 from s02jax.stages.corpus import check_rate, origins
-from s02jax.stages.flops import products
-from s02jax.train_state import (
+from s02jax.stages.train_state import (
   OptimizerConfig,
   TrainState,
   accumulate,
@@ -62,7 +65,7 @@ class FlowMatchingStage:
     self.config = config
     self.model_config = build(FlowMatchingConfig, config.model, "model")
     self.loss = build(LossConfig, config.loss, "loss")
-    self.mel = build(audio.LogMel, config.mel, "mel")
+    self.mel = build(spectra.LogMel, config.mel, "mel")
     self.optimizer_config = build(
       OptimizerConfig, config.optimizer, "optimizer"
     )
@@ -145,7 +148,7 @@ class FlowMatchingStage:
     """Loss and metrics of one batch under one draw."""
     x1 = jnp.where(draw["mask"][..., None], batch["latents"], 0.0)
     t = draw["t"][:, None, None]
-    mel = audio.log_mel(batch["reference"], self.mel)
+    mel = spectra.log_mel(batch["reference"], self.mel)
     out = self.model.apply(
       {"params": params},
       tokens=batch["tokens"],

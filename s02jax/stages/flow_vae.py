@@ -18,11 +18,13 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from s02jax import audio, stages
-from s02jax.config import build
+from s02jax import stages
+from s02jax.audio import spectra
+from s02jax.core.config import build
+from s02jax.core.errors import UserError
 from s02jax.data.records import Corpus
-from s02jax.data.rows import AudioCrops
-from s02jax.errors import UserError
+from s02jax.data.rows.audio_crops import AudioCrops
+from s02jax.flops import products
 from s02jax.models.discriminators import (
   Discriminators,
   DiscriminatorsConfig,
@@ -32,8 +34,7 @@ from s02jax.models.discriminators import (
 )
 from s02jax.models.flow_vae import FlowVAE, FlowVAEConfig
 from s02jax.stages.corpus import corpus_rate
-from s02jax.stages.flops import products
-from s02jax.train_state import (
+from s02jax.stages.train_state import (
   OptimizerConfig,
   TrainState,
   make_optimizer,
@@ -79,8 +80,8 @@ class Verdict:
 
 def compressed(wave: Float[Array, "b n"], window: int) -> Float[Array, "..."]:
   """Real and imaginary parts of S · |S|^(-0.7), [b, t, f, 2]."""
-  spectrum = audio.stft(wave, window, window // 4)
-  scale = audio.magnitude_of(spectrum, 1e-5) ** -0.7
+  spectrum = spectra.stft(wave, window, window // 4)
+  scale = spectra.magnitude_of(spectrum, 1e-5) ** -0.7
   return jnp.stack([spectrum.real, spectrum.imag], -1) * scale[..., None]
 
 
@@ -93,9 +94,9 @@ def spectral_losses(
   """Mean log-mel L1 over the resolutions, and the complex L1."""
   mel = jnp.zeros(())
   for window, bins in zip(config.windows, config.mel_bins, strict=True):
-    spec = audio.LogMel(rate=rate, hop=window // 4, window=window, bins=bins)
+    spec = spectra.LogMel(rate=rate, hop=window // 4, window=window, bins=bins)
     mel += jnp.mean(
-      jnp.abs(audio.log_mel(wave, spec) - audio.log_mel(target, spec))
+      jnp.abs(spectra.log_mel(wave, spec) - spectra.log_mel(target, spec))
     )
   window = config.windows[1]
   error = compressed(wave, window) - compressed(target, window)

@@ -1,0 +1,1 @@
+"""Speech from text with a bundle: requests, voices, engine, long texts."""

@@ -9,8 +9,9 @@ from typing import Any
 
 import numpy as np
 
+from s02jax.core.rates import TOKENS_PER_SECOND, whole_tokens
+
 ROWS = (1, 8, 32)  # a batch has as many rows as one of these
-TOKENS_PER_SECOND = 25
 UNIT = 64  # least padded length, in tokens
 BUDGET = 8 * 1024  # tokens of a batch
 
@@ -134,12 +135,6 @@ def map_batches(
     for index, row in zip(batch.indices, function(batch), strict=False):
       results[index] = row
   return results
-
-
-def whole_tokens(wave: np.ndarray, rate: int) -> np.ndarray:
-  """float32 [n], cut to a whole number of tokens."""
-  samples = rate // TOKENS_PER_SECOND
-  return np.asarray(wave[: len(wave) // samples * samples], np.float32)
 
 
 def map_waves(function, waves: Sequence[np.ndarray], rate: int) -> list[Any]:

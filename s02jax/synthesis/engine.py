@@ -18,11 +18,11 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from s02jax.synthesis.decode.cache import BURST
+from s02jax.synthesis.decode.runaway import Watch
+from s02jax.synthesis.decode.slots import Draft, SlotDecoder
+from s02jax.synthesis.render.streams import Models, Sounding, advance
 from s02jax.synthesis.request import DEFAULTS, Request, Settings
-from s02jax.synthesis.runaway import Watch
-from s02jax.synthesis.slots import Draft, SlotDecoder
-from s02jax.synthesis.sounding import Models, Sounding, advance
-from s02jax.synthesis.state import BURST
 
 FEWEST = 3  # tokens that are worth a call
 

@@ -8,11 +8,11 @@ from collections.abc import Sequence
 import numpy as np
 
 from s02jax.bundle import Bundle
-from s02jax.synthesis.codec import TokenizerCodec, VaeCodec
-from s02jax.synthesis.flow import FlowDecoder
-from s02jax.synthesis.sounding import Models, Sounding, advance
-from s02jax.synthesis.speaking import Parts, Speaker, row_seed
-from s02jax.synthesis.tokens import Recorded, TokenGenerator
+from s02jax.synthesis.decode.generator import Recorded, TokenGenerator
+from s02jax.synthesis.pipeline import Parts, Speaker, row_seed
+from s02jax.synthesis.render.codecs import TokenizerCodec, VaeCodec
+from s02jax.synthesis.render.flow import FlowDecoder
+from s02jax.synthesis.render.streams import Models, Sounding, advance
 from s02jax.synthesis.voice import check_reference
 
 

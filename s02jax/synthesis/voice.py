@@ -15,7 +15,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from s02jax.errors import UserError
+from s02jax.core.errors import UserError
 
 SHORTEST = 0.5  # seconds of a reference
 LONGEST = 20.0  # seconds; what is longer adds nothing to a voice

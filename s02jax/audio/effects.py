@@ -1,0 +1,275 @@
+"""Speed, pitch, volume and rate of speech, and joins, all while it is made.
+
+  samples ─► blocks ─► atempo(speed / k) ─► resample(1 / k, rate) ─► limiter
+
+with k = 2^(pitch / 12): stretched without a change of pitch, then read k times
+faster, which undoes the stretch and moves the pitch; formants move with it.
+What goes in is cut anew into blocks of one size, so that what comes out does
+not depend on how it came.
+
+Shape letters: n samples.
+"""
+
+import dataclasses
+import fractions
+import math
+from collections.abc import Iterable, Iterator
+
+import numpy as np
+import soxr
+
+from s02jax.core.errors import UserError
+from s02jax.text.chunks import Pause
+
+BLOCK = 0.02  # seconds of the blocks that the filters see
+CEILING = 0.98  # of the limiter, so that no encoder's overshoot clips
+FADE = 0.01  # seconds of a join
+_SETTLE = 0.25  # seconds of silence that push a tail out of atempo
+_NOTHING = np.zeros(0, np.float32)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Changes:
+  """How speech is to be changed."""
+
+  speed: float = 1.0  # 0.5 to 2; durations are divided by it
+  pitch: float = 0.0  # semitones up, -12 to 12
+  volume: float = 1.0  # factor, above 0, at most 10; peaks are held down
+  rate: int | None = None  # Hz of the result, 8000 to 48000; None: unchanged
+
+  def __post_init__(self):
+    """Raises UserError for a field out of range, by its name."""
+    for name, good, want in (
+      ("speed", 0.5 <= self.speed <= 2, "from 0.5 to 2"),
+      ("pitch", -12 <= self.pitch <= 12, "from -12 to 12 semitones"),
+      ("volume", 0 < self.volume <= 10, "above 0, at most 10"),
+      (
+        "rate",
+        self.rate is None or 8000 <= self.rate <= 48000,
+        "from 8000 to 48000 Hz",
+      ),
+    ):
+      if not good:
+        raise UserError(f"{name} is {getattr(self, name)}; it must be {want}.")
+
+
+# --------------------------------------------------------------------- stages
+
+
+class _Graph:
+  """A chain of libavfilter's filters for mono float32."""
+
+  def __init__(self, filters: Iterable[tuple[str, str]], rate: int):
+    av = _av()
+    self._av, self._rate, self._pushed = av, rate, 0
+    self._base = fractions.Fraction(1, rate)
+    self._graph = av.filter.Graph()
+    nodes = [
+      self._graph.add_abuffer(
+        format="flt", sample_rate=rate, layout="mono", time_base=self._base
+      )
+    ]
+    for name, arguments in (*filters, ("aformat", "sample_fmts=flt")):
+      nodes.append(self._graph.add(name, arguments))
+    self._graph.link_nodes(*nodes, self._graph.add("abuffersink")).configure()
+
+  def push(self, samples: np.ndarray) -> np.ndarray:
+    """What is ready after float32 [n] more."""
+    if not len(samples):
+      return _NOTHING
+    frame = self._av.AudioFrame.from_ndarray(
+      np.ascontiguousarray(samples[None]), format="flt", layout="mono"
+    )
+    frame.sample_rate, frame.time_base = self._rate, self._base
+    frame.pts = self._pushed
+    self._pushed += len(samples)
+    self._graph.push(frame)
+    return self._pull()
+
+  def finish(self) -> np.ndarray:
+    """The rest."""
+    self._graph.push(None)
+    return self._pull()
+
+  def _pull(self) -> np.ndarray:
+    made = [_NOTHING]
+    while True:
+      try:
+        frame = self._graph.pull()
+      except (self._av.error.BlockingIOError, self._av.error.EOFError):
+        return np.concatenate(made)
+      made.append(frame.to_ndarray().reshape(-1).astype(np.float32))
+
+
+class _Tempo:
+  """n samples become round(n / tempo), at the same pitch."""
+
+  def __init__(self, tempo: float, rate: int):
+    # Beyond 2, atempo would drop samples instead of blending them.
+    parts = 1 if 0.5 <= tempo <= 2 else 2
+    self._graph = _Graph([("atempo", f"{tempo ** (1 / parts)}")] * parts, rate)
+    self._tempo, self._settle = tempo, int(_SETTLE * rate * max(1, tempo))
+    self._taken = self._given = 0
+    self._ready = _NOTHING
+
+  def push(self, samples: np.ndarray) -> np.ndarray:
+    self._taken += len(samples)
+    return self._give(self._graph.push(samples))
+
+  def finish(self) -> np.ndarray:
+    silence = np.zeros(self._settle, np.float32)
+    tail = self._graph.push(silence), self._graph.finish()
+    return self._give(np.concatenate(tail))
+
+  def _give(self, made: np.ndarray) -> np.ndarray:
+    """As much of what is ready as is due."""
+    ready = np.concatenate([self._ready, made])
+    due = round(self._taken / self._tempo) - self._given
+    self._ready = ready[due:]
+    self._given += len(ready[:due])
+    return ready[:due]
+
+
+class _Resample:
+  def __init__(self, from_rate: float, to_rate: float):
+    self._stream = soxr.ResampleStream(from_rate, to_rate, 1, quality="HQ")
+
+  def push(self, samples: np.ndarray) -> np.ndarray:
+    return self._stream.resample_chunk(samples)
+
+  def finish(self) -> np.ndarray:
+    return self._stream.resample_chunk(_NOTHING, last=True)
+
+
+def _limiter(volume: float, rate: int) -> _Graph:
+  """Gain, and peaks held below CEILING by gain reduction that looks ahead."""
+  arguments = f"level_in={volume}:limit={CEILING}:level=0:latency=1"
+  return _Graph([("aformat", "sample_fmts=dbl"), ("alimiter", arguments)], rate)
+
+
+def _av():
+  try:
+    import av
+    import av.filter
+  except ImportError as e:
+    raise UserError(
+      "speed, pitch and volume need PyAV: pip install 's02jax[serve]'."
+    ) from e
+  return av
+
+
+# -------------------------------------------------------------------- effects
+
+
+class Effects:
+  """Changes speech as it comes; its result does not depend on the blocks.
+
+  Attributes:
+    rate: Hz of what comes out.
+  """
+
+  def __init__(self, changes: Changes, rate: int):
+    """Takes what to do, and the rate in Hz of what is pushed."""
+    k = 2 ** (changes.pitch / 12)
+    self.rate = changes.rate or rate
+    self._block, self._waiting = round(BLOCK * rate), _NOTHING
+    self._stages: list[_Tempo | _Resample | _Graph] = []
+    if not math.isclose(changes.speed, k):
+      self._stages.append(_Tempo(changes.speed / k, rate))
+    if self.rate != rate * k:
+      self._stages.append(_Resample(rate * k, self.rate))
+    if (changes.speed, changes.pitch, changes.volume) != (1, 0, 1):
+      self._stages.append(_limiter(changes.volume, self.rate))
+
+  def push(self, samples: np.ndarray) -> np.ndarray:
+    """float32 [n] in; what is ready, float32."""
+    waiting = np.concatenate([self._waiting, samples]).astype(
+      np.float32, copy=False
+    )
+    if not self._stages:
+      return waiting
+    blocks = len(waiting) // self._block
+    self._waiting = waiting[blocks * self._block :]
+    made = [_NOTHING]
+    for block in waiting[: blocks * self._block].reshape(blocks, self._block):
+      made.append(self._run(block))
+    return np.concatenate(made)
+
+  def _run(self, samples: np.ndarray) -> np.ndarray:
+    for stage in self._stages:
+      samples = stage.push(samples)
+    return samples
+
+  def finish(self) -> np.ndarray:
+    """The rest, float32; nothing may be pushed after it."""
+    samples, self._waiting = self._waiting, _NOTHING
+    for stage in self._stages:
+      samples = np.concatenate([stage.push(samples), stage.finish()])
+    return samples
+
+
+# ---------------------------------------------------------------------- joins
+
+
+def join(
+  parts: Iterable[Iterable[np.ndarray] | Pause], rate: int
+) -> Iterator[np.ndarray]:
+  """One stream of chunks and pauses, without clicks.
+
+  A chunk fades into the next over FADE seconds at equal power; into and out of
+  a pause, which is silence of just its length, it fades to nothing.
+
+  Args:
+    parts: each a pause, or a chunk's blocks, float32 [n].
+    rate: of the samples, Hz.
+  """
+  tail, paused = _NOTHING, False
+  for part in parts:
+    if isinstance(part, Pause):
+      yield _fade_out(tail)
+      yield from _silence(round(part.seconds * rate), rate)
+      tail, paused = _NOTHING, True
+    else:
+      tail = yield from _chunk(part, tail, paused, round(FADE * rate))
+      paused = False
+  yield tail
+
+
+def _chunk(
+  blocks: Iterable[np.ndarray], before: np.ndarray, paused: bool, fade: int
+):
+  """Yields `before` and a chunk, joined, but for the tail, which it returns."""
+  held, begun = _NOTHING, False
+  for block in blocks:
+    held = np.concatenate([held, block])
+    if not begun and len(held) >= 2 * fade:
+      held, begun = _begin(held, before, paused, fade), True
+    if begun and len(held) > fade:
+      yield held[:-fade]
+      held = held[-fade:]
+  return held if begun else _begin(held, before, paused, fade)
+
+
+def _begin(
+  head: np.ndarray, before: np.ndarray, paused: bool, fade: int
+) -> np.ndarray:
+  """`before` and `head` as one; faded in where a pause went before."""
+  overlap = min(fade, len(head) // 2, len(head) if paused else len(before))
+  rise = np.sin(np.pi / 2 * (np.arange(overlap) + 0.5) / max(overlap, 1))
+  start = head[:overlap] * rise.astype(np.float32)
+  if overlap and not paused:
+    start = start + _fade_out(before[-overlap:])
+    before = before[:-overlap]
+  return np.concatenate([before, start, head[overlap:]])
+
+
+def _fade_out(tail: np.ndarray) -> np.ndarray:
+  fall = np.cos(np.pi / 2 * (np.arange(len(tail)) + 0.5) / max(len(tail), 1))
+  return tail * fall.astype(np.float32)
+
+
+def _silence(samples: int, rate: int) -> Iterator[np.ndarray]:
+  """Zeros, a second at a time."""
+  while samples > 0:
+    yield np.zeros(min(samples, rate), np.float32)
+    samples -= rate

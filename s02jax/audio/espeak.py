@@ -1,0 +1,144 @@
+"""espeak-ng as one pure function: text and voice in, samples out.
+
+The library and its data ship inside the `espeakng-loader` wheel, so no system
+package is needed. espeak-ng keeps global state (two random generators, the
+phase of its pitch flutter, its Klatt filters) that initialising it again does
+not reset, so every call opens the library afresh, seeds it, and closes it: the
+same arguments always give the same samples, whatever was said before. That
+costs about 5 ms a call. A lock serialises the calls of one process.
+"""
+
+import _ctypes
+import ctypes
+import functools
+import pathlib
+import threading
+
+import numpy as np
+
+from s02jax.core.errors import UserError
+
+RATE = 22050
+
+_SYNCHRONOUS = 2  # AUDIO_OUTPUT_SYNCHRONOUS: samples come through a callback
+_DONT_EXIT = 0x8000  # espeakINITIALIZE_DONT_EXIT: report faults, never abort
+_UTF8 = 1  # espeakCHARS_UTF8
+_CHARACTERS = 1  # POS_CHARACTER
+_PARAMETERS = {"rate": 1, "volume": 2, "pitch": 3, "range": 4}
+_LOCK = threading.Lock()
+_CALLBACK = ctypes.CFUNCTYPE(
+  ctypes.c_int, ctypes.POINTER(ctypes.c_short), ctypes.c_int, ctypes.c_void_p
+)
+
+
+def render(
+  text: str,
+  voice: str,
+  *,
+  variant: str | None = None,
+  rate: int = 175,
+  pitch: int = 50,
+  pitch_range: int = 50,
+) -> tuple[np.ndarray, int]:
+  """Speaks `text`; deterministic, thread-safe.
+
+  Args:
+    text: what to say.
+    voice: an espeak-ng voice, such as "en-us", "cmn" or "de".
+    variant: a speaker variant, such as "klatt2" or "f3".
+    rate: words per minute, 80 to 450.
+    pitch: base pitch, 0 to 99.
+    pitch_range: liveliness of the intonation, 0 to 99.
+
+  Returns:
+    (wave float32[n] in [-1, 1], 22050). Where nothing is speakable, n is a
+    few hundred or zero, and all samples are silent.
+
+  Raises:
+    UserError: the wheel is missing or broken, or voice or variant unknown.
+  """
+  name = f"{voice}+{variant}" if variant else voice
+  if variant and variant not in variants():
+    raise UserError(
+      f"espeak-ng has no voice variant {variant!r}; valid ones are "
+      f"{', '.join(variants())}."
+    )
+  settings = {"rate": rate, "pitch": pitch, "range": pitch_range}
+  with _LOCK:
+    return _speak(text, name, settings), RATE
+
+
+@functools.cache
+def variants() -> tuple[str, ...]:
+  """Names of the speaker variants, sorted."""
+  folder = pathlib.Path(_loader().get_data_path(), "voices", "!v")
+  return tuple(sorted(path.name for path in folder.iterdir()))
+
+
+def _speak(text: str, name: str, settings: dict[str, int]) -> np.ndarray:
+  library = _open_library()
+  blocks: list[np.ndarray] = []
+
+  @_CALLBACK
+  def collect(samples, count, _events) -> int:
+    if samples and count > 0:
+      block = np.ctypeslib.as_array(samples, shape=(count,))
+      blocks.append(block.astype(np.float32))
+    return 0
+
+  data = _loader().get_data_path().encode()
+  if library.espeak_Initialize(_SYNCHRONOUS, 0, data, _DONT_EXIT) != RATE:
+    raise UserError(
+      f"espeak-ng could not read its data in {data.decode()}; reinstall the "
+      "package espeakng-loader."
+    )
+  try:
+    library.espeak_SetSynthCallback(collect)
+    if library.espeak_SetVoiceByName(name.encode()):
+      raise UserError(f"espeak-ng has no voice named {name!r}.")
+    for key, value in settings.items():
+      library.espeak_SetParameter(_PARAMETERS[key], int(value), 0)
+    library.espeak_ng_SetRandSeed(1)
+    _libc().srand(1)
+    raw = text.encode() + b"\0"
+    library.espeak_Synth(raw, len(raw), 0, _CHARACTERS, 0, _UTF8, None, None)
+    library.espeak_Synchronize()
+  finally:
+    library.espeak_Terminate()
+    _ctypes.dlclose(library._handle)
+  if not blocks:
+    return np.zeros(0, np.float32)
+  return np.concatenate(blocks) / np.float32(32768)
+
+
+@functools.cache
+def _loader():
+  try:
+    import espeakng_loader
+  except ImportError as error:
+    raise UserError(
+      "espeak-ng is not installed; run: pip install espeakng-loader"
+    ) from error
+  return espeakng_loader
+
+
+def _open_library() -> ctypes.CDLL:
+  """A fresh copy: unloading it is what resets its static variables."""
+  library = ctypes.CDLL(_loader().get_library_path())
+  library.espeak_Initialize.argtypes = [
+    ctypes.c_int, ctypes.c_int, ctypes.c_char_p, ctypes.c_int
+  ]  # fmt: skip
+  library.espeak_ng_SetRandSeed.argtypes = [ctypes.c_long]
+  library.espeak_SetSynthCallback.argtypes = [_CALLBACK]
+  library.espeak_SetSynthCallback.restype = None
+  library.espeak_SetVoiceByName.argtypes = [ctypes.c_char_p]
+  library.espeak_Synth.argtypes = [
+    ctypes.c_char_p, ctypes.c_size_t, ctypes.c_uint, ctypes.c_int,
+    ctypes.c_uint, ctypes.c_uint, ctypes.c_void_p, ctypes.c_void_p,
+  ]  # fmt: skip
+  return library
+
+
+@functools.cache
+def _libc() -> ctypes.CDLL:
+  return ctypes.CDLL(None)

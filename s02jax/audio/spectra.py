@@ -1,0 +1,290 @@
+"""Waveforms: files, resampling, frames, spectra, log-mel.
+
+Shape letters: b batch, n samples, t frames, w window (samples), f frequency
+bins (w // 2 + 1), m mel bins.
+
+A frame grid has one frame for every `hop` samples: frame i covers `window`
+samples centred on sample (i + 1/2) * hop, with zeros outside of the signal. So
+n samples always make n // hop frames, and a frame rate is rate / hop exactly.
+"""
+
+import dataclasses
+import functools
+import io
+import math
+import os
+import pathlib
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import soundfile
+from jaxtyping import Array, Complex, Float
+
+from s02jax.core.errors import UserError
+
+# ------------------------------------------------------------------- files
+
+
+def read(path) -> tuple[np.ndarray, int]:
+  """Reads a recording as mono.
+
+  Args:
+    path: file name or binary file object; WAV, FLAC, OGG and MP3 by libsndfile,
+      everything else by PyAV.
+
+  Returns:
+    wave float32 [n] in -1..1 (channels averaged), rate in Hz.
+
+  Raises:
+    UserError: the file cannot be read as audio.
+  """
+  name = getattr(path, "name", path)
+  if isinstance(path, str | os.PathLike) and not pathlib.Path(path).is_file():
+    raise UserError(f"{name}: no such file; give the path of a recording.")
+  try:
+    wave, rate = soundfile.read(path, dtype="float32", always_2d=True)
+  except soundfile.LibsndfileError:
+    wave, rate = _read_with_av(path, name)
+  return wave.mean(axis=1), rate
+
+
+def _read_with_av(path, name) -> tuple[np.ndarray, int]:
+  """Decodes what libsndfile cannot; float32 [n, channels] and the rate."""
+  try:
+    import av
+  except ImportError as e:
+    raise UserError(
+      f"{name}: libsndfile cannot read this file; install s02jax[data] for"
+      " more formats, or convert it to WAV or FLAC."
+    ) from e
+  try:
+    with av.open(
+      os.fspath(path) if not hasattr(path, "read") else path
+    ) as file:
+      stream = file.streams.audio[0]
+      resampler = av.AudioResampler(format="fltp")
+      chunks = [
+        out.to_ndarray()
+        for frame in file.decode(stream)
+        for out in resampler.resample(frame)
+      ]
+      return np.concatenate(chunks, axis=1).T.astype(np.float32), stream.rate
+  except (av.error.FFmpegError, IndexError, ValueError, OSError) as e:
+    raise UserError(
+      f"{name}: not a readable recording ({e}); convert it to WAV or FLAC."
+    ) from e
+
+
+def encode_flac(wave: np.ndarray, rate: int) -> bytes:
+  """16-bit FLAC of float [n] in -1..1."""
+  buffer = io.BytesIO()
+  soundfile.write(
+    buffer, np.clip(wave, -1.0, 1.0), rate, format="FLAC", subtype="PCM_16"
+  )
+  return buffer.getvalue()
+
+
+def decode_flac(data: bytes) -> tuple[np.ndarray, int]:
+  """float32 [n] in -1..1 and the rate."""
+  return soundfile.read(io.BytesIO(data), dtype="float32")
+
+
+# ------------------------------------------------------------------ frames
+
+
+def frame(
+  wave: Float[Array, "b n"], window: int, hop: int
+) -> Float[Array, "b t w"]:
+  """Frames on the grid of the module docstring; window % hop must be 0.
+
+  Only reshapes and concatenations: no gather, on any platform.
+  """
+  b, n = wave.shape
+  t, k = n // hop, window // hop
+  left = (window - hop) // 2
+  right = window - hop - left
+  padded = jnp.pad(wave[:, : t * hop], ((0, 0), (left, right)))
+  blocks = padded.reshape(b, t + k - 1, hop)
+  return jnp.concatenate([blocks[:, i : i + t] for i in range(k)], axis=-1)
+
+
+def overlap_add(frames: Float[Array, "b t w"], hop: int) -> Float[Array, "b n"]:
+  """Adjoint of `frame`: sums the frames where they overlap, [b, t * hop]."""
+  b, t, window = frames.shape
+  k = window // hop
+  left = (window - hop) // 2
+  blocks = frames.reshape(b, t, k, hop)
+  total = jnp.zeros((b, t + k - 1, hop), frames.dtype)
+  for i in range(k):
+    total += jnp.pad(blocks[:, :, i], ((0, 0), (i, k - 1 - i), (0, 0)))
+  return total.reshape(b, -1)[:, left : left + t * hop]
+
+
+def hann(window: int) -> np.ndarray:
+  """Periodic Hann window, float32 [w]."""
+  return (0.5 - 0.5 * np.cos(2 * np.pi * np.arange(window) / window)).astype(
+    np.float32
+  )
+
+
+def _dft_matrix(n: int) -> Float[Array, "w w"]:
+  """Of n samples, n even: cosines of bins 0 to n/2 - 1, beside them the cosine
+  of bin n/2 and the negative sines of bins 1 to n/2 - 1.
+
+  Two halves of one product, as wide as the samples are many. Computed by the
+  program: as constants they would be hundreds of megabytes of it. The barrier
+  keeps them from being computed again in every tile of a product. Sample i + j
+  has its angles by addition, cos(a + b) = cos a cos b − sin a sin b: a TPU's
+  compiler takes a minute for as many cosines as there are entries. The product
+  of indices is reduced in integers, so that angles are exact.
+  """
+  step = math.gcd(n, 32)
+
+  def cos_and_sin(samples):
+    turns = samples[:, None] * jnp.arange(n // 2, dtype=jnp.int32)[None] % n
+    angles = turns.astype(jnp.float32) * (2 * np.pi / n)
+    return jnp.cos(angles), jnp.sin(angles)
+
+  cos, sin = (x[:, None] for x in cos_and_sin(jnp.arange(0, n, step)))
+  cos_j, sin_j = (x[None] for x in cos_and_sin(jnp.arange(step)))
+  real, imag = cos * cos_j - sin * sin_j, -sin * cos_j - cos * sin_j
+  real, imag = (x.reshape(n, -1) for x in (real, imag))
+  alternating = (1 - 2 * (jnp.arange(n) % 2))[:, None].astype(jnp.float32)
+  imag = jnp.where(jnp.arange(n // 2)[None] == 0, alternating, imag)
+  return jax.lax.optimization_barrier(jnp.concatenate([real, imag], axis=1))
+
+
+def _rfft_by_matrix(x: Float[Array, "*b w"]) -> Complex[Array, "*b f"]:
+  """`rfft` as one product.
+
+  It needs float32-like precision: bfloat16 passes err by up to two nats in
+  quiet bins.
+  """
+  half = x.shape[-1] // 2
+  y = jnp.matmul(x, _dft_matrix(x.shape[-1]), precision=jax.lax.Precision.HIGH)
+  real, imag = y[..., :half], y[..., half:]
+  zero = jnp.zeros_like(imag[..., :1])
+  return jax.lax.complex(
+    jnp.concatenate([real, imag[..., :1]], axis=-1),
+    jnp.concatenate([zero, imag[..., 1:], zero], axis=-1),
+  )
+
+
+def _irfft_by_matrix(x: Complex[Array, "*b f"]) -> Float[Array, "*b w"]:
+  """`irfft` as one product."""
+  window = 2 * (x.shape[-1] - 1)
+  half = window // 2
+  weight = np.full(window, 2.0 / window, np.float32)
+  weight[[0, half]] = 1.0 / window
+  packed = jnp.concatenate(
+    [x.real[..., :half], x.real[..., half:], x.imag[..., 1:half]], axis=-1
+  )
+  return jnp.matmul(
+    packed * weight.reshape((1,) * (x.ndim - 1) + (-1,)),
+    _dft_matrix(window).T,
+    precision=jax.lax.Precision.HIGH,
+  )
+
+
+def rfft(x: Float[Array, "*b w"]) -> Complex[Array, "*b f"]:
+  """DFT of real frames, w even: an FFT, or on TPU a matrix product."""
+  return jax.lax.platform_dependent(
+    x.astype(jnp.float32), tpu=_rfft_by_matrix, default=jnp.fft.rfft
+  )
+
+
+def irfft(x: Complex[Array, "*b f"]) -> Float[Array, "*b w"]:
+  """Inverse of `rfft` for an even window of 2 (f - 1) samples."""
+  return jax.lax.platform_dependent(
+    x, tpu=_irfft_by_matrix, default=jnp.fft.irfft
+  )
+
+
+def stft(
+  wave: Float[Array, "b n"], window: int, hop: int
+) -> Complex[Array, "b t f"]:
+  """Hann-windowed spectrum on the frame grid."""
+  return rfft(frame(wave, window, hop) * hann(window)[None, None])
+
+
+# ----------------------------------------------------------------- log-mel
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class LogMel:
+  """A log-mel spectrogram."""
+
+  rate: int = 16000  # Hz of the waveform
+  hop: int = 320  # samples from frame to frame
+  window: int = 640  # samples of a Hann window, a multiple of hop
+  bins: int = 80  # mel bands from 0 Hz to rate / 2
+  floor: float = 1e-3  # added to a magnitude before the logarithm
+
+
+@functools.cache
+def mel_filters(rate: int, window: int, bins: int) -> np.ndarray:
+  """Triangles of height 1 on the HTK mel scale, float32 [f, m]."""
+
+  def mel(hz):
+    return 2595.0 * np.log10(1.0 + hz / 700.0)
+
+  edges = np.linspace(mel(0.0), mel(rate / 2), bins + 2)
+  edges = 700.0 * (10.0 ** (edges / 2595.0) - 1.0)
+  hz = np.linspace(0.0, rate / 2, window // 2 + 1)[:, None]
+  # A band narrower than a bin would catch none: widen it to one bin each side.
+  bin_width = rate / window
+  low = np.minimum(edges[:-2], edges[1:-1] - bin_width)
+  high = np.maximum(edges[2:], edges[1:-1] + bin_width)
+  rising = (hz - low) / (edges[1:-1] - low)
+  falling = (high - hz) / (high - edges[1:-1])
+  return np.maximum(0.0, np.minimum(rising, falling)).astype(np.float32)
+
+
+def log_mel(wave: Float[Array, "b n"], spec: LogMel) -> Float[Array, "b t m"]:
+  """log(floor + mel(|STFT|)), float32, t = n // hop frames."""
+  filters = mel_filters(spec.rate, spec.window, spec.bins)
+  spectrum = stft(wave.astype(jnp.float32), spec.window, spec.hop)
+  magnitude = magnitude_of(spectrum)
+  return jnp.log(
+    jnp.matmul(magnitude, filters, precision=jax.lax.Precision.HIGH)
+    + spec.floor
+  )
+
+
+def magnitude_of(
+  spectrum: Complex[Array, "*b"], epsilon: float = 1e-8
+) -> Float[Array, "*b"]:
+  """|x| with a finite gradient at zero: sqrt(re^2 + im^2 + epsilon)."""
+  return jnp.sqrt(spectrum.real**2 + spectrum.imag**2 + epsilon)
+
+
+def griffin_lim(
+  mel: Float[Array, "b t m"], spec: LogMel, iterations: int = 32
+) -> Float[Array, "b n"]:
+  """A waveform whose log-mel is near `mel` (Griffin and Lim, 1984).
+
+  Phases start at a fixed random draw, so the result is deterministic.
+  """
+  filters = mel_filters(spec.rate, spec.window, spec.bins)
+  inverse = np.linalg.pinv(filters).astype(np.float32)
+  linear = jnp.maximum(jnp.exp(mel) - spec.floor, 0.0)
+  magnitude = jnp.maximum(jnp.matmul(linear, inverse), 0.0)
+  window = hann(spec.window)[None, None]
+  envelope = overlap_add(
+    jnp.broadcast_to(window**2, (*mel.shape[:2], spec.window)), spec.hop
+  )
+  phase = jax.random.uniform(
+    jax.random.key(0), magnitude.shape, maxval=2 * np.pi
+  )
+
+  def invert(spectrum):
+    frames = irfft(spectrum) * window
+    return overlap_add(frames, spec.hop) / jnp.maximum(envelope, 1e-3)
+
+  def step(_, spectrum):
+    again = stft(invert(spectrum), spec.window, spec.hop)
+    return magnitude * again / magnitude_of(again)
+
+  first = magnitude * jnp.exp(1j * phase)
+  return invert(jax.lax.fori_loop(0, iterations, step, first))

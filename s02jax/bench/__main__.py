@@ -1,7 +1,0 @@
-"""`python -m s02jax.bench`."""
-
-import sys
-
-from s02jax import bench, cli
-
-sys.exit(cli.run(bench.main))

@@ -1,0 +1,25 @@
+"""`s02 bundle`: gathers trained stages into one folder."""
+
+import argparse
+
+from s02jax.bundle import MODELS
+from s02jax.training.trained import gather
+
+
+def main(argv: list[str]) -> None:
+  """`s02 bundle`."""
+  parser = argparse.ArgumentParser(
+    prog="s02 bundle", description="Gather trained stages into one folder."
+  )
+  parser.add_argument("--corpus", required=True, help="folder of `s02 corpus`")
+  for name in MODELS:
+    parser.add_argument(
+      f"--{name}", required=True, help="workdir of `s02 train`"
+    )
+  parser.add_argument("--out", required=True, help="folder to write")
+  args = parser.parse_args(argv)
+  print(f"Gathering {', '.join(MODELS)} into {args.out}.", flush=True)
+  bundle = gather(args.corpus, {name: getattr(args, name) for name in MODELS})
+  bundle.write(args.out)
+  parameters = sum(m["parameters"] for m in bundle.card["models"].values())
+  print(f"Wrote {args.out}: {parameters / 1e6:.1f} million parameters.")

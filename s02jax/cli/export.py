@@ -1,0 +1,78 @@
+"""`s02 export`: a folder that speaks where s02jax is not installed.
+
+  s02 export --bundle DIR --out DIR [--platforms cpu,cuda,tpu]
+    [--weights float32|bfloat16|int8] [--corpus DIR [--clips 32]]
+
+  card.json          version, sizes, platforms, SHA-256 of every other file
+  weights/*.safetensors
+  programs/*.bin     StableHLO, by jax.export, one for all platforms
+  text.model, voices/
+  speak.py           and the code that it needs: with jax, numpy and
+  s02_serving/       sentencepiece it runs as it is
+  flatbuffers/       what jax.export reads programs with
+
+Weights smaller than float32 are a matter of storage: they are widened when they
+are read. With --corpus, what that costs is measured on held-out clips: nats
+per token of the AR model, and how far the log-mel of speech from the
+recordings' own tokens moves.
+"""
+
+import argparse
+import pathlib
+
+from s02jax.bundle import Bundle
+from s02jax.core import startup
+from s02jax.core.errors import UserError
+from s02jax.serving.export import KINDS, PLATFORMS, write
+from s02jax.serving.weight_loss import loss
+
+# ------------------------------------------------------------------------ door
+
+
+def main(argv: list[str]) -> None:
+  """`s02 export`."""
+  parser = argparse.ArgumentParser(
+    prog="s02 export",
+    description=__doc__,
+    formatter_class=argparse.RawDescriptionHelpFormatter,
+  )
+  add = parser.add_argument
+  add("--bundle", required=True, type=pathlib.Path, help="that speaks")
+  add("--out", required=True, type=pathlib.Path, help="folder to write")
+  add("--platforms", default=",".join(PLATFORMS), help="separated by commas")
+  add("--weights", default="float32", choices=KINDS, help="as stored")
+  add("--corpus", type=pathlib.Path, help="measure smaller weights on it")
+  add("--clips", type=int, default=32, help="of the corpus (32)")
+  args = parser.parse_args(argv)
+  startup.set_up()
+  platforms = tuple(args.platforms.split(","))
+  for name in platforms:
+    if name not in PLATFORMS:
+      raise UserError(
+        f"--platforms {args.platforms}: {name!r} is none of"
+        f" {', '.join(PLATFORMS)}."
+      )
+  bundle = Bundle.load(args.bundle)
+  card = write(
+    bundle,
+    args.bundle,
+    args.out,
+    platforms=platforms,
+    kind=args.weights,
+  )
+  stored, code = (
+    sum((args.out / name).stat().st_size for name in card[part].values())
+    for part in ("weights", "programs")
+  )
+  print(
+    f"Wrote {args.out}: {stored / 2**20:.1f} MiB of weights, and"
+    f" {len(card['programs'])} programs for {', '.join(platforms)} in"
+    f" {code / 2**20:.1f} MiB."
+  )
+  if args.corpus is not None:
+    found = loss(bundle, args.weights, args.corpus, args.clips)
+    print(
+      f"{args.weights} on {found.clips} held-out clips: {found.nats_stored:.4f}"
+      f" nats a token, float32 {found.nats:.4f}; log-mel of speech from their"
+      f" own tokens differs by {found.mel:.4f} nepers"
+    )

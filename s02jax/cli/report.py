@@ -1,0 +1,147 @@
+"""`s02 report`: measures a bundle on held-out clips and writes a page about it.
+
+    s02 report --bundle DIR --corpus DIR --out DIR [--items N]
+      [--runs WORKDIR ...] [--bars demo|mini] [--phases FILE.json]
+
+writes DIR/index.html, which needs nothing beside it, and DIR/metrics.json.
+"""
+
+import argparse
+import json
+import os
+import pathlib
+import shlex
+from collections.abc import Mapping
+from typing import Any
+
+from s02jax.core import startup
+from s02jax.core.errors import UserError
+from s02jax.data.records import Corpus
+from s02jax.evaluation.report import (
+  recipes,
+  requirements,
+)
+from s02jax.evaluation.report.measure import Result, Stopwatch, measure
+from s02jax.evaluation.report.write import (
+  Sources,
+  read_curves,
+  read_phases,
+  write,
+)
+from s02jax.synthesis.synthesizer import Synthesizer
+
+
+def _parser() -> argparse.ArgumentParser:
+  parser = argparse.ArgumentParser(
+    prog="s02 report",
+    description="Measure a bundle on held-out clips and write a page about it.",
+  )
+  folder = pathlib.Path
+  parser.add_argument(
+    "--bundle", type=folder, required=True, help="folder of `s02 bundle`"
+  )
+  parser.add_argument(
+    "--corpus", type=folder, required=True, help="folder of `s02 corpus`"
+  )
+  parser.add_argument(
+    "--out", type=folder, required=True, help="folder for page and metrics"
+  )
+  parser.add_argument(
+    "--items", type=int, default=48, help="sentences of unseen speakers"
+  )
+  parser.add_argument(
+    "--seen_items", type=int, help="of seen speakers; half as many by default"
+  )
+  parser.add_argument(
+    "--runs", type=folder, nargs="*", default=[], help="workdirs: loss curves"
+  )
+  parser.add_argument(
+    "--bars",
+    choices=requirements.SIZES,
+    help="size whose requirements are compared",
+  )
+  parser.add_argument(
+    "--phases", type=folder, help='JSON file {"phase": seconds}, shown'
+  )
+  parser.add_argument("--seed", type=int, default=0, help="of every draw")
+  parser.add_argument("--steps", type=int, default=16, help="of the solver")
+  parser.add_argument(
+    "--guidance", type=float, default=1.5, help="towards the condition; 1: none"
+  )
+  parser.add_argument(
+    "--temperature", type=float, default=0.7, help="0: the likeliest token"
+  )
+  parser.add_argument(
+    "--workers",
+    type=int,
+    default=os.cpu_count() or 1,
+    help="processes for the judges",
+  )
+  return parser
+
+
+def main(argv: list[str]) -> None:
+  """The verb."""
+  args = _parser().parse_args(argv)
+  startup.set_up()
+  seen = max(1, args.items // 2) if args.seen_items is None else args.seen_items
+  if args.items < 1 or seen < 1 or args.workers < 1:
+    raise UserError("--items, --seen_items and --workers must be at least 1.")
+  settings = recipes.Settings(
+    seed=args.seed,
+    steps=args.steps,
+    guidance=args.guidance,
+    temperature=args.temperature,
+  )
+  bundle_card = _read_card(args.bundle)
+  splits = {
+    name: Corpus.open(args.corpus, name) for name in ("train", "seen", "unseen")
+  }
+  sources = Sources(
+    bundle_card=bundle_card,
+    corpus_card=splits["train"].card,
+    command=shlex.join(["s02", "report", *argv]),
+    phases=read_phases(args.phases),
+    runs={_run_name(p): read_curves(p) for p in args.runs},
+    size=args.bars,
+  )
+  watch = Stopwatch()
+  with watch.phase("bundle"):
+    models = Synthesizer.load(args.bundle)
+  results = measure(
+    models,
+    splits,
+    {"unseen": args.items, "seen": seen},
+    settings,
+    args.workers,
+    watch,
+  )
+  write(args.out, results, sources, settings, models.rate, watch)
+  _tell(args.out, results)
+
+
+def _run_name(workdir: pathlib.Path) -> str:
+  return workdir.resolve().name
+
+
+def _read_card(bundle: pathlib.Path) -> dict[str, Any]:
+  try:
+    return json.loads((bundle / "card.json").read_text())
+  except (OSError, ValueError) as error:
+    raise UserError(
+      f"{bundle}: no bundle (its card.json cannot be read); make one with"
+      " `s02 bundle`."
+    ) from error
+
+
+def _tell(out: pathlib.Path, results: Mapping[str, Result]) -> None:
+  """The main figures, and where the page is."""
+  for split, result in results.items():
+    for row, figures in result.judgement.figures.items():
+      told = "  ".join(
+        f"{name} {figures[name].value:.2f}"
+        for name in ("dtw_top1", "nearest_speaker", "similarity", "stoi")
+        if figures[name].value is not None
+      )
+      print(f"{split:7} {row:13} {told}")
+  print(out / "index.html")

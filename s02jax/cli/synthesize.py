@@ -1,0 +1,157 @@
+"""`s02 synthesize`: speaks a text of any length in somebody's voice.
+
+  s02 synthesize --bundle DIR --text "Good morning." --language en \\
+    --reference ref.wav [--reference-text "What ref.wav says."] --out out.wav
+  s02 synthesize --bundle DIR --text-file book.txt --voice anna:0.7 \\
+    --voice ben:0.3 --speed 1.1 --out book.opus
+
+Without a transcript a reference's voice is cloned zero-shot; with one,
+one-shot: the speech continues the recording. `<#1.5#>` in the text is a pause
+of 1.5 seconds. The same command gives the same bytes (in .ogg and .opus but
+for the number of the stream).
+"""
+
+import argparse
+import logging
+import pathlib
+
+from s02jax.audio import effects, writer
+from s02jax.bundle import Bundle
+from s02jax.core import languages, startup
+from s02jax.core.errors import UserError
+from s02jax.synthesis import long_text, voice_store
+from s02jax.synthesis.request import Settings
+from s02jax.synthesis.synthesizer import Synthesizer
+from s02jax.text import language_id
+from s02jax.text.checks import check_text, check_words
+from s02jax.text.chunks import normalise
+from s02jax.text.pronunciation import Pronunciation
+
+AUTO = "auto"
+
+
+def _parser() -> argparse.ArgumentParser:
+  parser = argparse.ArgumentParser(
+    prog="s02 synthesize",
+    description="Speak a text of any length in somebody's voice.",
+    formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+  )
+  add = parser.add_argument
+  what = parser.add_mutually_exclusive_group(required=True)
+  what.add_argument("--text", help="what to say; <#1.5#> is a pause of 1.5 s")
+  what.add_argument("--text-file", help="file with what to say, UTF-8")
+  add("--bundle", required=True, help="folder of `s02 bundle`")
+  add("--language", default=AUTO, help="code, such as en")
+  who = parser.add_mutually_exclusive_group(required=True)
+  who.add_argument("--reference", nargs="+", help="recordings of one voice")
+  who.add_argument(
+    "--voice",
+    action="append",
+    metavar="NAME[:WEIGHT]",
+    help="of `s02 voice add`; several are mixed, at most four",
+  )
+  add("--reference-text", help="what the first reference says")
+  add("--out", required=True, help="file: " + ", ".join(writer.FORMATS))
+  add("--pronunciation", help=".tsv or .json of words and respellings")
+  add("--speed", type=float, default=1.0, help="0.5 to 2, at the same pitch")
+  add("--pitch", type=float, default=0.0, help="semitones, -12 to 12")
+  add("--volume", type=float, default=1.0, help="factor, up to 10")
+  add("--rate", type=int, help="Hz of the file, if not the bundle's")
+  add("--seed", type=int, default=0, help="of every draw")
+  add("--steps", type=int, default=16, help="of the solver")
+  add(
+    "--guidance", type=float, default=1.5, help="towards the condition; 1: none"
+  )
+  add("--temperature", type=float, default=0.7, help="0: the likeliest token")
+  add("--top-k", type=int, default=0, help="tokens to choose from; 0: all")
+  add("--top-p", type=float, default=1.0, help="probability to choose from")
+  add(
+    "--repetition-penalty", type=float, default=1.0, help="above 1: less of it"
+  )
+  return parser
+
+
+def _text(args: argparse.Namespace) -> str:
+  if args.text is not None:
+    return args.text
+  try:
+    return pathlib.Path(args.text_file).read_text("utf-8-sig")
+  except (OSError, UnicodeDecodeError) as e:
+    raise UserError(
+      f"{args.text_file}: cannot be read ({e}); give a text file in UTF-8."
+    ) from e
+
+
+def _language(code: str, text: str) -> str:
+  if code.lower() != AUTO:
+    return languages.resolve(code).code
+  found = language_id.detect(text)
+  logging.info("the language is %s (%s)", languages.BY_CODE[found].name, found)
+  return found
+
+
+def main(argv: list[str]) -> None:
+  """The verb."""
+  args = _parser().parse_args(argv)
+  startup.set_up()
+  # What can be wrong without the models is said before they are loaded.
+  settings = Settings(
+    seed=args.seed,
+    steps=args.steps,
+    guidance=args.guidance,
+    temperature=args.temperature,
+    top_k=args.top_k,
+    top_p=args.top_p,
+    repetition_penalty=args.repetition_penalty,
+  )
+  settings.check()
+  changes = effects.Changes(
+    speed=args.speed, pitch=args.pitch, volume=args.volume, rate=args.rate
+  )
+  writer.check_out(args.out, args.rate)
+  text = normalise(_text(args))
+  language = _language(args.language, text)
+  check_text(text, language)
+  if args.reference_text is not None:
+    if args.voice:
+      raise UserError(
+        "--reference-text belongs to --reference, not to --voice."
+      )
+    check_words(args.reference_text, "reference's transcript")
+  if args.pronunciation is not None:
+    text = Pronunciation.load(args.pronunciation).respell(text, language)
+  weights = voice_store.parse_mixture(args.voice or [])
+
+  bundle = Bundle.load(args.bundle)
+  synthesizer = Synthesizer(bundle)
+  if language not in synthesizer.languages:
+    logging.warning(
+      "this bundle never heard %s; it knows %s",
+      languages.BY_CODE[language].name,
+      ", ".join(synthesizer.languages),
+    )
+  if args.voice:
+    voice = voice_store.mixed(synthesizer, args.bundle, weights)
+  else:
+    voice, _ = voice_store.recorded(
+      synthesizer, args.reference, args.reference_text
+    )
+  logging.info(
+    "speaking %d characters of %s in the voice of %s",
+    len(text),
+    languages.BY_CODE[language].name,
+    ", ".join(args.voice or args.reference),
+  )
+  blocks = long_text.speak(
+    synthesizer,
+    text,
+    language=language,
+    voice=voice,
+    context=long_text.trained_context(bundle),
+    settings=settings,
+    changes=changes,
+  )
+  with writer.Writer(args.out, args.rate or synthesizer.rate) as out:
+    for block in blocks:
+      out.write(block)
+  print(f"Wrote {args.out}: {out.seconds:.2f} s.")

@@ -1,0 +1,85 @@
+"""`s02 train`: trains one stage, or goes on where a stopped run was.
+
+  s02 train --config configs/ar.py:demo --config.corpus DIR --workdir DIR \\
+    [--config.field=value ...]
+
+The working directory gets config.json (resolved), checkpoints/, metrics.jsonl,
+tensorboard/ and goodput.json (what the time went into, over all starts); and,
+where there is something to say, skipped.jsonl (rows of steps that were not
+finite), unreadable.jsonl (rows that were replaced) and benchmark/ (results of
+`s02 evaluate`). The same command goes on where a stopped run was: its
+losses are those of a run that never stopped, bit for bit on the same devices.
+Where all steps are taken, it reads the last checkpoint once more, and takes
+the last steps again if that is damaged.
+Exit codes: 0 all steps taken, 2 wrong input, 69 another process of the job is
+gone, 70 a step did not end, 143 stopped by SIGTERM after saving.
+
+Several hosts: the cluster's own variables (SLURM, Cloud TPU, JAX_*) are
+honoured, or give --coordinator HOST:PORT --num_processes N --process_id I.
+"""
+
+import errno
+import logging
+import os
+
+from s02jax.core.startup import use_compilation_cache
+from s02jax.training import clock as clock_lib
+from s02jax.training import hosts
+from s02jax.training.arguments import Arguments, parse
+from s02jax.training.loop import train
+from s02jax.training.same_run import DISK_ERRORS, disk_error
+
+
+def _in_cluster() -> bool:
+  """Whether the environment says that this is one of several processes."""
+  env = os.environ
+  return (
+    "JAX_COORDINATOR_ADDRESS" in env
+    or int(env.get("SLURM_NTASKS", "1")) > 1
+    or "," in env.get("TPU_WORKER_HOSTNAMES", "")
+    or "MEGASCALE_COORDINATOR_ADDRESS" in env
+  )
+
+
+def set_up(arguments: Arguments) -> None:
+  """Logging, processes and the compilation cache; before any array."""
+  logging.basicConfig(
+    level=logging.INFO, format="%(asctime)s %(message)s", force=True
+  )
+  for noisy in ("jax", "orbax", "grain", "tensorboardX"):
+    logging.getLogger(noisy).setLevel(logging.WARNING)
+  # Orbax logs an error, traces and all, in each of its threads, then raises it.
+  logging.getLogger("absl").setLevel(logging.CRITICAL)
+  if arguments.coordinator is not None:
+    hosts.connect(
+      arguments.coordinator, arguments.num_processes, arguments.process_id
+    )
+  elif _in_cluster():
+    hosts.connect(None, None, None)
+  use_compilation_cache()
+
+
+def main(argv: list[str]) -> int:
+  """`s02 train`."""
+  if set(argv) & {"-h", "--help"}:
+    print(__doc__)
+    return 0
+  clock = clock_lib.Clock()
+  arguments = parse(argv)
+  set_up(arguments)
+  with hosts.together():
+    return _train(arguments, clock)
+
+
+def _train(arguments: Arguments, clock: clock_lib.Clock) -> int:
+  """`train`, with the complaints of a full or closed disk as one sentence."""
+  try:
+    return train(arguments.config, arguments.workdir, clock=clock)
+  except OSError as error:
+    if error.errno in DISK_ERRORS:
+      raise disk_error(arguments.workdir, os.strerror(error.errno)) from error
+    raise
+  except Exception as error:  # tensorstore has no class for a full disk
+    if os.strerror(errno.ENOSPC) in str(error):
+      raise disk_error(arguments.workdir, "the disk is full") from error
+    raise

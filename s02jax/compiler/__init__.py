@@ -1,0 +1,1 @@
+"""The TPU compiler's word on a train step, without a TPU."""

@@ -1,0 +1,122 @@
+"""What a step costs a chip at least: compute, HBM and interconnect.
+
+  t_compute = FLOPs of all matrix products, recomputed ones too / peak
+  t_hbm     = bytes read and written / HBM bandwidth
+  t_ici     = Σ over the collectives, t of (3): bytes sent / bandwidth
+  bound     = (model FLOPs / peak) / max(t_compute, t_hbm, t_ici)          (1)
+
+(1) is an upper bound on model-FLOP utilisation: it assumes that the three
+overlap wholly, that every matrix product runs at its peak, and that a group
+whose devices differ in d coordinates uses both directions of the links of all
+d dimensions of the torus. Collectives follow one another.
+
+A group of n devices may lie in k slices, m = n / k devices in each. Of what a
+device sends, for an array of S bytes (the group's; of all-to-all and permute,
+a device's), the least goes over the data-centre network when a slice does what
+it can do alone first, or last:
+
+                     across slices         within a slice
+  all-reduce         2 S/m (k - 1)/k       2 S (m - 1)/m
+  all-gather           S/m (k - 1)/k         S (m - 1)/m
+  reduce-scatter       S/m (k - 1)/k         S (m - 1)/m
+  all-to-all           S (n - m)/n           S (m - 1)/n                    (2)
+  permute              S, or                 S where no pair's slices differ
+
+  t = max(bytes across / network of a device, bytes within / its links)     (3)
+
+The two parts of a row add up to what a ring of all n sends. They depend on one
+another, but an array sent in pieces has one piece in each at a time, so that
+only the longer part, (3), is sure to be waited for.
+
+The TPU compiler makes two of a collective across slices: one within each, and
+one of the m-th parts of the array, in groups of one device a slice.
+"""
+
+import collections
+import dataclasses
+
+import numpy as np
+from jax.sharding import Mesh
+
+from s02jax.compiler import hlo
+from s02jax.hardware import Chip
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Traffic:
+  """All collectives of one kind along the same mesh axes."""
+
+  kind: str
+  axes: tuple[str, ...]
+  sent: float  # bytes a device sends in a step
+  seconds: float
+
+
+def traffic(
+  collectives: list[hlo.Collective], mesh: Mesh, chip: Chip
+) -> list[Traffic]:
+  """Collectives by kind and mesh axes, the slowest first."""
+  sums: dict[tuple, list[float]] = collections.defaultdict(lambda: [0.0, 0.0])
+  for c in collectives:
+    axes = axes_of(c.groups, mesh)
+    if not axes:
+      continue
+    total = sums[c.kind, axes]
+    total[0] += c.sent
+    total[1] += _seconds(c, mesh, chip)
+  found = [
+    Traffic(kind=kind, axes=axes, sent=sent, seconds=seconds)
+    for (kind, axes), (sent, seconds) in sums.items()
+  ]
+  return sorted(found, key=lambda t: -t.seconds)
+
+
+def axes_of(groups: np.ndarray, mesh: Mesh) -> tuple[str, ...]:
+  """Mesh axes along which the devices of a group differ."""
+  places = np.stack(np.unravel_index(groups, mesh.devices.shape))
+  differ = (places != places[:, :, :1]).any((1, 2))
+  return tuple(a for a, d in zip(mesh.axis_names, differ, strict=True) if d)
+
+
+def _seconds(c: hlo.Collective, mesh: Mesh, chip: Chip) -> float:
+  """Equation (3), of the group that lies in most slices."""
+  slices = np.array([getattr(d, "slice_index", 0) for d in mesh.devices.flat])
+  spans = (np.diff(np.sort(slices[c.groups])) > 0).sum(-1) + 1
+  group = c.groups[spans.argmax()]
+  local = group[slices[group] == slices[group[0]]]
+  across = c.sent * _across(c.kind, len(group), int(spans.max()))
+  network = chip.network / chip.cores
+  within = (c.sent - across) / _bandwidth(local, mesh, chip)
+  return max(across / network, within)
+
+
+def _across(kind: str, n: int, k: int) -> float:
+  """Share of what a device sends that leaves its slice, by (2)."""
+  if n == 1:
+    return 0.0
+  if kind in ("all-to-all", "collective-permute"):
+    return (n - n / k) / (n - 1)
+  return (k - 1) / (n - 1)
+
+
+def _bandwidth(group: np.ndarray, mesh: Mesh, chip: Chip) -> float:
+  """Bytes/s at which a device sends around a group within its slice."""
+  places = np.array([d.coords for d in mesh.devices.reshape(-1)[group]])
+  dimensions = int((places != places[:1]).any(0).sum())
+  sharing = chip.cores if len(np.unique(places, axis=0)) == len(group) else 1
+  return 2 * chip.link * max(dimensions, 1) / sharing
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Roofline:
+  """Least seconds of a device for what a compiled step does."""
+
+  compute: float
+  hbm: float
+  ici: float
+  model: float  # model FLOPs at peak
+
+  @property
+  def bound(self) -> float:
+    """Equation (1)."""
+    return self.model / max(self.compute, self.hbm, self.ici)

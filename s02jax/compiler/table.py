@@ -1,0 +1,151 @@
+"""The table of `docs/scale.md`: every stage and size on four TPU slices.
+
+Each row is one `s02 compile-check`. What was measured is kept beside the table
+as JSON lines, so that an interrupted run goes on where it was; delete a line
+to measure it again.
+"""
+
+import dataclasses
+import importlib
+import json
+import os
+import pathlib
+import platform
+import time
+
+import jax
+
+from s02jax.compiler import check
+from s02jax.core import files
+
+TOPOLOGIES = ("v5e:16x16", "v5p:8x8x16", "v6e:16x16", "tpu7x:8x8x4")
+# Rows of a device, on HBM of 16, 32 and 95 GiB.
+ROWS = {
+  "ar:small": (8, 16, 32),
+  "ar:base": (4, 8, 16),
+  "ar:large": (2, 4, 16),
+  "ar:xl": (1, 2, 8),
+  "flow_matching:small": (8, 16, 32),
+  "flow_matching:base": (4, 8, 32),
+  "flow_matching:large": (4, 8, 8),
+  "audio_tokenizer:small": (8, 16, 32),
+  "audio_tokenizer:base": (4, 8, 32),
+  "audio_tokenizer:large": (2, 4, 16),
+  "flow_vae:small": (8, 16, 32),
+  "flow_vae:base": (8, 16, 32),
+  "flow_vae:large": (8, 8, 32),
+}
+# The compiler's effort where it takes many minutes otherwise.
+EFFORT = {"flow_vae": -1.0}
+_HEAD = (
+  "| config | slice | mesh | rows a device | parameters | HBM, GiB | "
+  "compute, ms | HBM, ms | interconnect, ms | utilisation at most | "
+  "warnings | compiled in | on |",
+  "|---|---|---|---|---|---|---|---|---|---|---|---|---|",
+)
+
+
+def write(path: pathlib.Path) -> int:
+  """Measures what is missing and writes the table; 1 where a row fails."""
+  kept = path.with_suffix(".jsonl")
+  done = _read(kept)
+  for name in ROWS:
+    for topology in TOPOLOGIES:
+      if (name, topology) in done:
+        continue
+      print(f"{name} on {topology} …", flush=True)
+      row = _measure(name, topology)
+      with kept.open("a", encoding="utf-8") as file:
+        file.write(json.dumps(row) + "\n")
+      done[name, topology] = row
+      _write_table(path, done)
+      jax.clear_caches()
+  _write_table(path, done)
+  return 0 if all(row["fits"] for row in done.values()) else 1
+
+
+def _read(kept: pathlib.Path) -> dict[tuple[str, str], dict]:
+  if not kept.exists():
+    return {}
+  rows = [json.loads(x) for x in kept.read_text(encoding="utf-8").splitlines()]
+  return {(row["config"], row["topology"]): row for row in rows}
+
+
+def _measure(name: str, topology: str) -> dict:
+  stage, _, size = name.partition(":")
+  config = importlib.import_module(f"configs.{stage}").get_config(size)
+  kind = topology.partition(":")[0]
+  place = {"v5e": 0, "v6e": 1}.get(kind, 2)
+  rows, effort = ROWS[name][place], EFFORT.get(stage, 0.0)
+  report = check.check(config, name, topology, rows, effort=effort)
+  print(check.describe(report), flush=True)
+  row = dataclasses.asdict(report)
+  bound = report.roofline.bound if report.roofline else None
+  return row | {
+    "bound": bound,
+    "date": time.strftime("%Y-%m-%d"),
+    "machine": f"{os.cpu_count()}-core {platform.machine()} CPU",
+    "jax": jax.__version__,
+  }
+
+
+def _write_table(path: pathlib.Path, done: dict) -> None:
+  order = [(n, t) for n in ROWS for t in TOPOLOGIES if (n, t) in done]
+  dates = sorted({done[key]["date"] for key in order})
+  machines, versions = (
+    ", ".join(sorted({done[key][name] for key in order}))
+    for name in ("machine", "jax")
+  )
+  lines = [
+    "# Every stage and size on four slices, by the TPU compiler",
+    "",
+    f"`s02 compile-check --table {path}` on a {machines}, "
+    f"{' to '.join(dict.fromkeys((dates[0], dates[-1])))}, jax {versions}. "
+    "A row is of the code of its day; one that is missing is not measured "
+    "yet. Nothing here was run on a TPU: a row says that the train step "
+    "compiles, what a device holds, and how long the matrix products, the "
+    "memory traffic and the collectives of the compiled step take at least "
+    "(`s02jax/compiler/roofline.py` says what is assumed). Rows of the batch "
+    "are those of the longest shape; "
+    "a tpu7x chip is two devices. Compiling takes longer beside other work. "
+    "Of a condition the branch that moves most counts. Where an effort stands "
+    "beside the seconds, the compiler had `--effort` below that of a run: the "
+    "run moves less through HBM than the row says. What changed between days "
+    "stands in `docs/decisions.md`.",
+    "",
+    *_HEAD,
+    *(_line(done[key]) for key in order),
+  ]
+  warned = [
+    f"- {done[key]['config']} on {done[key]['topology']}: {warning}"
+    for key in order
+    for warning in (*done[key]["warnings"], done[key]["problem"])
+    if warning
+  ]
+  if warned:
+    lines += ["", "Warnings:", "", *dict.fromkeys(warned)]
+  files.write_text(path, "\n".join(lines) + "\n")
+
+
+def _line(row: dict) -> str:
+  mesh = " × ".join(f"{a} {n}" for a, n in row["mesh"].items() if n > 1)
+  times = row["roofline"]
+  cells = [
+    row["config"],
+    row["topology"],
+    mesh,
+    str(row["rows_per_device"]),
+    f"{row['parameters'] / 1e6:,.0f} M",
+    f"{check.gib(row['held'])} of {check.gib(row['hbm'])}"
+    + ("" if row["fits"] else ", does not fit"),
+    *(
+      f"{times[name] * 1e3:.1f}" if times else "–"
+      for name in ("compute", "hbm", "ici")
+    ),
+    f"{row['bound']:.0%}" if row["bound"] else "–",
+    str(len(row["warnings"])),
+    f"{row['seconds']:.0f} s"
+    + (f", effort {row['effort']:.0f}" if row.get("effort") else ""),
+    row["date"],
+  ]
+  return "| " + " | ".join(cells) + " |"

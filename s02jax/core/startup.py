@@ -1,0 +1,38 @@
+"""Process start-up of a verb: logging and the cache of compiled programs."""
+
+import logging
+import os
+import pathlib
+from typing import Any
+
+import jax
+
+
+def set_up() -> None:
+  """Plain log lines on stderr; compiled programs are kept for the next run."""
+  use_compilation_cache()
+  logging.basicConfig(level=logging.INFO, format="%(message)s", force=True)
+  for noisy in ("absl", "jax", "orbax"):
+    logging.getLogger(noisy).setLevel(logging.WARNING)
+
+
+class CacheCounter:
+  """Programs that this process read from the persistent cache."""
+
+  hits = 0
+
+  @classmethod
+  def listen(cls, event: str, **_: Any) -> None:
+    """For `jax.monitoring`."""
+    if event == "/jax/compilation_cache/cache_hits":
+      cls.hits += 1
+
+
+def use_compilation_cache() -> None:
+  """Keeps compiled programs in $S02_CACHE, or ~/.cache/s02jax/xla."""
+  default = pathlib.Path.home() / ".cache" / "s02jax" / "xla"
+  folder = os.environ.get("S02_CACHE", str(default))
+  jax.config.update("jax_compilation_cache_dir", folder)
+  jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.3)
+  jax.monitoring.register_event_listener(CacheCounter.listen)
+  logging.info("compilation cache: %s", folder)

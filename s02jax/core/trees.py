@@ -1,0 +1,46 @@
+"""Trees of arrays by path: flatten, unflatten, count."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import numpy as np
+
+PyTree = Any
+
+
+def flatten(params: Mapping[str, Any]) -> dict[str, np.ndarray]:
+  """Nested dicts of arrays to one dict whose keys are joined by "/"."""
+  leaves = jax.tree_util.tree_flatten_with_path(params)[0]
+  return {
+    jax.tree_util.keystr(path, simple=True, separator="/"): (
+      np.ascontiguousarray(leaf)
+    )
+    for path, leaf in leaves
+  }
+
+
+def unflatten(flat: Mapping[str, np.ndarray]) -> dict[str, Any]:
+  """Inverse of `flatten`."""
+  tree: dict[str, Any] = {}
+  for path, leaf in flat.items():
+    *folders, name = path.split("/")
+    node = tree
+    for folder in folders:
+      node = node.setdefault(folder, {})
+    node[name] = leaf
+  return tree
+
+
+def count_parameters(params: Mapping[str, Any]) -> int:
+  """Numbers in a tree of arrays."""
+  return sum(int(np.size(leaf)) for leaf in jax.tree.leaves(params))
+
+
+def named(tree: PyTree) -> dict[str, Any]:
+  """Leaves by their paths, the same for dataclasses and for nested dicts."""
+  leaves, _ = jax.tree_util.tree_flatten_with_path(tree)
+  return {
+    jax.tree_util.keystr(path, simple=True, separator="/"): leaf
+    for path, leaf in leaves
+  }

@@ -1,0 +1,1 @@
+"""Training rows, one file per kind: pure functions of (seed, index)."""

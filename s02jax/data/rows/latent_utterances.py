@@ -1,0 +1,115 @@
+"""Rows of flow matching: tokens and latents of one speaker, a reference."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from s02jax.core.rates import TOKENS_PER_SECOND, samples
+from s02jax.data.features import Features
+from s02jax.data.mixture import (
+  generator,
+)
+from s02jax.data.records import Corpus
+from s02jax.data.rows.buckets import Buckets
+from s02jax.data.rows.common import (
+  FILL,
+  REFERENCE,
+  Row,
+  check_not_empty,
+  check_tokens,
+  make_row,
+  pad_to,
+  read_reference,
+)
+from s02jax.data.rows.speakers import Speakers
+
+# Clips that fill a row of flow matching up, at most.
+FILLERS = 32
+
+
+class LatentUtterances:
+  """Utterances of one speaker as tokens and latents, and a reference.
+
+  {"tokens" i32[t], "latents" f32[t·r, c] (zero mean, unit deviation),
+  "length" i32 (tokens), "reference" f32[n], "reference_samples" i32}.
+
+  A whole utterance comes first, others of the speaker follow until the row is
+  full, as they do after a prompt; the last one is cut off. The reference is
+  none of them, where the speaker has enough clips.
+
+  Attributes:
+    excluded: records left out, by reason.
+  """
+
+  def __init__(
+    self,
+    corpus: Corpus,
+    features: Features,
+    batch_size: int,
+    seed: int,
+    buckets: Sequence[float],
+    reference_seconds: float,
+    alpha: float = 1.0,
+  ):
+    check_not_empty(corpus)
+    self.batch_size = batch_size
+    self._corpus = corpus
+    self._features = features
+    self._seed = seed
+    self._speakers = Speakers(corpus.speaker)
+    self._reference_samples = samples(reference_seconds, corpus.rate)
+    usable = self._speakers.clips > 1
+    self._buckets = Buckets(corpus, usable, batch_size, seed, buckets, alpha)
+    self.excluded = {
+      "only clip of its speaker": int((~usable).sum()),
+      "too long": self._buckets.too_long,
+    }
+    card = features.card
+    self._per_token = int(card["latents_per_token"])
+    self._mean = np.array(card["mean"], np.float32)
+    self._std = np.array(card["std"], np.float32)
+
+  def _members(self, index: int) -> tuple[int, list[int], int]:
+    """Tokens of the row, records that it takes, and the reference."""
+    corpus = self._corpus
+    bucket, record = self._buckets.locate(index)
+    hop = corpus.rate // TOKENS_PER_SECOND
+    size = int(self._buckets.samples[bucket]) // hop
+    random = generator(self._seed, FILL, index)
+    reference, *others = self._speakers.others(record, random, FILLERS)
+    room = size - corpus.num_samples[record] // hop
+    taken = [record]
+    for other in others:
+      if room <= 0:
+        break
+      taken.append(other)
+      room -= corpus.num_samples[other] // hop
+    return size, taken, reference
+
+  def records(self, index: int) -> list[int]:
+    """Records that a row takes, without its reference."""
+    return self._members(index)[1]
+
+  def __getitem__(self, index: int) -> Row:
+    size, taken, reference = self._members(index)
+    tokens = [self._features.tokens(record) for record in taken]
+    for record, found in zip(taken, tokens, strict=True):
+      check_tokens(self._corpus, len(found), record)
+    tokens = np.concatenate(tokens)[:size].astype(np.int32)
+    latents = np.concatenate([self._features.latents(r) for r in taken])
+    latents = (latents[: size * self._per_token] - self._mean) / self._std
+    wave, samples = read_reference(
+      self._corpus,
+      reference,
+      self._reference_samples,
+      generator(self._seed, REFERENCE, index),
+    )
+    return make_row(
+      audio_seconds=len(tokens) / TOKENS_PER_SECOND,
+      padding=1 - len(tokens) / size,
+      tokens=pad_to(tokens, size),
+      latents=pad_to(latents.astype(np.float32), size * self._per_token),
+      length=np.int32(len(tokens)),
+      reference=wave,
+      reference_samples=np.int32(samples),
+    )

@@ -1,0 +1,1 @@
+"""Public benchmarks: datasets, clips, judging, scores, tables, page."""

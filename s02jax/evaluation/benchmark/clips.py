@@ -1,0 +1,240 @@
+"""The clips of an evaluation: spoken into OUT/clips, or found where they are.
+
+OUT/clips/<subset>/<key>.wav is what a system said, <key>.<seed>.wav what it
+said with another seed than 0.
+"""
+
+import functools
+import logging
+import pathlib
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import numpy as np
+import soundfile
+
+from s02jax.audio import spectra, writer
+from s02jax.core.errors import UserError
+from s02jax.evaluation.benchmark.datasets import Item
+from s02jax.evaluation.benchmark.plan import Group, clip_name
+from s02jax.synthesis import long_text, voice_store
+from s02jax.synthesis.request import Request, Settings
+from s02jax.synthesis.synthesizer import Synthesizer
+from s02jax.synthesis.voice import Voice
+from s02jax.text import chunks
+from s02jax.text.chunks import Speech
+
+FOLDER = "clips"
+SUFFIXES = (
+  ".wav", ".flac", ".ogg", ".opus", ".mp3", ".m4a", ".aif", ".aiff", ".au",
+)  # fmt: skip
+SILENT = 1e-3  # peak that is not exceeded where nobody speaks, -60 dBFS
+SHORTEST = 0.1  # seconds in which there may be a word
+_VOICES = 64  # kept in memory
+
+Find = Callable[[Item, int], pathlib.Path | None]  # item, seed -> its clip
+
+
+# -------------------------------------------------------------------- finding
+
+
+def spoken(out: pathlib.Path) -> Find:
+  """Finds what `Speaker` wrote."""
+
+  def find(item: Item, seed: int) -> pathlib.Path | None:
+    path = _path(out, item, seed)
+    return path if path.is_file() else None
+
+  return find
+
+
+def truth(item: Item, seed: int) -> pathlib.Path | None:
+  """The recording itself."""
+  del seed
+  return item.truth
+
+
+def folder(root: pathlib.Path, items: Iterable[Item]) -> Find:
+  """Finds the clips of any system: `<subset>/<key>.wav`, or `<key>.wav`.
+
+  Raises:
+    UserError: no such folder, two clips of one name, or a clip that may be of
+      two subsets.
+  """
+  if not root.is_dir():
+    raise UserError(f"--audio {root}: no such folder; give that of the clips.")
+  flat = _listed(root)
+  subsets: dict[str, dict[str, pathlib.Path]] = {}
+  owner: dict[str, Item] = {}
+  for item in items:
+    if item.subset not in subsets:
+      subsets[item.subset] = _listed(root / item.subset)
+    other = owner.setdefault(item.key, item)
+    if other.subset != item.subset and item.key in flat:
+      raise UserError(
+        f"{flat[item.key]}: the key {item.key!r} is in the subsets"
+        f" {other.subset} and {item.subset}; put the clips into folders of"
+        " these names."
+      )
+
+  def find(item: Item, seed: int) -> pathlib.Path | None:
+    name = clip_name(item.key, seed)
+    return subsets[item.subset].get(name) or flat.get(name)
+
+  return find
+
+
+def _listed(root: pathlib.Path) -> dict[str, pathlib.Path]:
+  """The clips in a folder, by name."""
+  found: dict[str, pathlib.Path] = {}
+  for path in sorted(root.iterdir()) if root.is_dir() else ():
+    if path.suffix.lower() not in SUFFIXES or path.name.startswith("."):
+      continue
+    if path.stem in found:
+      raise UserError(
+        f"{found[path.stem]} and {path.name} are two clips of one name; leave"
+        " the one that is to be scored."
+      )
+    found[path.stem] = path
+  return found
+
+
+def check_rates(paths: Iterable[pathlib.Path]) -> None:
+  """Raises UserError where two clips differ in their sample rate."""
+  first: tuple[pathlib.Path, int] | None = None
+  for path in paths:
+    try:
+      rate = soundfile.info(path).samplerate
+    except soundfile.LibsndfileError:
+      continue  # said by whoever reads it
+    first = first or (path, rate)
+    if rate != first[1]:
+      raise UserError(
+        f"{path} has {rate} Hz and {first[0]} {first[1]} Hz: clips of one"
+        " system have one sample rate; convert the odd ones, or take out what"
+        " is not the system's."
+      )
+
+
+def is_silent(path: pathlib.Path) -> bool:
+  """Whether nobody can be speaking there. Raises UserError if unreadable."""
+  wave, rate = spectra.read(path)
+  wave = wave[np.isfinite(wave)]
+  if len(wave) < SHORTEST * rate:
+    return True
+  return bool(np.max(np.abs(wave - wave.mean())) < SILENT)
+
+
+# ------------------------------------------------------------------- speaking
+
+
+def _path(out: pathlib.Path, item: Item, seed: int) -> pathlib.Path:
+  return out / FOLDER / item.subset / f"{clip_name(item.key, seed)}.wav"
+
+
+class Speaker:
+  """Speaks groups of items into files."""
+
+  def __init__(
+    self,
+    synthesizer: Synthesizer,
+    out: pathlib.Path,
+    *,
+    context: float,
+    settings: dict[str, Any],
+    allow_missing: bool,
+  ):
+    """Takes what to speak with.
+
+    Args:
+      synthesizer: of the bundle.
+      out: folder of the evaluation.
+      context: seconds of one pass, see `long.trained_context`.
+      settings: fields of `Settings` but the seed.
+      allow_missing: go on where an item cannot be spoken.
+    """
+    self._synthesizer, self._out = synthesizer, out
+    self._context, self._settings = context, settings
+    self._allow_missing = allow_missing
+    self._voice = functools.lru_cache(_VOICES)(
+      lambda path, text: voice_store.recorded(synthesizer, [path], text)[0]
+    )
+
+  def __call__(self, group: Group) -> None:
+    """Speaks all items of a group, unless all have their clips.
+
+    Raises:
+      UserError: one cannot be spoken.
+    """
+    if not self._lacking(group.items, group.seed):
+      return
+    settings = Settings(seed=group.seed, **self._settings)
+    engine = self._synthesizer.engine()
+    tickets: dict[int, Item] = {}
+    alone = []
+    for item in group.items:
+      try:
+        request = self._request(item)
+        if request is not None:
+          tickets[engine.submit(request, settings)] = item
+        else:
+          alone.append((item, self._long(item, settings)))
+      except UserError as error:
+        self._refuse(item, error)
+    if not self._lacking([*tickets.values(), *(i for i, _ in alone)],
+                         group.seed):  # fmt: skip
+      return
+    waves: dict[int, list[np.ndarray]] = {ticket: [] for ticket in tickets}
+    while engine.busy:
+      for piece in engine.step():
+        waves[piece.ticket].append(piece.wave)
+        if piece.spoken is not None:
+          item = tickets[piece.ticket]
+          self._write(item, group.seed, waves.pop(piece.ticket))
+    for item, blocks in alone:
+      self._write(item, group.seed, blocks)
+
+  def _lacking(self, items: Iterable[Item], seed: int) -> bool:
+    return not all(_path(self._out, i, seed).is_file() for i in items)
+
+  def _request(self, item: Item) -> Request | None:
+    """What the engine is asked; None for more than it says in one pass."""
+    text = chunks.normalise(item.text)
+    parts = list(chunks.chunks(text, item.language, self._context))
+    if len(parts) != 1 or not isinstance(parts[0], Speech):
+      return None
+    return Request(
+      text=parts[0].text.strip(),
+      language=item.language,
+      voice=self._voice_of(item),
+    )
+
+  def _long(self, item: Item, settings: Settings) -> Iterable[np.ndarray]:
+    return long_text.speak(
+      self._synthesizer,
+      chunks.normalise(item.text),
+      language=item.language,
+      voice=self._voice_of(item),
+      context=self._context,
+      settings=settings,
+    )
+
+  def _voice_of(self, item: Item) -> Voice:
+    if item.prompt_audio is None:
+      raise UserError("the line names no voice; give the prompt's recording.")
+    try:
+      return self._voice(item.prompt_audio, item.prompt_text)
+    except UserError as error:
+      raise UserError(f"{item.prompt_audio}: {error}") from error
+
+  def _refuse(self, item: Item, error: UserError) -> None:
+    if not self._allow_missing:
+      raise UserError(f"{item.where}: {error}") from error
+    logging.warning("%s: not spoken: %s", item.where, error)
+
+  def _write(self, item: Item, seed: int, blocks: Iterable[np.ndarray]) -> None:
+    path = _path(self._out, item, seed)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with writer.Writer(path, self._synthesizer.rate) as file:
+      for block in blocks:
+        file.write(block)

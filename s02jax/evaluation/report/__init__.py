@@ -1,0 +1,1 @@
+"""A bundle's own page: panel, recipes, judges of clips, requirements."""

@@ -1,0 +1,208 @@
+"""All judges over all rows of the table: waveforms in, figures out.
+
+A row is a way of making the sentence of each case: the recording itself, a
+copy through one of the models, or speech made from text. The same judges hear
+every row in the same way, so that each figure can be read beside the ground
+truth's.
+"""
+
+import collections
+import concurrent.futures
+import dataclasses
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from s02jax.core import languages
+from s02jax.evaluation.figure import (
+  GROUND_TRUTH,
+  OPEN_CASES,
+  Figure,
+  mean,
+  share,
+)
+from s02jax.evaluation.report import clip_judge
+from s02jax.evaluation.report.clip_judge import CaseTask, Verdict
+from s02jax.evaluation.report.panel import SPEAKERS, Case, Panel
+from s02jax.pretrained import ge2e, pocketsphinx, signal
+from s02jax.text import edits
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Row:
+  """One way of making the sentences of a panel."""
+
+  waves: Sequence[np.ndarray]  # one for each case, at the bundle's rate
+  aligned: bool  # sample by sample a copy of the recording
+  transcripts: Sequence[str]  # by the audio tokenizer's own CTC head
+  ended: Sequence[bool] | None = None  # by itself; None if made from audio
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Judgement:
+  """One split: figures[row][measure], verdicts[row][case]."""
+
+  figures: dict[str, dict[str, Figure]]
+  verdicts: dict[str, list[Verdict]]
+
+
+def judge(
+  panel: Panel,
+  rows: Mapping[str, Row],
+  *,
+  rate: int,
+  pool: concurrent.futures.Executor,
+) -> Judgement:
+  """Asks every judge about every row.
+
+  Args:
+    panel: the cases.
+    rows: by name, `ground_truth` among them.
+    rate: of all waves, Hz.
+    pool: of processes to share the work.
+
+  Raises:
+    UserError: a judge is not installed.
+  """
+  converted = {
+    name: [signal.to_judge_rate(wave, rate) for wave in row.waves]
+    for name, row in rows.items()
+  }
+  pending = [
+    pool.submit(clip_judge.judge_case, task)
+    for task in _tasks(panel, rows, converted)
+  ]
+  voices = _voices(panel, converted, rate, pool)
+  by_case = [future.result() for future in pending]
+  verdicts = {
+    name: [by_row[i] for by_row in by_case] for i, name in enumerate(rows)
+  }
+  figures = {
+    name: _figures(panel.cases, row, verdicts[name]) | voices[name]
+    for name, row in rows.items()
+  }
+  return Judgement(figures=figures, verdicts=verdicts)
+
+
+# ------------------------------------------------------------ single clips
+
+
+def _tasks(panel, rows, converted) -> list[CaseTask]:
+  english = pocketsphinx.LANGUAGE.code
+  transcribed = [
+    i for i, case in enumerate(panel.cases) if case.language == english
+  ][:OPEN_CASES]
+  return [
+    CaseTask(
+      candidates=case.candidates,
+      language=case.language,
+      transcribe=i in transcribed,
+      truth=converted[GROUND_TRUTH][i],
+      waves=tuple(converted[name][i] for name in rows),
+      aligned=tuple(row.aligned for row in rows.values()),
+    )
+    for i, case in enumerate(panel.cases)
+  ]
+
+
+# ------------------------------------------------------------------ voices
+
+
+def _voices(panel, converted, rate, pool) -> dict[str, dict[str, Figure]]:
+  """Similarity to the speaker and nearest of the line-up, for each row.
+
+  The clips of a speaker are joined until they last three seconds, for the
+  encoder needs them; a row's groups are those of the ground truth.
+  """
+  names = list(panel.enrolment)
+  groups = speaker_groups(panel.cases, rate)
+  gallery_of = pool.submit(
+    ge2e.embed,
+    [signal.to_judge_rate(panel.enrolment[name], rate) for name in names],
+  )
+  tests_of = {
+    row: pool.submit(ge2e.embed, [joined(waves, group) for group in groups])
+    for row, waves in converted.items()
+  }
+  gallery = gallery_of.result()
+  owner = np.array([names.index(panel.cases[g[0]].speaker) for g in groups])
+  # The speaker and the 15 that follow it: the same chance for everybody.
+  line_up = (owner[:, None] + np.arange(min(SPEAKERS, len(names)))) % len(names)
+  figures = {}
+  for row, future in tests_of.items():
+    test = future.result()
+    cosine = ge2e.similarity(test[:, None], gallery[line_up])
+    hit = (np.argmax(cosine, axis=1) == 0) & np.any(test, axis=1)
+    figures[row] = {
+      "similarity": mean(cosine[:, 0]),
+      "nearest_speaker": share(hit),
+    }
+  return figures
+
+
+def joined(waves: Sequence[np.ndarray], group: Sequence[int]) -> np.ndarray:
+  """Waves at 16 kHz one after the other, their silences cut."""
+  return np.concatenate([signal.trim_silence(waves[i]) for i in group])
+
+
+def speaker_groups(cases: Sequence[Case], rate: int) -> list[list[int]]:
+  """Indices of cases, by speaker, each group three seconds of ground truth.
+
+  What is left over joins the speaker's last group.
+  """
+  of_speaker = collections.defaultdict(list)
+  for i, case in enumerate(cases):
+    of_speaker[case.speaker].append(i)
+  groups = []
+  for indices in of_speaker.values():
+    first = len(groups)
+    current: list[int] = []
+    for i in indices:
+      current.append(i)
+      samples = sum(len(cases[j].wave) for j in current)
+      if samples >= ge2e.SECONDS_NEEDED * rate:
+        groups.append(current)
+        current = []
+    if current and len(groups) > first:
+      groups[-1] += current
+    elif current:
+      groups.append(current)
+  return groups
+
+
+# ----------------------------------------------------------------- figures
+
+
+def _figures(
+  cases: Sequence[Case], row: Row, verdicts: Sequence[Verdict]
+) -> dict[str, Figure]:
+  texts = [case.text for case in cases]
+  rows = [languages.BY_CODE[case.language] for case in cases]
+  return {
+    "dtw_top1": share([v.dtw for v in verdicts]),
+    "sentence_choice": share([v.choice for v in verdicts]),
+    "wer": _word_errors(texts, rows, [v.heard for v in verdicts]),
+    "ctc_cer": _rate(
+      edits.error_rate(texts, row.transcripts, rows, unit="character")
+    ),
+    "stoi": mean([v.stoi for v in verdicts]),
+    "pesq": mean([v.pesq for v in verdicts]),
+    "spectral_distance": mean([v.distance for v in verdicts]),
+    "ended": share(row.ended or []),
+  }
+
+
+def _word_errors(texts, rows, heard) -> Figure:
+  asked = [i for i, answer in enumerate(heard) if answer is not None]
+  return _rate(
+    edits.error_rate(
+      [texts[i] for i in asked],
+      [heard[i] for i in asked],
+      [rows[i] for i in asked],
+      unit="word",
+    )
+  )
+
+
+def _rate(rate: edits.ErrorRate) -> Figure:
+  return Figure(value=rate.value, n=rate.n)

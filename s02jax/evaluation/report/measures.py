@@ -1,0 +1,154 @@
+"""The columns of the table: names for people and for programs."""
+
+import dataclasses
+
+from s02jax.evaluation.figure import OPEN_CASES
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Measure:
+  """A column."""
+
+  name: str
+  label: str
+  explanation: str
+  better: str  # "higher" or "lower"
+  style: str  # "share" (per cent) or "number"
+  relative: bool = True  # also shown as a share of the ground truth's
+
+
+MEASURES: tuple[Measure, ...] = (
+  Measure(
+    name="dtw_top1",
+    label="Right text of 10",
+    explanation=(
+      "MFCC-DTW judge, any language: how often the audio is nearer to espeak-ng"
+      " speaking its own text than to espeak-ng speaking nine other texts of"
+      " like length. Chance is 10 %."
+    ),
+    better="higher",
+    style="share",
+  ),
+  Measure(
+    name="sentence_choice",
+    label="Right sentence, English",
+    explanation=(
+      "pocketsphinx, English only: how often it recognises the sentence among"
+      " the same ten. Chance is 10 %."
+    ),
+    better="higher",
+    style="share",
+  ),
+  Measure(
+    name="wer",
+    label="WER, English",
+    explanation=(
+      "Word error rate of pocketsphinx with its whole dictionary, over the"
+      f" first {OPEN_CASES} English cases. It is a weak recogniser, and the"
+      " demo's sentences are random words, which its language model does not"
+      " expect: read it only beside the ground truth's."
+    ),
+    better="lower",
+    style="number",
+    relative=False,
+  ),
+  Measure(
+    name="ctc_cer",
+    label="CTC CER (own head)",
+    explanation=(
+      "Character error rate of the audio tokenizer's own CTC head on the audio."
+      " Not an independent judge: it was trained here, with these models."
+    ),
+    better="lower",
+    style="number",
+    relative=False,
+  ),
+  Measure(
+    name="similarity",
+    label="Voice similarity",
+    explanation=(
+      "Cosine of GE2E speaker embeddings, against clips of the speaker that are"
+      " not the judged one. Clips of a speaker are joined to about three"
+      " seconds. Never compare it with cosines of another encoder."
+    ),
+    better="higher",
+    style="number",
+  ),
+  Measure(
+    name="nearest_speaker",
+    label="Nearest of 16 voices",
+    explanation=(
+      "How often, by GE2E, the right speaker is the nearest of a line-up of 16."
+      " Chance is 6 %."
+    ),
+    better="higher",
+    style="share",
+  ),
+  Measure(
+    name="stoi",
+    label="STOI",
+    explanation=(
+      "Short-time objective intelligibility against the recording, 0 to 1."
+    ),
+    better="higher",
+    style="number",
+    relative=False,
+  ),
+  Measure(
+    name="pesq",
+    label="WB-PESQ",
+    explanation=(
+      "Wide-band PESQ against the recording, 1.0 to 4.64. Only copies of the"
+      " recording can be held against it."
+    ),
+    better="higher",
+    style="number",
+    relative=False,
+  ),
+  Measure(
+    name="spectral_distance",
+    label="Spectral distance",
+    explanation=(
+      "Mean difference of the logarithmic spectra (base 10, three window"
+      " lengths) from the recording's; 0.1 is 2 dB."
+    ),
+    better="lower",
+    style="number",
+    relative=False,
+  ),
+  Measure(
+    name="ended",
+    label="Ended by itself",
+    explanation=(
+      "How often the AR Transformer emitted its end token before the limit."
+    ),
+    better="higher",
+    style="share",
+    relative=False,
+  ),
+)
+
+DIAGNOSTICS: dict[str, tuple[str, str]] = {
+  "ctc_cer": (
+    "Audio tokenizer: CTC character error rate",
+    "Of its own head on the recordings: how much of the text the codes keep.",
+  ),
+  "codes_in_use": (
+    "Audio tokenizer: share of codes in use",
+    "Of the codebook, over the clips counted here.",
+  ),
+  "ar_cost": (
+    "AR: cost with the right text and reference",
+    "Cross-entropy in nats an audio token.",
+  ),
+  "ar_wrong_reference": (
+    "AR: a wrong reference costs, more",
+    "Nats an audio token when another speaker is the reference."
+    " Nothing would mean that the voice is not listened to.",
+  ),
+  "ar_wrong_text": (
+    "AR: a wrong text costs, more",
+    "Nats an audio token when another sentence is the text."
+    " Nothing would mean that the text is not read.",
+  ),
+}

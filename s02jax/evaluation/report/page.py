@@ -1,0 +1,387 @@
+"""The page: one HTML file that holds its sounds and pictures."""
+
+import dataclasses
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from s02jax.evaluation import html, media
+from s02jax.evaluation.figure import GROUND_TRUTH, Figure
+from s02jax.evaluation.report.measures import DIAGNOSTICS, MEASURES, Measure
+from s02jax.evaluation.report.recipes import RECIPES
+from s02jax.evaluation.report.requirements import share_of
+
+SPLITS = {
+  "unseen": ("Unseen speakers", "speakers and sentences never trained on"),
+  "seen": ("Seen speakers", "speakers of the training set, other sentences"),
+}
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Clip:
+  """One player."""
+
+  label: str
+  explanation: str
+  sound: str  # data URI
+  picture: str  # data URI
+  seconds: float
+  made: bool  # by the models, from text
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Example:
+  """One sentence in all rows."""
+
+  split: str
+  text: str
+  language: str
+  speaker: str
+  reference_text: str
+  clips: Sequence[Clip]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Content:
+  """All that the page shows."""
+
+  notes: str  # on the corpus, such as its closed vocabulary
+  corpus: Mapping[str, Any]  # its card
+  bundle: Mapping[str, Any]  # its card
+  command: str
+  settings: Mapping[str, float]
+  tables: Mapping[str, Mapping[str, Mapping[str, Figure]]]  # split, row, column
+  diagnostics: Mapping[str, Mapping[str, Figure]]  # split, measure
+  size: str | None  # whose bars are shown
+  bars: Sequence[Mapping[str, Any]]
+  phases: Mapping[str, float]  # seconds
+  runs: Mapping[str, Sequence[media.Curve]]
+  examples: Sequence[Example]
+
+
+def render(content: Content) -> str:
+  """The whole file."""
+  body = [
+    _header(content),
+    _examples(content.examples),
+    _tables(content.tables),
+    _bars(content.size, content.bars),
+    _diagnostics(content.diagnostics),
+    _runs(content.runs),
+    _phases(content.phases),
+    _origin(content),
+  ]
+  return html.document("s02jax report", body, _SECTIONS)
+
+
+_SECTIONS = {
+  "listen": "Listen",
+  "measures": "Measures",
+  "bars": "Requirements",
+  "models": "Inside the models",
+  "curves": "Loss curves",
+  "phases": "Time",
+  "origin": "How it was made",
+}
+
+
+def _section(name: str, lead: str, body: str) -> str:
+  return html.section(name, _SECTIONS[name], lead, body)
+
+
+def _format(value: float | None, style: str) -> str:
+  if value is None:
+    return "–"
+  return f"{100 * value:.0f} %" if style == "share" else f"{value:.2f}"
+
+
+# ------------------------------------------------------------------- top
+
+
+def _header(content: Content) -> str:
+  train = content.corpus["splits"]["train"]
+  languages = ", ".join(content.corpus["languages"])
+  facts = (
+    "On this page, voices speak sentences that no model heard in training."
+    " An audio tokenizer, an AR Transformer with its learnable speaker encoder,"
+    " a flow-matching Transformer and a Flow-VAE, all trained from scratch on"
+    f" {train['seconds'] / 3600:.1f} h of speech by {train['speakers']}"
+    f" speakers ({html.text(languages)}), made them from text and from one"
+    " other recording of the speaker."
+  )
+  judges = (
+    "The judges are programs that nobody here trained: espeak-ng renderings"
+    " compared by dynamic time warping, the recogniser pocketsphinx (English),"
+    " the GE2E speaker encoder of resemblyzer, STOI and PESQ. Each errs in"
+    " ways of its own, so read every figure beside the ground truth's. No"
+    " person has rated these samples."
+  )
+  return (
+    "<header><p class=eyebrow>s02jax · report</p>"
+    "<h1>Voices from a reference</h1>"
+    f"<p>{facts}</p>"
+    + (f"<p>{html.text(content.notes)}</p>" if content.notes else "")
+    + f"<p>{judges}</p>"
+    f"<p class=command><span>Made by</span><code>{html.text(content.command)}"
+    f"</code></p>{_highlights(content)}</header>"
+  )
+
+
+def _highlights(content: Content) -> str:
+  split = next(iter(content.tables))
+  table = content.tables[split]
+  shown = [
+    ("zero_shot", "dtw_top1", "right text of 10"),
+    ("one_shot", "dtw_top1", "right text of 10"),
+    ("zero_shot", "nearest_speaker", "nearest of 16 voices"),
+    ("resynthesis", "stoi", "STOI"),
+  ]
+  labels = {recipe.name: recipe.label for recipe in RECIPES}
+  styles = {measure.name: measure.style for measure in MEASURES}
+  tiles = []
+  for row, name, label in shown:
+    figure, truth = table[row][name], table[GROUND_TRUTH][name]
+    style = styles[name]
+    tiles.append(
+      html.tile(
+        _format(figure.value, style),
+        f"{labels[row]}: {label}",
+        f"ground truth {_format(truth.value, style)}",
+      )
+    )
+  return (
+    f"<ul class=tiles aria-label='{SPLITS[split][0]}'>{''.join(tiles)}</ul>"
+    f"<p class=caption>{SPLITS[split][0]}: {SPLITS[split][1]}.</p>"
+  )
+
+
+# ---------------------------------------------------------------- samples
+
+
+def _examples(examples: Sequence[Example]) -> str:
+  if not examples:
+    return ""
+  parts = []
+  for split, (label, meaning) in SPLITS.items():
+    cards = "".join(_card(e) for e in examples if e.split == split)
+    if cards:
+      parts.append(f"<h3>{label} <small>{meaning}</small></h3>{cards}")
+  lead = (
+    "Chosen by the draw that chose the cases, not by ear. The reference is"
+    " another clip of the speaker; the ground truth is how the speaker said"
+    " this sentence, which the models that speak from text never received."
+    " Spectrograms reach from 0 to 8 kHz, each on its own 70 dB scale."
+  )
+  return _section("listen", lead, "".join(parts))
+
+
+def _card(example: Example) -> str:
+  clips = "".join(_clip(clip) for clip in example.clips)
+  said = example.reference_text
+  return (
+    f'<article lang="{html.text(example.language)}">'
+    f"<h4>{html.text(example.text)}</h4>"
+    f'<p class="who" lang="en">{html.text(example.language)} · '
+    f"{html.text(example.speaker)} · the reference says"
+    f" “{html.text(said)}”</p>"
+    f'<div class="clips" lang="en">{clips}</div></article>'
+  )
+
+
+def _clip(clip: Clip) -> str:
+  kind = ' class="made"' if clip.made else ""
+  player = "<p class=empty>no sound</p>"
+  if clip.seconds:
+    player = (
+      f'<img src="{clip.picture}" alt="Spectrogram" width="320" height="96">'
+      + html.player(clip.sound, clip.label)
+    )
+  return (
+    f'<figure{kind} title="{html.text(clip.explanation)}">'
+    f"<figcaption>{html.text(clip.label)}<small>{clip.seconds:.1f} s</small>"
+    f"</figcaption>{player}</figure>"
+  )
+
+
+# ---------------------------------------------------------------- figures
+
+
+def _tables(tables) -> str:
+  parts = []
+  for split, table in tables.items():
+    label, meaning = SPLITS[split]
+    n = table[GROUND_TRUTH]["dtw_top1"].n
+    parts.append(
+      f"<h3>{label} <small>{meaning}; {n} sentences</small></h3>{_table(table)}"
+    )
+  rows = html.definitions((r.label, r.explanation) for r in RECIPES)
+  columns = html.definitions(
+    (f"{m.label} {_arrow(m)}", m.explanation) for m in MEASURES
+  )
+  lead = (
+    "Large: the value. Small: the value as a share of the ground truth's."
+    " Point at a value for its number of cases and, of a share, the 95 %"
+    " interval. ↑ higher is better, ↓ lower is better."
+  )
+  return _section(
+    "measures",
+    lead,
+    "".join(parts)
+    + f"<div class=two><div><h3>Columns</h3>{columns}</div>"
+    + f"<div><h3>Rows</h3>{rows}</div></div>",
+  )
+
+
+def _arrow(measure: Measure) -> str:
+  return "↑" if measure.better == "higher" else "↓"
+
+
+def _table(table: Mapping[str, Mapping[str, Figure]]) -> str:
+  head = [
+    html.column(f"{html.text(m.label)}&nbsp;{_arrow(m)}", m.explanation)
+    for m in MEASURES
+  ]
+  lines = []
+  for recipe in RECIPES:
+    cells = "".join(_cell(m, recipe.name, table) for m in MEASURES)
+    kind = ' class="made"' if recipe.name.endswith("_shot") else ""
+    lines.append(
+      f'<tr{kind}><th scope="row" title="{html.text(recipe.explanation)}">'
+      f"{html.text(recipe.label)}</th>{cells}</tr>"
+    )
+  return html.table(["<td></td>", *head], lines)
+
+
+def _cell(measure: Measure, row: str, table) -> str:
+  figure = table[row][measure.name]
+  if figure.value is None:
+    return "<td class=none>–</td>"
+  told = f"n = {figure.n}"
+  if figure.low is not None:
+    told += f", 95 %: {100 * figure.low:.0f} to {100 * figure.high:.0f} %"
+  small = ""
+  if measure.relative and row != GROUND_TRUTH:
+    part = share_of(figure, table[GROUND_TRUTH][measure.name])
+    small = f"<small>{_format(part, 'share')}</small>"
+  value = _format(figure.value, measure.style)
+  return f'<td title="{told}">{value}{small}</td>'
+
+
+def _bars(size: str | None, bars: Sequence[Mapping[str, Any]]) -> str:
+  if not bars:
+    return ""
+  required = [bar for bar in bars if bar["required"] is not None]
+  met = sum(bool(bar["met"]) for bar in required)
+  lead = (
+    f"What size “{html.text(size)}” has to reach on unseen speakers and"
+    f" sentences: {met} of {len(required)} are met."
+  )
+  return _section(
+    "bars",
+    lead,
+    html.table(map(html.column, _BAR_COLUMNS), map(_bar, bars), "list"),
+  )
+
+
+_BAR_COLUMNS = ("Requirement", "Required", "Measured", "n", "Met")
+
+
+def _bar(bar: Mapping[str, Any]) -> str:
+  sign = "≤" if bar["comparison"] == "<=" else "≥"
+  required = "reported"
+  if bar["required"] is not None:
+    required = f"{sign} {bar['required']:g}"
+  mark, kind = {True: ("✓ yes", "yes"), False: ("✗ no", "no")}.get(
+    bar["met"], ("–", "none")
+  )
+  return (
+    f'<tr><th scope="row">{html.text(bar["name"])}</th><td>{required}</td>'
+    f"<td>{_format(bar['measured'], 'number')}</td><td>{bar['n']}</td>"
+    f'<td class="{kind}">{mark}</td></tr>'
+  )
+
+
+def _diagnostics(diagnostics) -> str:
+  head = [html.column(SPLITS[split][0]) for split in diagnostics]
+  lines = []
+  for name, (label, meaning) in DIAGNOSTICS.items():
+    cells = "".join(
+      f'<td title="n = {figures[name].n}">'
+      f"{_format(figures[name].value, 'number')}</td>"
+      for figures in diagnostics.values()
+    )
+    lines.append(
+      f'<tr><th scope="row">{label}<small>{meaning}</small></th>{cells}</tr>'
+    )
+  lead = (
+    "What the models say of themselves on held-out clips, without making a"
+    " sound: whether each of them has learnt what the next one needs."
+  )
+  return _section(
+    "models",
+    lead,
+    html.table(["<td></td>", *head], lines, "list"),
+  )
+
+
+def _runs(runs: Mapping[str, Sequence[media.Curve]]) -> str:
+  if not runs:
+    return ""
+  figures = []
+  for name, curves in runs.items():
+    legend = "".join(
+      f'<span class="c{i}">{html.text(curve.name)}</span>'
+      for i, curve in enumerate(curves)
+    )
+    figures.append(
+      f"<figure><figcaption>{html.text(name)}<small>{legend}</small></figcaption>"
+      f"{media.curves_svg(curves, f'Loss of {name}')}</figure>"
+    )
+  lead = "Loss over training steps; held-out splits with averaged parameters."
+  return _section("curves", lead, f'<div class="runs">{"".join(figures)}</div>')
+
+
+def _phases(phases: Mapping[str, float]) -> str:
+  if not phases:
+    return ""
+  total = sum(phases.values())
+  longest = max(phases.values()) or 1.0
+  lines = "".join(
+    f'<tr><th scope="row">{html.text(name)}</th><td>{_clock(seconds)}</td>'
+    f'<td class="wide"><i style="width:{100 * seconds / longest:.1f}%"></i>'
+    "</td></tr>"
+    for name, seconds in phases.items()
+  )
+  return _section(
+    "phases",
+    f"Wall time of each phase, {_clock(total)} in all.",
+    f'<div class="scroll"><table class="list">{lines}</table></div>',
+  )
+
+
+def _clock(seconds: float) -> str:
+  minutes, rest = divmod(round(seconds), 60)
+  return f"{minutes} min {rest:02d} s" if minutes else f"{rest} s"
+
+
+def _origin(content: Content) -> str:
+  cards = "".join(
+    html.details(name, json.dumps(card, indent=2, ensure_ascii=False))
+    for name, card in (
+      ("Settings of synthesis", content.settings),
+      ("Card of the bundle", content.bundle),
+      ("Card of the corpus", _short(content.corpus)),
+    )
+  )
+  lead = (
+    f"The command was <code>{html.text(content.command)}</code>. The same"
+    " command gives the same figures. All of them, with the number of cases"
+    " behind each and the verdict on every clip, are in"
+    " <code>metrics.json</code> beside this page."
+  )
+  return _section("origin", lead, cards)
+
+
+def _short(card: Mapping[str, Any]) -> dict[str, Any]:
+  """The card with the number of speakers in place of their names."""
+  return {**card, "speakers": len(card["speakers"])}

@@ -1,0 +1,288 @@
+"""Which clips are judged, in whose voice, against which other texts.
+
+A case is one clip of a held-out split with another clip of its speaker as the
+reference. Everything is drawn from (corpus, split, count, seed).
+"""
+
+import collections
+import dataclasses
+from collections.abc import Sequence
+from typing import Protocol
+
+import numpy as np
+
+from s02jax.audio import loudness
+from s02jax.core import languages
+from s02jax.core.errors import UserError
+from s02jax.pretrained import dtw, ge2e
+from s02jax.synthesis.voice import check_reference
+from s02jax.text import edits
+from s02jax.text.checks import check_text
+
+CLIPS_PER_SPEAKER = 3
+SPEAKERS = 16  # in the line-up of the voice judge
+_ENROLMENT_SECONDS = 2 * ge2e.SECONDS_NEEDED
+_TEXTS = 4000  # at most, from which the other candidates are chosen
+_LONGEST_SECONDS = 15.0  # of a clip to be judged
+
+
+class Split(Protocol):
+  """What is needed of `s02jax.data.records.Corpus`."""
+
+  split: str
+  rate: int
+  num_samples: np.ndarray
+  speaker: np.ndarray
+  language: np.ndarray
+
+  @property
+  def speakers(self) -> Sequence[str]: ...
+  @property
+  def languages(self) -> Sequence[str]: ...
+  def __len__(self) -> int: ...
+  def id(self, index: int) -> str: ...
+  def text(self, index: int) -> str: ...
+  def wave(self, index: int) -> np.ndarray: ...
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Case:
+  """One sentence to be said and judged. Waves are at the bundle's rate."""
+
+  id: str
+  split: str
+  speaker: str
+  language: str
+  text: str
+  candidates: tuple[str, ...]  # the text first, then others of like length
+  wave: np.ndarray  # float32[n], how the speaker said it
+  reference: np.ndarray  # float32[n], another clip of the speaker
+  reference_text: str
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Panel:
+  """The cases of one split and the line-up of voices they are held against."""
+
+  split: str
+  cases: tuple[Case, ...]
+  enrolment: dict[str, np.ndarray]  # speaker -> clips that are in no case
+  speakers_without_another_clip: int  # left out
+
+
+@dataclasses.dataclass(frozen=True)
+class _Clip:
+  source: Split
+  index: int
+
+  @property
+  def seconds(self) -> float:
+    return float(self.source.num_samples[self.index]) / self.source.rate
+
+  @property
+  def text(self) -> str:
+    return self.source.text(self.index)
+
+  @property
+  def language(self) -> str:
+    return self.source.languages[self.source.language[self.index]]
+
+  def wave(self, rate: int) -> np.ndarray:
+    return loudness.resample(
+      self.source.wave(self.index), self.source.rate, rate
+    )
+
+
+def choose_panel(
+  split: Split,
+  others: Sequence[Split],
+  *,
+  count: int,
+  rate: int,
+  seed: int,
+) -> Panel:
+  """Up to `count` cases of a split, a few from each of its speakers.
+
+  Args:
+    split: from which the cases come.
+    others: splits whose clips may be references, enrolment, or fill the
+      line-up up to 16 speakers; their texts are candidates too.
+    count: cases wanted.
+    rate: of the waves handed out, Hz.
+    seed: of every draw.
+
+  Raises:
+    UserError: the split has no clip with text whose speaker has another one.
+  """
+  random = np.random.default_rng([seed, *split.split.encode()])
+  texts = _Texts([split, *(s for s in others if s.split != "train")], random)
+  spare = _clips_of_speakers(others)
+  cases: list[Case] = []
+  enrolment: dict[str, np.ndarray] = {}
+  lonely = 0
+  drawn = list(_shuffled(_clips_of_speakers([split]), random))
+  for speaker, clips in _languages_in_turn(drawn):
+    own = spare[speaker]
+    if len(clips) + len(own) < 2:
+      lonely += 1
+      continue
+    targets, rest = _divide(clips, own, count - len(cases))
+    cases += [
+      _case(clip, speaker, rest, i, texts, rate)
+      for i, clip in enumerate(targets)
+    ]
+    if targets or len(enrolment) < SPEAKERS:
+      enrolment[speaker] = _enrol(rest, rate)
+  if not cases:
+    raise UserError(
+      f"The {split.split} split has no clip with a text whose speaker has"
+      " another clip to be the reference; add clips to the corpus."
+    )
+  for speaker, clips in _shuffled(spare, random):
+    if len(enrolment) >= SPEAKERS:
+      break
+    if speaker not in enrolment:
+      enrolment[speaker] = _enrol(clips, rate)
+  return Panel(
+    split=split.split,
+    cases=tuple(cases),
+    enrolment=enrolment,
+    speakers_without_another_clip=lonely,
+  )
+
+
+def some_waves(
+  split: Split, count: int, rate: int, seed: int
+) -> list[np.ndarray]:
+  """Up to `count` clips of a split, drawn, at `rate` Hz."""
+  random = np.random.default_rng([seed, *split.split.encode(), 1])
+  chosen = random.permutation(len(split))[:count]
+  return [_Clip(split, int(i)).wave(rate) for i in chosen]
+
+
+def _clips_of_speakers(splits: Sequence[Split]) -> dict[str, list[_Clip]]:
+  found = collections.defaultdict(list)
+  for split in splits:
+    for index, speaker in enumerate(split.speaker):
+      found[split.speakers[speaker]].append(_Clip(split, index))
+  return found
+
+
+def _shuffled(clips: dict[str, list[_Clip]], random: np.random.Generator):
+  """Speakers, and the clips of each, in the order of a draw."""
+  for i in random.permutation(len(clips)):
+    speaker = sorted(clips)[i]
+    order = random.permutation(len(clips[speaker]))
+    yield speaker, [clips[speaker][j] for j in order]
+
+
+def _languages_in_turn(drawn):
+  """The same speakers, so that a few of them already speak every language."""
+  places: collections.Counter[str] = collections.Counter()
+  ranked = []
+  for speaker, clips in drawn:
+    places[clips[0].language] += 1
+    ranked.append((places[clips[0].language], (speaker, clips)))
+  return [pair for _, pair in sorted(ranked, key=lambda x: x[0])]
+
+
+def _divide(clips, own, wanted):
+  """(targets, rest): what is judged, and what else there is of the speaker."""
+  kept = 0 if own else 1
+  most = max(0, min(CLIPS_PER_SPEAKER, len(clips) - kept, wanted))
+  targets: list[_Clip] = []
+  for clip in clips:
+    if len(targets) < most and _judgeable(clip):
+      targets.append(clip)
+  rest = [clip for clip in clips if clip not in targets] + own
+  return [t for t in targets if _references(t, rest)], rest
+
+
+def _judgeable(clip: _Clip) -> bool:
+  return (
+    clip.seconds <= _LONGEST_SECONDS
+    and clip.language in languages.BY_CODE
+    and _accepted(check_text, clip.text, clip.language)
+  )
+
+
+def _accepted(check, *arguments) -> bool:
+  """Whether synthesis would take it."""
+  try:
+    check(*arguments)
+  except UserError:
+    return False
+  return True
+
+
+def _case(clip, speaker, rest, turn, texts, rate) -> Case:
+  references = _references(clip, rest)
+  reference = references[turn % len(references)]
+  return Case(
+    id=clip.source.id(clip.index),
+    split=clip.source.split,
+    speaker=speaker,
+    language=clip.language,
+    text=clip.text,
+    candidates=(clip.text, *texts.like(clip.text, clip.language)),
+    wave=clip.wave(rate),
+    reference=reference.wave(rate),
+    reference_text=reference.text,
+  )
+
+
+def _references(clip: _Clip, rest: Sequence[_Clip]) -> list[_Clip]:
+  """Up to three clips that serve one-shot too: the longest, to ten seconds."""
+  found: list[_Clip] = []
+  for other in sorted(
+    rest,
+    key=lambda c: (c.language != clip.language, c.seconds > 10, -c.seconds),
+  ):
+    if found and other.language != found[0].language:
+      break
+    wave = other.source.wave(other.index)
+    if _accepted(check_text, other.text, clip.language) and _accepted(
+      check_reference, wave, other.source.rate, other.text
+    ):
+      found.append(other)
+    if len(found) == 3:
+      break
+  return found
+
+
+def _enrol(clips: Sequence[_Clip], rate: int) -> np.ndarray:
+  """Clips one after the other, longest first, up to six seconds."""
+  waves: list[np.ndarray] = []
+  for clip in sorted(clips, key=lambda c: -c.seconds):
+    if sum(map(len, waves)) >= _ENROLMENT_SECONDS * rate:
+      break
+    waves.append(clip.wave(rate))
+  return np.concatenate(waves)
+
+
+class _Texts:
+  """The texts of each language, for the choice of other candidates."""
+
+  def __init__(self, splits: Sequence[Split], random: np.random.Generator):
+    found = collections.defaultdict(set)
+    for split in splits:
+      for i in random.permutation(len(split))[:_TEXTS]:
+        language = split.languages[split.language[i]]
+        found[language].add(split.text(int(i)))
+    self._by_language = {key: sorted(x) for key, x in found.items()}
+
+  def like(self, text: str, language: str) -> list[str]:
+    """Nine texts nearest in length that do not read the same."""
+    row = languages.BY_CODE[language]
+    read = {edits.normalise(text, row)}
+    chosen: list[str] = []
+    for other in sorted(
+      self._by_language[language], key=lambda x: (abs(len(x) - len(text)), x)
+    ):
+      normal = edits.normalise(other, row)
+      if normal and normal not in read:
+        read.add(normal)
+        chosen.append(other)
+      if len(chosen) == dtw.CANDIDATES - 1:
+        break
+    return chosen

@@ -1,0 +1,203 @@
+"""The rows of the table: each a way of making the sentences of a panel."""
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+import numpy as np
+
+from s02jax.evaluation.figure import GROUND_TRUTH
+from s02jax.evaluation.report.judge import Row
+from s02jax.evaluation.report.panel import Case
+from s02jax.synthesis.request import Request, Utterance
+
+
+class Synthesis(Protocol):
+  """What is needed of `s02jax.synthesis.synthesizer.Synthesizer`."""
+
+  rate: int
+
+  def synthesize(
+    self,
+    requests: Sequence[Request],
+    *,
+    seed: int,
+    steps: int,
+    guidance: float,
+    temperature: float,
+  ) -> list[Utterance]: ...
+  def from_tokens(
+    self,
+    tokens: Sequence[np.ndarray],
+    references: Sequence[np.ndarray],
+    *,
+    seed: int,
+    steps: int,
+    guidance: float,
+  ) -> list[np.ndarray]: ...
+  def tokenize(self, waves: Sequence[np.ndarray]) -> list[np.ndarray]: ...
+  def tokenizer_reconstruction(
+    self, waves: Sequence[np.ndarray]
+  ) -> list[np.ndarray]: ...
+  def resynthesize(self, waves: Sequence[np.ndarray]) -> list[np.ndarray]: ...
+  def ctc_transcribe(self, waves: Sequence[np.ndarray]) -> list[str]: ...
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Settings:
+  """How speech is made."""
+
+  seed: int = 0  # of every draw
+  steps: int = 16  # of the Euler solver
+  guidance: float = 1.5  # towards the condition; 1 is none
+  temperature: float = 0.7  # of the AR model; 0 takes the likeliest token
+
+
+@dataclasses.dataclass(frozen=True)
+class Made:
+  """Waves of a row, and whether each ended by itself (made from text only)."""
+
+  waves: Sequence[np.ndarray]
+  ended: Sequence[bool] | None = None
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Recipe:
+  """A row: its names, and how it is made."""
+
+  name: str
+  label: str
+  explanation: str
+  aligned: bool  # sample by sample a copy of the recording
+  make: Callable[[Synthesis, Sequence[Case], Settings], Made]
+
+
+def _ground_truth(models, cases, settings) -> Made:
+  del models, settings
+  return Made([case.wave for case in cases])
+
+
+def _resynthesis(models, cases, settings) -> Made:
+  del settings
+  return Made(models.resynthesize([case.wave for case in cases]))
+
+
+def _tokenizer(models, cases, settings) -> Made:
+  del settings
+  return Made(models.tokenizer_reconstruction([case.wave for case in cases]))
+
+
+def _from_tokens(models, cases, settings) -> Made:
+  tokens = models.tokenize([case.wave for case in cases])
+  return Made(
+    models.from_tokens(
+      tokens,
+      [case.reference for case in cases],
+      seed=settings.seed,
+      steps=settings.steps,
+      guidance=settings.guidance,
+    )
+  )
+
+
+def _zero_shot(models, cases, settings) -> Made:
+  return _speak(models, cases, [None] * len(cases), settings)
+
+
+def _one_shot(models, cases, settings) -> Made:
+  transcripts = [case.reference_text for case in cases]
+  return _speak(models, cases, transcripts, settings)
+
+
+def _speak(models, cases, transcripts, settings) -> Made:
+  spoken = models.synthesize(
+    [
+      Request(
+        text=case.text,
+        language=case.language,
+        reference=case.reference,
+        reference_text=transcript,
+      )
+      for case, transcript in zip(cases, transcripts, strict=True)
+    ],
+    **dataclasses.asdict(settings),
+  )
+  return Made([x.wave for x in spoken], [x.ended for x in spoken])
+
+
+RECIPES: tuple[Recipe, ...] = (
+  Recipe(
+    name=GROUND_TRUTH,
+    label="Ground truth",
+    explanation="The recording itself: what each judge makes of the speaker.",
+    aligned=True,
+    make=_ground_truth,
+  ),
+  Recipe(
+    name="resynthesis",
+    label="Flow-VAE resynthesis",
+    explanation="The recording, encoded and decoded by the Flow-VAE alone.",
+    aligned=True,
+    make=_resynthesis,
+  ),
+  Recipe(
+    name="tokenizer",
+    label="Tokenizer reconstruction",
+    explanation=(
+      "The recording through the audio tokenizer alone: 25 codes a second,"
+      " mel spectrogram, Griffin-Lim. It keeps words more than voices."
+    ),
+    aligned=True,
+    make=_tokenizer,
+  ),
+  Recipe(
+    name="from_tokens",
+    label="Flow matching, true tokens",
+    explanation=(
+      "The recording's own codes, spoken by flow matching and the Flow-VAE in"
+      " the voice of the reference: the pipeline without the AR Transformer."
+    ),
+    aligned=True,
+    make=_from_tokens,
+  ),
+  Recipe(
+    name="zero_shot",
+    label="Zero-shot",
+    explanation=(
+      "From the text, in the voice of a reference of which only the audio is"
+      " given."
+    ),
+    aligned=False,
+    make=_zero_shot,
+  ),
+  Recipe(
+    name="one_shot",
+    label="One-shot",
+    explanation=(
+      "From the text, in the voice of a reference given with its transcript."
+    ),
+    aligned=False,
+    make=_one_shot,
+  ),
+)
+
+
+def make_row(
+  recipe: Recipe, models: Synthesis, cases: Sequence[Case], settings: Settings
+) -> Row:
+  """The waves of a row, and what the tokenizer's CTC head hears in them."""
+  made = recipe.make(models, cases, settings)
+  return Row(
+    waves=made.waves,
+    aligned=recipe.aligned,
+    transcripts=_transcripts(models, made.waves),
+    ended=made.ended,
+  )
+
+
+def _transcripts(models: Synthesis, waves: Sequence[np.ndarray]) -> list[str]:
+  """Nothing is heard in less than 0.2 s."""
+  long = [i for i, wave in enumerate(waves) if len(wave) >= models.rate // 5]
+  heard = models.ctc_transcribe([waves[i] for i in long]) if long else []
+  found = dict(zip(long, heard, strict=True))
+  return [found.get(i, "") for i in range(len(waves))]

@@ -1,0 +1,157 @@
+"""What each size of the models has to reach, on unseen speakers and texts."""
+
+import dataclasses
+from collections.abc import Mapping
+
+from s02jax.evaluation.figure import GROUND_TRUTH, Figure
+
+SIZES = ("demo", "mini")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Bar:
+  """One requirement."""
+
+  name: str
+  row: str  # of the table, or "diagnostics"
+  measure: str
+  demo: float | None  # None: measured, not required
+  mini: float | None
+  at_most: bool = False  # else at least
+  of_ground_truth: bool = False  # the value is divided by the ground truth's
+
+
+def _spoken(name: str, measure: str, demo, mini, **how) -> list[Bar]:
+  """The same bar for both ways of speaking."""
+  return [
+    Bar(
+      name=f"{row.replace('_', '-')}: {name}",
+      row=row,
+      measure=measure,
+      demo=demo,
+      mini=mini,
+      **how,
+    )
+    for row in ("zero_shot", "one_shot")
+  ]
+
+
+BARS: tuple[Bar, ...] = (
+  Bar(
+    name="audio tokenizer: CTC character error rate",
+    row="diagnostics",
+    measure="ctc_cer",
+    demo=0.12,
+    mini=0.06,
+    at_most=True,
+  ),
+  Bar(
+    name="audio tokenizer: codes in use",
+    row="diagnostics",
+    measure="codes_in_use",
+    demo=0.80,
+    mini=0.90,
+  ),
+  Bar(
+    name="Flow-VAE resynthesis: STOI",
+    row="resynthesis",
+    measure="stoi",
+    demo=0.80,
+    mini=0.87,
+  ),
+  Bar(
+    name="Flow-VAE resynthesis: WB-PESQ",
+    row="resynthesis",
+    measure="pesq",
+    demo=1.2,
+    mini=1.6,
+  ),
+  Bar(
+    name="AR: cost of a wrong reference, nats",
+    row="diagnostics",
+    measure="ar_wrong_reference",
+    demo=0.3,
+    mini=0.5,
+  ),
+  Bar(
+    name="AR: cost of a wrong text, nats",
+    row="diagnostics",
+    measure="ar_wrong_text",
+    demo=1.5,
+    mini=2.0,
+  ),
+  *_spoken("samples that end by themselves", "ended", 0.95, 0.99),
+  *_spoken(
+    "DTW top-1 of 10, share of the ground truth's",
+    "dtw_top1",
+    0.70,
+    0.90,
+    of_ground_truth=True,
+  ),
+  *_spoken("nearest of 16 speakers by GE2E", "nearest_speaker", 0.25, 0.60),
+  *_spoken(
+    "English sentence choice, share of the ground truth's",
+    "sentence_choice",
+    None,
+    0.80,
+    of_ground_truth=True,
+  ),
+)
+
+
+def share_of(figure: Figure, truth: Figure) -> float | None:
+  """A figure as a share of the ground truth's."""
+  if figure.value is None or not truth.value:
+    return None
+  return figure.value / truth.value
+
+
+def compare(
+  size: str,
+  table: Mapping[str, Mapping[str, Figure]],
+  diagnostics: Mapping[str, Figure],
+  wall_seconds: float | None,
+) -> list[dict]:
+  """Every bar of a size beside its measured figure, ready for JSON.
+
+  Args:
+    size: "demo" or "mini".
+    table: figures by row and measure, of the unseen split.
+    diagnostics: figures by measure, of the unseen split.
+    wall_seconds: from a fresh clone to the page, where it is known.
+
+  Returns:
+    dicts of name, comparison, required, measured, n and met; met is None
+    where nothing is required, and false where nothing could be measured.
+  """
+  result = []
+  for bar in BARS:
+    figures = diagnostics if bar.row == "diagnostics" else table[bar.row]
+    figure = figures[bar.measure]
+    measured = figure.value
+    if bar.of_ground_truth:
+      measured = share_of(figure, table[GROUND_TRUTH][bar.measure])
+    required = bar.demo if size == "demo" else bar.mini
+    result.append(_line(bar.name, bar.at_most, required, measured, figure.n))
+  if size == "demo" and wall_seconds is not None:
+    result.append(
+      _line("wall time of all phases, minutes", True, 25.0,
+            wall_seconds / 60, 1)
+    )  # fmt: skip
+  return result
+
+
+def _line(name, at_most, required, measured, n) -> dict:
+  met = None
+  if required is not None:
+    met = measured is not None and (
+      measured <= required if at_most else measured >= required
+    )
+  return {
+    "name": name,
+    "comparison": "<=" if at_most else ">=",
+    "required": required,
+    "measured": measured,
+    "n": n,
+    "met": met,
+  }

@@ -1,0 +1,1 @@
+"""Sweeps and ablations, and their tables."""

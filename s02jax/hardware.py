@@ -1,0 +1,115 @@
+"""What the makers say of their accelerators, one device each."""
+
+import dataclasses
+import math
+import time
+
+import jax
+import numpy as np
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Chip:
+  """One device of a kind of TPU."""
+
+  names: tuple[str, ...]  # `device_kind` in JAX
+  hbm: float  # GiB of a device
+  flops: float  # dense bfloat16 FLOP/s of a device
+  bandwidth: float  # bytes/s between a device and its HBM
+  link: float  # bytes/s of one interconnect port in one direction
+  network: float  # bytes/s of a chip towards other slices
+  unit: int  # rows and columns of the matrix unit
+  cores: int = 1  # devices of a chip, which share its ports
+
+
+# cloud.google.com/tpu/docs, pages v4, v5e, v5p, v6e and tpu7x: capacity,
+# bandwidth, peak; interconnect per chip, both ways, over 4 or 6 ports.
+CHIPS = {
+  "v4": Chip(
+    names=("TPU v4",),
+    hbm=32,
+    flops=275e12,
+    bandwidth=1228e9,
+    link=50e9,
+    network=6.25e9,
+    unit=128,
+  ),
+  "v5e": Chip(
+    names=("TPU v5 lite", "TPU v5e"),
+    hbm=16,
+    flops=197e12,
+    bandwidth=819e9,
+    link=50e9,
+    network=3.1e9,
+    unit=128,
+  ),
+  "v5p": Chip(
+    names=("TPU v5", "TPU v5p"),
+    hbm=95,
+    flops=459e12,
+    bandwidth=2765e9,
+    link=100e9,
+    network=6.25e9,
+    unit=128,
+  ),
+  "v6e": Chip(
+    names=("TPU v6 lite", "TPU v6e"),
+    hbm=32,
+    flops=918e12,
+    bandwidth=1638e9,
+    link=100e9,
+    network=12.5e9,
+    unit=256,
+  ),
+  # A chip is two devices.
+  "tpu7x": Chip(
+    names=("TPU7x",),
+    hbm=96,
+    flops=2307e12 / 2,
+    bandwidth=7380e9 / 2,
+    link=100e9,
+    network=12.5e9,
+    unit=256,
+    cores=2,
+  ),
+}
+
+# Dense bfloat16 FLOP/s of a device, by `device_kind`.
+PEAK_FLOPS = {
+  "NVIDIA A100-SXM4-40GB": 312e12,
+  "NVIDIA A100-SXM4-80GB": 312e12,
+  "NVIDIA H100 80GB HBM3": 989e12,
+  "NVIDIA H200": 989e12,
+} | {name: chip.flops for chip in CHIPS.values() for name in chip.names}
+
+
+def peak_flops() -> float | None:
+  """Peak of all devices in FLOP/s; None where it is not known.
+
+  On the CPU it is measured: a matrix product, about 0.3 s.
+  """
+  if jax.default_backend() == "cpu":
+    return product_flops()
+  each = PEAK_FLOPS.get(jax.devices()[0].device_kind)
+  return None if each is None else each * jax.device_count()
+
+
+def product_flops() -> float:
+  """FLOP/s of the fastest matrix product seen, on all devices together.
+
+  float32 on the cores that this process may use, bfloat16 elsewhere.
+  """
+  cpu = jax.default_backend() == "cpu"
+  # On a CPU no power of two: rows that far apart share few sets of its caches.
+  n, dtype = (1040, np.float32) if cpu else (8192, jax.numpy.bfloat16)
+  x = jax.device_put(np.ones((n, n), dtype), jax.local_devices()[0])
+  product = jax.jit(lambda a: a @ a).lower(x).compile()
+  product(x).block_until_ready()
+  best, began = math.inf, time.perf_counter()
+  while time.perf_counter() - began < 0.2:
+    start = time.perf_counter()
+    product(x).block_until_ready()
+    best = min(best, time.perf_counter() - start)
+  # Fake devices share the cores of their process.
+  parts = jax.process_count() if cpu else jax.device_count()
+  return parts * 2 * n**3 / best

@@ -1,0 +1,273 @@
+"""The Transformer that the AR model and flow matching share.
+
+Pre-norm RMSNorm, rotary positions, grouped-query attention with RMS-normalised
+queries and keys, SwiGLU. Weights are float32; `dtype` is that of the products.
+Normalisation, rotary angles and softmax are float32 whatever `dtype` is.
+
+Who sees whom is equation 1 of `models/layers/attention.py`.
+
+Training runs the layers as one loop over stacked parameters (`Stack`); what
+reads a cache applies `Block.layer` by itself, see
+`synthesis/decode/decoder.py`.
+
+Shape letters:
+  b batch    s queries    t keys    d width    m hidden width of the MLP
+  h query heads    k key-value heads    f features of a head
+  l layers
+"""
+
+import dataclasses
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int
+
+from s02jax import sharding
+from s02jax.models.layers import attention as at
+from s02jax.models.layers.linear import Dense
+from s02jax.sharding import shard
+
+# What the backward pass finds kept of a layer, least first.
+REMAT_POLICIES = {
+  "full": jax.checkpoint_policies.nothing_saveable,
+  "attention": at.KEPT,
+  "dots": jax.checkpoint_policies.save_from_both_policies(
+    jax.checkpoint_policies.dots_with_no_batch_dims_saveable, at.KEPT
+  ),
+}
+# Cosine and sine of each feature's rotary angle, both of a pair alike.
+Turn = tuple[Float[Array, "b s f"], Float[Array, "b s f"]]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class TransformerConfig:
+  width: int
+  layers: int
+  heads: int
+  kv_heads: int  # divides heads
+  hidden: int  # width between the two products of the MLP
+  rope_base: float = 10_000.0
+  remat: str = "none"  # none, or one of REMAT_POLICIES
+  # Layers in one turn of the scan's loop, a divisor of `layers`. All of them
+  # is a sixth faster on a CPU; 1 compiles soonest and needs least memory.
+  unroll: int = 1
+
+  def __post_init__(self):
+    if self.width % (2 * self.heads) or self.heads % self.kv_heads:
+      raise ValueError(
+        f"width {self.width} must be an even multiple of heads {self.heads}, "
+        f"and heads a multiple of kv_heads {self.kv_heads}"
+      )
+    if self.unroll < 1 or self.layers % self.unroll:
+      raise ValueError(f"unroll {self.unroll} must divide layers {self.layers}")
+    if self.remat not in ("none", *REMAT_POLICIES):
+      raise ValueError(
+        f"remat {self.remat!r} is none of none, {', '.join(REMAT_POLICIES)}"
+      )
+
+  @property
+  def head_dim(self) -> int:
+    return self.width // self.heads
+
+  def turn(self, position: Int[Array, "b s"]) -> Turn:
+    """What `rotate` turns a head by."""
+    return rotary_turn(position, self.head_dim, self.rope_base)
+
+
+def rotary_turn(
+  position: Int[Array, "b s"], features: int, base: float
+) -> Turn:
+  """Cosines and sines of rotary angles, float32: position / base^(2 i / f).
+
+  Computed once, for all layers: a loop over the layers that was given angles
+  would compute them in each.
+  """
+  exponent = jnp.arange(0, features, 2, dtype=jnp.float32) / features
+  frequency = (1.0 / base**exponent)[None, None, :]
+  angles = position.astype(jnp.float32)[:, :, None] * frequency
+  return _twice(jnp.cos(angles)), _twice(jnp.sin(angles))
+
+
+def rotate(x: Float[Array, "b s h f"], turn: Turn) -> Float[Array, "b s h f"]:
+  """Turns the pair (x_i, x_{i + f/2}) of every head by angle i.
+
+  The pair turned by a right angle is a product with a matrix of -1, 0 and 1,
+  exact in any dtype: a TPU writes halves that are split and joined to memory,
+  a product it does not.
+  """
+  half = jnp.eye(x.shape[3] // 2, dtype=x.dtype)
+  quarter = jnp.block([[0 * half, half], [-half, 0 * half]])
+  cos, sin = (wave[:, :, None] for wave in turn)
+  return (x * cos + jnp.matmul(x, quarter, precision="highest") * sin).astype(
+    x.dtype
+  )
+
+
+def _twice(x: Float[Array, "b s p"]) -> Float[Array, "b s 2*p"]:
+  """x beside itself.
+
+  On a CPU by a product, which XLA computes once: a cosine it takes for cheap,
+  and computes it again in each of the loops that read it.
+  """
+  if sharding.platform() != "cpu":
+    return jnp.tile(x, 2)
+  same = jnp.eye(x.shape[2], dtype=x.dtype)
+  return jnp.matmul(x, jnp.tile(same, 2), precision="highest")
+
+
+class RMSNorm(nn.Module):
+  """x / sqrt(mean x^2 + epsilon) * scale over the last axis, in float32."""
+
+  dtype: jnp.dtype = jnp.float32
+  epsilon: float = 1e-6
+
+  @nn.compact
+  def __call__(self, x: Float[Array, "*n d"]) -> Float[Array, "*n d"]:
+    scale = self.param("scale", nn.initializers.ones, x.shape[-1:])
+    x = x.astype(jnp.float32)
+    power = jnp.mean(jnp.square(x), axis=-1, keepdims=True)
+    x = x * jax.lax.rsqrt(power + self.epsilon)
+    return (x * scale.reshape((1,) * (x.ndim - 1) + (-1,))).astype(self.dtype)
+
+
+def _linear(features: int, dtype: jnp.dtype, layers: int = 0) -> nn.Dense:
+  """Bias-free; into the residual of a stack of `layers`, scaled down by it."""
+  scale = 1.0 / (2 * layers) if layers else 1.0
+  init = nn.initializers.variance_scaling(scale, "fan_in", "truncated_normal")
+  return Dense(features, use_bias=False, dtype=dtype, kernel_init=init)
+
+
+class Attention(nn.Module):
+  config: TransformerConfig
+  dtype: jnp.dtype = jnp.float32
+
+  def setup(self):
+    cfg = self.config
+    self.q = _linear(cfg.width, self.dtype)
+    self.k = _linear(cfg.kv_heads * cfg.head_dim, self.dtype)
+    self.v = _linear(cfg.kv_heads * cfg.head_dim, self.dtype)
+    self.o = _linear(cfg.width, self.dtype, cfg.layers)
+    self.q_norm = RMSNorm(self.dtype)
+    self.k_norm = RMSNorm(self.dtype)
+
+  def __call__(self, x, turn, attend):
+    """Returns [b, s, d].
+
+    Args:
+      x: [b, s, d].
+      turn: as `rotate` takes it.
+      attend: (query, key, value) of x's positions -> [b, s, h, f].
+    """
+
+    def heads(y):
+      y = y.reshape(*x.shape[:2], -1, self.config.head_dim)
+      return shard(y, "batch", "time", "heads", "head_dim")
+
+    query = rotate(self.q_norm(heads(self.q(x))), turn)
+    key = rotate(self.k_norm(heads(self.k(x))), turn)
+    out = attend(query, key, heads(self.v(x)))
+    return self.o(out.reshape(x.shape))
+
+
+class SwiGLU(nn.Module):
+  config: TransformerConfig
+  dtype: jnp.dtype = jnp.float32
+
+  def setup(self):
+    cfg = self.config
+    self.gate = _linear(cfg.hidden, self.dtype)
+    self.up = _linear(cfg.hidden, self.dtype)
+    self.down = _linear(cfg.width, self.dtype, cfg.layers)
+
+  def __call__(self, x: Float[Array, "b s d"]) -> Float[Array, "b s d"]:
+    hidden = nn.silu(self.gate(x)) * self.up(x)
+    return self.down(shard(hidden, "batch", "time", "mlp"))
+
+
+class Block(nn.Module):
+  """One layer; the residual keeps the dtype of x.
+
+  With `modulation` [b, 6 d] (shift, scale, gate of attention, then of the MLP)
+  a sub-layer is x + gate * f((1 + scale) * norm(x) + shift); without, it is
+  x + f(norm(x)). A zero modulation therefore makes the block the identity.
+  """
+
+  config: TransformerConfig
+  dtype: jnp.dtype = jnp.float32
+
+  def setup(self):
+    self.attention_norm = RMSNorm(self.dtype)
+    self.attention = Attention(self.config, self.dtype)
+    self.mlp_norm = RMSNorm(self.dtype)
+    self.mlp = SwiGLU(self.config, self.dtype)
+
+  def __call__(self, x, turn, mask, modulation=None):
+    """One turn of the scan: x of rows that attend to themselves, and None."""
+
+    def attend(query, key, value):
+      return at.attention(query, key, value, mask)
+
+    return self.layer(x, turn, attend, modulation), None
+
+  def layer(self, x, turn, attend, modulation=None):
+    """x after the layer; `turn` and `attend` as in Attention."""
+    if modulation is None:
+      shift_a = scale_a = shift_m = scale_m = 0
+      gate_a = gate_m = 1
+    else:
+      shift_a, scale_a, gate_a, shift_m, scale_m, gate_m = jnp.split(
+        modulation.astype(self.dtype)[:, None], 6, axis=-1
+      )
+    y = self.attention_norm(x) * (1 + scale_a) + shift_a
+    y = self.attention(y, turn, attend)
+    x = shard(x + (gate_a * y).astype(x.dtype), "batch", "time", "embed")
+    y = self.mlp_norm(x) * (1 + scale_m) + shift_m
+    x = x + (gate_m * self.mlp(y)).astype(x.dtype)
+    return shard(x, "batch", "time", "embed")
+
+
+class Stack(nn.Module):
+  """The layers, scanned: their parameters have a leading axis l."""
+
+  config: TransformerConfig
+  dtype: jnp.dtype = jnp.float32
+
+  def setup(self):
+    block = Block
+    if self.config.remat != "none":
+      policy = REMAT_POLICIES[self.config.remat]
+      block = nn.remat(Block, prevent_cse=False, policy=policy)
+    scanned = nn.scan(
+      block,
+      variable_axes={"params": 0},
+      split_rngs={"params": True},
+      in_axes=(nn.broadcast, nn.broadcast, 0),
+      length=self.config.layers,
+      unroll=self.config.unroll,
+    )
+    self.blocks = scanned(self.config, self.dtype)
+    self.norm = RMSNorm(self.dtype)
+
+  def __call__(
+    self,
+    x: Float[Array, "b s d"],
+    segment: Int[Array, "b s"],
+    position: Int[Array, "b s"],
+    block: at.Block,
+    modulation: Float[Array, "l b 6*d"] | None = None,
+    rotary: Int[Array, "b s"] | None = None,
+  ) -> Float[Array, "b s d"]:
+    """Attends by equation 1 and normalises the result.
+
+    `position` is the order of equation 1; `rotary`, where given, is what the
+    angles are made of instead.
+
+    What x holds where segment is 0 is replaced by zeros on entry.
+    """
+    x = jnp.where(segment[:, :, None] > 0, x, 0)
+    mask = at.row_mask(segment, position, block, self.config.head_dim)
+    rotary = position if rotary is None else rotary
+    turn = self.config.turn(rotary)
+    x, _ = self.blocks(x, turn, mask, modulation)
+    return self.norm(x)

@@ -1,0 +1,1 @@
+"""Networks that others trained: recognisers, speaker vectors, quality."""

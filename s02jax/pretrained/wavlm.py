@@ -1,0 +1,361 @@
+"""Judge of the voice: WavLM with an ECAPA-TDNN head, in JAX.
+
+The network of UniSpeech's speaker verification (Chen et al., 2022), whose
+cosines papers on speech synthesis call SIM. Its released weights,
+`wavlm_large_finetune.pth`, hold everything: WavLM-large under
+`feature_extract.model`, one weight for each hidden state, and the head.
+
+1. The waveform, normalised, through seven strided convolutions: a frame for
+   every 20 ms.
+2. A convolution that tells places, then pre-norm Transformer layers. Attention
+   has one relative position bias for all layers, gated by the query.
+3. The weighted sum of all hidden states, each channel normalised over time.
+4. ECAPA-TDNN: three squeeze-excited Res2 blocks, attentive statistics.
+
+Clips are padded to a few lengths, and no padding reaches a result.
+
+Shape letters: n samples, t frames, c channels, d width of WavLM, h heads,
+k kernel, l layers, e embedding.
+"""
+
+import functools
+import math
+import pathlib
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Bool, Float
+
+from s02jax.core.errors import UserError
+from s02jax.pretrained import signal, torch_file
+
+_WAVLM = "feature_extract.model."
+_STRIDES = (5, 2, 2, 2, 2, 2, 2)
+_MAX_DISTANCE = 800  # frames, beyond which all places are one
+_SCALE = 8  # parts of a Res2 block
+_DILATIONS = (2, 3, 4)
+_EPSILON = 1e-5
+_BUCKET = 2 * signal.JUDGE_RATE  # clips are padded to multiples of it
+
+Params = dict[str, Any]
+
+
+def load(path: pathlib.Path) -> Callable[[np.ndarray], np.ndarray]:
+  """The judge: float32[n] at 16 kHz to float32[e]; zero where it is silent.
+
+  Raises:
+    UserError: not a file of these weights.
+  """
+  saved = torch_file.load(path)
+  try:
+    params = _params(saved["model"])
+  except (KeyError, TypeError) as error:
+    raise UserError(
+      f"{path}: not the weights of WavLM with an ECAPA head (no {error});"
+      " fetch UniSpeech's wavlm_large_finetune.pth."
+    ) from error
+  return functools.partial(embed, jax.device_put(params))
+
+
+def embed(params: Params, wave: np.ndarray) -> np.ndarray:
+  """float32[e] of one recording float32[n] at 16 kHz."""
+  frames = _frames(len(wave), params)
+  if frames < 1 or not np.any(wave):
+    return np.zeros(params["linear"]["bias"].shape, np.float32)
+  wave = (wave - wave.mean()) / np.sqrt(wave.var() + _EPSILON)
+  padded = np.zeros(-(-len(wave) // _BUCKET) * _BUCKET, np.float32)
+  padded[: len(wave)] = wave
+  return np.asarray(_embed(params, padded, frames))
+
+
+def _frames(samples: int, params: Params) -> int:
+  for layer, stride in zip(params["convs"], _STRIDES, strict=True):
+    samples = (samples - layer["weight"].shape[-1]) // stride + 1
+  return samples
+
+
+@jax.jit
+def _embed(params: Params, wave: Float[Array, "n"], frames) -> Array:
+  with jax.default_matmul_precision("highest"):
+    x = _extract(params, wave)
+    held = jnp.arange(len(x)) < frames
+    return _head(params, _wavlm(params, x, held), held)
+
+
+# -------------------------------------------------------------------- WavLM
+
+
+def _extract(params: Params, wave: Float[Array, "n"]) -> Float[Array, "t d"]:
+  """Step 1."""
+  x = wave[:, None]
+  for layer, stride in zip(params["convs"], _STRIDES, strict=True):
+    x = _conv(x, layer, stride=stride)
+    x = jax.nn.gelu(_layer_norm(x, layer["norm"]), approximate=False)
+  return _dense(_layer_norm(x, params["norm_in"]), params["project"])
+
+
+def _wavlm(
+  params: Params, x: Float[Array, "t d"], held: Bool[Array, "t"]
+) -> Float[Array, "t d"]:
+  """Steps 2 and 3: the weighted sum of what enters each layer, and the end."""
+  x = x * held[:, None]
+  kernel = params["place"]["weight"].shape[-1]
+  groups = x.shape[1] // params["place"]["weight"].shape[1]
+  placed = _conv(
+    x,
+    params["place"],
+    padding=(kernel // 2, kernel // 2 - 1 + kernel % 2),
+    groups=groups,
+  )
+  x = x + jax.nn.gelu(placed, approximate=False)
+  bias = _position_bias(params["bias"], len(x))
+  weights = jax.nn.softmax(params["feature_weight"])
+
+  def layer(carry, inputs):
+    x, total = carry
+    weight, own = inputs
+    total = total + weight * x
+    x = x + _attention(_layer_norm(x, own["norm_1"]), own, bias, held)
+    y = _dense(_layer_norm(x, own["norm_2"]), own["fc1"])
+    x = x + _dense(jax.nn.gelu(y, approximate=False), own["fc2"])
+    return (x, total), None
+
+  (x, total), _ = jax.lax.scan(
+    layer, (x, jnp.zeros_like(x)), (weights[:-1], params["layers"])
+  )
+  return total + weights[-1] * _layer_norm(x, params["norm_out"])
+
+
+def _attention(x, own: Params, bias, held) -> Float[Array, "t d"]:
+  """[t, d], the layer's parameters, [h, t, t], [t]."""
+  heads = len(bias)
+  t, d = x.shape
+
+  def split(y):
+    return y.reshape(t, heads, d // heads)
+
+  q, k, v = (split(_dense(x, own[name])) for name in ("q", "k", "v"))
+  # The gate looks at the layer's input, not at its query.
+  gates = _dense(split(x), own["gate"]).reshape(t, heads, 2, 4).sum(-1)
+  a, b = jnp.moveaxis(jax.nn.sigmoid(gates), -1, 0)  # [t, h] each
+  gate = a * (b * own["gate_scale"][None] - 1.0) + 2.0
+  scores = jnp.einsum("qhc,khc->hqk", q, k) / math.sqrt(d // heads)
+  scores = scores + gate.T[:, :, None] * bias
+  scores = jnp.where(held[None, None], scores, -jnp.inf)
+  mixed = jnp.einsum("hqk,khc->qhc", jax.nn.softmax(scores), v)
+  return _dense(mixed.reshape(t, d), own["out"])
+
+
+def _position_bias(table: Float[Array, "b h"], t: int) -> Float[Array, "h t t"]:
+  """One bias for each bucket of distances, the same for all layers."""
+  buckets = jnp.asarray(distance_buckets(t, len(table)))
+  return jnp.moveaxis(table[buckets], -1, 0)
+
+
+def distance_buckets(t: int, buckets: int) -> np.ndarray:
+  """Bucket of key minus query, int[t, t]: half of them for what comes after.
+
+  Distances below a quarter of the buckets have one each, larger ones share
+  them on a logarithmic scale.
+  """
+  distance = np.arange(t)[None, :] - np.arange(t)[:, None]
+  half = buckets // 2
+  exact = half // 2
+  size = np.abs(distance)
+  ratio = np.log(np.maximum(size, 1).astype(np.float32) / np.float32(exact))
+  scaled = ratio / np.float32(math.log(_MAX_DISTANCE / exact)) * (half - exact)
+  far = np.minimum(exact + scaled.astype(np.int64), half - 1)
+  return np.where(size < exact, size, far) + half * (distance > 0)
+
+
+# --------------------------------------------------------------------- head
+
+
+def _head(params: Params, x: Float[Array, "t d"], held: Bool[Array, "t"]):
+  """Step 4: float32[e]."""
+  share = held[:, None] / jnp.sum(held)
+
+  def over_time(y):
+    return jnp.sum(y * share, axis=0)
+
+  x = x - over_time(x)[None]
+  x = x / jnp.sqrt(over_time(x**2) + _EPSILON)[None]
+  x = _conv_relu_norm(x, params["layer1"], held)
+  outs = []
+  for block, dilation in zip(params["blocks"], _DILATIONS, strict=True):
+    x = x + _block(x, block, dilation, held, over_time)
+    outs.append(x)
+  y = jax.nn.relu(_conv(jnp.concatenate(outs, axis=1), params["conv"]))
+  return _pool(y, params, held)
+
+
+def _block(x, block: Params, dilation: int, held, over_time):
+  y = _conv_relu_norm(x, block["first"], held)
+  parts = jnp.split(y, _SCALE, axis=1)
+  outs = []
+  for i, part in enumerate(block["parts"]):
+    joined = parts[i] + outs[-1] if i else parts[0]
+    outs.append(_conv_relu_norm(joined, part, held, dilation))
+  y = jnp.concatenate([*outs, parts[-1]], axis=1)
+  y = _conv_relu_norm(y, block["last"], held)
+  squeezed = jax.nn.relu(_dense(over_time(y)[None], block["squeeze"]))
+  return y * jax.nn.sigmoid(_dense(squeezed, block["excite"]))
+
+
+def _pool(x: Float[Array, "t c"], params: Params, held) -> Float[Array, "e"]:
+  """Mean and deviation of each channel, frames weighed by attention."""
+  scores = _conv(jnp.tanh(_conv(x, params["pool_1"])), params["pool_2"])
+  scores = jnp.where(held[:, None], scores, -jnp.inf)
+  weights = jax.nn.softmax(scores, axis=0)
+  mean = jnp.sum(weights * x, axis=0)
+  variance = jnp.sum(weights * x**2, axis=0) - mean**2
+  deviation = jnp.sqrt(jnp.maximum(variance, 1e-9))
+  found = jnp.concatenate([mean, deviation])[None]
+  return _dense(_batch_norm(found, params["pool_norm"]), params["linear"])[0]
+
+
+def _conv_relu_norm(x, layer: Params, held, dilation: int = 1):
+  """Of the same length; padded frames enter as the zeros of an edge."""
+  reach = dilation * (layer["conv"]["weight"].shape[-1] // 2)
+  y = _conv(
+    jnp.where(held[:, None], x, 0.0),
+    layer["conv"],
+    padding=(reach, reach),
+    dilation=dilation,
+  )
+  return _batch_norm(jax.nn.relu(y), layer["norm"])
+
+
+# ------------------------------------------------------------------- layers
+
+
+def _conv(
+  x: Float[Array, "t c"],
+  layer: Params,
+  *,
+  stride: int = 1,
+  padding: tuple[int, int] = (0, 0),
+  dilation: int = 1,
+  groups: int = 1,
+) -> Float[Array, "t o"]:
+  """PyTorch's weight [o, c / groups, k] and bias [o], if there is one."""
+  y = jax.lax.conv_general_dilated(
+    x[None],
+    layer["weight"],
+    window_strides=(stride,),
+    padding=(padding,),
+    rhs_dilation=(dilation,),
+    dimension_numbers=("NWC", "OIW", "NWC"),
+    feature_group_count=groups,
+  )[0]
+  return y + layer["bias"][None] if "bias" in layer else y
+
+
+def _dense(x: Float[Array, "*b c"], layer: Params) -> Float[Array, "*b o"]:
+  y = x @ layer["weight"].T
+  return y + layer["bias"].reshape((1,) * (y.ndim - 1) + (-1,))
+
+
+def _layer_norm(x: Float[Array, "t c"], layer: Params) -> Float[Array, "t c"]:
+  x = x - jnp.mean(x, axis=1, keepdims=True)
+  x = x / jnp.sqrt(jnp.mean(x**2, axis=1, keepdims=True) + _EPSILON)
+  return x * layer["weight"][None] + layer["bias"][None]
+
+
+def _batch_norm(x: Float[Array, "t c"], layer: Params) -> Float[Array, "t c"]:
+  """With the statistics of training."""
+  x = (x - layer["mean"][None]) / jnp.sqrt(layer["variance"][None] + _EPSILON)
+  return x * layer["weight"][None] + layer["bias"][None]
+
+
+# --------------------------------------------------------------- parameters
+
+
+def _params(saved: dict[str, np.ndarray]) -> Params:
+  """The tree of what is used, by the names above."""
+
+  def own(prefix: str) -> Params:
+    names = {"weight": "weight", "bias": "bias"}
+    return {
+      name: np.asarray(saved[f"{prefix}.{key}"], np.float32)
+      for name, key in names.items()
+      if key == "weight" or f"{prefix}.{key}" in saved
+    }
+
+  def norm(prefix: str) -> Params:
+    return own(prefix) | {
+      "mean": saved[f"{prefix}.running_mean"],
+      "variance": saved[f"{prefix}.running_var"],
+    }
+
+  def unit(prefix: str) -> Params:
+    return {"conv": own(f"{prefix}.conv"), "norm": norm(f"{prefix}.bn")}
+
+  def block(prefix: str) -> Params:
+    res2 = f"{prefix}.Res2Conv1dReluBn"
+    return {
+      "first": unit(f"{prefix}.Conv1dReluBn1"),
+      "parts": [
+        {"conv": own(f"{res2}.convs.{i}"), "norm": norm(f"{res2}.bns.{i}")}
+        for i in range(_SCALE - 1)
+      ],
+      "last": unit(f"{prefix}.Conv1dReluBn2"),
+      "squeeze": own(f"{prefix}.SE_Connect.linear1"),
+      "excite": own(f"{prefix}.SE_Connect.linear2"),
+    }
+
+  def layer(prefix: str) -> Params:
+    attention = f"{prefix}.self_attn"
+    return {
+      "norm_1": own(f"{prefix}.self_attn_layer_norm"),
+      "q": own(f"{attention}.q_proj"),
+      "k": own(f"{attention}.k_proj"),
+      "v": own(f"{attention}.v_proj"),
+      "out": own(f"{attention}.out_proj"),
+      "gate": own(f"{attention}.grep_linear"),
+      "gate_scale": saved[f"{attention}.grep_a"].reshape(-1),
+      "norm_2": own(f"{prefix}.final_layer_norm"),
+      "fc1": own(f"{prefix}.fc1"),
+      "fc2": own(f"{prefix}.fc2"),
+    }
+
+  layers = [
+    layer(f"{_WAVLM}encoder.layers.{i}")
+    for i in range(len(saved["feature_weight"]) - 1)
+  ]
+  convs = f"{_WAVLM}feature_extractor.conv_layers"
+  return {
+    "convs": [
+      own(f"{convs}.{i}.0") | {"norm": own(f"{convs}.{i}.2.1")}
+      for i in range(len(_STRIDES))
+    ],
+    "norm_in": own(f"{_WAVLM}layer_norm"),
+    "project": own(f"{_WAVLM}post_extract_proj"),
+    "place": _place(saved, f"{_WAVLM}encoder.pos_conv.0"),
+    "bias": saved[
+      f"{_WAVLM}encoder.layers.0.self_attn.relative_attention_bias.weight"
+    ],
+    "layers": jax.tree.map(lambda *x: np.stack(x), *layers),
+    "norm_out": own(f"{_WAVLM}encoder.layer_norm"),
+    "feature_weight": saved["feature_weight"],
+    "layer1": unit("layer1"),
+    "blocks": [block(f"layer{i}") for i in (2, 3, 4)],
+    "conv": own("conv"),
+    "pool_1": own("pooling.linear1"),
+    "pool_2": own("pooling.linear2"),
+    "pool_norm": norm("bn"),
+    "linear": own("linear"),
+  }
+
+
+def _place(saved: dict[str, np.ndarray], prefix: str) -> Params:
+  """A convolution whose weight is stored as direction and length, by tap."""
+  direction = saved[f"{prefix}.weight_v"]
+  length = np.sqrt(np.sum(direction**2, axis=(0, 1), keepdims=True))
+  return {
+    "weight": saved[f"{prefix}.weight_g"] * direction / length,
+    "bias": saved[f"{prefix}.bias"],
+  }

@@ -1,0 +1,156 @@
+"""Writes an export: a folder that speaks where s02jax is not installed.
+
+  card.json          version, sizes, platforms, SHA-256 of every other file
+  weights/*.safetensors
+  programs/*.bin     StableHLO, by jax.export, one for all platforms
+  text.model, voices/
+  speak.py           and the code that it needs: with jax, numpy and
+  s02_serving/       sentencepiece it runs as it is
+  flatbuffers/       the library that jax.export reads programs with
+
+Weights smaller than float32 are only stored so: they are widened on reading.
+"""
+
+import dataclasses
+import importlib.util
+import json
+import logging
+import pathlib
+import shutil
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import numpy as np
+import safetensors.numpy
+
+import s02jax
+from s02jax.bundle import Bundle
+from s02jax.core import languages
+from s02jax.core.errors import UserError
+from s02jax.core.files import replace_folder
+from s02jax.serving import card as cards
+from s02jax.serving import tensors
+from s02jax.serving.programs import lowered, programs, weights
+from s02jax.serving.vendor import copy_code
+from s02jax.synthesis.synthesizer import Synthesizer
+
+PLATFORMS = ("cpu", "cuda", "tpu")
+KINDS = ("float32", "bfloat16", "int8")
+
+
+# ---------------------------------------------------------------------- folder
+
+
+def sizes(bundle: Bundle, synthesizer: Synthesizer) -> dict[str, Any]:
+  """What the runtime must know of the models."""
+  ar, matching = synthesizer.generator.config, synthesizer.flow.solver
+  latents = bundle.configs["flow_matching"]["latents"]
+  return {
+    "rate": synthesizer.rate,
+    "languages": list(synthesizer.languages),
+    "fingerprint": synthesizer.fingerprint,
+    "ar": {
+      "text_size": ar.text_size,
+      "end": ar.end,
+      "cache": dataclasses.asdict(synthesizer.generator.decoding.shape),
+      "rates": {code: ar.rate(code) for code in languages.BY_CODE},
+    },
+    "flow_matching": {
+      "reach": list(matching.reach),
+      "latents_per_token": matching.latents_per_token,
+      "channels": matching.channels,
+      "mean": np.asarray(latents["mean"]).tolist(),
+      "std": np.asarray(latents["std"]).tolist(),
+    },
+    "flow_vae": {
+      "reach": list(synthesizer.vae.vocoder.reach),
+      "hop": synthesizer.vae.vocoder.hop,
+      "channels": synthesizer.vae.vocoder.channels,
+    },
+  }
+
+
+def write(
+  bundle: Bundle,
+  source: pathlib.Path,
+  out: pathlib.Path,
+  *,
+  platforms: Sequence[str] = PLATFORMS,
+  kind: str = "float32",
+) -> dict[str, Any]:
+  """Writes the folder `out` as a whole, and returns its card.
+
+  Args:
+    bundle: what speaks.
+    source: its folder, for the voices.
+    out: must not exist, or be an export.
+    platforms: some of PLATFORMS.
+    kind: one of KINDS.
+
+  Raises:
+    UserError: `out` is something else or cannot be written, a package is
+      missing, or the model has no speaker encoder of its own.
+  """
+  if out.exists() and not (out / cards.NAME).is_file():
+    raise UserError(
+      f"{out} exists and is not an export; give --out another name."
+    )
+  if importlib.util.find_spec("flatbuffers") is None:
+    raise UserError(
+      "jax.export needs flatbuffers: pip install 's02jax[serve]'."
+    )
+  synthesizer = Synthesizer(bundle)
+  if synthesizer.generator.config.speaker.kind != "encoder":
+    raise UserError(
+      "only a model with a speaker encoder of its own can be exported;"
+      f" this one's voices are of kind"
+      f" {synthesizer.generator.config.speaker.kind!r}."
+    )
+  temporary = out.with_name(f".{out.name}.part")
+  try:
+    shutil.rmtree(temporary, ignore_errors=True)
+    for folder in ("weights", "programs"):
+      (temporary / folder).mkdir(parents=True)
+    card = _fill(temporary, bundle, synthesizer, source, platforms, kind)
+    replace_folder(temporary, out)
+  except OSError as error:
+    shutil.rmtree(temporary, ignore_errors=True)
+    raise UserError(
+      f"{out}: cannot write the export ({error.strerror}); give --out a folder"
+      " you may write to, with room for it."
+    ) from error
+  return card
+
+
+def _fill(folder, bundle, synthesizer, source, platforms, kind):
+  arrays_of = weights(synthesizer)
+  for name, arrays in arrays_of.items():
+    stored, notes = tensors.packed(arrays, kind)
+    data = safetensors.numpy.save(stored, notes)
+    (folder / "weights" / f"{name}.safetensors").write_bytes(data)
+  names = []
+  for name, function, arguments in programs(synthesizer, arrays_of):
+    logging.info("program %s", name)
+    found = lowered(function, arguments, platforms)
+    (folder / "programs" / f"{name}.bin").write_bytes(found.serialize())
+    names.append(name)
+  (folder / "text.model").write_bytes(bundle.text_model)
+  if (source / "voices").is_dir():
+    shutil.copytree(source / "voices", folder / "voices")
+  copy_code(folder)
+  files = sorted(p for p in folder.rglob("*") if p.is_file())
+  card = {
+    "format_version": cards.FORMAT_VERSION,
+    "s02jax": s02jax.__version__,
+    "jax": jax.__version__,
+    "platforms": list(platforms),
+    "stored_as": kind,
+    **sizes(bundle, synthesizer),
+    "weights": {m: f"weights/{m}.safetensors" for m in arrays_of},
+    "programs": {name: f"programs/{name}.bin" for name in names},
+    "files": {str(p.relative_to(folder)): cards.digest(p) for p in files},
+  }
+  text = json.dumps(card, indent=1) + "\n"
+  (folder / cards.NAME).write_text(text, encoding="utf-8")
+  return card

@@ -1,0 +1,83 @@
+"""Measures what storing weights in fewer bits costs, on held-out clips."""
+
+import dataclasses
+import pathlib
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from s02jax.audio.spectra import log_mel
+from s02jax.bundle import Bundle
+from s02jax.data.records import Corpus
+from s02jax.serving import tensors
+from s02jax.synthesis.synthesizer import Synthesizer
+
+# --------------------------------------------------------------------- quality
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Loss:
+  """What smaller weights cost, on held-out clips."""
+
+  clips: int
+  nats: float  # per token of the AR model, of the whole weights
+  nats_stored: float  # of the stored ones
+  mel: float  # mean |log-mel| difference of speech from the clips' tokens
+
+
+def loss(bundle: Bundle, kind: str, corpus: pathlib.Path, clips: int) -> Loss:
+  """Measures `reduced` against the bundle on `clips` of the split `unseen`.
+
+  Raises:
+    UserError: no corpus, or one without such a split.
+  """
+  held_out = Corpus.open(corpus, "unseen")
+  chosen = np.random.default_rng(0).permutation(len(held_out))[:clips]
+  items, waves = [], []
+  for i in chosen.tolist():
+    code = held_out.languages[held_out.language[i]]
+    wave = held_out.wave(i)
+    items.append((held_out.text(i), code, wave, wave))
+    waves.append(wave)
+  nats, mels = [], []
+  for one in (bundle, reduced(bundle, kind)):
+    synthesizer = Synthesizer(one)
+    nats.append(synthesizer.ar_cost(items))
+    tokens = synthesizer.tokenize(waves)
+    spoken = synthesizer.from_tokens(tokens, waves)
+    mel = synthesizer.tokenizer.mel
+    mels.append(
+      [np.array(log_mel(jnp.asarray(x)[None], mel))[0] for x in spoken]
+    )
+  gaps = [
+    np.abs(a - b).mean() for a, b in zip(*mels, strict=True) if len(a) == len(b)
+  ]
+  return Loss(
+    clips=len(waves),
+    nats=nats[0],
+    nats_stored=nats[1],
+    mel=float(np.mean(gaps)),
+  )
+
+
+def reduced(bundle: Bundle, kind: str) -> Bundle:
+  """The bundle, with the weights that its export in this kind would have."""
+
+  def again(x: np.ndarray) -> np.ndarray:
+    stored, notes = tensors.packed({"x": x}, kind)
+    return tensors.restored(stored, notes)["x"]
+
+  def narrow(path, x):
+    # Decoding has every layer by itself, see `decoding.serving`.
+    if jax.tree_util.keystr(path, simple=True, separator="/").startswith(
+      "params/stack/blocks"
+    ):
+      return np.stack([again(layer) for layer in x])
+    return again(x)
+
+  params = dict(bundle.params)
+  params["ar"] = jax.tree_util.tree_map_with_path(narrow, params["ar"])
+  for name in ("flow_matching", "flow_vae", "audio_tokenizer"):
+    params[name] = jax.tree.map(again, params[name])
+  return dataclasses.replace(bundle, params=params)

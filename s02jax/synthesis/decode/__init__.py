@@ -1,0 +1,1 @@
+"""Text to audio tokens by the AR model, many requests at once."""

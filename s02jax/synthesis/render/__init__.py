@@ -1,0 +1,1 @@
+"""Audio tokens to sound, chunk by chunk."""

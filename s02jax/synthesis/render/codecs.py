@@ -1,0 +1,221 @@
+"""Waves to codes and latents, and back: the two audio models at inference.
+
+Lists of waves of any length go in and out; inside they are padded to few
+static shapes, and the models' masks keep the padding out of every result.
+
+Shape letters: b batch, n samples, t mel frames, s tokens, l latent frames,
+c latent channels.
+"""
+
+import functools
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Bool, Float, Int
+
+from s02jax.audio import spectra
+from s02jax.core.config import build
+from s02jax.core.rates import TOKENS_PER_SECOND
+from s02jax.models.audio_tokenizer import AudioTokenizer, AudioTokenizerConfig
+from s02jax.models.flow_vae import FlowVAE, FlowVAEConfig
+from s02jax.models.layers.convnext import lengths_to_mask
+from s02jax.synthesis.batching import (
+  BUDGET,
+  UNIT,
+  Batch,
+  map_batches,
+  map_waves,
+)
+from s02jax.synthesis.render.chunks import Vocoder
+
+# Compiled functions are of the module, static in a model's config: two bundles
+# of one architecture share them.
+
+
+@functools.partial(jax.jit, static_argnames=("model", "mel"))
+def encode(
+  model: AudioTokenizer,
+  mel: spectra.LogMel,
+  variables,
+  wave: Float[Array, "b n"],
+  samples: Int[Array, "b"],
+) -> Int[Array, "b s"]:
+  """Codes of waves of which the first `samples` exist; behind them anything."""
+  frames = spectra.log_mel(wave, mel)
+  mask = lengths_to_mask(samples // mel.hop, frames.shape[1])
+  return model.apply(variables, frames, mask, method="encode")
+
+
+@functools.partial(jax.jit, static_argnames=("model",))
+def _transcribe(model: AudioTokenizer, variables, codes, mask):
+  logits = model.apply(variables, codes, mask, method="ctc_logits")
+  return jnp.argmax(logits, axis=-1)
+
+
+@functools.partial(jax.jit, static_argnames=("model", "mel"))
+def _reconstruct(
+  model: AudioTokenizer, mel: spectra.LogMel, variables, codes, mask
+):
+  frames = model.apply(variables, codes, mask, method="decode")
+  valid = jnp.repeat(mask, model.config.frames_per_token, axis=1)
+  # Padding sounds as silence does, so that Griffin-Lim hears none of it.
+  silence = np.log(mel.floor)
+  return spectra.griffin_lim(jnp.where(valid[..., None], frames, silence), mel)
+
+
+@functools.partial(jax.jit, static_argnames=("model",))
+def posterior(
+  model: FlowVAE, variables, wave: Float[Array, "b n"], samples: Int[Array, "b"]
+) -> tuple[Float[Array, "b l c"], Float[Array, "b l c"]]:
+  """μ and σ of z, of waves of which the first `samples` exist."""
+  hop = model.config.hop
+  mask = lengths_to_mask(samples // hop, wave.shape[1] // hop)
+  mu, log_sigma = model.apply(variables, wave, mask, method="encode")
+  return mu, jnp.exp(log_sigma)
+
+
+@functools.partial(jax.jit, static_argnames=("model",))
+def _vocode(model: FlowVAE, variables, z, mask):
+  return model.apply(variables, z, mask, method="decode")
+
+
+@functools.partial(jax.jit, static_argnames=("model",))
+def vocode_chunk(
+  model: FlowVAE,
+  variables,
+  z: Float[Array, "b l c"],
+  mask: Bool[Array, "b l"],
+) -> Float[Array, "b n"]:
+  """Sound of the middle of a window, as if the whole had been decoded.
+
+  Args:
+    model: whose `config.decoder_reach` is (left, right).
+    variables: of it.
+    z: latents, `left` in front of and `right` behind those to be heard.
+    mask: latents that exist.
+  """
+  left, right = model.config.decoder_reach
+  wave = model.apply(variables, z, mask, method="decode")
+  hop = model.config.hop
+  return wave[:, left * hop : wave.shape[1] - right * hop]
+
+
+class TokenizerCodec:
+  """The audio tokenizer of a bundle or of a stage's workdir."""
+
+  def __init__(self, config: Mapping[str, Any], variables: Mapping[str, Any]):
+    """Takes the stage's resolved config and its inference parameters."""
+    self.config = build(AudioTokenizerConfig, config["model"], "model")
+    self.mel = build(spectra.LogMel, config["mel"], "mel")
+    self.rate = self.mel.rate
+    self.num_codes = self.config.num_codes
+    self.variables = jax.tree.map(jnp.asarray, variables)
+    self.model = AudioTokenizer(self.config)
+
+  def encode(self, waves: Sequence[np.ndarray]) -> list[np.ndarray]:
+    """Codes int32 [s] of each wave float32 [n], s = n // (rate // 25)."""
+    return map_waves(self.encode_batch, waves, self.rate)
+
+  def encode_batch(self, batch: Batch) -> list[np.ndarray]:
+    """`encode` of padded waves."""
+    codes = encode(
+      self.model, self.mel, self.variables, batch.values, batch.lengths
+    )
+    counts = batch.lengths * TOKENS_PER_SECOND // self.rate
+    return [row[:s] for row, s in zip(np.array(codes), counts, strict=True)]
+
+  def decode(self, codes: Sequence[np.ndarray]) -> list[np.ndarray]:
+    """Waves float32 [s · rate / 25], by the decoder and Griffin-Lim."""
+    samples = self.rate // TOKENS_PER_SECOND
+
+    def run(batch: Batch):
+      waves = _reconstruct(
+        self.model, self.mel, self.variables, batch.values, batch.mask
+      )
+      return [
+        row[: s * samples]
+        for row, s in zip(np.array(waves), batch.lengths, strict=True)
+      ]
+
+    return map_batches(run, codes, unit=UNIT, budget=BUDGET)
+
+  def text_ids(self, codes: Sequence[np.ndarray]) -> list[list[int]]:
+    """Text ids that the CTC head hears: best path, repeats and blanks gone."""
+    blank = self.config.vocab_size
+
+    def run(batch: Batch):
+      best = _transcribe(self.model, self.variables, batch.values, batch.mask)
+      return [
+        collapse(row[:s], blank)
+        for row, s in zip(np.array(best), batch.lengths, strict=True)
+      ]
+
+    return map_batches(run, codes, unit=UNIT, budget=BUDGET)
+
+
+def collapse(path: np.ndarray, blank: int) -> list[int]:
+  """The labels of a CTC path [s]."""
+  fresh = np.ones(len(path), bool)
+  fresh[1:] = path[1:] != path[:-1]
+  return [int(x) for x in path[fresh] if x != blank]
+
+
+class VaeCodec:
+  """The Flow-VAE of a bundle or of a stage's workdir; z is not normalised."""
+
+  def __init__(self, config: Mapping[str, Any], variables: Mapping[str, Any]):
+    """Takes the stage's resolved config and its inference parameters."""
+    self.config = build(FlowVAEConfig, config["model"], "model")
+    self.rate = config["rate"]
+    self.latents_per_token = self.rate // TOKENS_PER_SECOND // self.config.hop
+    self.variables = jax.tree.map(jnp.asarray, variables)
+    self.model = FlowVAE(self.config)
+
+  def posterior(
+    self, waves: Sequence[np.ndarray]
+  ) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Mean and standard deviation, float32 [l, c], of each wave's z."""
+    return map_waves(self.posterior_batch, waves, self.rate)
+
+  def posterior_batch(
+    self, batch: Batch
+  ) -> list[tuple[np.ndarray, np.ndarray]]:
+    """`posterior` of padded waves."""
+    mu, sigma = posterior(
+      self.model, self.variables, batch.values, batch.lengths
+    )
+    frames = batch.lengths // self.config.hop
+    return [
+      (m[:t], s[:t])
+      for m, s, t in zip(np.array(mu), np.array(sigma), frames, strict=True)
+    ]
+
+  @property
+  def vocoder(self) -> Vocoder:
+    """The decoder, chunk by chunk."""
+    return Vocoder(
+      reach=self.config.decoder_reach,
+      hop=self.config.hop,
+      channels=self.config.channels,
+      run=functools.partial(vocode_chunk, self.model, self.variables),
+    )
+
+  def decode(self, latents: Sequence[np.ndarray]) -> list[np.ndarray]:
+    """Waves float32 [l · hop] of latents float32 [l, c]."""
+    hop, r = self.config.hop, self.latents_per_token
+
+    def run(batch: Batch):
+      waves = _vocode(self.model, self.variables, batch.values, batch.mask)
+      return [
+        row[: t * hop]
+        for row, t in zip(np.array(waves), batch.lengths, strict=True)
+      ]
+
+    return map_batches(run, latents, unit=UNIT * r, budget=BUDGET * r)
+
+  def copy(self, waves: Sequence[np.ndarray]) -> list[np.ndarray]:
+    """Waves through the model, by the mean of z."""
+    return self.decode([mean for mean, _ in self.posterior(waves)])

@@ -1,0 +1,106 @@
+"""Tokens and voices to latents: flow matching at inference, chunk by chunk.
+
+A chunk is solved behind a context of latents that are known: the end of the
+voice's prompt, then what was solved before. Its conditions are those of the
+whole utterance exactly, since it brings all the tokens that their convolutions
+reach; its noise is a function of the frame's number. A whole utterance is the
+same chunks one after the other.
+
+Shape letters: b batch, i tokens of the conditions' reach and the window, s
+tokens of the window, r latents per token, l = s · r latents, c latent channels,
+e speaker vector.
+"""
+
+import functools
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Int
+
+from s02jax.core.config import build
+from s02jax.models.flow_matching import FlowMatching, FlowMatchingConfig
+from s02jax.models.layers.convnext import lengths_to_mask
+from s02jax.synthesis.render import solver
+from s02jax.synthesis.render.chunks import FlowSolver
+from s02jax.synthesis.speaker_vectors import SpeakerVectors
+
+
+@functools.partial(jax.jit, static_argnames=("model",))
+def flow_chunk(
+  model: FlowMatching,
+  variables,
+  tokens: Int[Array, "b i"],
+  token_mask: Bool[Array, "b i"],
+  speaker: Float[Array, "b e"],
+  known: Float[Array, "b l c"],
+  known_lengths: Int[Array, "b"],
+  lengths: Int[Array, "b"],
+  first: Int[Array, "b"],
+  seeds: Int[Array, "b"],
+  guidance: Float[Array, "b"],
+  steps: Int[Array, ""],
+) -> Float[Array, "b l c"]:
+  """Solves the windows' latents; static in the shapes alone.
+
+  Args:
+    model: whose `config.reach` is (left, right).
+    variables: of it.
+    tokens: left + s + right of them, the window in the middle.
+    token_mask: tokens that exist.
+    speaker: vectors v.
+    known: latents of the context, anything behind them.
+    known_lengths: how many are known.
+    lengths: latents of each window, the known ones included.
+    first: frame number of each window's first latent.
+    seeds: uint32, of the noise.
+    guidance: of each row; 1 is none.
+    steps: of the Euler solver.
+  """
+  c = model.config
+  left = c.reach[0] * c.latents_per_token
+  condition = model.apply(
+    variables, tokens, token_mask, speaker, method="condition"
+  )[:, left : left + known.shape[1]]
+  mask = lengths_to_mask(lengths, known.shape[1])
+  known_mask = lengths_to_mask(known_lengths, known.shape[1])
+  keys = jax.vmap(jax.random.key)(seeds)
+  noise = solver.start_noise(keys, first, *known.shape[1:])
+  twice = jax.tree.map(
+    lambda x: jnp.concatenate([x, x]),
+    {
+      "condition": condition,
+      "speaker": speaker,
+      "prompt": known,
+      "prompt_mask": known_mask,
+      "mask": mask,
+    },
+  )
+
+  def velocity(x, t, keep):
+    return model.apply(variables, x, t, keep=keep, **twice, method="velocity")
+
+  # In training x_t of the prompt lies on the straight line from its noise to
+  # its latents, and its velocity is not learned: the solver keeps it there.
+  path = solver.follow(
+    solver.guide(velocity, guidance), noise, known, known_mask
+  )
+  return solver.euler(path, noise, steps)
+
+
+class FlowDecoder:
+  """The flow-matching model of a bundle; latents are standardised."""
+
+  def __init__(self, config: Mapping[str, Any], variables: Mapping[str, Any]):
+    """Takes the stage's resolved config and its inference parameters."""
+    self.config = build(FlowMatchingConfig, config["model"], "model")
+    self.variables = jax.tree.map(jnp.asarray, variables)
+    self.model = FlowMatching(self.config)
+    self.speakers = SpeakerVectors(self.model, self.variables, config["mel"])
+    self.solver = FlowSolver(
+      reach=self.config.reach,
+      latents_per_token=self.config.latents_per_token,
+      channels=self.config.channels,
+      run=functools.partial(flow_chunk, self.model, self.variables),
+    )

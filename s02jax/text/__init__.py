@@ -1,0 +1,1 @@
+"""Text on its way to ids: normalising, checking, cutting, tokenizing."""

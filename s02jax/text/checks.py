@@ -1,0 +1,73 @@
+"""Checks of a text to be spoken: letters, script, length."""
+
+import unicodedata
+
+from s02jax.core import languages
+from s02jax.core.errors import UserError
+
+# ISO 15924 code -> name for people, and words of the Unicode names of its
+# letters. A language of another script is not checked.
+SCRIPTS = {
+  "Arab": ("Arabic", {"ARABIC"}),
+  "Cyrl": ("Cyrillic", {"CYRILLIC"}),
+  "Deva": ("Devanagari", {"DEVANAGARI"}),
+  "Grek": ("Greek", {"GREEK"}),
+  "Hans": ("Chinese", {"CJK"}),
+  "Hant": ("Chinese", {"CJK"}),
+  "Jpan": ("Japanese", {"CJK", "HIRAGANA", "KATAKANA"}),
+  "Kore": ("Korean", {"CJK", "HANGUL"}),
+  "Latn": ("Latin", {"LATIN"}),
+  "Thai": ("Thai", {"THAI"}),
+}
+
+
+def check_words(text: str, what: str = "text") -> str:
+  """`text` in NFC, without spaces at its ends.
+
+  Args:
+    text: in any language.
+    what: the text's name in messages.
+
+  Raises:
+    UserError: it has no letter.
+  """
+  text = unicodedata.normalize("NFC", text).strip()
+  if not _letters(text):
+    raise UserError(
+      f"the {what} {text!r} has no letter to speak; write what is to be said"
+      " in words."
+    )
+  return text
+
+
+def check_text(text: str, language: str) -> str:
+  """`check_words` of a text to be spoken in a language, code or alias.
+
+  Raises:
+    UserError: unknown language, no letter, or none of the language's script.
+  """
+  row = languages.resolve(language)
+  text = check_words(text)
+  name, words = SCRIPTS.get(row.script, ("", set()))
+  if words and not any(
+    words.intersection(unicodedata.name(c, "").split()) for c in _letters(text)
+  ):
+    raise UserError(
+      f"the text {text[:40]!r} has no letter of the {name} script, in which"
+      f" {row.name} ({row.code}) is written; give its own language, or write it"
+      " in that script."
+    )
+  return text
+
+
+def _letters(text: str) -> list[str]:
+  return [c for c in text if unicodedata.category(c).startswith("L")]
+
+
+def token_limit(text: str) -> int:
+  """Most audio tokens that `text` may take, several times what it needs.
+
+  Slow speech has some 2 tokens a byte; a figure is read out as a word.
+  """
+  figures = sum(c.isnumeric() for c in text)
+  return min(50 + 4 * len(text.encode()) + 20 * figures, 3000)

@@ -1,0 +1,63 @@
+"""What counts as the same text: two pipelines for every language.
+
+`OFFICIAL` does what the benchmarks' own scripts do, flaws included, so that a
+figure may stand beside a published one. `FAIR` forgives what no listener hears
+(case, punctuation of any script, digits for words, two spellings of one word)
+and nothing else. Both are applied to the text that was to be spoken and to
+what a recogniser heard; `units` cuts the result into what is counted.
+"""
+
+import dataclasses
+import re
+from collections.abc import Callable
+from typing import Literal
+
+from s02jax.core.languages import Language
+from s02jax.text.normalize.fair import STEPS, fair
+from s02jax.text.normalize.numbers import WORDS, is_spoken
+from s02jax.text.normalize.official import (
+  official_hypothesis,
+  official_reference,
+)
+
+__all__ = [
+  "FAIR",
+  "Metric",
+  "OFFICIAL",
+  "PIPELINES",
+  "STEPS",
+  "WORDS",
+  "Pipeline",
+  "is_spoken",
+  "units",
+]
+
+Metric = Literal["wer", "cer"]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Pipeline:
+  """A way of normalising the two texts that are compared."""
+
+  name: str
+  reference: Callable[[str, Language], str]  # the text to be spoken
+  hypothesis: Callable[[str, Language], str]  # what was heard
+
+
+OFFICIAL = Pipeline(
+  name="official", reference=official_reference, hypothesis=official_hypothesis
+)
+FAIR = Pipeline(name="fair", reference=fair, hypothesis=fair)
+PIPELINES = {pipeline.name: pipeline for pipeline in (OFFICIAL, FAIR)}
+
+
+def units(text: str, metric: Metric) -> list[str]:
+  """Words of a normalised text, or its characters without the spaces.
+
+  Words end where jiwer ends them, which the official rates are counted by: at a
+  space, or at several characters that Unicode takes for one.
+  """
+  if metric == "cer":
+    return list("".join(text.split()))
+  text = re.sub(r"\s\s+", " ", text).strip()
+  return [word for word in text.split(" ") if word]

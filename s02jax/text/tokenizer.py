@@ -1,0 +1,204 @@
+"""Text as ids: NFC, a language tag, and BPE with bytes to fall back on.
+
+One vocabulary serves every language. It starts with the unknown symbol, the
+control symbols and the 256 bytes; then come the pieces learnt from the text.
+Any Unicode text comes back from its ids as its NFC form, spaces included.
+Control symbols are never produced by text: a user who types "<en>" gets the
+ids of four characters.
+"""
+
+import collections
+import io
+import logging
+import os
+import pathlib
+import unicodedata
+from collections.abc import Iterable, Iterator, Sequence
+
+import sentencepiece
+
+from s02jax.core import languages
+from s02jax.core.errors import UserError
+
+_SPEAKER = "<speaker>"
+_START = "<start>"
+# sentencepiece writes spaces as this character inside, so that the character
+# itself would come back as a space. It is spelt in bytes instead.
+_SPACE = "\u2581"
+_RESERVED = "\u2581\u2585\u2047"  # space, boundary, unknown
+_log = logging.getLogger(__name__)
+
+
+def _tag(code: str) -> str:
+  return f"<{code}>"
+
+
+CONTROLS = (_SPEAKER, _START, *map(_tag, languages.BY_CODE))
+# unknown, controls, bytes, and room for a few characters
+SMALLEST_VOCABULARY = 1 + len(CONTROLS) + 256 + 4
+
+
+class TextModel:
+  """Ids of a text and back. Safe to use from several threads.
+
+  Attributes:
+    size: number of ids.
+    speaker_id, start_id: the control symbols of the AR sequence.
+  """
+
+  def __init__(self, model: bytes):
+    self._model = model
+    self._processor = sentencepiece.SentencePieceProcessor(model_proto=model)
+    self.size: int = self._processor.get_piece_size()
+    ids = {symbol: self._processor.piece_to_id(symbol) for symbol in CONTROLS}
+    self.speaker_id = ids[_SPEAKER]
+    self.start_id = ids[_START]
+    self._languages = {code: ids[_tag(code)] for code in languages.BY_CODE}
+    self._silent = frozenset((0, *ids.values()))
+    self._space_bytes = [
+      self._processor.piece_to_id(f"<0x{byte:02X}>") for byte in _SPACE.encode()
+    ]
+
+  @classmethod
+  def load(cls, path: str | os.PathLike) -> "TextModel":
+    """Raises UserError if there is no model of ours at `path`."""
+    try:
+      model = cls(pathlib.Path(path).read_bytes())
+    except FileNotFoundError as error:
+      raise UserError(
+        f"there is no text model at {path}: `s02 text` trains one"
+      ) from error
+    except RuntimeError as error:
+      raise UserError(f"{path} is not a sentencepiece model") from error
+    if 0 in (model.speaker_id, model.start_id, *model._languages.values()):
+      raise UserError(
+        f"{path} lacks control symbols of this version: train it again with"
+        " `s02 text`"
+      )
+    return model
+
+  def __reduce__(self):
+    return TextModel, (self._model,)
+
+  def language_id(self, code: str) -> int:
+    """The tag of a language, by code or alias. Raises UserError."""
+    return self._languages[languages.resolve(code).code]
+
+  def pieces(self, text: str) -> list[int]:
+    """Ids of the NFC of `text`, without a tag.
+
+    Raises UserError for half a surrogate pair, which is not text.
+    """
+    text = unicodedata.normalize("NFC", text)
+    if any("\ud800" <= character <= "\udfff" for character in text):
+      raise UserError(f"text {text!r} holds an unpaired surrogate")
+    first, *rest = text.split(_SPACE)
+    ids = self._processor.encode(first)
+    for part in rest:
+      ids += self._space_bytes + self._processor.encode(part)
+    return ids
+
+  def encode(self, text: str, language: str) -> list[int]:
+    """The language's tag, then the pieces of `text`."""
+    return [self.language_id(language), *self.pieces(text)]
+
+  def decode(self, ids: Iterable[int]) -> str:
+    """Text of any ids in [0, size); control symbols are dropped.
+
+    Bytes that are not UTF-8 become U+FFFD.
+    """
+    spoken = [int(index) for index in ids]
+    return self._processor.decode(
+      [index for index in spoken if index not in self._silent]
+    )
+
+
+def train_text_model(
+  texts: Iterable[str], vocab_size: int, out: str | os.PathLike
+) -> TextModel:
+  """Trains a model on `texts` and writes it to `out`.
+
+  If the texts cannot fill `vocab_size` ids the model is smaller, and a line
+  in the log says so. Characters too rare for the size are left to the bytes.
+  Raises UserError if there is no text or the size is too small for any model.
+  """
+  model = train_model(texts, vocab_size)
+  write_lengths_(pathlib.Path(out), model)
+  return TextModel(model)
+
+
+def train_model(texts: Iterable[str], vocab_size: int) -> bytes:
+  """What train_text_model does, without a file."""
+  if vocab_size < SMALLEST_VOCABULARY:
+    raise UserError(
+      f"--vocab_size {vocab_size} is too small: {SMALLEST_VOCABULARY} is the"
+      " least, for the language tags and the bytes"
+    )
+  lines = [unicodedata.normalize("NFC", text) for text in texts]
+  fragments = list(_without_rare(lines, vocab_size))
+  if not any(map(str.strip, fragments)):
+    raise UserError("there is no text to train a text model on")
+  model = io.BytesIO()
+  sentencepiece.SentencePieceTrainer.train(
+    sentence_iterator=iter(fragments),
+    model_writer=model,
+    model_type="bpe",
+    vocab_size=vocab_size,
+    hard_vocab_limit=False,
+    byte_fallback=True,
+    character_coverage=1.0,
+    control_symbols=list(CONTROLS),
+    unk_id=0,
+    bos_id=-1,
+    eos_id=-1,
+    pad_id=-1,
+    normalization_rule_name="identity",
+    add_dummy_prefix=False,
+    remove_extra_whitespaces=False,
+    split_digits=True,
+    max_sentence_length=2**20,
+    num_threads=1,
+    minloglevel=2,
+  )
+  size = sentencepiece.SentencePieceProcessor(
+    model_proto=model.getvalue()
+  ).get_piece_size()
+  if size < vocab_size:
+    _log.warning(
+      "The text fills only %d of the %d ids asked for; using %d.",
+      size,
+      vocab_size,
+      size,
+    )
+  return model.getvalue()
+
+
+def _without_rare(lines: Sequence[str], vocab_size: int) -> Iterator[str]:
+  """Cuts lines at characters that are not to have an id of their own.
+
+  At most half of the learnt ids go to single characters, most frequent first;
+  the others, and those that sentencepiece reserves, are left to the bytes.
+  """
+  counts = collections.Counter()
+  for line in lines:
+    counts.update(line)
+  rare = dict.fromkeys(map(ord, counts), "\n")
+  for character in list(counts):
+    if character in _RESERVED or unicodedata.category(character)[0] == "C":
+      del counts[character]
+  room = (vocab_size - 1 - len(CONTROLS) - 256) // 2
+  frequent = sorted(counts, key=lambda key: (-counts[key], key))[:room]
+  for key in frequent:
+    del rare[ord(key)]
+  for line in lines:
+    yield from filter(None, line.translate(rare).split("\n"))
+
+
+def write_lengths_(path: pathlib.Path, data: bytes) -> None:
+  temporary = path.with_name(f".{path.name}.unfinished")
+  try:
+    temporary.write_bytes(data)
+    os.replace(temporary, path)
+  except OSError as error:
+    temporary.unlink(missing_ok=True)
+    raise UserError(f"cannot write {path}: {error.strerror}") from error

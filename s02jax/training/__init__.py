@@ -1,0 +1,1 @@
+"""Training: the loop, its feed, log, checkpoints and processes."""

@@ -1,0 +1,170 @@
+"""The command line of `s02 train`, and of what reads the same configs.
+
+`--config=configs/STAGE.py:SIZE`, `--config.field=value` for any field of it,
+and the flags of a run. Every complaint is one sentence.
+"""
+
+import dataclasses
+import pathlib
+import runpy
+import warnings
+
+from absl import flags
+from ml_collections import ConfigDict, config_flags
+
+import configs
+from s02jax.core.errors import UserError
+
+# The flag, as it may be spelt.
+_CONFIG = ("--config", "-config")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Arguments:
+  """What the command line says."""
+
+  config: ConfigDict
+  workdir: str
+  # host:port of process 0, where the cluster does not tell by itself
+  coordinator: str | None
+  num_processes: int | None
+  process_id: int | None
+
+
+def parse(argv: list[str]) -> Arguments:
+  """Reads the command line.
+
+  Raises:
+    UserError: an unknown flag or field, a missing file, an ill-typed value.
+  """
+  values = flags.FlagValues()
+  string = dict(default=None, flag_values=values)
+  flags.DEFINE_string("workdir", help="folder of the run", **string)
+  flags.DEFINE_string("coordinator", help="host:port of process 0", **string)
+  flags.DEFINE_integer("num_processes", help="how many", **string)
+  flags.DEFINE_integer("process_id", help="which of them", **string)
+  config = _read(values, argv, "`s02 train`")
+  workdir = values["workdir"].value
+  if workdir is None:
+    raise UserError("`s02 train` needs --workdir=DIR.")
+  if not config.corpus:
+    raise UserError(
+      "config.corpus has no value; give --config.corpus=DIR, a folder that "
+      "`s02 corpus` wrote."
+    )
+  return Arguments(
+    config=config,
+    workdir=workdir,
+    coordinator=values["coordinator"].value,
+    num_processes=values["num_processes"].value,
+    process_id=values["process_id"].value,
+  )
+
+
+def experiment(argv: list[str], program: str) -> tuple[str, ConfigDict]:
+  """Name and config, for what needs neither a corpus nor a folder.
+
+  Args:
+    argv: --config and fields of it, nothing else.
+    program: whose command line it is, for messages.
+
+  Raises:
+    UserError: as `parse` does.
+  """
+  config = _read(flags.FlagValues(), argv, program)
+  with config.unlocked():
+    config.corpus = "-"
+  words = [word.partition("=") for word in _joined(argv)]
+  names = [name for flag, _, name in words if flag in _CONFIG]
+  return names[-1], config
+
+
+def _read(
+  values: flags.FlagValues, argv: list[str], program: str
+) -> ConfigDict:
+  """Adds --config to the flags, reads all of them; returns the config."""
+  argv = [program, *map(_find_config, _joined(argv))]
+  if not any(word.startswith("--config=") for word in argv):
+    raise UserError(f"{program} needs --config=configs/STAGE.py:SIZE.")
+  _check_fields(argv)
+  config_flags.DEFINE_config_file(
+    "config",
+    None,
+    "configs/STAGE.py:SIZE",
+    flag_values=values,
+    lock_config=True,
+    sys_argv=argv,
+  )
+  rest = _translated(values, argv)
+  if rest[1:]:
+    raise UserError(f"{rest[1]!r} is not an argument of {program}.")
+  config = values["config"].value
+  assert config is not None  # it is among the words
+  return config
+
+
+def _joined(argv: list[str]) -> list[str]:
+  """`--flag value` as `--flag=value`."""
+  out = []
+  for word in argv:
+    if out and out[-1].startswith("--") and "=" not in out[-1]:
+      out[-1] += f"={word}"
+    else:
+      out.append(word)
+  return out
+
+
+def _find_config(word: str) -> str:
+  """Turns --config=configs/x.py into a path that exists."""
+  flag, _, value = word.partition("=")
+  if flag not in _CONFIG:
+    return word
+  path, _, size = value.partition(":")
+  found = pathlib.Path(path)
+  if not found.exists() and found.parts[:1] == ("configs",):
+    installed = pathlib.Path(configs.__file__).parent
+    found = installed.joinpath(*found.parts[1:])
+  if not found.is_file():
+    raise UserError(
+      f"there is no config file {path}; give one of configs/*.py."
+    )
+  return f"--config={found}" + (f":{size}" if size else "")
+
+
+def _translated(values: flags.FlagValues, argv: list[str]) -> list[str]:
+  """Parses the flags; the parser's complaints become one sentence."""
+  try:
+    with warnings.catch_warnings():
+      # ml_collections loads files by a deprecated call.
+      warnings.simplefilter("ignore", DeprecationWarning)
+      return values(argv)
+  except flags.UnrecognizedFlagError as error:
+    raise UserError(
+      f"--{error.flagname} is not a flag of {argv[0]}."
+    ) from error
+  except (flags.Error, TypeError, ValueError) as error:
+    raise UserError(f"{' '.join(str(error).split())}.") from error
+
+
+def _check_fields(argv: list[str]) -> None:
+  """Raises UserError where --config.a.b names a field that is not there."""
+  files = [word for word in argv if word.startswith("--config=")]
+  names = [
+    word.partition("=")[0].removeprefix("--config.")
+    for word in argv
+    if word.startswith("--config.")
+  ]
+  if not files or not names:
+    return
+  path, _, size = files[-1].removeprefix("--config=").partition(":")
+  config = runpy.run_path(path)["get_config"](*([size] if size else []))
+  for name in names:
+    at, done = config, "config"
+    for part in name.split("."):
+      if not isinstance(at, ConfigDict) or part not in at:
+        fields = sorted(at) if isinstance(at, ConfigDict) else []
+        raise UserError(
+          f"config.{name} is not a field; {done} has "
+          f"{', '.join(fields) or 'none'}."
+        )
+      at, done = at[part], f"{done}.{part}"

@@ -1,0 +1,365 @@
+"""Checkpoints: state and resolved config of a run, written asynchronously.
+
+`<workdir>/checkpoints/<step>/` appears whole or not at all (Orbax renames it
+into place). The row index needs no entry of its own: rows are a pure function
+of the step. Beside them stand what the time went into until then, and a
+checksum of every array: the files themselves do not tell a flipped bit. A
+checkpoint that any process finds damaged moves to `checkpoints.damaged` and
+the one before it is used; any other reason why it cannot be read is an error.
+"""
+
+import errno
+import fcntl
+import logging
+import os
+import pathlib
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import numpy as np
+from orbax.checkpoint import multihost
+from orbax.checkpoint import v1 as ocp
+
+from s02jax.core import errors
+from s02jax.core.trees import named
+from s02jax.training.checksum import checksums
+
+PyTree = Any
+Config = dict[str, Any]
+
+FOLDER = "checkpoints"
+LOCK = ".lock"
+DAMAGED = "checkpoints.damaged"
+
+
+class Checkpoints:
+  """The checkpoints of one run."""
+
+  def __init__(self, workdir: str | pathlib.Path, keep: int):
+    """Opens `workdir`, and clears what a killed run left half-written."""
+    self.workdir = pathlib.Path(workdir).absolute()
+    self._keep = keep
+    self._open()
+
+  def _open(self) -> None:
+    training = ocp.training
+    policies = training.save_decision_policies
+    self._orbax = training.Checkpointer(
+      str(self.workdir / FOLDER),
+      context=_context(),
+      # Orbax declares its own policies too narrowly.
+      # pyrefly: ignore[bad-argument-type]
+      save_decision_policy=policies.FixedIntervalPolicy(1),
+      # pyrefly: ignore[bad-argument-type]
+      preservation_policy=training.preservation_policies.LatestN(self._keep),
+      cleanup_tmp_directories=True,
+    )
+
+  def steps(self) -> list[int]:
+    """Steps at hand, newest first."""
+    return sorted((c.step for c in self._orbax.checkpoints), reverse=True)
+
+  def save(
+    self, step: int, state: PyTree, config: Config, goodput: dict[str, Any]
+  ) -> None:
+    """Begins to write; returns as soon as `state` may be donated."""
+    parts = {"state": state, "checksums": checksums(state)}
+    self._orbax.save_checkpointables_async(
+      step, parts | {"config": config, "goodput": goodput}
+    )
+
+  def goodput(self, step: int) -> dict[str, Any] | None:
+    """What `save` was given; None where it is missing or unreadable."""
+    try:
+      with _alone():
+        found = self._orbax.load_checkpointables(step, {"goodput": None})
+      return found["goodput"]
+    except Exception as error:  # only a statistic hangs on it
+      logging.warning("no goodput in checkpoint %d: %s", step, _why(error))
+      return None
+
+  def close(self) -> None:
+    """Waits until everything begun is on disk; raises what went wrong."""
+    self._orbax.close()
+
+  def __enter__(self) -> "Checkpoints":
+    return self
+
+  def __exit__(self, kind: type[BaseException] | None, *_: Any) -> None:
+    # A save waits for all processes, and one that fails leaves the others.
+    if kind is None or jax.process_count() == 1:
+      self.close()
+
+  def restore(self, abstract: PyTree) -> tuple[int, PyTree] | None:
+    """Returns (step, state) of the newest checkpoint that can be read.
+
+    Args:
+      abstract: ShapeDtypeStructs with the shardings to restore onto.
+
+    Returns:
+      None where there is no checkpoint yet.
+
+    Raises:
+      UserError: there are checkpoints, and all are damaged; or one of them is
+        whole, but of another state or not to be had at the moment.
+    """
+    steps = self.steps()
+    for step in steps:
+      try:
+        return step, self._load_state(step, abstract)
+      except _Damaged as problem:
+        logging.warning(
+          "checkpoint %d is damaged (%s); moved to %s, trying the one before "
+          "it",
+          step,
+          problem,
+          self.workdir / DAMAGED,
+        )
+      self._set_aside(step)
+    if steps:
+      raise errors.UserError(
+        f"no checkpoint of {self.workdir} can be read (they are in "
+        f"{DAMAGED}); choose another --workdir, or run again to begin anew."
+      )
+    return None
+
+  def _load_state(self, step: int, abstract: PyTree) -> PyTree:
+    """The state at `step`; raises what `_agreed` does."""
+
+    def load() -> PyTree:
+      with _alone():
+        loaded = self._orbax.load_checkpointables(step, {"state": abstract})
+      return jax.block_until_ready(loaded["state"])
+
+    self._agreed(step, lambda: self._check_structure(step, abstract))
+    state = self._agreed(step, load)
+    self._agreed(step, lambda: _check_bits(self._orbax, step, state))
+    return state
+
+  def _agreed(self, step: int, read: Callable[[], Any]) -> Any:
+    """What `read` returns, when it has on every process.
+
+    Raises:
+      _Damaged: on every process, where any of them found damage.
+      UserError: on every process, where any of them could not read for another
+        reason.
+    """
+    found, damage, other = None, None, None
+    try:
+      found = read()
+    except errors.UserError as error:
+      other = error
+    except Exception as error:  # Orbax wraps what any of its readers raises
+      if _is_damage(error):
+        damage = _why(error)
+      else:
+        other = errors.UserError(
+          f"checkpoint {step} of {self.workdir} cannot be read now, and it may "
+          f"not be its fault ({_why(error)}); it was left where it is."
+        )
+    # Damage comes first: it stays, whatever else went wrong elsewhere.
+    if who := _processes_with(damage):
+      raise _Damaged(damage or f"process {who[0]} says so")
+    if who := _processes_with(other):
+      raise other or errors.UserError(
+        f"process {who[0]} cannot read checkpoint {step} of {self.workdir}; "
+        "its log says why."
+      )
+    return found
+
+  def _check_structure(self, step: int, abstract: PyTree) -> None:
+    """Raises UserError where a readable checkpoint is of another state."""
+    stored = self._orbax.checkpointables_metadata(step).metadata.get("state")
+    if stored is None:  # unreadable: loading it will say why
+      return
+    there, here = _shapes(stored), _shapes(abstract)
+    for name in sorted(there.keys() | here.keys()):
+      if there.get(name) != here.get(name):
+        raise errors.UserError(
+          f"checkpoint {step} of {self.workdir} has {name} of shape "
+          f"{there.get(name, 'none')}, this config makes "
+          f"{here.get(name, 'none')}; choose another --workdir, or the config "
+          "and code of that run."
+        )
+
+  def _set_aside(self, step: int) -> None:
+    self._orbax.close()
+    if jax.process_index() == 0:
+      target = self.workdir / DAMAGED / str(step)
+      target.parent.mkdir(exist_ok=True)
+      n = 0
+      while target.exists():
+        n += 1
+        target = target.with_name(f"{step}.{n}")
+      (self.workdir / FOLDER / str(step)).rename(target)
+    _processes_with(None)  # none may look before it has moved
+    self._open()
+
+
+class _Damaged(Exception):
+  """Bytes or files of a checkpoint are wrong or missing."""
+
+
+def load(
+  workdir: str | pathlib.Path, abstract: PyTree | None = None
+) -> tuple[Config, PyTree]:
+  """Reads the newest checkpoint of a run, for inference.
+
+  Args:
+    workdir: of `s02 train`.
+    abstract: the state's structure (`jax.eval_shape(stage.init_state, key)`)
+      to get the stage's own dataclasses; nested dicts and lists where absent.
+
+  Returns:
+    The resolved config and the state, leaves as NumPy arrays.
+
+  Raises:
+    UserError: there is no checkpoint, or none can be read.
+  """
+  folder = pathlib.Path(workdir).absolute() / FOLDER
+  if not folder.is_dir():
+    raise errors.UserError(
+      f"{workdir} holds no checkpoint; train a stage there with "
+      "`s02 train --workdir`."
+    )
+  with ocp.training.Checkpointer(str(folder), context=_context()) as reader:
+    steps = sorted((c.step for c in reader.checkpoints), reverse=True)
+    for step in steps:
+      try:
+        return _read(reader, step, abstract)
+      except Exception as error:
+        logging.warning(
+          "checkpoint %d of %s cannot be read (%s); trying the one before it",
+          step,
+          workdir,
+          _why(error),
+        )
+  raise errors.UserError(
+    f"{workdir} holds no readable checkpoint; run `s02 train` there again."
+  )
+
+
+def _read(
+  reader: ocp.training.Checkpointer, step: int, abstract: PyTree | None
+) -> tuple[Config, PyTree]:
+  if abstract is None:
+    abstract = reader.checkpointables_metadata(step).metadata["state"]
+  here = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
+  abstract = jax.tree.map(
+    lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=here), abstract
+  )
+  with _alone():
+    loaded = reader.load_checkpointables(
+      step, {"state": abstract, "config": None}
+    )
+  _check_bits(reader, step, loaded["state"])
+  return loaded["config"], jax.tree.map(np.asarray, loaded["state"])
+
+
+def _check_bits(
+  reader: ocp.training.Checkpointer, step: int, state: PyTree
+) -> None:
+  """Raises ValueError where an array is not what was saved."""
+  found = checksums(state)  # first, as it waits for every process
+  if "checksums" not in reader.checkpointables_metadata(step).metadata:
+    return  # written before there were any
+  with _alone():
+    loaded = reader.load_checkpointables(step, {"checksums": None})
+  for name, value in found.items():
+    if loaded["checksums"].get(name) != value:
+      raise ValueError(f"{name} does not have its checksum")
+
+
+def _context() -> ocp.Context:
+  """Writes what is not "state" as JSON."""
+  registry = ocp.handlers.local_registry()
+  for name in ("config", "goodput", "checksums"):
+    registry.add(ocp.handlers.JsonHandler, checkpointable_name=name)
+  context = ocp.Context()
+  context.checkpointables.registry = registry
+  return context
+
+
+def _alone() -> ocp.Context:
+  """For reads that wait for no other process, which may not come so far."""
+  context = _context()
+  me = multihost.process_index()
+  context.multiprocessing_options.primary_host = me
+  context.multiprocessing_options.active_processes = {me}
+  return context
+
+
+def _shapes(tree: PyTree) -> dict[str, tuple[int, ...]]:
+  """Shape of every leaf, by its path."""
+  return {name: tuple(leaf.shape) for name, leaf in named(tree).items()}
+
+
+# Words of tensorstore and gRPC for what may be otherwise the next time.
+_PASSING = (
+  "RESOURCE_EXHAUSTED",
+  "PERMISSION_DENIED",
+  "UNAUTHENTICATED",
+  "UNAVAILABLE",
+  "DEADLINE_EXCEEDED",
+  os.strerror(errno.EACCES),
+  os.strerror(errno.EIO),
+  os.strerror(errno.EMFILE),
+  os.strerror(errno.ENOMEM),
+)
+
+
+def _chain(error: BaseException) -> list[BaseException]:
+  """Orbax's own exceptions, one around the other, and the reader's at last."""
+  around = None if error.__suppress_context__ else error.__context__
+  inner = error.__cause__ or around
+  return [error, *(_chain(inner) if inner else ())]
+
+
+def _is_damage(error: Exception) -> bool:
+  """Whether bytes or files of a checkpoint are wrong or missing."""
+  *_, cause = chain = _chain(error)
+  if any(word in str(e) for word in _PASSING for e in chain):
+    return False
+  # JSONDecodeError and tensorstore's errors are ValueErrors.
+  return isinstance(cause, (ValueError, FileNotFoundError, KeyError, EOFError))
+
+
+def lock(workdir: pathlib.Path) -> int:
+  """Makes this process the only writer of a run, for as long as it lives.
+
+  Returns:
+    The open lock file.
+
+  Raises:
+    UserError: another process is.
+  """
+  file = os.open(workdir / LOCK, os.O_RDWR | os.O_CREAT, 0o666)
+  try:
+    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+  except BlockingIOError as error:
+    os.close(file)
+    raise errors.UserError(
+      f"another job trains in {workdir}; wait for its end, or choose "
+      "another --workdir."
+    ) from error
+  except OSError as error:
+    logging.warning("%s cannot be locked: %s", workdir, error)
+  return file
+
+
+def _processes_with(what: object | None) -> list[int]:
+  """The processes that have something to say; also a barrier."""
+  me = multihost.process_index()
+  said = np.array(-1 if what is None else me)
+  if jax.process_count() > 1:
+    from jax.experimental import multihost_utils
+
+    said = multihost_utils.process_allgather(said)
+  return sorted(int(process) for process in said.flat if process >= 0)
+
+
+def _why(error: Exception) -> str:
+  cause = _chain(error)[-1]
+  text = str(cause).strip().splitlines()
+  return (text[0] if text else type(cause).__name__)[:200]

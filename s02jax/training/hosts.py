@@ -1,0 +1,357 @@
+"""The processes of one job: that all run the same, and that all end together.
+
+A job of several processes cannot go on without one of them: the others wait
+in a collective for ever. So each process says every BEAT seconds that it is
+alive. Process 0, which keeps the book of the job, names the one that has been
+silent for SILENCE seconds, and every process ends with LOST. A process that
+fails by itself says why before it goes, and the others repeat it.
+
+Exit codes: LOST, another process is gone (start again, it may help); STUCK, a
+step did not end (the stacks of all threads are in the log); any other is that
+of the process that failed first.
+"""
+
+import contextlib
+import ctypes
+import faulthandler
+import hashlib
+import json
+import logging
+import os
+import pathlib
+import signal
+import socket
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, NoReturn
+
+import jax
+
+import s02jax
+from s02jax.core.errors import UserError
+from s02jax.training import clock as metrics
+
+LOST = 69
+STUCK = 70
+
+# Seconds. A process that was killed is named after SILENCE and a few BEATs.
+BEAT = 2.0
+SILENCE = 30.0
+# How long a process waits for its own end, once another's has been told.
+GRACE = 4.0
+# How long process 0 outlasts what ends the job: JAX aborts the others, without
+# a word from us, as soon as it is gone.
+OUTLAST = 2 * (GRACE + BEAT)
+# JAX's own patience, which ends processes without a word from us: after half
+# of it at the earliest.
+HEARTBEAT_TIMEOUT = 100
+# For all processes to be there, and for all of them to have left.
+START_TIMEOUT = 300
+LEAVE_TIMEOUT = 60
+
+_BEATS, _END, _HOSTS = "s02jax/beat/", "s02jax/end/", "s02jax/host/"
+_LEFT = "left"
+
+
+def connect(
+  coordinator: str | None, processes: int | None, process: int | None
+) -> None:
+  """Joins the job: as told, or as the cluster's environment says."""
+  _abort_says(
+    "no process 0, or not all processes, within "
+    f"{START_TIMEOUT} s; see the logs of the others."
+  )
+  jax.distributed.initialize(
+    coordinator,
+    processes,
+    process,
+    initialization_timeout=START_TIMEOUT,
+    heartbeat_timeout_seconds=HEARTBEAT_TIMEOUT,
+    shutdown_timeout_seconds=LEAVE_TIMEOUT,
+  )
+
+
+def _state() -> Any:
+  # The one place where JAX keeps its client has no public name.
+  from jax._src import distributed
+
+  return distributed.global_state
+
+
+# -------------------------------------------------------- the same everywhere
+
+
+def fingerprint() -> str:
+  """The package's version and a digest of its sources."""
+  root = pathlib.Path(s02jax.__file__).parent
+  digest = hashlib.sha256()
+  for path in sorted(root.rglob("*.py")):
+    digest.update(path.relative_to(root).as_posix().encode())
+    digest.update(path.read_bytes())
+  return f"{s02jax.__version__}+{digest.hexdigest()[:12]}"
+
+
+def agree(facts: Mapping[str, Any]) -> None:
+  """Compares facts of every process with those of process 0.
+
+  Args:
+    facts: names and JSON values.
+
+  Raises:
+    UserError: on every process, naming those that differ, and in what.
+  """
+  client, me = _state().client, _state().process_id
+  if client is None:
+    return
+  wait = START_TIMEOUT * 1000
+  if me == 0:
+    client.key_value_set("s02jax/facts", json.dumps(facts))
+  first = json.loads(client.blocking_key_value_get("s02jax/facts", wait))
+  mine = json.loads(json.dumps(facts))
+  different = [
+    f"{name} is {mine.get(name)!r}, not {first.get(name)!r}"
+    for name in sorted(first | mine)
+    if first.get(name) != mine.get(name)
+  ]
+  if different:
+    sentence = f"process {me} ({socket.gethostname()}): {', '.join(different)}"
+    client.key_value_set(f"s02jax/differs/{me}", sentence)
+  client.wait_at_barrier("s02jax/agree", wait)
+  found = sorted(s for _, s in client.key_value_dir_get("s02jax/differs/"))
+  if found:
+    raise UserError(
+      "the processes of this job differ from process 0: "
+      f"{'; '.join(found[:4])}{f'; {len(found) - 4} more' * (len(found) > 4)}"
+      "; start all of them with the same code, config and devices."
+    )
+
+
+class Total:
+  """A count of the whole job, from which every process may add and read."""
+
+  def __init__(self, name: str):
+    self._name = f"s02jax/total/{name}"
+    self._lock = threading.Lock()
+    self._alone = 0
+
+  def add(self, more: int) -> int:
+    """Returns the count after adding; add 0 to read."""
+    client = _state().client
+    if client is not None:
+      return client.key_value_increment(self._name, more)
+    with self._lock:
+      self._alone += more
+      return self._alone
+
+
+# ------------------------------------------------------------- ending together
+
+
+@contextlib.contextmanager
+def together() -> Iterator[None]:
+  """Ends this process where another is gone, and the others where it fails."""
+  if _state().client is None:
+    yield
+    return
+  global _watch
+  watch = _watch = _Watch(_state().client, _state().process_id)
+  watch.start()
+  try:
+    yield
+  except UserError as error:
+    print(f"s02: {error}", file=sys.stderr)
+    watch.end(2, str(error))
+  except KeyboardInterrupt:
+    watch.end(130, "stopped by the keyboard")
+  except BaseException as error:
+    traceback.print_exc()
+    watch.wait_for_a_silent_one()
+    watch.end(1, " ".join(f"{type(error).__name__}: {error}".split())[:500])
+  watch.leave()
+
+
+_watch: "_Watch | None" = None
+
+
+class _Watch(threading.Thread):
+  """Beats, and looks for those that do not."""
+
+  def __init__(self, client: Any, me: int):
+    super().__init__(daemon=True, name="watch over the processes")
+    self._client = client
+    self._me = me
+    self._left = threading.Event()
+    # process -> its last beat, and when it was new to us
+    self._seen: dict[int, tuple[str, float]] = {}
+    host = socket.gethostname()
+    client.key_value_set(f"{_HOSTS}{me}", host)
+    wait = START_TIMEOUT * 1000
+    self._first = client.blocking_key_value_get(f"{_HOSTS}0", wait)
+    # JAX aborts from a thread of its own when process 0 is gone.
+    if me:
+      _abort_says(
+        f"JAX aborted process {me} ({host}), as it does when process 0 "
+        f"({self._first}) is gone."
+      )
+    else:
+      signal.signal(signal.SIGABRT, signal.SIG_DFL)
+
+  def run(self) -> None:
+    beat = 0
+    while not self._left.is_set():
+      beat += 1
+      answer = threading.Timer(SILENCE, self._no_answer)
+      answer.daemon = True
+      if self._me:
+        answer.start()
+      try:
+        self._beat(str(beat))
+      except Exception as error:  # the client has no class of its own
+        self._no_answer(f": {error}")
+      answer.cancel()
+      self._left.wait(BEAT)
+
+  def _no_answer(self, why: str = "") -> None:
+    """Ends: the book of the job is not to be had."""
+    if not self._left.is_set():
+      _die(LOST, f"process 0 ({self._first}) does not answer{why}")
+
+  def _beat(self, beat: str) -> None:
+    self._client.key_value_set(
+      f"{_BEATS}{self._me}", beat, allow_overwrite=True
+    )
+    for _, told in self._client.key_value_dir_get(_END):
+      self._follow(json.loads(told))
+    if self._me == 0:
+      silent = self._silent()
+      if silent:
+        hosts = dict(self._client.key_value_dir_get(_HOSTS))
+        names = [f"process {p} ({hosts[f'{_HOSTS}{p}']})" for p in silent[:8]]
+        more = f" and {len(silent) - 8} more" if len(silent) > 8 else ""
+        self.end(
+          LOST, f"no sign of {', '.join(names)}{more} for {SILENCE:.0f} s"
+        )
+
+  def _silent(self) -> list[int]:
+    """Processes without a new beat for SILENCE seconds."""
+    now, out = time.monotonic(), []
+    for key, beat in self._client.key_value_dir_get(_BEATS):
+      process = int(key.rpartition("/")[2])
+      if self._seen.get(process, ("", 0.0))[0] != beat:
+        self._seen[process] = beat, now
+      elif beat != _LEFT and now - self._seen[process][1] > SILENCE:
+        out.append(process)
+    return sorted(out)
+
+  def _follow(self, told: dict[str, Any]) -> None:
+    """Ends as another process said, if this one does not end by itself."""
+    if told["by"] == self._me:
+      return
+    if told["code"] == STUCK:
+      faulthandler.dump_traceback(all_threads=True)
+    self._left.wait(GRACE if self._me else OUTLAST)
+    if not self._left.is_set():
+      _die(told["code"], f"{told['why']}; process {self._me} ends with it")
+
+  def wait_for_a_silent_one(self) -> None:
+    """An error of a collective comes before its cause is known."""
+    self._left.wait(SILENCE + 3 * BEAT)
+
+  def end(self, code: int, why: str) -> NoReturn:
+    """Tells the others why this process ends, and ends it."""
+    why = f"process {self._me} ({socket.gethostname()}) ends: {why}"
+    told = json.dumps({"by": self._me, "code": code, "why": why})
+    with contextlib.suppress(Exception):  # process 0 may be what is gone
+      self._client.key_value_set(f"{_END}{self._me}", told)
+    # The book goes with process 0: let the others read first. And let them see
+    # where they stand, before a collective without this process fails.
+    if self._me == 0:
+      time.sleep(OUTLAST)
+    elif code == STUCK:
+      time.sleep(GRACE + 2 * BEAT)
+    _die(code, why)
+
+  def leave(self) -> None:
+    """This process has done its part."""
+    self._left.set()
+    self.join(10 * BEAT)
+    self._client.key_value_set(
+      f"{_BEATS}{self._me}", _LEFT, allow_overwrite=True
+    )
+
+
+def _die(code: int, why: str) -> NoReturn:
+  """Ends the process at once: its other threads may wait for ever."""
+  logging.error("%s (exit code %d)", why, code)
+  logging.shutdown()
+  sys.stderr.flush()
+  os._exit(code)
+
+
+_handler: Any = None
+
+
+def _abort_says(why: str) -> None:
+  """Lets an abort() of the runtime, from any thread, say `why` and be LOST.
+
+  Python's own handlers run after the one in C has returned, which is too late.
+  """
+  global _handler
+
+  def handle(_: int) -> None:
+    os.write(2, f"{why} (exit code {LOST})\n".encode())
+    os._exit(LOST)
+
+  handler = ctypes.CFUNCTYPE(None, ctypes.c_int)(handle)
+  set_handler = ctypes.CDLL(None).signal
+  set_handler.restype = ctypes.c_void_p
+  set_handler(int(signal.SIGABRT), handler)
+  _handler = handler  # C holds no reference to it
+
+
+# ---------------------------------------------------------------- stuck steps
+
+# What a step consists of; compiling and restoring may take as long as it does.
+_LIMITED = ("data", "step", "checkpoint", "evaluate")
+
+
+@contextlib.contextmanager
+def limited(clock: metrics.Clock, seconds: float) -> Iterator[None]:
+  """Ends the process with STUCK when a phase of a step takes too long.
+
+  Args:
+    clock: of the loop.
+    seconds: that a phase may take; 0 is for ever.
+  """
+  if not seconds:
+    yield
+    return
+  done = threading.Event()
+  threading.Thread(
+    target=_look_for_stuck,
+    args=(clock, seconds, done.wait),
+    daemon=True,
+    name="watch over the steps",
+  ).start()
+  try:
+    yield
+  finally:
+    done.set()
+
+
+def _look_for_stuck(
+  clock: metrics.Clock, seconds: float, wait: Callable[[float], bool]
+) -> None:
+  while not wait(min(seconds / 4, 10.0)):
+    phase, since = clock.phase, clock.since
+    if phase in _LIMITED and time.perf_counter() - since > seconds:
+      faulthandler.dump_traceback(all_threads=True)
+      why = (
+        f"the phase {phase!r} of a step takes longer than "
+        f"config.stuck_seconds, {seconds:g}; the stacks of all threads are "
+        "above"
+      )
+      _watch.end(STUCK, why) if _watch else _die(STUCK, why)

@@ -1,0 +1,174 @@
+"""What a run writes for people and programs while it trains.
+
+`<workdir>/metrics.jsonl`: one object a line. `{"step": 20, "loss": …}` is a
+training step; keys of an evaluation begin with its split, `unseen/loss`, and
+those of a benchmark, which come some steps later, with `benchmark/`.
+`<workdir>/tensorboard/` has the same. A terminal gets a progress bar, a log
+one line per logged step. `<workdir>/goodput.json` says what the time of all
+starts of the run went into.
+"""
+
+import dataclasses
+import json
+import logging
+import math
+import pathlib
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+import tensorboardX
+import tqdm
+
+from s02jax.core.files import write_json, write_text
+from s02jax.training.clock import Clock
+
+# Shown on the console, in this order, where present.
+SHOWN = ("loss", "grad_norm", "rows_per_second", "data_wait", "mfu")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Counts:
+  """What one step took in."""
+
+  rows: int
+  audio_seconds: float
+  padding: float  # share of the batch, 0 to 1
+  flops: float
+
+
+_SUMMED = ("steps", *(field.name for field in dataclasses.fields(Counts)))
+
+
+class Meter:
+  """Counts what went through between two lines of the log."""
+
+  def __init__(self, peak: float | None, clock: Clock):
+    """`peak`: FLOP/s of all devices together, None where unknown."""
+    self._peak = peak
+    self._clock = clock
+    self._reset()
+
+  def _reset(self) -> None:
+    self._before = self._clock.read()
+    self._sums = dict.fromkeys(_SUMMED, 0.0)
+
+  def add(self, counts: Counts) -> None:
+    """Counts one step that has ended."""
+    self._sums["steps"] += 1
+    for name, value in dataclasses.asdict(counts).items():
+      self._sums[name] += value
+
+  def read(self) -> dict[str, float]:
+    """Rates and shares since the last call; of stepping and its data alone."""
+    now = self._clock.read()
+    wait, stepping = (now[k] - self._before[k] for k in ("data", "step"))
+    seconds = max(wait + stepping, 1e-9)
+    sums = self._sums
+    self._reset()
+    values = {
+      "rows_per_second": sums["rows"] / seconds,
+      "audio_seconds_per_second": sums["audio_seconds"] / seconds,
+      "padding": sums["padding"] / max(sums["steps"], 1),
+      "data_wait": wait / seconds,
+    }
+    if self._peak is not None:
+      values["mfu"] = sums["flops"] / seconds / self._peak
+    return values
+
+
+class Writer:
+  """Appends metrics to a run's files; does nothing on other processes."""
+
+  def __init__(
+    self, workdir: str | pathlib.Path, start_step: int, steps: int, main: bool
+  ):
+    """Opens the files, without what lies after `start_step`.
+
+    Args:
+      workdir: an existing folder.
+      start_step: steps already taken.
+      steps: of the whole run.
+      main: whether this process writes.
+    """
+    self._main = main
+    if not main:
+      return
+    self._folder = pathlib.Path(workdir)
+    path = self._folder / "metrics.jsonl"
+    roll_back(path, start_step)
+    roll_back(self._folder / "skipped.jsonl", start_step)
+    self._file = path.open("a", encoding="utf-8")
+    self._board = tensorboardX.SummaryWriter(
+      str(self._folder / "tensorboard"), purge_step=start_step + 1
+    )
+    terminal = sys.stderr.isatty()
+    self._bar = tqdm.tqdm(
+      total=steps, initial=start_step, unit="step", disable=not terminal
+    )
+
+  def advance(self, step: int) -> None:
+    """Moves the progress bar to `step`."""
+    if self._main:
+      self._bar.update(step - self._bar.n)
+
+  def append(self, name: str, step: int, values: Mapping[str, Any]) -> None:
+    """Adds a line of the step to a file of the run."""
+    if self._main:
+      with (self._folder / name).open("a", encoding="utf-8") as file:
+        file.write(json.dumps({"step": step} | dict(values)) + "\n")
+
+  def put(self, name: str, values: Mapping[str, Any]) -> None:
+    """Replaces a JSON file of the run."""
+    if self._main:
+      write_json(self._folder / name, values)
+
+  def write(self, step: int, values: Mapping[str, float]) -> None:
+    """Writes one line; a value that is not finite becomes null."""
+    if not self._main:
+      return
+    values = {name: float(value) for name, value in values.items()}
+    finite = {k: v for k, v in values.items() if math.isfinite(v)}
+    record = {"step": step} | {k: finite.get(k) for k in values}
+    self._file.write(json.dumps(record) + "\n")
+    self._file.flush()
+    for name, value in finite.items():
+      self._board.add_scalar(name, value, step)
+    self._show(step, values)
+
+  def _show(self, step: int, values: Mapping[str, float]) -> None:
+    names = [name for name in SHOWN if name in values]
+    names += [name for name in values if "/" in name]
+    line = "  ".join(f"{name} {values[name]:.4g}" for name in names)
+    if self._bar.disable:
+      logging.info("step %d  %s", step, line)
+    else:
+      self._bar.set_postfix_str(line)
+
+  def __enter__(self) -> "Writer":
+    return self
+
+  def __exit__(self, *_: Any) -> None:
+    if self._main:
+      self._bar.close()
+      self._board.close()
+      self._file.close()
+
+
+def roll_back(path: pathlib.Path, step: int) -> None:
+  """Drops the lines after `step`, and a last line cut short."""
+  if not path.exists():
+    return
+  kept = [
+    line
+    for line in path.read_text(encoding="utf-8").splitlines()
+    if _step_of(line) <= step
+  ]
+  write_text(path, "".join(f"{line}\n" for line in kept))
+
+
+def _step_of(line: str) -> float:
+  try:
+    return json.loads(line)["step"]
+  except (ValueError, KeyError, TypeError):
+    return math.inf
