@@ -7,7 +7,6 @@ import shutil
 import jax
 import numpy as np
 import pytest
-import tiny
 
 from s02jax import bundle as bundle_lib
 from s02jax.bundle import Bundle
@@ -15,6 +14,7 @@ from s02jax.cli import bundle, run
 from s02jax.core.errors import UserError
 from s02jax.core.trees import flatten, unflatten
 from s02jax.training.trained import check_match
+from tests import tiny
 
 
 @pytest.fixture(scope="module")

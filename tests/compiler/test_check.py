@@ -1,0 +1,245 @@
+"""`s02 compile-check` on the TPU compiler, with the smallest config."""
+
+import dataclasses
+import json
+import os
+import platform
+import re
+import subprocess
+import sys
+
+import jax
+import numpy as np
+import pytest
+from jax.sharding import NamedSharding
+from jax.sharding import PartitionSpec as P
+
+from configs import ar
+from s02jax import cli
+from s02jax.cli import compile_check
+from s02jax.compiler import check
+from s02jax.core.errors import UserError
+from s02jax.flops import Product
+
+pytestmark = [
+  pytest.mark.usefixtures("nothing_is_kept"),
+  pytest.mark.skipif(
+    (sys.platform, platform.machine()) != ("linux", "x86_64"),
+    reason="the TPU compiler comes for Linux on x86-64 only",
+  ),
+]
+
+
+@pytest.fixture(scope="module")
+def report(nothing_is_kept):
+  config = ar.get_config("test")
+  config.mesh.update(dict(data=2, fsdp=2))
+  return check.check(config, "ar:test", "v5e:2x2", rows_per_device=2)
+
+
+def test_a_small_step_compiles_fits_and_is_described(report):
+  assert report.fits and report.devices == 4 and not report.problem
+  assert report.mesh == dict(data=2, fsdp=2, sequence=1, tensor=1)
+  assert report.batch["ids"] == [8, 256]
+  assert 0 < report.held < report.hbm == 16 * 2**30
+  assert report.executed_flops >= 0.9 * report.model_flops > 0
+  assert report.roofline is not None and 0 < report.roofline.bound < 1
+  axes = {t.axes for t in report.traffic}
+  assert any("fsdp" in a for a in axes) and any("data" in a for a in axes)
+  text = check.describe(report)
+  assert "fits" in text and "utilisation" in text
+  json.dumps(dataclasses.asdict(report))
+
+
+def test_least_effort_sees_the_same_step(report):
+  """The program that is compiled is another; what the check counts in the
+  traced one, and what is reduced over which devices, is not."""
+  config = ar.get_config("test")
+  config.mesh.update(dict(data=2, fsdp=2))
+  quick = check.check(
+    config, "ar:test", "v5e:2x2", rows_per_device=2, effort=-1.0
+  )
+  assert quick.effort == -1 and report.effort == 0
+  assert "with effort -1" in check.describe(quick)
+  assert "effort" not in check.describe(report)
+  assert quick.fits and quick.parameters == report.parameters
+  assert quick.executed_flops == report.executed_flops
+  assert {(t.kind, t.axes) for t in quick.traffic} == {
+    (t.kind, t.axes) for t in report.traffic
+  }
+
+
+def test_less_effort_leaves_sums_off_the_sparse_cores():
+  """Where they get them with less effort, libtpu aborts on AR `small`."""
+  devices = check._devices("tpu7x:2x2x1", 1)
+  mesh = jax.sharding.Mesh(np.array(devices), ("data",))
+  rows = jax.ShapeDtypeStruct(
+    (len(devices), 64, 1024), "float32", sharding=NamedSharding(mesh, P("data"))
+  )
+  total = jax.jit(lambda x: x.sum(0), out_shardings=NamedSharding(mesh, P()))
+  with jax.set_mesh(mesh):
+    lowered = total.lower(rows)
+  for effort, offloaded in ((0.0, True), (-1.0, False)):
+    compiled, problem = check._compile(lowered, effort)
+    assert not problem and "all-reduce" in compiled.as_text()
+    assert ("sparsecore" in compiled.as_text()) == offloaded
+
+
+def test_an_effort_beyond_all_is_refused():
+  with pytest.raises(UserError, match="--effort is 2.0; it must lie from -1"):
+    check.check(ar.get_config("test"), "ar:test", "v5e:2x2", effort=2.0)
+
+
+def test_what_does_not_fit_is_said(capsys):
+  argv = ["--config", "configs/ar.py:test", "--topology", "v5e:2x2"]
+  assert compile_check.main([*argv, "--rows_per_device=20000"]) == 1
+  out = capsys.readouterr().out
+  assert out.startswith("configs/ar.py:test on v5e:2x2")
+  assert "DOES NOT FIT" in out and "exceeds available HBM" in out
+  needed, limit = re.search(r"([\d.]+) of ([\d.]+) GiB", out).groups()
+  assert float(needed) > float(limit) == 16
+
+
+def test_what_the_partitioner_says_is_heard():
+  """Rows of a table laid out along the axis that the batch is laid out on."""
+  mesh = jax.make_mesh(
+    (2, 2, 2),
+    ("data", "fsdp", "tensor"),
+    devices=check._devices("v5e:2x4", slices=1),
+    axis_types=(jax.sharding.AxisType.Auto,) * 3,
+  )
+
+  def of(*spec):
+    return NamedSharding(mesh, P(*spec))
+
+  table = jax.ShapeDtypeStruct(
+    (1024, 512), np.float32, sharding=of("tensor", "fsdp")
+  )
+  ids = jax.ShapeDtypeStruct((8, 256), np.int32, sharding=of(("data", "fsdp")))
+  looked_up = jax.jit(
+    lambda table, ids: table[ids], out_shardings=of(("data", "fsdp"))
+  )
+  with check._stderr() as said:
+    looked_up.lower(table, ids).compile()
+  assert check._involuntary(said) != []
+
+
+def test_a_failing_compiler_does_not_look_like_what_does_not_fit(
+  monkeypatch, capfd
+):
+  def fail(*_):
+    os.write(2, b"what libtpu says\n")
+    raise jax.errors.JaxRuntimeError("INTERNAL: Mosaic failed.\nmuch more")
+
+  monkeypatch.setattr(check, "_compile", fail)
+  argv = ["--config", "configs/ar.py:test", "--topology", "v5e:2x2"]
+  code = cli.run(compile_check.main, [*argv, "--rows_per_device=2"])
+  assert code == 3
+  out = capfd.readouterr()
+  assert "what libtpu says\n" in out.err and "Traceback" not in out.err
+  assert out.err.splitlines()[-1] == (
+    "s02: the TPU compiler failed on configs/ar.py:test for v5e:2x2: INTERNAL: "
+    "Mosaic failed."
+  )
+
+
+def test_what_a_dying_compiler_said_is_kept():
+  """libtpu aborts; nothing in this process runs after that."""
+  dies = """\
+import os
+from s02jax.compiler import check
+with check._stderr():
+  os.write(2, b"what libtpu says\\n")
+  os._exit(134)
+"""
+  done = subprocess.run(
+    [sys.executable, "-c", dies], capture_output=True, text=True
+  )
+  assert done.returncode == 134
+  assert done.stderr.endswith("what libtpu says\n")
+
+
+def test_what_is_said_on_the_way_is_heard_but_not_repeated(capfd):
+  with check._stderr() as said:
+    os.write(2, b"one\ntwo\n")
+  os.write(2, b"three\n")
+  assert said == ["one", "two"] and capfd.readouterr().err == "three\n"
+
+
+TINY = ["--config=configs/ar.py:test", "--topology=v5e:2x2"]
+
+
+@pytest.mark.parametrize(
+  ("argv", "message"),
+  [
+    (TINY, "config.batch_size is 2; it must be a multiple of 4, the devices"),
+    ([*TINY, "--config.batch_size=6"], "config.batch_size is 6; it must be a"),
+    ([*TINY, "--rows_per_device=0"], "--rows_per_device is 0; it must be at"),
+    ([*TINY, "--rows_per_device=-1"], "--rows_per_device is -1; it must be at"),
+    ([*TINY, "--slices=0"], "--slices is 0; it must be at least 1."),
+    (
+      [*TINY, "--rows_per_device=2", "--config.accumulate=3"],
+      "config.accumulate is 3; it must divide the batch, which has 8 rows.",
+    ),
+    (
+      [*TINY, "--rows_per_device=2", "--config.accumulate=0"],
+      "config.accumulate is 0; it must divide",
+    ),
+    (TINY[1:], "`s02 compile-check` needs --config"),
+    (
+      [*TINY, "--bogus=1"],
+      "--bogus is not a flag of `s02 compile-check`.",
+    ),
+    (TINY[:1], "compile-check needs --topology"),
+    (
+      ["--table=x.md", "--slices=1", "--config=configs/ar.py:test"],
+      "--table takes no other argument; leave out --slices=1 --config=configs",
+    ),
+    (["--table=x.md", "stray"], "leave out stray."),
+  ],
+)
+def test_wrong_arguments_are_one_sentence(argv, message, monkeypatch, capsys):
+  monkeypatch.setattr(check, "_compile", lambda *_: pytest.fail("on"))
+  assert cli.run(compile_check.main, argv) == 2
+  out = capsys.readouterr()
+  assert out.err.startswith("s02: ") and message in out.err
+  assert out.err.count("\n") == 1 and not out.out
+
+
+def test_without_the_flag_the_rows_are_those_of_training(monkeypatch):
+  asked = []
+
+  def fail(*_):
+    raise UserError("far enough")
+
+  def batch(stage, mesh, rows):
+    asked.append(rows)
+    return fail()
+
+  monkeypatch.setattr(check, "_batch", batch)
+  config = ar.get_config("test")
+  config.batch_size = 24
+  with pytest.raises(UserError, match="far enough"):
+    check.check(config, "ar:test", "v5e:2x2")
+  assert asked == [24]
+
+
+@pytest.mark.parametrize(
+  ("topology", "message"),
+  [
+    ("v9:2x2", "is not KIND"),
+    ("v5e:2", "is not KIND"),
+    ("v5e:3x5", "has no topology"),
+  ],
+)
+def test_wrong_topologies_are_one_sentence(topology, message):
+  with pytest.raises(UserError, match=message):
+    check.check(ar.get_config("test"), "ar:test", topology)
+
+
+def test_idle_matrix_units_are_named():
+  wide = Product(m=1024, k=256, n=256, times=1)
+  thin = Product(m=1024, k=256, n=100, times=1)
+  assert check._unfilled([wide], 256) == []
+  (warning,) = check._unfilled([wide, thin], 128)
+  assert "[256, 100]" in warning and np.isclose(thin.filled(128), 100 / 128)

@@ -1,0 +1,190 @@
+"""Extraction: padding reaches nothing, statistics are right, work is kept."""
+
+import json
+import pathlib
+import shutil
+
+import numpy as np
+import pytest
+
+from data_pipelines import extract as extract_lib
+from data_pipelines.extract import Moments, batches, extract, features
+from s02jax.core.errors import UserError
+from s02jax.data.features import Features
+from s02jax.data.records import SPLITS, Corpus
+from s02jax.synthesis.batching import Batch
+from s02jax.synthesis.render.codecs import TokenizerCodec, VaeCodec
+from s02jax.training.trained import Trained
+from tests import tiny
+
+LENGTHS = (25, 33, 50, 60, 61, 12)  # tokens
+
+
+@pytest.fixture(scope="module")
+def codecs():
+  stages = tiny.stages()
+  return TokenizerCodec(*stages["audio_tokenizer"]), VaeCodec(
+    *stages["flow_vae"]
+  )
+
+
+@pytest.fixture(scope="module")
+def waves():
+  return [tiny.wave(n / 25 + 0.01, seed) for seed, n in enumerate(LENGTHS)]
+
+
+def test_batches_hold_each_wave_once_in_few_shapes(waves):
+  cut = [w[: len(w) // tiny.SAMPLES * tiny.SAMPLES] for w in waves] * 9
+  made = list(batches(cut, tiny.SAMPLES))
+  seen = np.concatenate([batch.indices for batch in made])
+  assert sorted(seen.tolist()) == list(range(len(cut)))
+  assert len({batch.values.shape for batch in made}) <= 4
+  for batch in made:
+    assert batch.values.size <= extract_lib.BATCH_TOKENS * tiny.SAMPLES
+    for row, length, i in zip(
+      batch.values, batch.lengths, batch.indices, strict=False
+    ):
+      np.testing.assert_array_equal(row[:length], cut[i])
+      assert not row[length:].any()
+
+
+def test_results_equal_those_of_unpadded_waves(codecs, waves):
+  tokenizer, vae = codecs
+  together = features(waves, tokenizer, vae)
+  for i in (1, 3):
+    wave = waves[i][: LENGTHS[i] * tiny.SAMPLES]
+    alone = Batch(
+      indices=np.array([0]),
+      values=wave[None],
+      lengths=np.array([len(wave)], np.int32),
+    )
+    tokens, mean, sigma = together[i]
+    assert len(tokens) == LENGTHS[i]
+    assert mean.shape == sigma.shape == (2 * LENGTHS[i], 16)
+    np.testing.assert_array_equal(tokens, tokenizer.encode_batch(alone)[0])
+    own_mean, own_sigma = vae.posterior_batch(alone)[0]
+    np.testing.assert_allclose(mean, own_mean, atol=1e-4)
+    np.testing.assert_allclose(sigma, own_sigma, rtol=1e-3)
+
+
+def test_moments_are_those_of_samples():
+  random = np.random.default_rng(0)
+  means = [random.normal(2, 3, size=(n, 4)) for n in (300, 500)]
+  sigmas = [random.uniform(0.5, 2, size=m.shape) for m in means]
+  moments = Moments()
+  for mean, sigma in zip(means, sigmas, strict=True):
+    moments.add(mean, sigma)
+  mean, sigma = np.concatenate(means), np.concatenate(sigmas)
+  z = mean + sigma * random.normal(size=(2000, *mean.shape))
+  np.testing.assert_allclose(moments.mean, z.mean((0, 1)), atol=0.02)
+  np.testing.assert_allclose(moments.std, z.std((0, 1)), rtol=0.01)
+  # The spread of the means alone is visibly less.
+  assert (moments.std > 1.05 * mean.std(0)).all()
+
+
+# ------------------------------------------------------------------ whole runs
+
+
+class FakeCorpus:
+  """Three splits of the waves above."""
+
+  rate = tiny.RATE
+
+  def __init__(self, waves):
+    self.waves = waves
+    self.num_samples = np.array([len(w) for w in waves], np.int32)
+
+  def __len__(self):
+    return len(self.waves)
+
+  def wave(self, i):
+    return self.waves[i]
+
+
+@pytest.fixture
+def corpus(tmp_path, monkeypatch, waves):
+  """A folder with what `Features.open` reads, and fakes for the rest."""
+  splits = {"train": waves, "seen": waves[:2], "unseen": []}
+  (tmp_path / "index").mkdir()
+  for name, of_split in splits.items():
+    counts = np.array([len(w) for w in of_split], np.int32)
+    np.savez(tmp_path / "index" / f"{name}.npz", num_samples=counts)
+
+  def trained(workdir, stage):
+    config, params = tiny.stages()[stage]
+    return Trained(
+      stage=stage,
+      step=int(pathlib.Path(workdir).name),
+      config=config,
+      params=params,
+      metrics={},
+    )
+
+  monkeypatch.setattr(
+    Corpus, "open", lambda folder, split: FakeCorpus(splits[split])
+  )
+  monkeypatch.setattr(Trained, "load", trained)
+  return tmp_path
+
+
+def test_features_come_back_as_written(corpus, codecs, waves):
+  extract(corpus, "10", "20")
+  for split, count in zip(SPLITS, (6, 2, 0), strict=True):
+    assert len(Features.open(corpus, split)) == count
+  read = Features.open(corpus, "train")
+  moments = Moments()
+  for i, (tokens, mean, sigma) in enumerate(features(waves, *codecs)):
+    np.testing.assert_array_equal(read.tokens(i), tokens)
+    np.testing.assert_allclose(read.latents(i), mean, rtol=2e-3, atol=1e-3)
+    moments.add(mean, sigma)
+  np.testing.assert_allclose(read.card["mean"], moments.mean, rtol=1e-6)
+  np.testing.assert_allclose(read.card["std"], moments.std, rtol=1e-6)
+  assert read.card["num_codes"] == 64
+  assert read.card["channels"] == 16
+  assert read.card["latents_per_token"] == 2
+  assert read.card["latent_rate"] == 50
+
+
+def test_the_same_checkpoints_are_not_extracted_again(
+  corpus, monkeypatch, caplog
+):
+  extract(corpus, "10", "20")
+  stamp = (corpus / "features" / "card.json").stat().st_mtime_ns
+  with caplog.at_level("INFO"):
+    extract(corpus, "10", "20")
+  assert "nothing to do" in caplog.text
+  assert (corpus / "features" / "card.json").stat().st_mtime_ns == stamp
+  extract(corpus, "11", "20")
+  card = json.loads((corpus / "features" / "card.json").read_text())
+  assert card["sources"]["audio_tokenizer"]["step"] == 11
+
+
+def test_a_run_cut_short_leaves_no_features(corpus, monkeypatch):
+  extract(corpus, "10", "20")
+  calls = []
+
+  def fail(*args):
+    calls.append(args)
+    if len(calls) == 2:
+      raise KeyboardInterrupt
+    return features(*args)
+
+  monkeypatch.setattr(extract_lib, "features", fail)
+  with pytest.raises(KeyboardInterrupt):
+    extract(corpus, "11", "20")
+  with pytest.raises(UserError, match="s02 extract"):
+    Features.open(corpus, "train")
+  assert not list((corpus / "features").glob(".*"))
+
+
+def test_another_sample_rate_is_one_sentence(corpus, monkeypatch):
+  monkeypatch.setattr(FakeCorpus, "rate", 24000)
+  with pytest.raises(UserError, match="16000 Hz.*24000 Hz"):
+    extract(corpus, "10", "20")
+
+
+def test_a_folder_that_cannot_be_written_is_one_sentence(corpus):
+  shutil.rmtree(corpus / "features", ignore_errors=True)
+  (corpus / "features").write_text("a file in the way")
+  with pytest.raises(UserError, match="cannot write the features"):
+    extract(corpus, "10", "20")

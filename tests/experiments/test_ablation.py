@@ -1,0 +1,608 @@
+"""Ablations: variants differ in what they should, and the table is whole."""
+
+import concurrent.futures
+import contextlib
+import dataclasses
+import json
+import pathlib
+
+import jax
+import numpy as np
+import pytest
+
+from configs import ar as ar_config
+from data_pipelines import extract
+from launch import local
+from s02jax import bundle
+from s02jax.cli import ablate
+from s02jax.core.config import build
+from s02jax.core.errors import UserError
+from s02jax.data.records import Corpus
+from s02jax.data.rows.packed_sequences import PackedSequences
+from s02jax.evaluation import figure as figure_lib
+from s02jax.evaluation.figure import Figure
+from s02jax.evaluation.report import judge, resynthesis, workers
+from s02jax.evaluation.report import panel as selection
+from s02jax.evaluation.report import recipes as rows
+from s02jax.experiments import ablation as ablation_lib
+from s02jax.experiments import ablation_table, sweep
+from s02jax.models.ar import ARConfig, ARTransformer, init
+from s02jax.pretrained import verification
+from s02jax.stages.ar import ARStage
+from s02jax.synthesis.decode.generator import TokenGenerator
+from s02jax.training import trained as trained_lib
+from s02jax.training.arguments import parse
+from s02jax.training.trained import Trained
+from tests import fakes, tiny
+
+NAMES = tuple(ablation_lib.names())
+SIZES = ("test", "demo", "base")
+each = pytest.mark.parametrize("name", NAMES)
+
+
+def load(name, size="test"):
+  return ablation_lib.load(name.replace("-", "_"), size)
+
+
+def job(name, out, size="test", **fields):
+  return ablation_lib.Job(
+    ablation=load(name, size), corpus=pathlib.Path("corpus"), out=out, **fields
+  )
+
+
+def corpora(work):
+  return dict.fromkeys(work.ablation.variants, work.corpus)
+
+
+def finish(one: sweep.Run) -> None:
+  (one.workdir / "checkpoints" / str(one.steps)).mkdir(parents=True)
+
+
+# ------------------------------------------------------------------ variants
+
+
+@each
+@pytest.mark.parametrize("size", SIZES)
+def test_variants_differ_in_what_they_should_alone(name, size, tmp_path):
+  work = job(name, tmp_path, size, fields=["--config.seed=3"])
+  budget = dict.fromkeys(work.ablation.budget, 7)
+  work = dataclasses.replace(
+    work, ablation=dataclasses.replace(work.ablation, budget=budget)
+  )
+  runs = ablation_lib.plan(work, corpora(work))
+  assert {one.workdir for one in runs} == {
+    tmp_path / "runs" / variant for variant in work.ablation.variants
+  }
+  configs = [parse(list(one.argv)).config for one in runs]
+  assert {config.seed for config in configs} == {3}
+  assert {config.corpus for config in configs} == {"corpus"}
+  for config, one in zip(configs, runs, strict=True):
+    for field, value in (*one.overrides.items(), *work.ablation.budget.items()):
+      node = config
+      for part in field.split("."):
+        node = node[part]
+      assert node == value
+      if field in one.overrides:  # what is varied is made the same
+        parent = config
+        *parts, last = field.split(".")
+        for part in parts:
+          parent = parent[part]
+        parent[last] = None
+  assert len({config.to_json_best_effort() for config in configs}) == 1
+
+
+def test_the_autoencoders_differ_in_their_flow(tmp_path):
+  layers = [
+    variant["model.flow_layers"]
+    for variant in load("resynthesis").variants.values()
+  ]
+  assert layers[0] == 0 < layers[1]
+
+
+def test_the_latents_are_those_of_the_autoencoders():
+  assert load("latents").variants.keys() == load("resynthesis").variants.keys()
+
+
+# -------------------------------------------------------------------- resume
+
+
+def test_what_is_finished_is_not_trained_again(tmp_path, monkeypatch):
+  work = job("resynthesis", tmp_path)
+  runs = ablation_lib.plan(work, corpora(work))
+  launched = []
+
+  def launch(_, argv):
+    launched.append(tuple(argv))
+    finish(next(one for one in runs if one.argv == tuple(argv)))
+    return 0
+
+  monkeypatch.setattr(local, "launch", launch)
+  finish(runs[0])
+  ablation_lib.train(work, corpora(work))
+  assert launched == [runs[1].argv]
+  ablation_lib.train(work, corpora(work))
+  assert len(launched) == 1
+
+
+def test_a_training_that_fails_ends_the_command(tmp_path, monkeypatch):
+  work = job("resynthesis", tmp_path)
+  monkeypatch.setattr(local, "launch", lambda *_: 7)
+  with pytest.raises(SystemExit) as stopped:
+    ablation_lib.train(work, corpora(work))
+  assert stopped.value.code == 7
+
+
+def test_a_folder_holds_one_ablation(tmp_path, monkeypatch):
+  monkeypatch.setitem(ablation_lib.SUBJECTS, "latents", pytest.fail)
+  sweep.claim(tmp_path, "resynthesis.py:test")
+  with pytest.raises(UserError, match=r"resynthesis\.py:test.*another folder"):
+    ablate.main(["latents", "--corpus=c", f"--out={tmp_path}", "--size=test"])
+
+
+@pytest.mark.parametrize(
+  "argv, complaint",
+  [
+    (["--config.steps"], "config.steps=VALUE"),
+    (["--cases=0"], "at least 1"),
+    (["--size=huge"], "no size 'huge'"),
+  ],
+)
+def test_wrong_arguments_are_one_sentence(argv, complaint, tmp_path):
+  with pytest.raises(UserError, match=complaint):
+    ablate.main(["resynthesis", "--corpus=c", f"--out={tmp_path}", *argv])
+
+
+@pytest.mark.parametrize("name", ["latents", "speaker-conditioning"])
+def test_other_stages_are_asked_for_before_anything_is_trained(
+  name, tmp_path, monkeypatch
+):
+  monkeypatch.setattr(local, "launch", lambda *_: pytest.fail("trained"))
+  with pytest.raises(UserError, match="--base"):
+    ablate.main([name, "--corpus=c", f"--out={tmp_path}", "--size=test"])
+
+
+def test_a_view_shares_all_but_the_features(tmp_path):
+  corpus = tmp_path / "corpus"
+  for folder in ("features", "index", "speech"):
+    (corpus / folder).mkdir(parents=True)
+    (corpus / folder / "x").write_text(folder)
+  for _ in range(2):
+    made = ablation_lib.view(corpus, tmp_path / "out" / "vae")
+  assert {p.name for p in made.iterdir()} == {"index", "speech"}
+  assert (made / "index" / "x").read_text() == "index"
+
+
+# --------------------------------------------------------------------- table
+
+
+def invented(ablation):
+  return {
+    row.name: {
+      column.measure: Figure(value=(i + 1) / 64, n=7)
+      for column in ablation.columns
+    }
+    for i, row in enumerate(ablation.rows)
+  }
+
+
+@each
+@pytest.mark.parametrize("size", SIZES)
+def test_every_row_stands_beside_the_papers(name, size):
+  ablation = load(name, size)
+  assert len({row.name for row in ablation.rows}) == len(ablation.rows)
+  assert {row.variant for row in ablation.rows} == {
+    figure_lib.GROUND_TRUTH,
+    *ablation.variants,
+  }
+  recipes = {recipe.name for recipe in rows.RECIPES} | {""}
+  assert {row.recipe for row in ablation.rows} <= recipes
+  table = ablation_table.to_json(
+    ablation, dict.fromkeys(ablation.variants, 20), invented(ablation)
+  )
+  lines = ablation_table.markdown(table).splitlines()
+  names = [n for column in ablation.columns for n in column.paper]
+  for name in names:
+    assert f"| paper: {name} |" in lines[0]
+  for i, row in enumerate(ablation.rows):
+    cells = lines[2 + i].strip("| ").split(" | ")
+    assert cells[0] == row.label
+    known = set(names) if row.variant != figure_lib.GROUND_TRUTH else set()
+    assert set(row.paper) == known
+    rest = iter(cells[1:])
+    for column in ablation.columns:
+      scale = 100 if column.percent else 1
+      assert next(rest) == f"{(i + 1) / 64 * scale:.3f}"
+      for name in column.paper:
+        told = row.paper.get(name)
+        assert next(rest) == ("–" if told is None else f"{told:.3f}")
+    assert not list(rest)
+  assert ablation.source in lines[-1] and "20 steps" in lines[-1]
+
+
+def test_what_was_not_measured_is_a_dash():
+  ablation = load("latents")
+  figures = invented(ablation)
+  figures[figure_lib.GROUND_TRUTH]["wer"] = Figure(value=None, n=0)
+  text = ablation_table.markdown(ablation_table.to_json(ablation, {}, figures))
+  assert "| – | – | – |" in text.splitlines()[2]
+
+
+# -------------------------------------------------------------------- judges
+
+
+@pytest.fixture(scope="module")
+def panel():
+  def case(i):
+    return selection.Case(
+      id=str(i),
+      split="unseen",
+      speaker=f"speaker {i}",
+      language="en",
+      text="a",
+      candidates=("a", "b"),
+      wave=tiny.wave(1.6, i),
+      reference=tiny.wave(1.0, i),
+      reference_text="b",
+    )
+
+  return selection.Panel(
+    split="unseen",
+    cases=(case(0), case(1)),
+    enrolment={f"speaker {i}": tiny.wave(2.0, i) for i in range(2)},
+    speakers_without_another_clip=0,
+  )
+
+
+@pytest.fixture
+def pool():
+  with concurrent.futures.ThreadPoolExecutor(1) as executor:
+    yield executor
+
+
+def test_a_worse_copy_is_judged_worse(panel, pool, random):
+  waves = [case.wave for case in panel.cases]
+  noises = [random.normal(size=w.shape).astype(np.float32) for w in waves]
+  copies = {
+    str(level): [w + level * n for w, n in zip(waves, noises, strict=True)]
+    for level in (0.0, 0.02, 0.5)
+  }
+  found = resynthesis.judge(panel, copies, rate=tiny.RATE, pool=pool)
+  values = {
+    row: {name: figure.value for name, figure in figures.items()}
+    for row, figures in found.items()
+  }
+  assert values["0.0"] == values[figure_lib.GROUND_TRUTH]
+  assert values["0.0"]["self_sim"] == pytest.approx(1.0, abs=1e-5)
+  assert values["0.0"]["stft_loss"] == 0.0
+  for column in load("resynthesis").columns:
+    if column.measure in ("prompt_sim", "kl"):
+      continue
+    best, middle, worst = (
+      values[row][column.measure] for row in ("0.0", "0.02", "0.5")
+    )
+    if column.better == "lower":
+      best, middle, worst = -best, -middle, -worst
+    assert best > middle > worst
+
+
+# ---------------------------------------------------------------- whole runs
+
+
+@pytest.fixture
+def trained(monkeypatch, panel):
+  """Training, checkpoints and corpus are fakes; models are random."""
+
+  def launch(_, argv):
+    config = parse(list(argv))
+    folder = pathlib.Path(config.workdir) / "checkpoints"
+    (folder / str(config.config.steps)).mkdir(parents=True)
+    return 0
+
+  def read(workdir, stage):
+    config, params = tiny.stages()[stage]
+    return Trained(
+      stage=stage, step=20, config=config, params=params, metrics={}
+    )
+
+  @contextlib.contextmanager
+  def pool(_):
+    with concurrent.futures.ThreadPoolExecutor(1) as executor:
+      yield executor
+
+  class Split:
+    def __init__(self, split):
+      self.split = split
+
+  monkeypatch.setattr(local, "launch", launch)
+  monkeypatch.setattr(Trained, "load", read)
+  monkeypatch.setattr(workers, "pool", pool)
+  monkeypatch.setattr(Corpus, "open", lambda _, split: Split(split))
+  monkeypatch.setattr(selection, "choose_panel", lambda *_, **__: panel)
+
+
+def run(name, tmp_path, *more):
+  ablate.main(
+    [
+      name,
+      "--size=test",
+      f"--corpus={tmp_path}",
+      f"--out={tmp_path / 'out'}",
+      f"--base={tmp_path / 'base'}",
+      *more,
+    ]
+  )
+  return json.loads((tmp_path / "out" / "table.json").read_text())
+
+
+def test_resynthesis_from_the_command_to_the_table(
+  trained, tmp_path, monkeypatch, capsys
+):
+  table = run("resynthesis", tmp_path)
+  told = capsys.readouterr().out
+  assert (tmp_path / "out" / "table.md").read_text() in told
+  assert table["steps"] == {"vae": 20, "flow_vae": 20}
+  truth, *copies = (row["ours"] for row in table["rows"])
+  for copy in copies:  # by random weights
+    assert copy["stft_loss"]["value"] > truth["stft_loss"]["value"] + 0.5
+  # The same again judges nothing; another number of cases does.
+  monkeypatch.setattr(resynthesis, "judge", lambda *_, **__: 1 / 0)
+  assert run("resynthesis", tmp_path) == table
+  with pytest.raises(ZeroDivisionError):
+    run("resynthesis", tmp_path, "--cases=3")
+
+
+class Speaker:
+  """As `Synthesizer`, of rows that say who made them."""
+
+  rate = tiny.RATE
+
+  def __init__(self, made):
+    self.name = made.card["name"]
+
+  def ctc_transcribe(self, waves):
+    return [""] * len(waves)
+
+
+@pytest.fixture
+def speaking(trained, monkeypatch, tmp_path):
+  """Bundles of the variants; returns what was extracted and gathered."""
+  seen = {"extracted": [], "gathered": [], "made": {}}
+
+  def gather(corpus, workdirs):
+    seen["gathered"].append((str(corpus), dict(workdirs)))
+    folders = [pathlib.Path(w) for w in workdirs.values()]
+    name = next(f.name for f in folders if f.is_relative_to(tmp_path / "out"))
+    models = {stage: {"steps": 20} for stage in bundle.MODELS}
+    return dataclasses.replace(
+      tiny.bundle(), card={"name": name, "models": models}
+    )
+
+  def make_row(recipe, models, cases, settings):
+    assert settings.temperature == 0.3
+    waves = [case.wave for case in cases]
+    seen["made"][models.name, recipe.name] = waves
+    return judge.Row(waves=waves, aligned=False, transcripts=[""] * 2)
+
+  def judged(panel, made, **_):
+    share = Figure(value=0.75, n=4, low=0.3, high=0.9)
+    names = ("dtw_top1", "sentence_choice", "wer", "similarity")
+    return judge.Judgement(
+      figures={row: dict.fromkeys(names, share) for row in made}, verdicts={}
+    )
+
+  monkeypatch.setattr(
+    extract, "extract", lambda *paths: seen["extracted"].append(paths)
+  )
+  monkeypatch.setattr(trained_lib, "gather", gather)
+  monkeypatch.setattr(ablation_lib, "Synthesizer", Speaker)
+  monkeypatch.setattr(rows, "make_row", make_row)
+  monkeypatch.setattr(judge, "judge", judged)
+  return seen
+
+
+def test_latents_from_the_command_to_the_table(speaking, tmp_path):
+  table = run("latents", tmp_path)
+  out, base = tmp_path / "out", tmp_path / "base"
+  for variant, extracted, gathered in zip(
+    ("vae", "flow_vae"), speaking["extracted"], speaking["gathered"],
+    strict=True,
+  ):  # fmt: skip
+    corpus = str(out / "corpora" / variant)
+    vae = str(out / "vaes" / "runs" / variant)
+    assert extracted == (corpus, str(base / "audio_tokenizer"), vae)
+    assert gathered == (
+      corpus,
+      {
+        "audio_tokenizer": str(base / "audio_tokenizer"),
+        "flow_vae": vae,
+        "ar": str(base / "ar"),
+        "flow_matching": str(out / "runs" / variant),
+      },
+    )
+    assert {(variant, "zero_shot"), (variant, "one_shot")} <= set(
+      speaking["made"]
+    )
+    assert (out / "bundles" / variant / "card.json").exists()
+  wrong = table["rows"][1]["ours"]["wrong_text"]
+  assert wrong == pytest.approx(dict(value=0.25, n=4, low=0.1, high=0.7))
+
+
+# ------------------------------------------------------- speaker conditioning
+
+KINDS = ("encoder", "embedding", "none")
+
+
+def speaker_stage(kind):
+  config = ar_config.get_config("test")
+  config.model.update(text_size=20, num_codes=12, speaker_id=1, text_rate=0.5)
+  config.model.transformer.update(width=16, hidden=24)
+  config.model.speaker.update(kind=kind, width=16, out=8)
+  return ARStage(config)
+
+
+@pytest.fixture(scope="module")
+def heard():
+  """Parameters of each kind, and their loss as a function of a batch."""
+  found = {}
+  for kind in KINDS:
+    stage = speaker_stage(kind)
+    params = tiny.random_params(
+      jax.eval_shape(stage.init_state, jax.random.key(0)).params
+    )
+    loss = jax.jit(lambda params, batch, s=stage: s.nats(params, batch)[0])
+    found[kind] = (params, loss)
+  return found
+
+
+@pytest.fixture
+def batch(random):
+  """Two rows of one segment: [speaker], [language], texts, [start], codes."""
+  ids = np.array([[1, 3, 5, 6, 2, 22, 25, 30], [1, 3, 9, 8, 2, 28, 21, 24]])
+  place = np.tile(np.arange(8), (2, 1))
+  return {
+    "ids": ids.astype(np.int32),
+    "segment": np.ones((2, 8), np.int32),
+    "position": place.astype(np.int32),
+    "cursor": place.astype(np.float32),
+    "target": np.roll(np.maximum(ids - 20, 0), -1, axis=1).astype(np.int32),
+    "weight": (place >= 4).astype(np.float32),
+    "references": random.normal(size=(2, 1, 3200)).astype(np.float32),
+    "reference_samples": np.full((2, 1), 3200, np.int32),
+    "voices": random.normal(size=(2, 1, 256)).astype(np.float32),
+  }
+
+
+def test_only_the_encoder_has_parameters_of_its_own(heard):
+  names = {kind: set(params) for kind, (params, _) in heard.items()}
+  assert names["encoder"] - names["embedding"] == {"speaker_encoder"}
+  assert names["embedding"] - names["none"] == {"speaker_in"}
+  assert not any("speaker" in name for name in names["none"])
+  rest = names["none"]
+  for kind in KINDS:
+    for name in rest:
+      shapes = jax.tree.map(np.shape, heard[kind][0][name])
+      assert shapes == jax.tree.map(np.shape, heard["none"][0][name])
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_kind_depends_on_its_own_reference_alone(kind, heard, batch):
+  params, loss = heard[kind]
+  before = loss(params, batch)
+  assert np.isfinite(before)
+  depends = {
+    name: loss(params, batch | {name: batch[name][::-1].copy()}) != before
+    for name in ("references", "voices")
+  }
+  assert depends == {
+    "references": kind == "encoder",
+    "voices": kind == "embedding",
+  }
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_shapes_of_a_batch_are_foretold(kind):
+  stage = speaker_stage(kind)
+  corpus = fakes.FakeCorpus(60, 6)
+  rows = PackedSequences(
+    corpus,
+    fakes.FakeFeatures(corpus),
+    fakes.FakeText(),
+    batch_size=2,
+    seed=0,
+    rate=lambda _: 0.5,
+    voices=fake_vectors if kind == "embedding" else None,
+    **stage.config.data,
+  )
+  (spec,) = stage.batch_specs(2)
+  row = rows[0]
+  for name, abstract in spec.items():
+    assert row[name].shape == abstract.shape[1:], name
+    assert row[name].dtype == abstract.dtype, name
+  assert ("references" in row) == (kind != "embedding")
+  assert stage.flops(spec) > 0
+
+
+def fake_vectors(waves):
+  """Which record a whole clip is, and how long."""
+  return [
+    np.full(256, fakes.record_of(w[:1])[0] + len(w) / 1e6, np.float32)
+    for w in waves
+  ]
+
+
+def test_each_voice_is_computed_once_and_is_the_references():
+  corpus = fakes.FakeCorpus(60, 6)
+  asked = []
+
+  def vectors(waves):
+    asked.extend(int(fakes.record_of(w[:1])[0]) for w in waves)
+    return fake_vectors(waves)
+
+  rows = PackedSequences(
+    corpus,
+    fakes.FakeFeatures(corpus),
+    fakes.FakeText(),
+    batch_size=2,
+    seed=0,
+    row_tokens=256,
+    max_segments=5,
+    reference_seconds=0.5,
+    prompt_probability=0.4,
+    rate=lambda _: 0.5,
+    voices=vectors,
+  )
+  for i in range(200):
+    members = rows.members(i)
+    voices = rows[i]["voices"]
+    assert not voices[len(members) :].any()
+    for (_, _, reference), voice in zip(members, voices, strict=False):
+      whole = reference + corpus.num_samples[reference] / 1e6
+      np.testing.assert_allclose(voice, whole, rtol=1e-6)
+  assert len(asked) == len(set(asked))
+
+
+def test_verification_vectors_have_unit_power_and_tell_voices_apart():
+  a, b = tiny.wave(2.0, 0), tiny.wave(2.0, 3)
+  first, again, other, silent = verification.vectors(
+    [a, a[:-1600], b, np.zeros(16000, np.float32)], tiny.RATE
+  )
+  assert np.mean(first**2) == pytest.approx(1.0, rel=1e-4)
+  assert not silent.any()
+  assert np.mean(first * again) > np.mean(first * other) + 0.02
+
+
+@pytest.mark.parametrize("kind", ["embedding", "none"])
+def test_a_bundle_of_each_kind_has_vectors(kind):
+  config, _ = tiny.stages()["ar"]
+  model = config["model"] | {
+    "speaker": config["model"]["speaker"] | {"kind": kind}
+  }
+  module = ARTransformer(build(ARConfig, model))
+  params = tiny.random_params(
+    jax.eval_shape(lambda key: init(module, key), jax.random.key(0))
+  )
+  generator = TokenGenerator(
+    config | {"model": model}, params, tiny.bundle().text
+  )
+  waves = [tiny.wave(1.0), tiny.wave(1.5, 2)]
+  found = generator.speakers(waves)
+  expected = {
+    "embedding": verification.vectors(waves, tiny.RATE),
+    "none": [np.zeros(0, np.float32)] * 2,
+  }[kind]
+  for mine, theirs in zip(found, expected, strict=True):
+    np.testing.assert_array_equal(mine, theirs)
+
+
+def test_speaker_conditioning_from_the_command_to_the_table(speaking, tmp_path):
+  table = run("speaker-conditioning", tmp_path)
+  variants = ("encoder", "embedding", "prompt")
+  for variant, (_, workdirs) in zip(
+    variants, speaking["gathered"], strict=True
+  ):
+    assert workdirs == {
+      stage: str(tmp_path / "base" / stage) for stage in bundle.MODELS
+    } | {"ar": str(tmp_path / "out" / "runs" / variant)}
+  assert ("prompt", "zero_shot") not in speaking["made"]
+  assert ("prompt", "one_shot") in speaking["made"]
+  assert "biased" in table["note"]

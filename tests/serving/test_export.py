@@ -1,0 +1,382 @@
+"""An exported folder: the same tokens and sound, and nothing of ours needed."""
+
+import json
+import os
+import pathlib
+import platform
+import shutil
+import subprocess
+import sys
+import tarfile
+import wave
+
+import jax
+import ml_dtypes
+import numpy as np
+import pytest
+import safetensors.numpy
+
+from s02jax import sharding
+from s02jax.cli import export as verb
+from s02jax.compiler import check
+from s02jax.core.errors import UserError
+from s02jax.models.layers import attention
+from s02jax.serving import card as cards
+from s02jax.serving import export, programs, speak, tensors, vendor, weight_loss
+from s02jax.serving import runtime as runtimes
+from s02jax.synthesis.render import solver
+from s02jax.synthesis.render.chunks import FlowChunk
+from s02jax.synthesis.request import Request, Settings
+from s02jax.synthesis.synthesizer import Synthesizer
+from tests import tiny
+
+HERE = pathlib.Path(__file__).parent
+SETTINGS = Settings(steps=2, temperature=0.9, top_k=20)
+PROMPT = "Good morning"
+
+
+@pytest.fixture(scope="module")
+def synthesizer():
+  return Synthesizer(tiny.bundle())
+
+
+@pytest.fixture(scope="module")
+def references():
+  return [tiny.wave(0.8, seed) for seed in (3, 4)]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory, synthesizer, references):
+  """An export with one stored voice."""
+  root = tmp_path_factory.mktemp("export")
+  source = root / "bundle"
+  (source / "voices").mkdir(parents=True)
+  (voice,) = synthesizer.voices(references[:1], [PROMPT])
+  voice.save(source / "voices" / "anna.safetensors")
+  with pytest.MonkeyPatch.context() as patch:
+    patch.setattr(programs, "SLOTS", (1, 2, 4))
+    patch.setattr(programs, "LONGEST", 200)
+    export.write(tiny.bundle(), source, root / "out")
+  return root / "out"
+
+
+@pytest.fixture(scope="module")
+def runtime(folder):
+  """Loaded beside the tests' own compilation cache."""
+  return runtimes.Runtime(folder, cards.read(folder))
+
+
+def test_voices_are_those_of_the_bundle(synthesizer, runtime, references):
+  texts = [PROMPT, None]
+  for live, served in zip(
+    synthesizer.voices(references, texts),
+    runtime.voices(references, texts),
+    strict=True,
+  ):
+    for name in ("ar_vector", "flow_vector"):
+      np.testing.assert_allclose(
+        getattr(served, name), getattr(live, name), atol=1e-5
+      )
+    assert served.fingerprint == live.fingerprint
+    if live.prompt is not None:
+      np.testing.assert_array_equal(served.prompt.tokens, live.prompt.tokens)
+      np.testing.assert_allclose(
+        served.prompt.latents, live.prompt.latents, atol=1e-5
+      )
+  assert runtime.names() == ["anna"]
+  np.testing.assert_array_equal(
+    runtime.stored("anna").prompt.tokens,
+    runtime.voices(references[:1], [PROMPT])[0].prompt.tokens,
+  )
+
+
+def test_tokens_are_equal_and_sound_within_a_ten_thousandth(
+  synthesizer, runtime, references
+):
+  """Of several requests at once, more than fit the first cache."""
+  voices = synthesizer.voices(references, [PROMPT, None])
+  requests = [
+    Request(text=text, language="en", voice=voices[i % 2])
+    for i, text in enumerate(("Yes.", "Oh no!", "The quick brown fox jumps."))
+  ]
+  live = synthesizer.synthesize(requests, **vars(SETTINGS))
+  served = runtime.synthesize(requests, **vars(SETTINGS))
+  for one, other in zip(live, served, strict=True):
+    np.testing.assert_array_equal(other.tokens, one.tokens)
+    assert other.ended == one.ended
+    np.testing.assert_allclose(other.wave, one.wave, atol=1e-4)
+  assert len({len(x.tokens) for x in live}) > 1
+  streamed = np.concatenate(list(runtime.stream(requests[0], **vars(SETTINGS))))
+  np.testing.assert_allclose(streamed, live[0].wave, atol=1e-4)
+
+
+def test_steps_guidance_and_sampling_are_inputs(runtime):
+  request = Request(text="Yes.", language="en", voice=runtime.stored("anna"))
+
+  def spoken(**changes):
+    (said,) = runtime.synthesize([request], **(vars(SETTINGS) | changes))
+    return said
+
+  base = spoken()
+  assert np.abs(spoken(steps=3).wave - base.wave).max() > 1e-4
+  assert np.abs(spoken(guidance=3.0).wave - base.wave).max() > 1e-4
+  assert not np.array_equal(spoken(seed=1).tokens, base.tokens)
+  greedy = spoken(temperature=0.0).tokens
+  np.testing.assert_array_equal(spoken(top_k=1).tokens, greedy)
+
+
+def test_the_velocity_solves_to_what_the_solver_gives(synthesizer, runtime):
+  """With the equations of `synthesis/render/solver.py`, guidance and prompt."""
+  flow, weights = synthesizer.flow.solver, runtime.weights["flow_matching"]
+  random = np.random.default_rng(0)
+  r, (left, _) = flow.latents_per_token, flow.reach
+  chunk = FlowChunk(
+    tokens=random.integers(0, 16, 18 + sum(flow.reach)).astype(np.int32),
+    before=left,
+    size=14,
+    known=random.normal(size=(4 * r, flow.channels)).astype(np.float32),
+    first=3,
+    vector=random.normal(size=synthesizer.flow.config.speaker_dim).astype("f4"),
+    seed=5,
+    steps=3,
+    guidance=2.0,
+  )
+  (expected,) = flow([chunk])
+  ones = np.ones((1, len(chunk.tokens)), bool)
+  condition = runtime.programs(
+    f"condition_{ones.size}", weights, chunk.tokens[None], ones,
+    chunk.vector[None],
+  )  # fmt: skip
+  latents = 18 * r
+  prompt = np.zeros((1, latents, flow.channels), np.float32)
+  prompt[0, : 4 * r] = chunk.known
+  given = np.arange(latents)[None] < 4 * r
+  twice = {
+    "condition": np.repeat(condition, 2, 0),
+    "speaker": np.repeat(chunk.vector[None], 2, 0),
+    "prompt": np.repeat(prompt, 2, 0),
+    "prompt_mask": np.repeat(given, 2, 0),
+    "mask": np.ones((2, latents), bool),
+  }
+
+  def velocity(x, t, keep):
+    arrays = {"x_t": x, "t": t, "keep": keep, **twice}
+    return runtime.programs(f"velocity_{latents}", weights, arrays)
+
+  keys = jax.vmap(jax.random.key)(np.array([chunk.seed], np.uint32))
+  noise = solver.start_noise(
+    keys, np.array([chunk.first]), latents, flow.channels
+  )
+  path = solver.follow(
+    solver.guide(velocity, chunk.guidance), noise, prompt, given
+  )
+  found = solver.euler(path, noise, chunk.steps)
+  np.testing.assert_allclose(found[0, 4 * r :], expected, atol=1e-4)
+
+
+def test_the_whole_vocoder_is_that_of_the_bundle(synthesizer, runtime):
+  z = np.random.default_rng(0).normal(size=(1, 70, 4)).astype(np.float32)
+  z = np.resize(z, (1, 70, synthesizer.vae.config.channels))
+  (expected,) = synthesizer.vae.decode([z[0]])
+  found = runtime.programs(
+    "vocode_whole", runtime.weights["flow_vae"], z, np.ones((1, 70), bool)
+  )
+  np.testing.assert_allclose(found[0], expected, atol=1e-5)
+
+
+ALONE = """
+import importlib.metadata, sys
+allowed = {"jax", "jaxlib", "numpy", "ml_dtypes", "opt_einsum", "scipy"}
+allowed |= {"sentencepiece", "_sentencepiece"}
+refused = set(importlib.metadata.packages_distributions()) - allowed
+class Bar:
+  def find_spec(self, name, path=None, target=None):
+    if name.split(".")[0] in refused and path is None and not here(name):
+      raise ModuleNotFoundError(name)
+folder, *argv = sys.argv[1:]
+sys.path[0] = folder
+import pathlib
+here = lambda name: pathlib.Path(folder, name).exists()
+sys.meta_path.insert(0, Bar())
+import speak
+speak.main(argv, pathlib.Path(folder))
+for name in ("s02jax", "flax", "safetensors", "jaxtyping", "soundfile"):
+  assert name not in sys.modules and name in refused, name
+assert sys.modules["flatbuffers"].__file__.startswith(folder)
+"""
+
+
+def test_the_folder_speaks_with_nothing_else(folder, tmp_path, references):
+  out, reference = tmp_path / "out.wav", tmp_path / "reference.wav"
+  speak._write(reference, references[1], tiny.RATE)
+  argv = ["--text=Yes.", "--language=en", f"--reference={reference}"]
+  argv += [f"--out={out}", "--steps=2"]
+  cache = jax.config.jax_compilation_cache_dir
+  done = subprocess.run(
+    [sys.executable, "-c", ALONE, str(folder), *argv],
+    capture_output=True,
+    text=True,
+    cwd=tmp_path,
+    env=os.environ | ({"JAX_COMPILATION_CACHE_DIR": cache} if cache else {}),
+  )
+  assert done.returncode == 0, done.stderr
+  assert f"Wrote {out}" in done.stdout
+  with wave.open(str(out)) as file:
+    assert file.getframerate() == tiny.RATE
+    assert file.getnframes() % tiny.SAMPLES == 0 and file.getnframes() > 0
+
+
+def test_what_the_runtime_imports_is_small():
+  names = vendor.modules("s02jax.serving.speak")
+  assert "s02jax.synthesis.engine" in names
+  assert not [n for n in names if n.split(".")[1:2] == ["models"]]
+
+
+def test_damage_is_named(folder, tmp_path):
+  copy = shutil.copytree(folder, tmp_path / "copy")
+  path = copy / "programs" / "decode_1.bin"
+  path.write_bytes(path.read_bytes()[:-1] + b"?")
+  with pytest.raises(UserError, match=r"decode_1\.bin is not what was"):
+    cards.read(copy)
+  path.unlink()
+  with pytest.raises(UserError, match=r"decode_1\.bin is missing"):
+    cards.read(copy)
+  card = copy / "card.json"
+  later = json.loads(card.read_text()) | {"format_version": 99}
+  card.write_text(json.dumps(later))
+  with pytest.raises(UserError, match="later version"):
+    cards.read(copy)
+  card.write_text("{}")
+  with pytest.raises(UserError, match="not an export"):
+    cards.read(copy)
+
+
+def test_an_export_of_the_first_version_still_speaks(tmp_path):
+  """Whatever the format becomes: tests/data keeps one of each version."""
+  with tarfile.open(HERE / "export_v1.tar.xz") as archive:
+    archive.extractall(tmp_path, filter="data")
+  card = cards.read(tmp_path)
+  assert card["format_version"] == 1
+  runtime = runtimes.Runtime(tmp_path, card)
+  request = Request(text="Yes.", language="en", voice=runtime.stored("anna"))
+  (said,) = runtime.synthesize([request], steps=2, temperature=0.0)
+  then = json.loads((tmp_path / "said.json").read_text())
+  assert said.tokens.tolist() == then["tokens"]
+  assert len(said.wave) == then["samples"]
+  loudness = np.sqrt(np.mean(said.wave**2))
+  np.testing.assert_allclose(loudness, then["rms"], rtol=1e-3)
+
+
+def test_another_platform_is_one_sentence(folder, tmp_path):
+  copy = shutil.copytree(folder, tmp_path / "copy")
+  card = json.loads((copy / "card.json").read_text())
+  card["platforms"] = ["tpu"]
+  (copy / "card.json").write_text(json.dumps(card))
+  with pytest.raises(UserError, match="exported for tpu.*--platforms cpu"):
+    runtimes.Runtime.load(copy)
+
+
+def test_programs_are_lowered_for_every_platform(folder):
+  for path in (folder / "programs").iterdir():
+    exported = jax.export.deserialize(bytearray(path.read_bytes()))
+    assert exported.platforms == export.PLATFORMS
+
+
+def test_a_gpu_writes_programs_for_every_platform(monkeypatch):
+  """In bfloat16 and of this length its attention would be cuDNN's."""
+  monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
+  assert sharding.platform() == "gpu"
+
+  def attend(x, segment):
+    mask = attention.row_mask(segment, segment, 1, x.shape[3])
+    return attention.attention(x, x, x, mask)
+
+  x = jax.ShapeDtypeStruct((1, 128, 2, 64), ml_dtypes.bfloat16)
+  segment = jax.ShapeDtypeStruct((1, 128), np.int32)
+  program = programs.lowered(attend, (x, segment), export.PLATFORMS)
+  assert program.platforms == export.PLATFORMS
+
+
+def test_what_is_no_export_is_not_replaced(tmp_path):
+  (tmp_path / "mine").mkdir()
+  with pytest.raises(UserError, match="is not an export"):
+    export.write(tiny.bundle(), tmp_path, tmp_path / "mine")
+  argv = ["--bundle=x", "--out=y", "--platforms=cpu,rocm"]
+  with pytest.raises(UserError, match="'rocm' is none of cpu, cuda, tpu"):
+    verb.main(argv)
+
+
+# --------------------------------------------------------------------- tensors
+
+
+@pytest.mark.parametrize("kind", export.KINDS)
+def test_weights_come_back_as_near_as_their_kind_allows(kind, tmp_path):
+  random = np.random.default_rng(0)
+  arrays = {
+    "kernel": random.normal(size=(40, 30)).astype(np.float32),
+    "taps": random.normal(size=(3, 8, 5)).astype(np.float32),
+    "scale": random.normal(size=7).astype(np.float32),
+    "laid": random.normal(size=(6, 4)).astype(ml_dtypes.bfloat16),
+  }
+  arrays["kernel"][3] *= 100  # one row is no measure for the others
+  stored, notes = tensors.packed(arrays, kind)
+  path = tmp_path / "w.safetensors"
+  path.write_bytes(safetensors.numpy.save(stored, notes))
+  found = tensors.weights(path)
+  assert found.keys() == arrays.keys()
+  most = {"float32": 0.0, "bfloat16": 2**-8, "int8": 1.01 / 254}[kind]
+  for name, x in arrays.items():
+    assert found[name].dtype == x.dtype and found[name].shape == x.shape
+    a, b = (np.asarray(y, np.float32) for y in (found[name], x))
+    unit = np.abs(b).max(axis=-1, keepdims=True)
+    bound = np.full_like(b, 0) if x.ndim < 2 else most * unit
+    if kind != "float32" and name == "laid":
+      bound = bound + 2**-8 * unit
+    if name == "taps" and kind == "int8":
+      bound = most * np.abs(b).max()
+    assert (np.abs(a - b) <= bound + 1e-7).all(), name
+  path.write_bytes(path.read_bytes()[:-4])
+  with pytest.raises(UserError, match="damaged"):
+    tensors.read(path)
+
+
+def test_less_exact_weights_cost_little_and_more_the_fewer_bits():
+  bundle = tiny.bundle()
+  tokens = np.arange(40, dtype=np.int32) % 16
+  reference = tiny.wave(0.8, 3)
+
+  def made(one):
+    (said,) = Synthesizer(one).from_tokens([tokens], [reference], steps=2)
+    return said
+
+  whole = made(bundle)
+  errors = [
+    np.abs(made(weight_loss.reduced(bundle, kind)) - whole).mean()
+    for kind in export.KINDS
+  ]
+  assert errors[0] == 0
+  assert errors[1] > 0 and 0 < errors[2] < np.abs(whole).mean()
+
+
+@pytest.mark.skipif(
+  (sys.platform, platform.machine()) != ("linux", "x86_64"),
+  reason="the TPU compiler comes for Linux on x86-64 only",
+)
+@pytest.mark.usefixtures("nothing_is_kept")
+@pytest.mark.parametrize("name", ["decode_2", "prompt_64"])
+def test_the_tpu_compiler_takes_the_programs(folder, name):
+  device = np.ravel(check._devices("v5e:2x2", 1))[0]
+  placed = jax.sharding.SingleDeviceSharding(device)
+  exported = jax.export.deserialize(
+    bytearray((folder / "programs" / f"{name}.bin").read_bytes())
+  )
+
+  def fixed(x):
+    sizes = {"t": 256}
+    shape = [n if isinstance(n, int) else eval(str(n), sizes) for n in x.shape]
+    return jax.ShapeDtypeStruct(tuple(shape), x.dtype, sharding=placed)
+
+  args, named = jax.tree.unflatten(
+    exported.in_tree, [fixed(x) for x in exported.in_avals]
+  )
+  assert jax.jit(exported.call).lower(*args, **named).compile().as_text()

@@ -1,0 +1,117 @@
+"""The processes of a job are the same, and end together."""
+
+import os
+import pathlib
+import shutil
+import signal
+import socket
+import time
+from unittest import mock
+
+from s02jax.training import checkpoint, hosts
+from tests.processes import TOY, job, wait_for_lines
+
+ROOT = pathlib.Path(__file__).parents[2]
+HOST = socket.gethostname()
+
+
+ENDLESS = ["--config.steps=4000000", "--config.eval_every=0"]
+
+
+def test_the_others_end_within_a_minute_and_name_the_dead(tmp_path):
+  """Killed, either of two; and process 0 as if its machine stood still."""
+  cases = [(1, signal.SIGKILL), (0, signal.SIGSTOP), (0, signal.SIGKILL)]
+  jobs = []
+  for n, (victim, number) in enumerate(cases):
+    jobs.append(job(TOY, tmp_path / f"{n}", [ENDLESS, ENDLESS]))
+    wait_for_lines(jobs[-1][0], tmp_path / f"{n}", 20)
+    jobs[-1][victim].send_signal(number)
+    jobs[-1].append(time.monotonic())
+  for (victim, number), (*processes, began) in zip(cases, jobs, strict=True):
+    other = processes[1 - victim]
+    _, log = other.communicate(timeout=began + 60 - time.monotonic())
+    processes[victim].kill()
+    processes[victim].communicate()
+    assert other.returncode == hosts.LOST, (number, log)
+    assert f"process {victim} ({HOST})" in log.splitlines()[-1]
+
+
+def test_what_differs_between_hosts_is_named_by_all(tmp_path):
+  flags = [[], ["--config.model.hidden=24", "--config.seed=3"]]
+  processes = job(TOY, tmp_path, flags)
+  logs = [process.communicate(timeout=300)[1] for process in processes]
+  assert [process.returncode for process in processes] == [2, 2], logs
+  for log in logs:
+    assert (
+      f"process 1 ({HOST}): config.model.hidden is 24, not 16, config.seed is "
+      "3, not 0" in log
+    )
+  assert not (tmp_path / "config.json").exists()
+
+
+def test_a_stuck_process_ends_the_job_with_the_stacks_of_all(tmp_path):
+  flags = [*ENDLESS, "--config.stuck_seconds=3", "--config.data.hang=44"]
+  processes = job(TOY, tmp_path, [flags, flags])
+  logs = [process.communicate(timeout=300)[1] for process in processes]
+  codes = [process.returncode for process in processes]
+  assert codes == [hosts.STUCK] * 2, logs
+  for log in logs:
+    assert "most recent call first" in log and "_look_for_stuck" in log
+  # Batch 5: the row of one host of the two.
+  assert sum("toy_stage.py" in log for log in logs) == 1
+
+
+def test_one_that_cannot_go_on_ends_all_with_its_code(tmp_path):
+  """Process 0 finds another job in the workdir; process 1 an unreadable row."""
+  row = ["--config.data.unreadable=44", "--config.unreadable_share=0.0"]
+  (tmp_path / "locked").mkdir()
+  lock = checkpoint.lock(tmp_path / "locked")
+  jobs = {
+    f"process 0 ({HOST}) ends: another job trains in": job(
+      TOY, tmp_path / "locked", [ENDLESS, ENDLESS]
+    ),
+    f"process 1 ({HOST}) ends: 1 of 1000 rows could not be read": job(
+      TOY, tmp_path / "rows", [[*ENDLESS, *row]] * 2
+    ),
+  }
+  for sentence, processes in jobs.items():
+    logs = [process.communicate(timeout=300)[1] for process in processes]
+    assert [process.returncode for process in processes] == [2, 2], logs
+    for log in logs:
+      assert sentence in log
+  os.close(lock)
+
+
+def test_the_fingerprint_is_of_every_source(tmp_path, monkeypatch):
+  folder = tmp_path / "s02jax"
+  shutil.copytree(
+    ROOT / "s02jax", folder, ignore=shutil.ignore_patterns("__pycache__")
+  )
+  before = hosts.fingerprint()
+  monkeypatch.setattr(hosts.s02jax, "__file__", str(folder / "__init__.py"))
+  assert hosts.fingerprint() == before
+  with (folder / "data" / "rows.py").open("a") as file:
+    file.write("\n")
+  assert hosts.fingerprint() != before
+
+
+def test_process_0_outlasts_the_others(monkeypatch):
+  """However the end comes: JAX aborts the others as soon as it is gone."""
+
+  def waits(me: int) -> tuple[float, float]:
+    """Seconds until the end: of one that follows, of one that tells."""
+    found = []
+    watch = object.__new__(hosts._Watch)
+    watch._me, watch._client = me, mock.Mock()
+    watch._left = mock.Mock(wait=found.append, is_set=lambda: False)
+    monkeypatch.setattr(hosts, "_die", lambda *_: None)
+    monkeypatch.setattr(hosts.time, "sleep", found.append)
+    watch._follow({"by": 1 - me, "code": hosts.STUCK, "why": ""})
+    watch.end(hosts.STUCK, "")
+    follows, tells = found
+    return follows, tells
+
+  (follows, tells), (follows_0, tells_0) = waits(1), waits(0)
+  # What is told is read within a beat.
+  assert follows_0 > tells + hosts.BEAT
+  assert tells_0 > follows + hosts.BEAT
