@@ -10,7 +10,7 @@ import io
 import numpy as np
 import soundfile
 
-TOKENS_PER_SECOND = 25  # clips are cut to a whole number of tokens
+from s02jax.core.rates import TOKENS_PER_SECOND
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

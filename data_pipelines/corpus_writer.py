@@ -19,8 +19,10 @@ from typing import Any
 import numpy as np
 import tqdm
 
-from data_pipelines.clips import TOKENS_PER_SECOND, Example
+from data_pipelines.clips import Example
+from s02jax.core import files
 from s02jax.core.errors import UserError
+from s02jax.core.rates import TOKENS_PER_SECOND
 from s02jax.data import records
 
 
@@ -71,7 +73,7 @@ class CorpusWriter:
       "name": builder,
       "arguments": json.loads(json.dumps(arguments)),
     }
-    self._temporary = out.with_name(f".{out.name}.unfinished")
+    self._temporary = files.part_of(out)
     self._speakers: dict[str, int] = {}
     self._languages: dict[str, int] = {}
     self._indices = {split: _Index() for split in records.SPLITS}

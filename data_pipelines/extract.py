@@ -9,7 +9,6 @@ import dataclasses
 import hashlib
 import json
 import logging
-import os
 import pathlib
 import sys
 from collections.abc import Iterator
@@ -18,6 +17,7 @@ from typing import Any
 import numpy as np
 import tqdm
 
+from s02jax.core import files
 from s02jax.core.errors import UserError
 from s02jax.core.rates import TOKENS_PER_SECOND, whole_tokens
 from s02jax.data.features import FeatureWriter
@@ -222,6 +222,4 @@ def _write_card(
     "std": [float(x) for x in moments.std],
     "sources": sources,
   }
-  temporary = path.with_name(".card.json.part")
-  temporary.write_text(json.dumps(card, indent=1) + "\n")
-  os.replace(temporary, path)
+  files.write_json(path, card)

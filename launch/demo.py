@@ -21,6 +21,7 @@ import time
 
 from s02jax.bundle import MODELS
 from s02jax.cli import run
+from s02jax.core import files
 from s02jax.core.errors import UserError
 
 # What `s02 corpus espeak` builds, and the text vocabulary, per size.
@@ -108,9 +109,7 @@ class Phases:
     return f"{command.name} failed: {last} (all of it is in {log})"
 
   def _save(self) -> None:
-    part = self.file.with_suffix(".part")
-    part.write_text(json.dumps(self.seconds, indent=2))
-    os.replace(part, self.file)
+    files.write_json(self.file, self.seconds)
 
 
 def _first_failure(

@@ -22,8 +22,8 @@ from typing import Any
 import safetensors
 import safetensors.numpy
 
+from s02jax.core import files
 from s02jax.core.errors import UserError
-from s02jax.core.files import replace_folder
 from s02jax.core.trees import flatten, unflatten
 from s02jax.text.tokenizer import TextModel
 
@@ -70,20 +70,12 @@ class Bundle:
     """
     out = pathlib.Path(out)
     _check_replaceable(out)
-    temporary = out.with_name(f".{out.name}.part")
-    try:
-      out.parent.mkdir(parents=True, exist_ok=True)
-      shutil.rmtree(temporary, ignore_errors=True)
-      temporary.mkdir()
+    with (
+      files.explain_errors(out, "the bundle"),
+      files.atomic_folder(out) as temporary,
+    ):
       self._write_files(temporary)
       _keep_voices(out, temporary, self.fingerprint)
-      replace_folder(temporary, out)
-    except OSError as e:
-      shutil.rmtree(temporary, ignore_errors=True)
-      raise UserError(
-        f"{out}: cannot write the bundle ({e.strerror}); give --out a folder"
-        " you may write to, with room for it."
-      ) from e
 
   def _write_files(self, folder: pathlib.Path) -> None:
     config = {

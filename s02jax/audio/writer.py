@@ -9,6 +9,7 @@ import pathlib
 import numpy as np
 import soundfile
 
+from s02jax.core import files
 from s02jax.core.errors import UserError
 
 # Suffix -> libsndfile's names of container and coding. All have 16 bits or
@@ -68,7 +69,7 @@ class Writer:
     """Raises UserError where nothing can be written."""
     self._path = check_out(path, rate)
     self._rate, self.seconds = rate, 0.0
-    self._temporary = self._path.with_name(f".{self._path.name}.part")
+    self._temporary = files.part_of(self._path)
     container, coding = FORMATS[self._path.suffix.lower()]
     try:
       self._file = soundfile.SoundFile(

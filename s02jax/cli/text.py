@@ -6,8 +6,9 @@ import pathlib
 
 import numpy as np
 
+from s02jax.core import files
 from s02jax.core.errors import UserError
-from s02jax.text.tokenizer import TextModel, train_model, write_lengths_
+from s02jax.text.tokenizer import TextModel, train_model
 
 
 def main(argv: list[str]) -> None:
@@ -38,7 +39,8 @@ def main(argv: list[str]) -> None:
   model = TextModel(data)
   for split, corpus in corpora.items():
     _write_lengths(corpus, model, split)
-  write_lengths_(path, data)
+  with files.explain_errors(path, "the text model"):
+    files.write_bytes(path, data)
   print(f"Wrote {path}: {model.size} ids.")
 
 
@@ -51,6 +53,6 @@ def _write_lengths(corpus, model: TextModel, split: str) -> None:
   ]
   buffer = io.BytesIO()
   np.save(buffer, np.array(lengths, np.int32))
-  write_lengths_(
-    corpus.folder / "index" / f"{split}.text_tokens.npy", buffer.getvalue()
-  )
+  path = corpus.folder / "index" / f"{split}.text_tokens.npy"
+  with files.explain_errors(path, "the lengths of the texts"):
+    files.write_bytes(path, buffer.getvalue())

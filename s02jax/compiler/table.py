@@ -16,7 +16,7 @@ import time
 import jax
 
 from s02jax.compiler import check
-from s02jax.core import files
+from s02jax.core import files, markdown
 
 TOPOLOGIES = ("v5e:16x16", "v5p:8x8x16", "v6e:16x16", "tpu7x:8x8x4")
 # Rows of a device, on HBM of 16, 32 and 95 GiB.
@@ -38,10 +38,19 @@ ROWS = {
 # The compiler's effort where it takes many minutes otherwise.
 EFFORT = {"flow_vae": -1.0}
 _HEAD = (
-  "| config | slice | mesh | rows a device | parameters | HBM, GiB | "
-  "compute, ms | HBM, ms | interconnect, ms | utilisation at most | "
-  "warnings | compiled in | on |",
-  "|---|---|---|---|---|---|---|---|---|---|---|---|---|",
+  "config",
+  "slice",
+  "mesh",
+  "rows a device",
+  "parameters",
+  "HBM, GiB",
+  "compute, ms",
+  "HBM, ms",
+  "interconnect, ms",
+  "utilisation at most",
+  "warnings",
+  "compiled in",
+  "on",
 )
 
 
@@ -113,8 +122,7 @@ def _write_table(path: pathlib.Path, done: dict) -> None:
     "run moves less through HBM than the row says. What changed between days "
     "stands in `docs/decisions.md`.",
     "",
-    *_HEAD,
-    *(_line(done[key]) for key in order),
+    markdown.table(_HEAD, [_cells(done[key]) for key in order]).rstrip(),
   ]
   warned = [
     f"- {done[key]['config']} on {done[key]['topology']}: {warning}"
@@ -127,10 +135,10 @@ def _write_table(path: pathlib.Path, done: dict) -> None:
   files.write_text(path, "\n".join(lines) + "\n")
 
 
-def _line(row: dict) -> str:
+def _cells(row: dict) -> list[str]:
   mesh = " × ".join(f"{a} {n}" for a, n in row["mesh"].items() if n > 1)
   times = row["roofline"]
-  cells = [
+  return [
     row["config"],
     row["topology"],
     mesh,
@@ -148,4 +156,3 @@ def _line(row: dict) -> str:
     + (f", effort {row['effort']:.0f}" if row.get("effort") else ""),
     row["date"],
   ]
-  return "| " + " | ".join(cells) + " |"

@@ -1,18 +1,67 @@
-"""Files and folders that have their name only once they are whole."""
+"""Files and folders that have their name only once they are whole.
+
+Everything is written beside its name, as `.NAME.part`, and renamed at the end:
+whoever is killed in between leaves the former content under the name.
+"""
 
 import contextlib
 import json
 import os
 import pathlib
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator
 from typing import Any
 
 from s02jax.core.errors import UserError
 
+Path = str | os.PathLike[str]
 
-def replace_folder(new: pathlib.Path, out: pathlib.Path) -> None:
-  """Moves `new` to `out`, whose former content goes."""
+
+def part_of(path: Path) -> pathlib.Path:
+  """Name under which `path` is written before it is whole."""
+  path = pathlib.Path(path)
+  return path.with_name(f".{path.name}.part")
+
+
+@contextlib.contextmanager
+def atomic(path: Path) -> Iterator[pathlib.Path]:
+  """Context whose temporary file becomes `path` if the block ends well.
+
+  Yields:
+    The name to write to, in the same folder, which must exist. After an
+    exception that file is removed and `path` is as it was.
+  """
+  temporary = part_of(path)
+  try:
+    yield temporary
+    os.replace(temporary, path)
+  finally:
+    # The folder may be gone, or not be one.
+    with contextlib.suppress(OSError):
+      temporary.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def atomic_folder(out: Path) -> Iterator[pathlib.Path]:
+  """Context whose temporary folder replaces `out` if the block ends well.
+
+  Yields:
+    An empty folder beside `out`; parents are made where they are missing.
+  """
+  out = pathlib.Path(out)
+  temporary = part_of(out)
+  try:
+    out.parent.mkdir(parents=True, exist_ok=True)
+    shutil.rmtree(temporary, ignore_errors=True)
+    temporary.mkdir()
+    yield temporary
+    _replace_folder(temporary, out)
+  finally:
+    shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _replace_folder(new: pathlib.Path, out: pathlib.Path) -> None:
+  """Renames `new` to `out`, whose former content is removed."""
   if not out.exists():
     new.rename(out)
     return
@@ -23,34 +72,39 @@ def replace_folder(new: pathlib.Path, out: pathlib.Path) -> None:
   shutil.rmtree(old)
 
 
-def write_atomically(path: pathlib.Path, content: str) -> None:
-  """Writes a file that has its name only when it is whole.
+@contextlib.contextmanager
+def explain_errors(path: Path, what: str) -> Iterator[None]:
+  """Context that turns an OSError of writing into one sentence.
+
+  Args:
+    path: file or folder that is written.
+    what: content in words, such as "the bundle".
 
   Raises:
-    UserError: it cannot be written.
+    UserError: the block raised an OSError.
   """
-  temporary = path.with_name(f".{path.name}.part")
   try:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary.write_text(content, encoding="utf-8")
-    os.replace(temporary, path)
+    yield
   except OSError as error:
-    with contextlib.suppress(OSError):
-      temporary.unlink(missing_ok=True)
     raise UserError(
-      f"{path}: cannot be written ({error.strerror}); give --out a folder"
-      " you may write to, with room for it."
+      f"{path}: cannot write {what} ({error.strerror or error}); give a place"
+      " where you may write, with room for it."
     ) from error
 
 
-def write_text(path: pathlib.Path, text: str) -> None:
-  """Writes a file that has its name only when it is whole."""
-  path.parent.mkdir(parents=True, exist_ok=True)
-  temporary = path.with_name(f".{path.name}.part")
-  temporary.write_text(text, encoding="utf-8")
-  os.replace(temporary, path)
+def write_bytes(path: Path, data: bytes) -> None:
+  """Writes a file in one piece; parents are made where they are missing."""
+  pathlib.Path(path).parent.mkdir(parents=True, exist_ok=True)
+  with atomic(path) as temporary:
+    temporary.write_bytes(data)
 
 
-def write_json(path: pathlib.Path, values: Mapping[str, Any]) -> None:
-  """The same, of an object."""
-  write_text(path, json.dumps(values, indent=2) + "\n")
+def write_text(path: Path, text: str) -> None:
+  """Writes a file of UTF-8 in one piece, like `write_bytes`."""
+  write_bytes(path, text.encode())
+
+
+def write_json(path: Path, values: Any) -> None:
+  """Writes indented JSON in one piece, like `write_bytes`."""
+  text = json.dumps(values, indent=2, ensure_ascii=False, allow_nan=False)
+  write_text(path, text + "\n")

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-TOKENS_PER_SECOND = 25
+TOKENS_PER_SECOND = 25  # audio tokens of one second of speech
 
 
 def samples(seconds: float, rate: int) -> int:
@@ -13,9 +13,6 @@ def samples(seconds: float, rate: int) -> int:
 def tokens(seconds: float) -> int:
   """Seconds as audio tokens, at least one."""
   return max(round(seconds * TOKENS_PER_SECOND), 1)
-
-
-TOKENS_PER_SECOND = 25
 
 
 def whole_tokens(wave: np.ndarray, rate: int) -> np.ndarray:

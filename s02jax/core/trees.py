@@ -37,6 +37,17 @@ def count_parameters(params: Mapping[str, Any]) -> int:
   return sum(int(np.size(leaf)) for leaf in jax.tree.leaves(params))
 
 
+def dotted(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+  """Values of nested mappings by dotted name, "model.width"."""
+  found: dict[str, Any] = {}
+  for name, value in values.items():
+    if isinstance(value, Mapping):
+      found |= dotted(value, f"{prefix}{name}.")
+    else:
+      found[prefix + name] = value
+  return found
+
+
 def named(tree: PyTree) -> dict[str, Any]:
   """Leaves by their paths, the same for dataclasses and for nested dicts."""
   leaves, _ = jax.tree_util.tree_flatten_with_path(tree)

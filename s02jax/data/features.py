@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from array_record.python import array_record_module
 
+from s02jax.core import files
 from s02jax.core.errors import UserError
 
 _WRITER_OPTIONS = "group_size:1,uncompressed"
@@ -82,8 +83,7 @@ class FeatureWriter:
     folder = pathlib.Path(folder)
     self._paths = {kind: _feature_path(folder, kind, split) for kind in _KINDS}
     self._temporary = {
-      kind: path.with_name(f".{path.name}.unfinished")
-      for kind, path in self._paths.items()
+      kind: files.part_of(path) for kind, path in self._paths.items()
     }
     (folder / "features").mkdir(exist_ok=True)
     self._writers = {

@@ -3,6 +3,7 @@
 import dataclasses
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -18,6 +19,13 @@ class Figure:
   n: int  # cases (or groups of clips of one speaker) behind it
   low: float | None = None  # 95 % interval of a share (Wilson)
   high: float | None = None
+
+  def to_json(self) -> dict[str, Any]:
+    """Fields for a JSON file, without an interval that is not known."""
+    found = dataclasses.asdict(self)
+    return {
+      k: v for k, v in found.items() if k in ("value", "n") or v is not None
+    }
 
 
 def mean(values: Sequence[float | None] | np.ndarray) -> Figure:

@@ -9,7 +9,8 @@ import pathlib
 from collections.abc import Mapping
 from typing import Any, Literal
 
-from s02jax.core.files import write_json, write_text
+from s02jax.core import files
+from s02jax.core import markdown as md
 from s02jax.evaluation.figure import Figure
 
 PAPER = "MiniMax-Speech technical report"
@@ -76,7 +77,7 @@ def to_json(
         "variant": row.variant,
         "recipe": row.recipe,
         "ours": {
-          column.measure: _figure(figures[row.name][column.measure])
+          column.measure: figures[row.name][column.measure].to_json()
           for column in ablation.columns
         },
         "paper": dict(row.paper),
@@ -90,20 +91,13 @@ def to_json(
   }
 
 
-def _figure(figure: Figure) -> dict[str, Any]:
-  found = dataclasses.asdict(figure)
-  return {
-    k: v for k, v in found.items() if k in ("value", "n") or v is not None
-  }
-
-
 def markdown(table: Mapping[str, Any]) -> str:
   """The table of `to_json`, with what keeps it from being misread."""
   head = [""]
   for column in table["columns"]:
     head += [column["label"] + (" ↑" if column["better"] == "higher" else " ↓")]
     head += [f"paper: {name}" for name in column["paper"]]
-  lines = [head, ["---"] + ["---:"] * (len(head) - 1)]
+  lines = []
   for row in table["rows"]:
     cells = [row["label"]]
     for column in table["columns"]:
@@ -113,7 +107,7 @@ def markdown(table: Mapping[str, Any]) -> str:
       cells.append(_cell(ours))
       cells += [_cell(row["paper"].get(name)) for name in column["paper"]]
     lines.append(cells)
-  text = "".join(f"| {' | '.join(line)} |\n" for line in lines)
+  text = md.table(head, lines, "l" + "r" * (len(head) - 1))
   return f"{text}\n{table['note']} {_caution(table)}\n"
 
 
@@ -142,8 +136,8 @@ def _cell(value: float | None) -> str:
 def write(out: pathlib.Path, table: Mapping[str, Any]) -> None:
   """Writes OUT/table.md, then OUT/table.json, and prints the table."""
   text = markdown(table)
-  write_text(out / "table.md", text)
-  write_json(out / "table.json", table)
+  files.write_text(out / "table.md", text)
+  files.write_json(out / "table.json", table)
   print(text, end="", flush=True)
   print(out / "table.md")
 

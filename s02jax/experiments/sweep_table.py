@@ -8,12 +8,11 @@ losses over steps.
 import dataclasses
 import json
 import math
-import os
 import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from s02jax.core.files import write_text
+from s02jax.core import files, markdown
 
 # What runs are ranked by, where they have it: the smaller the better.
 RANKED_BY = ("unseen/loss", "loss")
@@ -89,8 +88,10 @@ def write_all(workdir: pathlib.Path, rows: Sequence[Row]) -> None:
     for r in rows
   ]
   text = table(rows)
-  write_text(workdir / "results.jsonl", "".join(f"{r}\n" for r in records))
-  write_text(workdir / "results.md", text)
+  files.write_text(
+    workdir / "results.jsonl", "".join(f"{r}\n" for r in records)
+  )
+  files.write_text(workdir / "results.md", text)
   print(text, end="")
   print(workdir / "results.md")
   if any(r.curves for r in rows):
@@ -102,13 +103,13 @@ def table(rows: Sequence[Row]) -> str:
   fields = sorted({field for r in rows for field in r.overrides})
   metrics = sorted({m for r in rows for m in r.metrics if _compared(m)})
   head = [*fields, "state", "step", *metrics]
-  lines = [head, ["---"] * len(head)]
+  lines = []
   for r in sorted(rows, key=_rank):
     values = [_cell(r.overrides.get(f)) for f in fields]
     values += [r.state, str(r.step)]
     values += [_cell(r.metrics.get(m)) for m in metrics]
     lines.append(values)
-  return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+  return markdown.table(head, lines)
 
 
 def _compared(metric: str) -> bool:
@@ -147,9 +148,8 @@ def _plot(path: pathlib.Path, rows: Sequence[Row]) -> None:
   # A run may be in one panel only.
   lines = {line.get_label(): line for ax in panels for line in ax.get_lines()}
   page.legend(lines.values(), lines.keys(), loc="outside right upper")
-  temporary = path.with_name(f".{path.name}.part")
-  page.savefig(temporary, format="png", dpi=120)
-  os.replace(temporary, path)
+  with files.atomic(path) as temporary:
+    page.savefig(temporary, format="png", dpi=120)
   print(path)
 
 

@@ -26,9 +26,8 @@ import safetensors.numpy
 
 import s02jax
 from s02jax.bundle import Bundle
-from s02jax.core import languages
+from s02jax.core import files, languages
 from s02jax.core.errors import UserError
-from s02jax.core.files import replace_folder
 from s02jax.serving import card as cards
 from s02jax.serving import tensors
 from s02jax.serving.programs import lowered, programs, weights
@@ -107,20 +106,13 @@ def write(
       f" this one's voices are of kind"
       f" {synthesizer.generator.config.speaker.kind!r}."
     )
-  temporary = out.with_name(f".{out.name}.part")
-  try:
-    shutil.rmtree(temporary, ignore_errors=True)
+  with (
+    files.explain_errors(out, "the export"),
+    files.atomic_folder(out) as temporary,
+  ):
     for folder in ("weights", "programs"):
-      (temporary / folder).mkdir(parents=True)
-    card = _fill(temporary, bundle, synthesizer, source, platforms, kind)
-    replace_folder(temporary, out)
-  except OSError as error:
-    shutil.rmtree(temporary, ignore_errors=True)
-    raise UserError(
-      f"{out}: cannot write the export ({error.strerror}); give --out a folder"
-      " you may write to, with room for it."
-    ) from error
-  return card
+      (temporary / folder).mkdir()
+    return _fill(temporary, bundle, synthesizer, source, platforms, kind)
 
 
 def _fill(folder, bundle, synthesizer, source, platforms, kind):

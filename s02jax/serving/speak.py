@@ -8,7 +8,6 @@ A reference is a WAV file of 16 bits, one channel and the models' rate.
 """
 
 import argparse
-import os
 import pathlib
 import sys
 import time
@@ -16,6 +15,7 @@ import wave
 
 import numpy as np
 
+from s02jax.core import files
 from s02jax.core.errors import UserError
 from s02jax.serving.runtime import Runtime
 from s02jax.synthesis.request import Request, Settings
@@ -98,16 +98,14 @@ def read(path: str, rate: int) -> np.ndarray:
 
 
 def _write(path: pathlib.Path, samples: np.ndarray, rate: int) -> None:
-  temporary = path.with_name(f".{path.name}.part")
   whole = np.round(np.clip(samples, -1, 1) * (2**15 - 1)).astype("<i2")
-  try:
-    with wave.open(str(temporary), "wb") as file:
-      file.setparams((1, 2, rate, 0, "NONE", ""))
-      file.writeframes(whole.tobytes())
-    os.replace(temporary, path)
-  except OSError as error:
-    temporary.unlink(missing_ok=True)
-    raise UserError(f"{path} cannot be written ({error.strerror}).") from error
+  with (
+    files.explain_errors(path, "the speech"),
+    files.atomic(path) as part,
+    wave.open(str(part), "wb") as file,
+  ):
+    file.setparams((1, 2, rate, 0, "NONE", ""))
+    file.writeframes(whole.tobytes())
 
 
 if __name__ == "__main__":

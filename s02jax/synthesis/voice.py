@@ -9,17 +9,18 @@ Shape letters: n samples, s tokens, l latents, c latent channels, e vector.
 
 import dataclasses
 import logging
-import os
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 
 import numpy as np
 
+from s02jax.audio.loudness import SILENCE
+from s02jax.core import files
 from s02jax.core.errors import UserError
 
 SHORTEST = 0.5  # seconds of a reference
 LONGEST = 20.0  # seconds; what is longer adds nothing to a voice
-SILENT = 1e-3  # peak below which a reference is silence, -60 dBFS
 MOST = 4  # voices of a mixture
 FORMAT_VERSION = "1"
 
@@ -42,8 +43,12 @@ class Voice:
   prompt: Prompt | None  # None: zero-shot
   fingerprint: str  # of the bundle whose encoders made the vectors
 
-  def save(self, path) -> None:
+  def save(self, path, notes: Mapping[str, str] = MappingProxyType({})) -> None:
     """Writes the voice to a .safetensors file, atomically.
+
+    Args:
+      path: file, in a folder that exists.
+      notes: further entries of the file's header.
 
     Raises:
       UserError: another suffix, or the file cannot be written.
@@ -62,16 +67,8 @@ class Voice:
       }
       header["prompt_text"] = self.prompt.text
     arrays = {k: np.ascontiguousarray(v) for k, v in arrays.items()}
-    temporary = path.with_name(f".{path.name}.part")
-    try:
-      temporary.write_bytes(safetensors.numpy.save(arrays, header))
-      os.replace(temporary, path)
-    except OSError as e:
-      temporary.unlink(missing_ok=True)
-      raise UserError(
-        f"{path}: cannot write the voice ({e.strerror}); give a folder that"
-        " exists and that you may write to."
-      ) from e
+    with files.explain_errors(path, "the voice"), files.atomic(path) as part:
+      part.write_bytes(safetensors.numpy.save(arrays, header | dict(notes)))
 
   @classmethod
   def load(cls, path, fingerprint: str) -> "Voice":
@@ -244,7 +241,7 @@ def check_reference(
       "the reference has %.1f s; its first %.0f s are used", seconds, LONGEST
     )
     wave = wave[: int(LONGEST * rate)]
-  if np.abs(wave - wave.mean()).max() < SILENT:
+  if np.abs(wave - wave.mean()).max() < SILENCE:
     raise UserError(
       "the reference is silence; give a recording in which somebody speaks."
     )

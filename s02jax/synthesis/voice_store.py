@@ -6,7 +6,6 @@ seconds of speech it was made of, and when.
 
 import dataclasses
 import datetime
-import os
 import pathlib
 import re
 from collections.abc import Sequence
@@ -15,6 +14,7 @@ import safetensors
 import safetensors.numpy
 
 from s02jax.audio import loudness, spectra
+from s02jax.core import files
 from s02jax.core.errors import UserError
 from s02jax.synthesis import voice as voice_lib
 from s02jax.synthesis.synthesizer import Synthesizer
@@ -106,21 +106,9 @@ def add(
   file = check_free(bundle, name, replace)
   now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
   notes = {"seconds": f"{seconds:.2f}", "made": now}
-  # Not a name that a voice can have, so that a half-made one is never seen.
-  draft = file.with_name(f".{file.name}")
-  try:
+  with files.explain_errors(file, "the voice"):
     file.parent.mkdir(exist_ok=True)
-    voice.save(draft)
-    arrays, header = safetensors.numpy.load_file(draft), _header(draft)
-    draft.write_bytes(safetensors.numpy.save(arrays, header | notes))
-    os.replace(draft, file)
-  except OSError as e:
-    raise UserError(
-      f"{file}: cannot write the voice ({e.strerror}); give a bundle where"
-      " you may write, with room for it."
-    ) from e
-  finally:
-    draft.unlink(missing_ok=True)
+  voice.save(file, notes)
   return file
 
 

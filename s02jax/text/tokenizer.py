@@ -17,7 +17,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 import sentencepiece
 
-from s02jax.core import languages
+from s02jax.core import files, languages
 from s02jax.core.errors import UserError
 
 _SPEAKER = "<speaker>"
@@ -123,7 +123,8 @@ def train_text_model(
   Raises UserError if there is no text or the size is too small for any model.
   """
   model = train_model(texts, vocab_size)
-  write_lengths_(pathlib.Path(out), model)
+  with files.explain_errors(out, "the text model"):
+    files.write_bytes(out, model)
   return TextModel(model)
 
 
@@ -192,13 +193,3 @@ def _without_rare(lines: Sequence[str], vocab_size: int) -> Iterator[str]:
     del rare[ord(key)]
   for line in lines:
     yield from filter(None, line.translate(rare).split("\n"))
-
-
-def write_lengths_(path: pathlib.Path, data: bytes) -> None:
-  temporary = path.with_name(f".{path.name}.unfinished")
-  try:
-    temporary.write_bytes(data)
-    os.replace(temporary, path)
-  except OSError as error:
-    temporary.unlink(missing_ok=True)
-    raise UserError(f"cannot write {path}: {error.strerror}") from error

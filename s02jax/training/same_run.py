@@ -12,7 +12,7 @@ from typing import Any
 import jax
 from ml_collections import ConfigDict
 
-from s02jax.core import errors
+from s02jax.core import errors, trees
 from s02jax.training import checkpoint, hosts
 
 # A checkpoint of other values here is another run's.
@@ -31,7 +31,8 @@ def run_facts(config: ConfigDict, workdir: pathlib.Path) -> dict[str, Any]:
     "the code": hosts.fingerprint(),
     "the number of devices": jax.local_device_count(),
     "the newest checkpoint in --workdir": max(steps, default=None),
-  } | {f"config.{name}": value for name, value in _flat(plain(config)).items()}
+    **trees.dotted(plain(config), "config."),
+  }
 
 
 @contextlib.contextmanager
@@ -57,8 +58,8 @@ def check_same_run(workdir: pathlib.Path, config: dict[str, Any]) -> None:
   path = workdir / "config.json"
   if not path.exists():
     return
-  before = _flat(json.loads(path.read_text(encoding="utf-8")))
-  now = _flat(config)
+  before = trees.dotted(json.loads(path.read_text(encoding="utf-8")))
+  now = trees.dotted(config)
   for name in sorted(before | now):
     if before.get(name) == now.get(name):
       continue
@@ -73,17 +74,6 @@ def check_same_run(workdir: pathlib.Path, config: dict[str, Any]) -> None:
       before.get(name),
       now.get(name),
     )
-
-
-def _flat(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-  """Nested dicts to one, keys joined by dots."""
-  out = {}
-  for name, value in tree.items():
-    if isinstance(value, dict):
-      out |= _flat(value, f"{prefix}{name}.")
-    else:
-      out[prefix + name] = value
-  return out
 
 
 DISK_ERRORS = (

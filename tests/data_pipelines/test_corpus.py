@@ -181,7 +181,7 @@ def test_a_killed_build_leaves_nothing_under_the_name(tmp_path):
   command = [sys.executable, "-m", "s02jax", "corpus", "espeak"]
   command += ["--out", str(tmp_path / "c"), "--processes", "1"]
   process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
-  unfinished = tmp_path / ".c.unfinished"
+  unfinished = tmp_path / ".c.part"
   while not unfinished.exists():
     assert process.poll() is None
     time.sleep(0.05)

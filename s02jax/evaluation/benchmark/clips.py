@@ -14,6 +14,7 @@ import numpy as np
 import soundfile
 
 from s02jax.audio import spectra, writer
+from s02jax.audio.loudness import SILENCE
 from s02jax.core.errors import UserError
 from s02jax.evaluation.benchmark.datasets import Item
 from s02jax.evaluation.benchmark.plan import Group, clip_name
@@ -28,7 +29,6 @@ FOLDER = "clips"
 SUFFIXES = (
   ".wav", ".flac", ".ogg", ".opus", ".mp3", ".m4a", ".aif", ".aiff", ".au",
 )  # fmt: skip
-SILENT = 1e-3  # peak that is not exceeded where nobody speaks, -60 dBFS
 SHORTEST = 0.1  # seconds in which there may be a word
 _VOICES = 64  # kept in memory
 
@@ -122,7 +122,7 @@ def is_silent(path: pathlib.Path) -> bool:
   wave = wave[np.isfinite(wave)]
   if len(wave) < SHORTEST * rate:
     return True
-  return bool(np.max(np.abs(wave - wave.mean())) < SILENT)
+  return bool(np.max(np.abs(wave - wave.mean())) < SILENCE)
 
 
 # ------------------------------------------------------------------- speaking

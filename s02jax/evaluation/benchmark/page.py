@@ -54,7 +54,8 @@ def write(scores: Mapping[str, Any], out: pathlib.Path) -> None:
   Raises:
     UserError: the file cannot be written.
   """
-  files.write_atomically(out / PAGE, render(scores, out))
+  with files.explain_errors(out / PAGE, "the page"):
+    files.write_text(out / PAGE, render(scores, out))
 
 
 def render(scores: Mapping[str, Any], out: pathlib.Path) -> str:

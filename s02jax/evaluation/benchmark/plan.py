@@ -16,6 +16,7 @@ import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
+from s02jax.core import trees
 from s02jax.core.errors import UserError
 from s02jax.core.languages import BY_CODE
 from s02jax.evaluation.benchmark import score
@@ -156,8 +157,8 @@ def pin(out: pathlib.Path, pins: Mapping[str, Any]) -> None:
       return
     except FileExistsError:
       pass
-  before = _flat(_read(path))
-  for name, mine in _flat(pins).items():
+  before = trees.dotted(_read(path))
+  for name, mine in trees.dotted(pins).items():
     theirs = before.get(name)
     if theirs != mine:
       raise UserError(
@@ -173,17 +174,6 @@ def _read(path: pathlib.Path) -> dict[str, Any]:
     raise UserError(
       f"{path} cannot be read ({error}); choose another --out."
     ) from error
-
-
-def _flat(pins: Mapping[str, Any], before: str = "") -> dict[str, Any]:
-  """Values by dotted name."""
-  found = {}
-  for name, value in pins.items():
-    if isinstance(value, Mapping):
-      found |= _flat(value, f"{before}{name}.")
-    else:
-      found[f"{before}{name}"] = value
-  return found
 
 
 def _shown(value: Any) -> str:

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from s02jax.core import languages
+from s02jax.core import markdown as md
 from s02jax.evaluation.benchmark import published
 from s02jax.evaluation.benchmark.published import Published
 
@@ -145,17 +146,10 @@ def markdown(scores: Mapping[str, Any]) -> str:
     f"{scores['benchmark']}, error in percent (official normalisation, mean of"
     " the utterances' rates) / speaker similarity.",
     "",
-    _cells(shown.head),
-    "|" + " --- |" * len(shown.head),
-    *map(_cells, shown.lines),
+    md.table(shown.head, shown.lines).rstrip(),
   ]
   for note in shown.notes:
     lines += ["", note]
   if shown.sources:
     lines += ["", "Sources: " + "; ".join(shown.sources) + "."]
   return "\n".join(lines) + "\n"
-
-
-def _cells(cells: Sequence[str]) -> str:
-  clean = (" ".join(x.split()).replace("|", "\\|") for x in cells)
-  return f"| {' | '.join(clean)} |"

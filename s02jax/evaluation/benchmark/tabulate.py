@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from s02jax.core import files, languages
+from s02jax.core import markdown as md
 from s02jax.core.errors import UserError
 from s02jax.evaluation import figure as figure_lib
 from s02jax.evaluation.benchmark import score as score_lib
@@ -365,6 +366,24 @@ def write(scores: Mapping[str, Any], out: pathlib.Path) -> None:
   files.write_json(out / "scores.json", scores)
 
 
+_HEAD = (
+  "subset",
+  "language",
+  "metric",
+  "items",
+  "missing",
+  "official mean",
+  "official corpus",
+  "fair mean",
+  "fair corpus",
+  "S / D / I of units",
+  "similarity",
+  "same",
+  "other",
+  "quality",
+)
+
+
 def markdown(scores: Mapping[str, Any]) -> str:
   """The table for people; rates in percent."""
   judges = scores["judges"]
@@ -386,12 +405,8 @@ def markdown(scores: Mapping[str, Any]) -> str:
     " intervals draw items, as if no two shared a prompt. Quality is of the"
     " items in which there is something to hear, as many as (n) says.",
     "",
-    "| subset | language | metric | items | missing | official mean | official"
-    " corpus | fair mean | fair corpus | S / D / I of units | similarity | same"
-    " | other | quality |",
-    "|" + " --- |" * 14,
   ]
-  lines += [_line(row) for row in scores["rows"]]
+  body = [_line(row) for row in scores["rows"]]
   total = scores["mean"]
   cells = ["mean of the rows", *[""] * 4]
   for pipeline in ("official", "fair"):
@@ -400,7 +415,7 @@ def markdown(scores: Mapping[str, Any]) -> str:
       for name in ("utterance_mean", "corpus_level")
     ]
   cells += ["", number(total["similarity"]), "", "", ""]
-  lines.append(_cells(cells))
+  lines.append(md.table(_HEAD, [*body, cells]).rstrip())
   for row in scores["rows"]:
     for what in ("missing", "silent"):
       if row[what]:
@@ -408,7 +423,7 @@ def markdown(scores: Mapping[str, Any]) -> str:
   return "\n".join(lines) + "\n"
 
 
-def _line(row: Mapping[str, Any]) -> str:
+def _line(row: Mapping[str, Any]) -> list[str]:
   fair, alike = row["fair"], row["similarity"] or {}
   edits = [fair[x] for x in ("substitutions", "deletions", "insertions")]
   quality = [
@@ -416,30 +431,24 @@ def _line(row: Mapping[str, Any]) -> str:
     for name, figure in (row["quality"] or {}).items()
     if figure["value"] is not None
   ]
-  return _cells(
-    [
-      row["subset"],
-      row["language"],
-      row["metric"].upper(),
-      str(row["items"]),
-      str(len(row["missing"])),
-      *(
-        _interval(row[pipeline][name])
-        for pipeline in ("official", "fair")
-        for name in ("utterance_mean", "corpus_level")
-      ),
-      f"{' / '.join(map(str, edits))} of {fair['units']}",
-      *(
-        number(alike[name]["value"] if alike else None)
-        for name in ("to_prompt", "same_speaker", "other_speaker")
-      ),
-      ", ".join(quality) or "–",
-    ]
-  )
-
-
-def _cells(cells: Sequence[str]) -> str:
-  return f"| {' | '.join(cells)} |"
+  return [
+    row["subset"],
+    row["language"],
+    row["metric"].upper(),
+    str(row["items"]),
+    str(len(row["missing"])),
+    *(
+      _interval(row[pipeline][name])
+      for pipeline in ("official", "fair")
+      for name in ("utterance_mean", "corpus_level")
+    ),
+    f"{' / '.join(map(str, edits))} of {fair['units']}",
+    *(
+      number(alike[name]["value"] if alike else None)
+      for name in ("to_prompt", "same_speaker", "other_speaker")
+    ),
+    ", ".join(quality) or "–",
+  ]
 
 
 def _interval(figure: Mapping[str, Any]) -> str:

@@ -157,7 +157,7 @@ def metrics(
     "bars": list(required),
     "table": {split: _table(result) for split, result in results.items()},
     "diagnostics": {
-      split: {k: _figure(v) for k, v in result.diagnostics.items()}
+      split: {k: v.to_json() for k, v in result.diagnostics.items()}
       for split, result in results.items()
     },
     "panel": {split: _panel(result.panel) for split, result in results.items()},
@@ -178,18 +178,11 @@ def _panel(panel: selection.Panel) -> dict[str, int]:
   }
 
 
-def _figure(figure: figure_lib.Figure) -> dict[str, Any]:
-  found = dataclasses.asdict(figure)
-  return {
-    k: v for k, v in found.items() if k in ("value", "n") or v is not None
-  }
-
-
 def _table(result: Result) -> dict[str, Any]:
   truth = result.judgement.figures[figure_lib.GROUND_TRUTH]
   return {
     row: {
-      name: _figure(figure)
+      name: figure.to_json()
       | {"share_of_ground_truth": requirements.share_of(figure, truth[name])}
       for name, figure in figures.items()
     }
@@ -268,9 +261,8 @@ def write(
       runs=sources.runs,
       examples=examples(results, rate),
     )
-    files.write_atomically(out / "index.html", page.render(content))
+    html = page.render(content)
   figures = metrics(results, required, phases, watch, sources.command, settings)
-  files.write_atomically(
-    out / "metrics.json",
-    json.dumps(figures, indent=2, ensure_ascii=False, allow_nan=False) + "\n",
-  )
+  with files.explain_errors(out, "the report"):
+    files.write_text(out / "index.html", html)
+    files.write_json(out / "metrics.json", figures)

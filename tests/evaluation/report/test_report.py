@@ -11,7 +11,6 @@ from numpy.testing import assert_allclose, assert_array_equal
 
 from s02jax.audio import espeak
 from s02jax.cli import report
-from s02jax.core import files
 from s02jax.core.errors import UserError
 from s02jax.core.languages import BY_CODE
 from s02jax.evaluation import figure as figure_lib
@@ -618,11 +617,3 @@ def test_curves_take_finite_values_of_training_and_held_out(tmp_path):
     media.Curve("training", [1, 3], [2.0, 1.0]),
     media.Curve("unseen", [2], [1.5]),
   ]
-
-
-def test_a_file_has_its_name_only_when_it_is_whole(tmp_path):
-  (tmp_path / "file").write_text("")
-  with pytest.raises(UserError, match="--out"):
-    files.write_atomically(tmp_path / "file" / "index.html", "x")
-  files.write_atomically(tmp_path / "a" / "index.html", "x")
-  assert [p.name for p in (tmp_path / "a").iterdir()] == ["index.html"]
