@@ -2,7 +2,7 @@
 TPU compiler, which needs no TPU.
 
   s02 compile-check --config configs/ar.py:large --topology v5p:8x8x16 \\
-    [--rows_per_device N] [--slices N] [--effort -1.0] \\
+    [--rows_per_device N] [--slices N] [--fast] \\
     [--config.field=value ...] [--json FILE]
   s02 compile-check --table docs/scale.md
 
@@ -11,11 +11,11 @@ config.batch_size says, unless told how many of a device), and prints what a
 device holds, computes, moves and sends, by `s02jax.compiler.roofline`. Values
 that only a corpus knows (vocabularies, latent channels) are taken from the
 stage's `assume`.
-With `--effort` below 0 the compiler spends less on fast kernels and
-keeps less in the memory beside the matrix unit: it is done sooner, what it
-holds and sends is about the same, and it moves more through HBM than the run
-would. Topologies are KIND:AxB or KIND:AxBxC of chips, KIND one of v4, v5e,
-v5p, v6e, tpu7x.
+With `--fast` the compiler spends less on each kernel and keeps less in the
+memory beside the matrix unit: it is done sooner, what it holds and sends is
+about the same, and it moves more through HBM than the run would.
+Topologies are KIND:AxB or KIND:AxBxC of chips, KIND one of v4, v5e, v5p, v6e,
+tpu7x.
 
 Exit codes: 0 it fits, 1 it does not, 2 wrong input, 3 the compiler failed, for
 another reason than want of memory. Needs libtpu, on Linux: `pip install
@@ -53,7 +53,7 @@ def _main(argv: list[str]) -> int:
   parser.add_argument("--topology")
   parser.add_argument("--rows_per_device", type=int)
   parser.add_argument("--slices", type=int, default=1)
-  parser.add_argument("--effort", type=float, default=0.0)
+  parser.add_argument("--fast", action="store_true")
   parser.add_argument("--json", type=pathlib.Path)
   parser.add_argument("--table", type=pathlib.Path)
   args, rest = parser.parse_known_args(argv)
@@ -72,7 +72,7 @@ def _main(argv: list[str]) -> int:
     args.topology,
     args.rows_per_device,
     args.slices,
-    args.effort,
+    args.fast,
   )
   print(describe(report))
   if args.json:

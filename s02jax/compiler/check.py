@@ -66,7 +66,7 @@ class Report:
   roofline: roofline.Roofline | None
   warnings: list[str]
   seconds: float  # of compilation
-  effort: float  # of the compiler for speed, -1 to 1; a run has 0
+  fast: bool  # compiled with less optimization than a run
 
 
 def check(
@@ -75,7 +75,7 @@ def check(
   topology: str,
   rows_per_device: int | None = None,
   slices: int = 1,
-  effort: float = 0.0,
+  fast: bool = False,
 ) -> Report:
   """Compiles the train step of a config for a topology.
 
@@ -85,15 +85,13 @@ def check(
     topology: KIND:SHAPE of one slice.
     rows_per_device: of the batch; as `config.batch_size` says where absent.
     slices: connected by the data-centre network along the data axis.
-    effort: of the compiler, from -1 to 1; 0 is what a run gets.
+    fast: compiles sooner, with less optimization than a run gets.
 
   Raises:
-    UserError: an effort outside, an unknown topology, a mesh that does not
-      cover it, rows that do not split over it, no libtpu.
+    UserError: an unknown topology, a mesh that does not cover it, rows that do
+      not split over it, no libtpu.
     CompilerError: it failed.
   """
-  if not -1 <= effort <= 1:
-    raise UserError(f"--effort is {effort}; it must lie from -1 to 1.")
   if slices < 1:
     raise UserError(f"--slices is {slices}; it must be at least 1.")
   place = topology if slices == 1 else f"{slices} × {topology}"
@@ -111,7 +109,7 @@ def check(
   began = time.perf_counter()
   try:
     with _stderr() as said:
-      compiled, problem = _compile(lowered, effort)
+      compiled, problem = _compile(lowered, fast)
   except jax.errors.JaxRuntimeError as error:
     raise CompilerError(
       f"the TPU compiler failed on {name} for {place}: {_first(error)}"
@@ -150,7 +148,7 @@ def check(
       *_unfilled(products, chip.unit),
     ],
     seconds=seconds,
-    effort=effort,
+    fast=fast,
   )
 
 
@@ -224,7 +222,8 @@ def _devices(topology: str, slices: int) -> list[Any]:
   os.environ.setdefault("ALLOW_MULTIPLE_LIBTPU_LOAD", "1")
   # What the partitioner warns of goes to a file otherwise.
   os.environ.setdefault("TPU_STDERR_LOG_LEVEL", "1")
-  os.environ.setdefault("TPU_LIBRARY_PATH", _libtpu())
+  if "TPU_LIBRARY_PATH" not in os.environ:
+    os.environ["TPU_LIBRARY_PATH"] = _libtpu()
   options = {"num_slices": slices} if slices > 1 else {}
   try:
     described = topologies.get_topology_desc(
@@ -251,12 +250,13 @@ def _libtpu() -> str:
   return str(pathlib.Path(spec.origin).parent / "libtpu.so")
 
 
-def _compile(lowered: Any, effort: float) -> tuple[Any, str]:
+def _compile(lowered: Any, fast: bool) -> tuple[Any, str]:
   """The compiled step, or None and why it does not fit."""
-  options = {"exec_time_optimization_effort": effort}
-  if effort < 0:
-    # With less effort libtpu 0.0.42's pass that gives all-reduces of a tpu7x
-    # to its sparse cores fails its own check (`inc < core_count()`) and aborts.
+  options: dict[str, Any] = {}
+  if fast:
+    options["xla_optimization_level"] = "EFFORT_O1"
+    # At this level libtpu 0.0.42's pass that gives all-reduces of a tpu7x to
+    # its sparse cores fails its own check (`inc < core_count()`) and aborts.
     options["xla_tpu_enable_sparse_core_collective_offload_all_reduce"] = False
   try:
     return lowered.compile(compiler_options=options), ""
@@ -422,6 +422,6 @@ def describe(report: Report) -> str:
   lines += [f"warning: {w}" for w in r.warnings]
   if r.problem:
     lines.append(r.problem)
-  spent = f" with effort {r.effort}" if r.effort else ""
-  lines.append(f"compiled in {r.seconds:.0f} s{spent}")
+  how = ", --fast" if r.fast else ""
+  lines.append(f"compiled in {r.seconds:.0f} s{how}")
   return "\n".join(lines)

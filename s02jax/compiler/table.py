@@ -35,8 +35,8 @@ ROWS = {
   "flow_vae:base": (8, 16, 32),
   "flow_vae:large": (8, 8, 32),
 }
-# The compiler's effort where it takes many minutes otherwise.
-EFFORT = {"flow_vae": -1.0}
+# Stages compiled with --fast, which take many minutes otherwise.
+FAST = ("flow_vae",)
 _HEAD = (
   "config",
   "slice",
@@ -85,8 +85,8 @@ def _measure(name: str, topology: str) -> dict:
   config = importlib.import_module(f"configs.{stage}").get_config(size)
   kind = topology.partition(":")[0]
   place = {"v5e": 0, "v6e": 1}.get(kind, 2)
-  rows, effort = ROWS[name][place], EFFORT.get(stage, 0.0)
-  report = check.check(config, name, topology, rows, effort=effort)
+  rows, fast = ROWS[name][place], stage in FAST
+  report = check.check(config, name, topology, rows, fast=fast)
   print(check.describe(report), flush=True)
   row = dataclasses.asdict(report)
   bound = report.roofline.bound if report.roofline else None
@@ -117,10 +117,10 @@ def _write_table(path: pathlib.Path, done: dict) -> None:
     "(`s02jax/compiler/roofline.py` says what is assumed). Rows of the batch "
     "are those of the longest shape; "
     "a tpu7x chip is two devices. Compiling takes longer beside other work. "
-    "Of a condition the branch that moves most counts. Where an effort stands "
-    "beside the seconds, the compiler had `--effort` below that of a run: the "
-    "run moves less through HBM than the row says. What changed between days "
-    "stands in `docs/decisions.md`.",
+    "Of a condition the branch that moves most counts. Where `fast` stands "
+    "beside the seconds, the compiler had `--fast`: the run moves less through "
+    "HBM than the row says. What changed between days stands in "
+    "`docs/decisions.md`.",
     "",
     markdown.table(_HEAD, [_cells(done[key]) for key in order]).rstrip(),
   ]
@@ -152,7 +152,6 @@ def _cells(row: dict) -> list[str]:
     ),
     f"{row['bound']:.0%}" if row["bound"] else "–",
     str(len(row["warnings"])),
-    f"{row['seconds']:.0f} s"
-    + (f", effort {row['effort']:.0f}" if row.get("effort") else ""),
+    f"{row['seconds']:.0f} s" + (", fast" if row.get("fast") else ""),
     row["date"],
   ]
