@@ -217,11 +217,9 @@ class Program:
         found.append(self._crossing(i, self.times[name]))
       if kind not in KINDS:
         continue
-      shapes = arrays(i.shape)
       size = size_of(i.shape)
-      if i.opcode.endswith("-start") and kind != "all-reduce":
-        n = len(i.operands)  # (what goes in, what comes out, …)
-        size = sum(_bytes(x) for x in shapes[n : 2 * n])
+      if i.opcode.endswith("-start"):
+        size = sum(_bytes(x) for x in _brought(i))
       groups = _groups(i)
       if kind == "reduce-scatter":
         size *= groups.shape[1]
@@ -284,7 +282,7 @@ class Program:
       return 2 * size(shapes[i.operands[-1 if i.opcode == "scatter" else 1]])
     if i.opcode == "slice-start":
       return _slice_traffic(i.shape)
-    if i.opcode.endswith("-start"):
+    if i.opcode.endswith("-start") and not _results_alone(i):
       return size(i.shape)  # holds what is read and what is written
     return size(i.shape) + sum(size(shapes[o]) for o in i.operands)
 
@@ -349,6 +347,23 @@ def _listed(numbers: str) -> int:
   """How many numbers there are in a list of them and of ranges, `1,4:6`."""
   ends = ([int(x) for x in part.split(":")] for part in numbers.split(","))
   return sum(end[-1] - end[0] + 1 for end in ends)
+
+
+def _results_alone(i: Instruction) -> bool:
+  """True for the `all-reduce-start` of XLA before jax 0.12.
+
+  Its shape is that of its results. All others, and the same one since, have
+  ((operands), results, …).
+  """
+  return i.opcode == "all-reduce-start" and len(arrays(i.shape)) == len(
+    i.operands
+  )
+
+
+def _brought(i: Instruction) -> list[tuple[str, tuple[int, ...], str]]:
+  """Result arrays of a collective that ends in a `-done` of its own."""
+  shapes, n = arrays(i.shape), len(i.operands)
+  return shapes if _results_alone(i) else shapes[n : 2 * n]
 
 
 def _slice_traffic(shape: str) -> float:

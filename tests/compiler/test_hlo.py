@@ -96,6 +96,36 @@ def test_gathers_that_start_together_count_all_that_they_bring():
   assert (found.kind, found.size) == ("all-gather", 16 * 4 + 64 * 2)
 
 
+@pytest.mark.parametrize(
+  ("shape", "opcode"),
+  [
+    ("(f32[4]{0}, bf16[2,8]{1,0})", "all-reduce"),
+    ("(f32[4]{0}, bf16[2,8]{1,0})", "all-reduce-start"),  # jax 0.10
+    (  # jax 0.12
+      "((f32[4]{0}, bf16[2,8]{1,0}), (f32[4]{0}, bf16[2,8]{1,0}))",
+      "all-reduce-start",
+    ),
+  ],
+)
+def test_a_sum_that_starts_counts_as_one_that_is_waited_for(shape, opcode):
+  """In the shape of either jax: with what goes in, or without."""
+  lines = (
+    "ENTRY %main (a: f32[4], b: bf16[2,8]) -> (f32[4], bf16[2,8]) {",
+    "  %a = f32[4]{0} parameter(0)",
+    "  %b = bf16[2,8]{1,0} parameter(1)",
+    f"  %r = {shape} {opcode}(%a, %b), replica_groups={{{{0,1,2,3}}}},"
+    " to_apply=%add",
+    "}",
+    "%add (x: f32[], y: f32[]) -> f32[] {",
+    "  ROOT %s = f32[] add(%x, %y)",
+    "}",
+  )
+  program = hlo.Program("\n".join(lines) + "\n")
+  (found,) = program.collectives()
+  assert (found.kind, found.size) == ("all-reduce", 4 * 4 + 16 * 2)
+  assert program.hbm_bytes() == 2 * found.size
+
+
 def test_what_crosses_slices_is_a_collective_of_the_same_places():
   lines = (
     "HloModule m, num_partitions=4",
