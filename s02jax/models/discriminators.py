@@ -22,6 +22,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.typing import DTypeLike
 from jaxtyping import Array, Bool, Float, Int
 
 from s02jax.audio import spectra as audio
@@ -153,7 +154,7 @@ class Judge(nn.Module):
 
   layers: tuple[Layer, ...]  # the last gives the score
   reach: tuple[int, ...] | None  # most pitch before a layer, if it sees rows
-  dtype: jnp.dtype
+  dtype: DTypeLike
 
   @nn.compact
   def __call__(

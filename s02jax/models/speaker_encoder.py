@@ -13,6 +13,7 @@ Shape letters:
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+from jax.typing import DTypeLike
 from jaxtyping import Array, Bool, Float
 
 from s02jax.models.layers.convnext import ConvStack, keep_valid, merge_time
@@ -38,7 +39,7 @@ class SpeakerEncoder(nn.Module):
   out: int
   join: int = 2  # log-mel frames of one position
   heads: int = 4
-  dtype: jnp.dtype = jnp.float32
+  dtype: DTypeLike = jnp.float32
 
   @nn.compact
   def __call__(

@@ -8,6 +8,7 @@ import itertools
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+from jax.typing import DTypeLike
 from jaxtyping import Array, Bool, Float
 
 from s02jax.models.layers.linear import Dense
@@ -31,7 +32,7 @@ class DepthwiseConv(nn.Module):
 
   kernel: int = KERNEL  # taps
   lookahead: int = 3  # taps that lie in the future
-  dtype: jnp.dtype = jnp.float32
+  dtype: DTypeLike = jnp.float32
 
   @nn.compact
   def __call__(self, x: Float[Array, "b t d"]) -> Float[Array, "b t d"]:
@@ -56,7 +57,7 @@ class ConvNeXt(nn.Module):
   expansion: int = 3  # hidden width over width
   kernel: int = KERNEL
   lookahead: int = 3
-  dtype: jnp.dtype = jnp.float32
+  dtype: DTypeLike = jnp.float32
   scale: float = 0.3  # initial value of the residual branch's scale
 
   @nn.compact
@@ -92,7 +93,7 @@ class ConvStack(nn.Module):
   lookahead: tuple[int, ...]  # future taps of each block
   expansion: int = 3
   kernel: int = KERNEL
-  dtype: jnp.dtype = jnp.float32
+  dtype: DTypeLike = jnp.float32
 
   @nn.compact
   def __call__(

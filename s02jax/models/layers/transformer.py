@@ -21,6 +21,7 @@ import dataclasses
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+from jax.typing import DTypeLike
 from jaxtyping import Array, Float, Int
 
 from s02jax import sharding
@@ -119,7 +120,7 @@ def _twice(x: Float[Array, "b s p"]) -> Float[Array, "b s 2*p"]:
 class RMSNorm(nn.Module):
   """x / sqrt(mean x^2 + epsilon) * scale over the last axis, in float32."""
 
-  dtype: jnp.dtype = jnp.float32
+  dtype: DTypeLike = jnp.float32
   epsilon: float = 1e-6
 
   @nn.compact
@@ -131,7 +132,7 @@ class RMSNorm(nn.Module):
     return (x * scale.reshape((1,) * (x.ndim - 1) + (-1,))).astype(self.dtype)
 
 
-def _linear(features: int, dtype: jnp.dtype, layers: int = 0) -> nn.Dense:
+def _linear(features: int, dtype: DTypeLike, layers: int = 0) -> nn.Dense:
   """Bias-free; into the residual of a stack of `layers`, scaled down by it."""
   scale = 1.0 / (2 * layers) if layers else 1.0
   init = nn.initializers.variance_scaling(scale, "fan_in", "truncated_normal")
@@ -140,7 +141,7 @@ def _linear(features: int, dtype: jnp.dtype, layers: int = 0) -> nn.Dense:
 
 class Attention(nn.Module):
   config: TransformerConfig
-  dtype: jnp.dtype = jnp.float32
+  dtype: DTypeLike = jnp.float32
 
   def setup(self):
     cfg = self.config
@@ -172,7 +173,7 @@ class Attention(nn.Module):
 
 class SwiGLU(nn.Module):
   config: TransformerConfig
-  dtype: jnp.dtype = jnp.float32
+  dtype: DTypeLike = jnp.float32
 
   def setup(self):
     cfg = self.config
@@ -194,7 +195,7 @@ class Block(nn.Module):
   """
 
   config: TransformerConfig
-  dtype: jnp.dtype = jnp.float32
+  dtype: DTypeLike = jnp.float32
 
   def setup(self):
     self.attention_norm = RMSNorm(self.dtype)
@@ -231,7 +232,7 @@ class Stack(nn.Module):
   """The layers, scanned: their parameters have a leading axis l."""
 
   config: TransformerConfig
-  dtype: jnp.dtype = jnp.float32
+  dtype: DTypeLike = jnp.float32
 
   def setup(self):
     block = Block
