@@ -92,7 +92,9 @@ def start_noise(
 ) -> Float[Array, "b l c"]:
   """Standard normal noise that depends on its row's key and frame number only.
 
-  So a row gets the same noise in any batch, chunk and under any padding.
+  So a row gets the same noise in any batch, chunk and under any padding; to
+  the last bit where c is a multiple of 8, for a CPU may compute what does not
+  fill its vectors by other instructions.
 
   Args:
     keys: one a row.

@@ -24,17 +24,23 @@ def test_gradients_are_those_of_a_product():
     np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-6)
 
 
-def test_low_precision_sums_as_jax_does():
-  x = jax.random.normal(jax.random.key(0), (4, 64, 8), jnp.bfloat16)
-  kernel = jax.random.normal(jax.random.key(1), (8, 6), jnp.bfloat16)
-  grads = [
-    jax.grad(lambda k, f=f: jnp.sum(f(x, k).astype(jnp.float32) ** 2))(kernel)
-    for f in (product, jnp.matmul)
-  ]
-  assert grads[0].dtype == jnp.bfloat16
-  np.testing.assert_allclose(
-    *(np.asarray(g, np.float32) for g in grads), rtol=2e-2
+def test_a_kernels_gradient_in_low_precision_is_rounded_once():
+  """Its sum over 256 positions is that of float32, then rounded."""
+  x, kernel, change = (
+    jax.random.normal(jax.random.key(i), shape, jnp.bfloat16)
+    for i, shape in enumerate([(4, 64, 8), (8, 6), (4, 64, 6)])
   )
+
+  def gradient(multiply, x, kernel, change):
+    _, back = jax.vjp(lambda k: multiply(x, k), kernel)
+    return back(change)[0]
+
+  ours = gradient(product, x, kernel, change)
+  exact = gradient(
+    jnp.matmul, *(y.astype(jnp.float32) for y in (x, kernel, change))
+  )
+  assert ours.dtype == jnp.bfloat16
+  np.testing.assert_allclose(ours.astype(jnp.float32), exact, rtol=2**-8)
 
 
 def test_a_single_row_is_the_row_among_others():
