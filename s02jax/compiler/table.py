@@ -120,7 +120,7 @@ def _write_table(path: pathlib.Path, done: dict) -> None:
     "Of a condition the branch that moves most counts. Where `fast` stands "
     "beside the seconds, the compiler had `--fast`: the run moves less through "
     "HBM than the row says. What changed between days stands in "
-    "`docs/decisions.md`.",
+    "`docs/benchmarks.md`.",
     "",
     markdown.table(_HEAD, [_cells(done[key]) for key in order]).rstrip(),
   ]
