@@ -7,9 +7,6 @@ from typing import Any
 
 import numpy as np
 
-GROUND_TRUTH = "ground_truth"
-OPEN_CASES = 6  # English cases of a split that are transcribed: it is slow
-
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Figure:

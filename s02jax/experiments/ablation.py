@@ -20,12 +20,11 @@ from s02jax import bundle
 from s02jax.core.config import build
 from s02jax.core.errors import UserError
 from s02jax.data.records import SPLITS, Corpus
-from s02jax.evaluation import figure
 from s02jax.evaluation.figure import Figure
 from s02jax.evaluation.report import judge as judge_lib
+from s02jax.evaluation.report import measures, resynthesis, workers
 from s02jax.evaluation.report import panel as selection
 from s02jax.evaluation.report import recipes as rows
-from s02jax.evaluation.report import resynthesis, workers
 from s02jax.experiments import ablation_table, sweep
 from s02jax.experiments.ablation_table import Ablation
 from s02jax.synthesis.render.codecs import VaeCodec
@@ -235,7 +234,7 @@ def _speaking(
     bundles: by variant.
   """
   (rate,) = {made.rate for made in bundles.values()}
-  settings = rows.Settings(**job.ablation.synthesis)
+  settings = rows.Sampling(**job.ablation.synthesis)
   recipes = {recipe.name: recipe for recipe in rows.RECIPES}
 
   def judge(panel, pool) -> Figures:
@@ -245,9 +244,9 @@ def _speaking(
     anyone = next(iter(speakers.values()))  # to play the recordings
     made = {}
     for row in job.ablation.rows:
-      recipe = recipes[row.recipe or figure.GROUND_TRUTH]
+      recipe = recipes[row.recipe or measures.GROUND_TRUTH]
       logging.info("%s", row.label)
-      made[row.name] = rows.make_row(
+      made[row.name] = rows.make_renditions(
         recipe, speakers.get(row.variant, anyone), panel.cases, settings
       )
     figures = judge_lib.judge(panel, made, rate=rate, pool=pool).figures

@@ -24,7 +24,7 @@ from s02jax.models.layers.embedding import look_up
 from s02jax.models.layers.linear import Dense
 from s02jax.models.layers.transformer import Stack, TransformerConfig
 from s02jax.models.speaker_encoder import SpeakerEncoder
-from s02jax.pretrained import verification
+from s02jax.pretrained import ge2e
 from s02jax.sharding import shard
 
 
@@ -43,7 +43,7 @@ class SpeakerConfig:
     """Of the vector that the model takes."""
     return {
       "encoder": self.out,
-      "embedding": verification.SIZE,
+      "embedding": ge2e.SIZE,
       "none": 0,
     }[self.kind]
 

@@ -1,4 +1,4 @@
-"""Clips as pretrained networks take them; optional packages on demand."""
+"""Input of the judges: 16 kHz waves of files; optional packages on demand."""
 
 import importlib
 import importlib.util
@@ -8,15 +8,24 @@ from typing import Any
 
 import numpy as np
 
-from s02jax.audio import spectra
 from s02jax.core.errors import UserError
 from s02jax.pretrained import signal
 
-SHORTEST = signal.JUDGE_RATE // 10  # samples in which there may be a word
+SHORTEST = signal.JUDGE_RATE // 10  # samples: shorter clips hold no word
 
 
 def require(*names: str) -> list[Any]:
-  """All of them, imported: none is a requirement of this package."""
+  """Imports optional packages.
+
+  Args:
+    names: as pip knows them.
+
+  Returns:
+    the modules, in the order of their names.
+
+  Raises:
+    UserError: one is not installed.
+  """
   modules = [name.replace("-", "_") for name in names]
   for name, module in zip(names, modules, strict=True):
     if importlib.util.find_spec(module) is None:
@@ -28,13 +37,20 @@ def require(*names: str) -> list[Any]:
 
 
 def read_wave(path: pathlib.Path) -> np.ndarray:
-  """float32[n] at 16 kHz."""
+  """Reads an audio file as float32[n] at 16 kHz. Raises UserError."""
+  from s02jax.audio import spectra  # loads JAX, which workers do without
+
   return signal.to_judge_rate(*spectra.read(path))
 
 
-def each_clip(
+def transcribe_each(
   paths: Sequence[pathlib.Path], hear: Callable[[np.ndarray], str]
 ) -> list[str]:
-  """What is heard in each file: nothing in less than a tenth of a second."""
+  """Transcribes files one by one; clips below a tenth of a second are empty.
+
+  Args:
+    paths: audio files.
+    hear: float32[n] at 16 kHz to its text.
+  """
   waves = (read_wave(path) for path in paths)
   return [hear(wave) if len(wave) >= SHORTEST else "" for wave in waves]

@@ -1,4 +1,4 @@
-"""FunASR recognisers, the judges of Chinese in seed-tts-eval."""
+"""Recognisers of FunASR, with which seed-tts-eval judges Chinese."""
 
 import pathlib
 import re
@@ -7,13 +7,14 @@ from collections.abc import Sequence
 import numpy as np
 
 from s02jax.core.errors import UserError
-from s02jax.pretrained.audio import each_clip, require
+from s02jax.pretrained.audio import require, transcribe_each
 
 
 class FunAsr:
-  """Paraformer-zh and SenseVoice, by FunASR's own loader."""
+  """Recogniser Paraformer-zh or SenseVoice, by FunASR's own loader."""
 
   def __init__(self, weights: str):
+    """Loads a model by its name in the hub or its folder. Raises UserError."""
     *_, funasr = require("torch", "torchaudio", "funasr")
     weights = weights or "paraformer-zh"
     self.spec = f"funasr:{weights}"
@@ -31,7 +32,8 @@ class FunAsr:
   def transcribe(
     self, paths: Sequence[pathlib.Path], language: str
   ) -> list[str]:
-    return each_clip(paths, lambda wave: self._one(wave, language))
+    """Transcribes each file, without SenseVoice's tags."""
+    return transcribe_each(paths, lambda wave: self._one(wave, language))
 
   def _one(self, wave: np.ndarray, language: str) -> str:
     (found,) = self._model.generate(input=wave, language=language)

@@ -1,4 +1,4 @@
-"""Judge of the voice: the GE2E speaker encoder of the `resemblyzer` package.
+"""Speaker judge GE2E: the speaker encoder of the `resemblyzer` package.
 
 Three LSTM layers over 1.6 s windows of a 40-band mel spectrogram (Wan et al.,
 2018), with the weights that ship inside the wheel. They are read and run here
@@ -17,26 +17,37 @@ import pathlib
 from collections.abc import Sequence
 
 import numpy as np
-import threadpoolctl
 
 from s02jax.core.errors import UserError
 from s02jax.pretrained import signal, torch_file
+from s02jax.pretrained.audio import read_wave
 
+SIZE = 256  # features of a vector, e
 _WINDOW = 400  # samples: 25 ms
 _HOP = 160  # samples: 10 ms
-_BANDS = 40
+_BANDS = 40  # mel bands
 _FRAMES = 160  # of one window of the encoder: 1.6 s
 _STEP = 77  # frames between windows: 1.3 windows a second
 _MIN_COVERAGE = 0.75  # of the last window, else it is dropped
-_LOUDNESS_DB = -30.0  # quieter speech is raised to it
+_LOUDNESS_DB = -30.0  # power to which quieter speech is raised
 _BATCH = 128  # windows at a time
-SECONDS_NEEDED = 3.0
+SECONDS_NEEDED = 3.0  # of speech, for a vector that tells voices apart
+
+
+class Ge2e:
+  """Speaker judge GE2E over audio files."""
+
+  spec = "ge2e"
+
+  def embed(self, paths: Sequence[pathlib.Path]) -> np.ndarray:
+    """Returns float32[n, e] for n files, by `embed` of this module."""
+    return embed([read_wave(path) for path in paths])
 
 
 def embed(waves: Sequence[np.ndarray]) -> np.ndarray:
-  """One unit vector for each recording (16 kHz), all windows in one batch.
+  """Unit vector of each recording (16 kHz), all windows in one batch.
 
-  Silence has no voice: its vector is zero, and so is its every similarity.
+  The vector of silence is zero, and so are all its cosines.
 
   Returns:
     float32[len(waves), e].
@@ -47,23 +58,40 @@ def embed(waves: Sequence[np.ndarray]) -> np.ndarray:
   prepared = [_prepare(wave) for wave in waves]
   counts = [len(windows) for windows in prepared]
   if not sum(counts):
-    return np.zeros((len(waves), 256), np.float32)
-  partial = _encode(np.concatenate(prepared))
+    return np.zeros((len(waves), SIZE), np.float32)
+  partial = encode(np.concatenate(prepared))
   bounds = np.cumsum(counts)[:-1]
   means = [
-    part.mean(axis=0) if len(part) else np.zeros(256, np.float32)
+    part.mean(axis=0) if len(part) else np.zeros(SIZE, np.float32)
     for part in np.split(partial, bounds)
   ]
   return _unit(np.stack(means))
 
 
+def speaker_vectors(waves: Sequence[np.ndarray], rate: int) -> list[np.ndarray]:
+  """Fixed speaker vectors for the AR model: float32[e] of unit mean square.
+
+  They replace the model's own speaker encoder where `model.speaker.kind` is
+  "embedding" (an ablation: report, table 4).
+
+  Args:
+    waves: float32[n], better three seconds than one; silence gives zeros.
+    rate: sample rate of the waves, Hz.
+
+  Raises:
+    UserError: the package with the weights is not installed.
+  """
+  found = embed([signal.to_judge_rate(wave, rate) for wave in waves])
+  return list(found * np.float32(SIZE**0.5))
+
+
 def similarity(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-  """Cosines of embeddings: [.., e] and [.., e] to [..]."""
+  """Cosine of unit vectors: [.., e] and [.., e] to [..]."""
   return np.sum(a * b, axis=-1)
 
 
 def nearest_of(test: np.ndarray, gallery: np.ndarray) -> np.ndarray:
-  """Row of the gallery nearest to each test vector; -1 for a zero vector.
+  """Index of the gallery's vector nearest to each one; -1 for a zero vector.
 
   [i, e] and [g, e] to int[i].
   """
@@ -74,7 +102,7 @@ def nearest_of(test: np.ndarray, gallery: np.ndarray) -> np.ndarray:
 def windows(samples: int) -> list[int]:
   """First frames of the encoder's windows over a recording.
 
-  They go on until they cover it; the last one is dropped where less than
+  Windows are added until they cover it; the last one is dropped where less than
   three quarters of it would be speech, unless it is the only one.
   """
   frames = -(-(samples + 1) // _HOP)
@@ -103,15 +131,18 @@ def _prepare(wave: np.ndarray) -> np.ndarray:
   return np.stack([frames[start : start + _FRAMES] for start in starts])
 
 
-def _encode(mels: np.ndarray) -> np.ndarray:
-  """float32[b, t, m] -> unit vectors float32[b, e]."""
-  layers, weight, bias = _weights()
+def encode(mels: np.ndarray) -> np.ndarray:
+  """Unit vectors float32[b, e] of windows float32[b, t, m]."""
+  import threadpoolctl  # of the extra "eval", which training does without
+
+  layers, weight, bias = weights()
+  # Thousands of small products: several threads would mostly wait.
   with threadpoolctl.threadpool_limits(1, "blas"):
-    return _through(mels, layers, weight, bias)
+    return _through_layers(mels, layers, weight, bias)
 
 
-def _through(mels, layers, weight, bias) -> np.ndarray:
-  """Thousands of small products: several threads would mostly wait."""
+def _through_layers(mels, layers, weight, bias) -> np.ndarray:
+  """Runs the LSTM and the projection on [b, t, m], a batch at a time."""
   parts = []
   for first in range(0, len(mels), _BATCH):
     x = mels[first : first + _BATCH].swapaxes(0, 1)
@@ -122,7 +153,7 @@ def _through(mels, layers, weight, bias) -> np.ndarray:
 
 
 def _lstm(x, w_in, w_hidden, bias) -> np.ndarray:
-  """One layer from a zero state: [t, b, i] -> [t, b, h], gates i, f, g, o."""
+  """LSTM layer from a zero state: [t, b, i] to [t, b, h]; gates i, f, g, o."""
   t, b, _ = x.shape
   width = w_hidden.shape[1]
   gates_in = x @ w_in.T + bias
@@ -145,8 +176,16 @@ def _unit(x: np.ndarray) -> np.ndarray:
 
 
 @functools.cache
-def _weights():
-  """Three layers of (w_in, w_hidden, bias), then the projection's w and b."""
+def weights():
+  """Reads the weights of the wheel, once a process.
+
+  Returns:
+    Three layers of (w_in [4h, i], w_hidden [4h, h], bias [4h]), then weight
+    [e, h] and bias [e] of the projection. Gates are in the order i, f, g, o.
+
+  Raises:
+    UserError: the package is not installed.
+  """
   spec = importlib.util.find_spec("resemblyzer")
   if spec is None or not spec.submodule_search_locations:
     raise UserError(

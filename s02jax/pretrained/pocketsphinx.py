@@ -1,4 +1,4 @@
-"""Judge of English words: pocketsphinx, with the model that ships in its wheel.
+"""Recogniser pocketsphinx: English, with the model that ships in its wheel.
 
 Asked which of ten sentences was spoken it is reliable; asked what was spoken
 it is a weak recogniser by today's measure, so read its word error rate only
@@ -7,6 +7,7 @@ beside that of the ground truth.
 
 import functools
 import importlib.util
+import pathlib
 from collections.abc import Sequence
 
 import numpy as np
@@ -14,12 +15,27 @@ import numpy as np
 from s02jax.core import languages
 from s02jax.core.errors import UserError
 from s02jax.pretrained import signal
+from s02jax.pretrained.audio import transcribe_each
 from s02jax.text import edits
 
 LANGUAGE = languages.BY_CODE["en"]
 _PADDING = signal.JUDGE_RATE // 5  # samples of quiet at both ends
-_PEAK = 0.5
-_NOISE = 1e-4  # digital silence upsets the features
+_PEAK = 0.5  # amplitude to which every clip is scaled
+_NOISE = 1e-4  # amplitude of added noise: digital silence upsets the features
+
+
+class PocketSphinx:
+  """Recogniser of English by pocketsphinx: weak by today's measure."""
+
+  spec = "pocketsphinx"
+
+  def transcribe(
+    self, paths: Sequence[pathlib.Path], language: str
+  ) -> list[str]:
+    """Transcribes each file. Raises UserError for a language but English."""
+    if language != LANGUAGE.code:
+      raise UserError(f"pocketsphinx hears English only, not {language!r}.")
+    return transcribe_each(paths, transcribe)
 
 
 def choose(wave: np.ndarray, texts: Sequence[str]) -> int:
@@ -47,25 +63,26 @@ def choose(wave: np.ndarray, texts: Sequence[str]) -> int:
 
 
 def transcribe(wave: np.ndarray) -> str:
-  """What the recogniser hears, from its whole dictionary."""
+  """Transcribes float32[n] at 16 kHz with the whole dictionary."""
   return _decode(_decoder("open"), wave)
 
 
 def known_words(text: str) -> str:
-  """The words of a text, normalised, that the dictionary has."""
+  """Drops from a normalised text the words that the dictionary lacks."""
   decoder = _decoder("choice")
   words = edits.normalise(text, LANGUAGE).split()
   return " ".join(word for word in words if decoder.lookup_word(word))
 
 
 def _decode(decoder, wave: np.ndarray) -> str:
+  """Text of the best hypothesis; empty for a clip below 0.2 s."""
   wave = signal.trim_silence(wave)
   if len(wave) < signal.JUDGE_RATE // 5:
     return ""
   padded = np.pad(wave * (_PEAK / np.abs(wave).max()), _PADDING)
   noise = np.random.default_rng(0).normal(0.0, _NOISE, len(padded))
   samples = np.round((padded + noise) * 32767).astype("<i2")
-  # Else the running means of what was heard before colour what is heard now.
+  # Forget the cepstral means of the previous clip.
   decoder.reinit_feat()
   decoder.start_utt()
   decoder.process_raw(samples.tobytes(), full_utt=True)
@@ -76,7 +93,7 @@ def _decode(decoder, wave: np.ndarray) -> str:
 
 @functools.cache
 def _decoder(kind: str):
-  """One decoder of each kind for a process; they take a second to load."""
+  """Loads the decoder "choice" or "open" once a process: it takes a second."""
   if importlib.util.find_spec("pocketsphinx") is None:
     raise UserError(
       "The English judge is not installed; run: pip install 's02jax[eval]'"

@@ -1,7 +1,7 @@
-"""Programs that listen: recognisers, judges of voices and of quality.
+"""Registry of the judges: specs to recognisers, speaker and quality judges.
 
-A judge is asked for by a spec, `kind` or `kind:weights`, so that a report can
-name exactly what was used:
+A spec is `kind` or `kind:weights`, so that a report can name exactly what was
+used:
 
 | spec                                    | needs                            |
 | --------------------------------------- | -------------------------------- |
@@ -21,60 +21,23 @@ No judge stands in for another: where a package or its weights are missing, one
 sentence says what to install or fetch.
 """
 
-import pathlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Protocol
-
-import numpy as np
 
 from s02jax.core import languages
 from s02jax.core.errors import UserError
-from s02jax.pretrained import dtw, ge2e, pocketsphinx, signal
-from s02jax.pretrained.audio import SHORTEST, each_clip, read_wave
+from s02jax.pretrained import pocketsphinx
 from s02jax.pretrained.dnsmos import DnsMos
+from s02jax.pretrained.dtw import ClosedSet
 from s02jax.pretrained.funasr import FunAsr
+from s02jax.pretrained.ge2e import Ge2e
+from s02jax.pretrained.judges import QualityJudge, Recogniser, SpeakerJudge
+from s02jax.pretrained.pocketsphinx import PocketSphinx
 from s02jax.pretrained.whisper import FasterWhisper, TransformersWhisper
 
-RECOGNISER = "faster-whisper:large-v3"
-RECOGNISERS: dict[str, str] = {"zh": "funasr:paraformer-zh"}  # all others: it
+RECOGNISER = "faster-whisper:large-v3"  # spec for languages that are not below
+RECOGNISERS: dict[str, str] = {"zh": "funasr:paraformer-zh"}  # by language code
 SPEAKER_JUDGE = "wavlm"
 QUALITY_JUDGE = "dnsmos"
-_CHUNK = 16  # texts of a closed set at a time
-
-
-class Recogniser(Protocol):
-  """Writes down what is said."""
-
-  spec: str
-
-  def transcribe(
-    self, paths: Sequence[pathlib.Path], language: str
-  ) -> list[str]:
-    """One text for each file, of speech in the language of this code."""
-    ...
-
-
-class SpeakerJudge(Protocol):
-  """Says whose voice it is."""
-
-  spec: str
-
-  def embed(self, paths: Sequence[pathlib.Path]) -> np.ndarray:
-    """float32[n, e], to be compared by cosine; zero where nobody speaks."""
-    ...
-
-
-class QualityJudge(Protocol):
-  """Says how good it sounds."""
-
-  spec: str
-
-  def score(self, paths: Sequence[pathlib.Path]) -> dict[str, np.ndarray]:
-    """float32[n] by measure; NaN where there is nothing to hear."""
-    ...
-
-
-# ------------------------------------------------------------------- choice
 
 
 def recognisers(
@@ -83,12 +46,12 @@ def recognisers(
   *,
   texts: Mapping[str, Sequence[str]] | None = None,
 ) -> dict[str, Recogniser]:
-  """The recogniser of each language, loaded once where several share it.
+  """Makes the recogniser of each language; languages share one of equal spec.
 
   Args:
-    codes: of the languages.
-    overrides: specs by code, and by "*" for all the others.
-    texts: by code, all texts of the evaluation: what `dtw` chooses from.
+    codes: languages.
+    overrides: specs by language code, and by "*" for all the others.
+    texts: all texts of the evaluation by language code, for `dtw`.
 
   Raises:
     UserError: a spec is unknown, a package or its weights are missing, or the
@@ -97,7 +60,7 @@ def recognisers(
   made: dict[str, Recogniser] = {}
   chosen = {code: recogniser_spec(code, overrides) for code in codes}
   for code, spec in chosen.items():
-    if spec == "pocketsphinx" and code != pocketsphinx.LANGUAGE.code:
+    if spec == PocketSphinx.spec and code != pocketsphinx.LANGUAGE.code:
       raise UserError(
         f"pocketsphinx knows no {languages.BY_CODE[code].name}; choose another"
         f" recogniser for {code!r}, such as {RECOGNISER}."
@@ -108,7 +71,7 @@ def recognisers(
 
 
 def recogniser_spec(code: str, overrides: Mapping[str, str] | None) -> str:
-  """What the table, or who overrides it, says for a language."""
+  """Spec of a language's recogniser: an override, else the default."""
   table = {"*": RECOGNISER} | RECOGNISERS
   if overrides and "*" in overrides:
     table = {}
@@ -117,6 +80,7 @@ def recogniser_spec(code: str, overrides: Mapping[str, str] | None) -> str:
 
 
 def _recogniser(spec: str, texts: Mapping[str, Sequence[str]]) -> Recogniser:
+  """Makes one recogniser of a spec."""
   kinds: dict[str, Callable[[str], Recogniser]] = {
     "faster-whisper": FasterWhisper,
     "transformers": TransformersWhisper,
@@ -128,23 +92,30 @@ def _recogniser(spec: str, texts: Mapping[str, Sequence[str]]) -> Recogniser:
 
 
 def speaker_judge(spec: str) -> SpeakerJudge:
-  """`wavlm:<file>` or `ge2e`.
+  """Makes the speaker judge `wavlm:<file>` or `ge2e`.
 
   Raises:
-    UserError: the spec is unknown, or something is missing.
+    UserError: the spec is unknown, or a package or its weights are missing.
   """
   kinds: dict[str, Callable[[str], SpeakerJudge]] = {
-    "wavlm": WavLm,
+    "wavlm": _wavlm,
     "ge2e": lambda _: Ge2e(),
   }
   return _make("judge of voices", spec, kinds)
 
 
+def _wavlm(weights: str) -> SpeakerJudge:
+  """Makes the judge that runs in JAX, imported for nobody else."""
+  from s02jax.pretrained.wavlm import WavLm
+
+  return WavLm(weights)
+
+
 def quality_judge(spec: str = QUALITY_JUDGE) -> QualityJudge:
-  """`dnsmos`.
+  """Makes the quality judge `dnsmos`.
 
   Raises:
-    UserError: the spec is unknown, or something is missing.
+    UserError: the spec is unknown, or a package is missing.
   """
   kinds: dict[str, Callable[[str], QualityJudge]] = {
     "dnsmos": lambda _: DnsMos()
@@ -153,95 +124,10 @@ def quality_judge(spec: str = QUALITY_JUDGE) -> QualityJudge:
 
 
 def _make(what: str, spec: str, kinds):
+  """Calls the maker of a spec's kind with its weights."""
   kind, _, weights = spec.partition(":")
   if kind not in kinds:
     raise UserError(
       f"the {what} {spec!r} is unknown: choose one of {', '.join(kinds)}."
     )
   return kinds[kind](weights)
-
-
-class PocketSphinx:
-  """The English recogniser whose model ships in its wheel: a weak one."""
-
-  spec = "pocketsphinx"
-
-  def transcribe(
-    self, paths: Sequence[pathlib.Path], language: str
-  ) -> list[str]:
-    if language != pocketsphinx.LANGUAGE.code:
-      raise UserError(f"pocketsphinx hears English only, not {language!r}.")
-    return each_clip(paths, pocketsphinx.transcribe)
-
-
-class ClosedSet:
-  """The one of the evaluation's own texts that espeak-ng says most alike.
-
-  Any language that espeak-ng speaks and no weights; but an error rate by it is
-  far too good, for it can only hear sentences of the set.
-  """
-
-  spec = "dtw"
-
-  def __init__(self, texts: Mapping[str, Sequence[str]]):
-    self._texts = texts
-
-  def transcribe(
-    self, paths: Sequence[pathlib.Path], language: str
-  ) -> list[str]:
-    texts = list(dict.fromkeys(self._texts.get(language, ())))
-    if not texts:
-      raise UserError(f"the judge dtw was given no texts in {language!r}.")
-    voice = languages.BY_CODE[language].espeak
-    return each_clip(paths, lambda wave: self._one(wave, texts, voice))
-
-  def _one(self, wave: np.ndarray, texts: Sequence[str], voice: str) -> str:
-    wave = signal.trim_silence(wave)
-    if len(wave) < SHORTEST:
-      return ""
-    frames = signal.mfcc(wave)
-    distances = [
-      dtw.distances(frames, [dtw.template(text, voice) for text in chunk])
-      for chunk in _chunks(texts)
-    ]
-    return texts[int(np.argmin(np.concatenate(distances)))]
-
-
-def _chunks(texts: Sequence[str]) -> list[Sequence[str]]:
-  return [texts[i : i + _CHUNK] for i in range(0, len(texts), _CHUNK)]
-
-
-# ------------------------------------------------------------------- voices
-
-
-class WavLm:
-  """WavLM-large with an ECAPA head, fine-tuned for speaker verification.
-
-  What the papers mean by SIM, if its weights are UniSpeech's
-  `wavlm_large_finetune.pth`.
-  """
-
-  def __init__(self, weights: str):
-    from s02jax.pretrained import wavlm
-
-    path = pathlib.Path(weights)
-    if not weights or not path.is_file():
-      raise UserError(
-        f"the weights {weights or 'of WavLM'} are not here; fetch"
-        " wavlm_large_finetune.pth by the link in the README of UniSpeech's"
-        " downstreams/speaker_verification and say wavlm:<where it is>."
-      )
-    self.spec = f"wavlm:{path.name}"
-    self._model = wavlm.load(path)
-
-  def embed(self, paths: Sequence[pathlib.Path]) -> np.ndarray:
-    return np.stack([self._model(read_wave(path)) for path in paths])
-
-
-class Ge2e:
-  """The GE2E encoder of `resemblyzer`."""
-
-  spec = "ge2e"
-
-  def embed(self, paths: Sequence[pathlib.Path]) -> np.ndarray:
-    return ge2e.embed([read_wave(path) for path in paths])

@@ -1,4 +1,4 @@
-"""Signal code of the judges, in NumPy: no judge runs on the models' own code.
+"""Signal processing of the judges in NumPy, apart from the models' own code.
 
 Shape letters: n samples, t frames, f frequency bins, m mel bands, k cepstra.
 """
@@ -8,14 +8,13 @@ import warnings
 
 import numpy as np
 import scipy.fft
-import scipy.signal
 import soxr
 
-JUDGE_RATE = 16000
+JUDGE_RATE = 16000  # Hz, of all that the judges hear
 
 
 def to_judge_rate(wave: np.ndarray, rate: int) -> np.ndarray:
-  """float32[n] at 16 kHz, finite: what is not a number becomes silence."""
+  """Resamples to float32[n] at 16 kHz; NaN and infinity become silence."""
   wave = np.nan_to_num(
     np.asarray(wave, np.float32), nan=0.0, posinf=0.0, neginf=0.0
   )
@@ -51,7 +50,7 @@ def trim_silence(
 
 @functools.cache
 def slaney_mel(rate: int, window: int, bands: int) -> np.ndarray:
-  """Triangles of equal area on Slaney's scale (linear below 1 kHz).
+  """Mel filters: triangles of equal area on Slaney's scale, linear to 1 kHz.
 
   Returns:
     float32[m, f] with f = window // 2 + 1.
@@ -74,11 +73,13 @@ def slaney_mel(rate: int, window: int, bands: int) -> np.ndarray:
 
 
 def power_frames(wave: np.ndarray, window: int, hop: int) -> np.ndarray:
-  """|STFT|^2 of centred, zero-padded periodic-Hann frames.
+  """Power spectrogram |STFT|^2 of centred, zero-padded periodic-Hann frames.
 
   Returns:
     float32[t, f], t = 1 + n // hop, f = window // 2 + 1.
   """
+  import scipy.signal  # takes most of a second to load
+
   padded = np.pad(np.asarray(wave, np.float32), window // 2)
   frames = np.lib.stride_tricks.sliding_window_view(padded, window)[::hop]
   hann = scipy.signal.get_window("hann", window).astype(np.float32)
@@ -87,9 +88,9 @@ def power_frames(wave: np.ndarray, window: int, hop: int) -> np.ndarray:
 
 
 def mfcc(wave: np.ndarray, *, cepstra: int = 5) -> np.ndarray:
-  """Cepstra 1 to k, each of zero mean and unit variance.
+  """Mel cepstra 1 to k, each of zero mean and unit variance.
 
-  So few of them say which vowel it is and little about who says it. Bands are
+  So few of them tell the vowel and little about the speaker. Bands are
   floored 40 dB below the loudest, which makes digital silence (espeak-ng) and
   the noise of a room look alike.
 
@@ -112,7 +113,7 @@ def mfcc(wave: np.ndarray, *, cepstra: int = 5) -> np.ndarray:
 
 
 def stoi(reference: np.ndarray, test: np.ndarray) -> float | None:
-  """Intelligibility in about 0..1; None where too little speech is left.
+  """STOI, about 0 to 1; None where too little speech is left.
 
   Both are 16 kHz and aligned; the longer one is cut.
   """
@@ -146,6 +147,7 @@ def nb_pesq(reference: np.ndarray, test: np.ndarray) -> float | None:
 
 
 def _pesq(reference: np.ndarray, test: np.ndarray, band: str) -> float | None:
+  """PESQ of the band "wb" or "nb"; the longer wave is cut."""
   import pesq
 
   n = min(len(reference), len(test))
@@ -158,9 +160,10 @@ def _pesq(reference: np.ndarray, test: np.ndarray, band: str) -> float | None:
 
 
 def spectral_distance(reference: np.ndarray, test: np.ndarray) -> float | None:
-  """Mean |log10 |STFT|| difference over windows of 512, 1024, 2048; aligned.
+  """Mean |log10 |STFT|| difference over windows of 512, 1024 and 2048 samples.
 
-  In decades: 0.1 is 2 dB. None without samples.
+  The waves are aligned, the unit is decades: 0.1 is 2 dB. None for less than
+  2048 samples.
   """
   n = min(len(reference), len(test))
   if n < 2048:
@@ -180,8 +183,8 @@ def stft_loss(reference: np.ndarray, test: np.ndarray) -> float | None:
   """Multi-resolution STFT loss (Yamamoto et al., 2020); aligned, 16 kHz.
 
   Spectral convergence ‖|S| − |Ŝ|‖ / ‖|S|‖ and the mean difference of natural
-  logarithms of magnitudes, over windows of 512, 1024, 2048. None without
-  samples, or where the reference is silent.
+  logarithms of magnitudes, over windows of 512, 1024, 2048. None for less than
+  2048 samples, or where the reference is silent.
   """
   n = min(len(reference), len(test))
   if n < 2048 or not np.any(reference[:n]):

@@ -1,4 +1,4 @@
-"""Reads tensors out of a file of PyTorch's, without PyTorch.
+"""Reader of PyTorch's weight files that needs no PyTorch and runs no code.
 
 A file of the present format is a zip archive (`torch.save` since 1.6) of one
 pickle and one member of raw values for each storage. One of the older format is
@@ -26,6 +26,8 @@ _DTYPES = {"FloatStorage": "<f4", "LongStorage": "<i8", "IntStorage": "<i4"}
 
 @dataclasses.dataclass(frozen=True)
 class _StorageType:
+  """Stand-in for a storage class: its NumPy dtype."""
+
   dtype: str
 
   def __call__(self):
@@ -34,13 +36,15 @@ class _StorageType:
 
 @dataclasses.dataclass
 class _Storage:
+  """Flat values that tensors share."""
+
   dtype: str
-  values: np.ndarray | None = None
+  values: np.ndarray | None = None  # None until they are read
 
 
 @dataclasses.dataclass(frozen=True)
 class _Tensor:
-  """A view of a storage whose values come later in the file."""
+  """Strided view of a storage whose values come later in the file."""
 
   storage: _Storage
   offset: int
@@ -48,7 +52,7 @@ class _Tensor:
   strides: tuple[int, ...]
 
   def array(self) -> np.ndarray:
-    """A copy of the view's values."""
+    """Copies the view's values."""
     values = self.storage.values
     assert values is not None
     size = values.dtype.itemsize
@@ -58,10 +62,13 @@ class _Tensor:
 
 
 def _rebuild(storage, offset, shape, strides, *_) -> _Tensor:
+  """Stand-in for `torch._utils._rebuild_tensor_v2`."""
   return _Tensor(storage, offset, tuple(shape), tuple(strides))
 
 
 class _Reader(pickle.Unpickler):
+  """Unpickler that allows tensors, storages and ordered dicts alone."""
+
   def __init__(self, file):
     super().__init__(file)
     self.storages: dict[str, _Storage] = {}
@@ -81,10 +88,10 @@ class _Reader(pickle.Unpickler):
 
 
 def load(path: pathlib.Path) -> dict:
-  """The saved object, every tensor in it a NumPy array.
+  """Loads the saved object with every tensor in it as a NumPy array.
 
   Raises:
-    UserError: not a file of these formats, or one with other things in it.
+    UserError: the file has neither format, or holds other kinds of objects.
   """
   read = _zipped if zipfile.is_zipfile(path) else _pickled
   try:
@@ -97,6 +104,7 @@ def load(path: pathlib.Path) -> dict:
 
 
 def _pickled(path: pathlib.Path):
+  """Reads the older format: five pickles, then the storages."""
   with path.open("rb") as file:
     if pickle.Unpickler(file).load() != _MAGIC:
       raise pickle.UnpicklingError("wrong magic number")
@@ -112,6 +120,7 @@ def _pickled(path: pathlib.Path):
 
 
 def _zipped(path: pathlib.Path):
+  """Reads the present format: a zip archive."""
   with zipfile.ZipFile(path) as archive:
     (pickled,) = (n for n in archive.namelist() if n.endswith("/data.pkl"))
     reader = _Reader(io.BytesIO(archive.read(pickled)))
@@ -125,6 +134,7 @@ def _zipped(path: pathlib.Path):
 
 
 def _arrays(tree):
+  """Replaces the tensors of nested dicts and lists by arrays."""
   if isinstance(tree, _Tensor):
     return tree.array()
   if isinstance(tree, dict):

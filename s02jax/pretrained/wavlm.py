@@ -1,4 +1,4 @@
-"""Judge of the voice: WavLM with an ECAPA-TDNN head, in JAX.
+"""Speaker judge WavLM with an ECAPA-TDNN head, in JAX.
 
 The network of UniSpeech's speaker verification (Chen et al., 2022), whose
 cosines papers on speech synthesis call SIM. Its released weights,
@@ -7,8 +7,8 @@ cosines papers on speech synthesis call SIM. Its released weights,
 
 1. The waveform, normalised, through seven strided convolutions: a frame for
    every 20 ms.
-2. A convolution that tells places, then pre-norm Transformer layers. Attention
-   has one relative position bias for all layers, gated by the query.
+2. A convolution that encodes positions, then pre-norm Transformer layers.
+   Attention has one relative position bias for all layers, gated by the query.
 3. The weighted sum of all hidden states, each channel normalised over time.
 4. ECAPA-TDNN: three squeeze-excited Res2 blocks, attentive statistics.
 
@@ -21,7 +21,7 @@ k kernel, l layers, e embedding.
 import functools
 import math
 import pathlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
@@ -31,23 +31,48 @@ from jaxtyping import Array, Bool, Float
 
 from s02jax.core.errors import UserError
 from s02jax.pretrained import signal, torch_file
+from s02jax.pretrained.audio import read_wave
 
-_WAVLM = "feature_extract.model."
-_STRIDES = (5, 2, 2, 2, 2, 2, 2)
-_MAX_DISTANCE = 800  # frames, beyond which all places are one
+_WAVLM = "feature_extract.model."  # prefix of WavLM's names in the file
+_STRIDES = (5, 2, 2, 2, 2, 2, 2)  # of the convolutions over samples
+_MAX_DISTANCE = 800  # frames, beyond which all distances share a bucket
 _SCALE = 8  # parts of a Res2 block
-_DILATIONS = (2, 3, 4)
-_EPSILON = 1e-5
-_BUCKET = 2 * signal.JUDGE_RATE  # clips are padded to multiples of it
+_DILATIONS = (2, 3, 4)  # of the Res2 blocks
+_EPSILON = 1e-5  # of every normalisation
+BUCKET = 2 * signal.JUDGE_RATE  # clips are padded to multiples of it
 
 Params = dict[str, Any]
 
 
+class WavLm:
+  """Speaker judge WavLM-large, fine-tuned for speaker verification.
+
+  Its cosine is the SIM of papers if its weights are UniSpeech's
+  `wavlm_large_finetune.pth`.
+  """
+
+  def __init__(self, weights: str):
+    """Loads a file of weights. Raises UserError."""
+    path = pathlib.Path(weights)
+    if not weights or not path.is_file():
+      raise UserError(
+        f"the weights {weights or 'of WavLM'} are not here; fetch"
+        " wavlm_large_finetune.pth by the link in the README of UniSpeech's"
+        " downstreams/speaker_verification and say wavlm:<where it is>."
+      )
+    self.spec = f"wavlm:{path.name}"
+    self._model = load(path)
+
+  def embed(self, paths: Sequence[pathlib.Path]) -> np.ndarray:
+    """Returns float32[n, e] for n files; zero for a silent one."""
+    return np.stack([self._model(read_wave(path)) for path in paths])
+
+
 def load(path: pathlib.Path) -> Callable[[np.ndarray], np.ndarray]:
-  """The judge: float32[n] at 16 kHz to float32[e]; zero where it is silent.
+  """Loads the network: float32[n] at 16 kHz to float32[e]; zero for silence.
 
   Raises:
-    UserError: not a file of these weights.
+    UserError: the file does not hold these weights.
   """
   saved = torch_file.load(path)
   try:
@@ -61,17 +86,18 @@ def load(path: pathlib.Path) -> Callable[[np.ndarray], np.ndarray]:
 
 
 def embed(params: Params, wave: np.ndarray) -> np.ndarray:
-  """float32[e] of one recording float32[n] at 16 kHz."""
+  """Speaker vector float32[e] of float32[n] at 16 kHz; zero for silence."""
   frames = _frames(len(wave), params)
   if frames < 1 or not np.any(wave):
     return np.zeros(params["linear"]["bias"].shape, np.float32)
   wave = (wave - wave.mean()) / np.sqrt(wave.var() + _EPSILON)
-  padded = np.zeros(-(-len(wave) // _BUCKET) * _BUCKET, np.float32)
+  padded = np.zeros(-(-len(wave) // BUCKET) * BUCKET, np.float32)
   padded[: len(wave)] = wave
   return np.asarray(_embed(params, padded, frames))
 
 
 def _frames(samples: int, params: Params) -> int:
+  """Frames that the convolutions make of so many samples."""
   for layer, stride in zip(params["convs"], _STRIDES, strict=True):
     samples = (samples - layer["weight"].shape[-1]) // stride + 1
   return samples
@@ -79,6 +105,7 @@ def _frames(samples: int, params: Params) -> int:
 
 @jax.jit
 def _embed(params: Params, wave: Float[Array, "n"], frames) -> Array:
+  """Runs the network on a padded wave of which `frames` frames are held."""
   with jax.default_matmul_precision("highest"):
     x = _extract(params, wave)
     held = jnp.arange(len(x)) < frames
@@ -89,7 +116,7 @@ def _embed(params: Params, wave: Float[Array, "n"], frames) -> Array:
 
 
 def _extract(params: Params, wave: Float[Array, "n"]) -> Float[Array, "t d"]:
-  """Step 1."""
+  """Step 1: the convolutions over samples."""
   x = wave[:, None]
   for layer, stride in zip(params["convs"], _STRIDES, strict=True):
     x = _conv(x, layer, stride=stride)
@@ -100,7 +127,7 @@ def _extract(params: Params, wave: Float[Array, "n"]) -> Float[Array, "t d"]:
 def _wavlm(
   params: Params, x: Float[Array, "t d"], held: Bool[Array, "t"]
 ) -> Float[Array, "t d"]:
-  """Steps 2 and 3: the weighted sum of what enters each layer, and the end."""
+  """Steps 2 and 3: weighted sum of all layers' inputs and the last output."""
   x = x * held[:, None]
   kernel = params["place"]["weight"].shape[-1]
   groups = x.shape[1] // params["place"]["weight"].shape[1]
@@ -130,7 +157,7 @@ def _wavlm(
 
 
 def _attention(x, own: Params, bias, held) -> Float[Array, "t d"]:
-  """[t, d], the layer's parameters, [h, t, t], [t]."""
+  """Self-attention with a gated position bias [h, t, t] and a mask [t]."""
   heads = len(bias)
   t, d = x.shape
 
@@ -138,7 +165,7 @@ def _attention(x, own: Params, bias, held) -> Float[Array, "t d"]:
     return y.reshape(t, heads, d // heads)
 
   q, k, v = (split(_dense(x, own[name])) for name in ("q", "k", "v"))
-  # The gate looks at the layer's input, not at its query.
+  # The gate is computed from the layer's input, not from its query.
   gates = _dense(split(x), own["gate"]).reshape(t, heads, 2, 4).sum(-1)
   a, b = jnp.moveaxis(jax.nn.sigmoid(gates), -1, 0)  # [t, h] each
   gate = a * (b * own["gate_scale"][None] - 1.0) + 2.0
@@ -150,13 +177,13 @@ def _attention(x, own: Params, bias, held) -> Float[Array, "t d"]:
 
 
 def _position_bias(table: Float[Array, "b h"], t: int) -> Float[Array, "h t t"]:
-  """One bias for each bucket of distances, the same for all layers."""
+  """Position bias of all layers: a value for each bucket of distances."""
   buckets = jnp.asarray(distance_buckets(t, len(table)))
   return jnp.moveaxis(table[buckets], -1, 0)
 
 
 def distance_buckets(t: int, buckets: int) -> np.ndarray:
-  """Bucket of key minus query, int[t, t]: half of them for what comes after.
+  """Bucket of key minus query, int[t, t]: half of them for later keys.
 
   Distances below a quarter of the buckets have one each, larger ones share
   them on a logarithmic scale.
@@ -175,7 +202,7 @@ def distance_buckets(t: int, buckets: int) -> np.ndarray:
 
 
 def _head(params: Params, x: Float[Array, "t d"], held: Bool[Array, "t"]):
-  """Step 4: float32[e]."""
+  """Step 4: the ECAPA-TDNN head, float32[e]."""
   share = held[:, None] / jnp.sum(held)
 
   def over_time(y):
@@ -193,6 +220,7 @@ def _head(params: Params, x: Float[Array, "t d"], held: Bool[Array, "t"]):
 
 
 def _block(x, block: Params, dilation: int, held, over_time):
+  """Squeeze-excited Res2 block, [t, c] to [t, c]."""
   y = _conv_relu_norm(x, block["first"], held)
   parts = jnp.split(y, _SCALE, axis=1)
   outs = []
@@ -206,7 +234,7 @@ def _block(x, block: Params, dilation: int, held, over_time):
 
 
 def _pool(x: Float[Array, "t c"], params: Params, held) -> Float[Array, "e"]:
-  """Mean and deviation of each channel, frames weighed by attention."""
+  """Attentive statistics: each channel's mean and deviation, then linear."""
   scores = _conv(jnp.tanh(_conv(x, params["pool_1"])), params["pool_2"])
   scores = jnp.where(held[:, None], scores, -jnp.inf)
   weights = jax.nn.softmax(scores, axis=0)
@@ -218,7 +246,7 @@ def _pool(x: Float[Array, "t c"], params: Params, held) -> Float[Array, "e"]:
 
 
 def _conv_relu_norm(x, layer: Params, held, dilation: int = 1):
-  """Of the same length; padded frames enter as the zeros of an edge."""
+  """Convolution of the same length; padded frames count as zeros."""
   reach = dilation * (layer["conv"]["weight"].shape[-1] // 2)
   y = _conv(
     jnp.where(held[:, None], x, 0.0),
@@ -241,7 +269,7 @@ def _conv(
   dilation: int = 1,
   groups: int = 1,
 ) -> Float[Array, "t o"]:
-  """PyTorch's weight [o, c / groups, k] and bias [o], if there is one."""
+  """Convolution with PyTorch's weight [o, c / groups, k], maybe a bias [o]."""
   y = jax.lax.conv_general_dilated(
     x[None],
     layer["weight"],
@@ -266,7 +294,7 @@ def _layer_norm(x: Float[Array, "t c"], layer: Params) -> Float[Array, "t c"]:
 
 
 def _batch_norm(x: Float[Array, "t c"], layer: Params) -> Float[Array, "t c"]:
-  """With the statistics of training."""
+  """Batch normalisation with the statistics of training."""
   x = (x - layer["mean"][None]) / jnp.sqrt(layer["variance"][None] + _EPSILON)
   return x * layer["weight"][None] + layer["bias"][None]
 
@@ -275,7 +303,7 @@ def _batch_norm(x: Float[Array, "t c"], layer: Params) -> Float[Array, "t c"]:
 
 
 def _params(saved: dict[str, np.ndarray]) -> Params:
-  """The tree of what is used, by the names above."""
+  """Parameter tree of this module from the names of the file."""
 
   def own(prefix: str) -> Params:
     names = {"weight": "weight", "bias": "bias"}
@@ -352,7 +380,7 @@ def _params(saved: dict[str, np.ndarray]) -> Params:
 
 
 def _place(saved: dict[str, np.ndarray], prefix: str) -> Params:
-  """A convolution whose weight is stored as direction and length, by tap."""
+  """Weight-normalised convolution: direction and length of each tap."""
   direction = saved[f"{prefix}.weight_v"]
   length = np.sqrt(np.sum(direction**2, axis=(0, 1), keepdims=True))
   return {

@@ -1,4 +1,4 @@
-"""Whisper recognisers, by faster-whisper or transformers."""
+"""Recogniser Whisper, run by faster-whisper or by transformers."""
 
 import pathlib
 from collections.abc import Sequence
@@ -8,18 +8,17 @@ import numpy as np
 from s02jax.core import languages
 from s02jax.core.errors import UserError
 from s02jax.pretrained import signal
-from s02jax.pretrained.audio import each_clip, require
-
-# -------------------------------------------------------------- recognisers
+from s02jax.pretrained.audio import require, transcribe_each
 
 
 class FasterWhisper:
-  """Whisper by CTranslate2, decoded greedily as seed-tts-eval's script does.
+  """Whisper by CTranslate2, decoded greedily as in seed-tts-eval's script.
 
-  The same clip is heard the same way twice; windows of 30 s one by one.
+  Deterministic; windows of 30 s are decoded one by one.
   """
 
   def __init__(self, weights: str):
+    """Loads weights by name or folder; downloads nothing. Raises UserError."""
     (faster_whisper,) = require("faster-whisper")
     self.spec = f"faster-whisper:{weights or 'large-v3'}"
     try:
@@ -36,8 +35,9 @@ class FasterWhisper:
   def transcribe(
     self, paths: Sequence[pathlib.Path], language: str
   ) -> list[str]:
+    """Transcribes each file, told which language is spoken."""
     code = languages.BY_CODE[language].asr
-    return each_clip(paths, lambda wave: self._one(wave, code))
+    return transcribe_each(paths, lambda wave: self._one(wave, code))
 
   def _one(self, wave: np.ndarray, code: str) -> str:
     segments, _ = self._model.transcribe(
@@ -53,12 +53,13 @@ class FasterWhisper:
 
 
 class TransformersWhisper:
-  """Whisper by transformers, decoded greedily as seed-tts-eval's script does.
+  """Whisper by transformers, decoded greedily as in seed-tts-eval's script.
 
-  The first 30 s of a clip are heard, as there.
+  Only the first 30 s of a clip are decoded, as there.
   """
 
   def __init__(self, weights: str):
+    """Loads weights by name or folder; downloads nothing. Raises UserError."""
     torch, transformers = require("torch", "transformers")
     weights = weights or "openai/whisper-large-v3"
     self.spec = f"transformers:{weights}"
@@ -81,8 +82,9 @@ class TransformersWhisper:
   def transcribe(
     self, paths: Sequence[pathlib.Path], language: str
   ) -> list[str]:
+    """Transcribes each file, told which language is spoken."""
     code = languages.BY_CODE[language].asr
-    return each_clip(paths, lambda wave: self._one(wave, code))
+    return transcribe_each(paths, lambda wave: self._one(wave, code))
 
   def _one(self, wave: np.ndarray, code: str) -> str:
     features = self._processor(

@@ -30,7 +30,7 @@ from s02jax.data.rows.packed_sequences import PackedSequences
 from s02jax.flops import products
 from s02jax.models import ar
 from s02jax.models.layers.convnext import lengths_to_mask
-from s02jax.pretrained import verification
+from s02jax.pretrained import ge2e
 from s02jax.sharding import shard
 from s02jax.stages.corpus import check_rate, origins
 from s02jax.stages.losses import cross_entropy, weighted_mean
@@ -130,7 +130,7 @@ class ARStage:
 
   def vectors(self, waves: Sequence[np.ndarray]) -> list[np.ndarray]:
     """Fixed vectors of clips."""
-    return verification.vectors(waves, self.mel.rate)
+    return ge2e.speaker_vectors(waves, self.mel.rate)
 
   def batch_specs(self, batch_size: int) -> list[stages.Spec]:
     """The one shape of packed rows."""
@@ -139,7 +139,7 @@ class ARStage:
     n = samples(data.reference_seconds, self.mel.rate)
     heard = {"references": (jnp.float32, m, n)}
     if self.kind == "embedding":
-      heard = {"voices": (jnp.float32, m, verification.SIZE)}
+      heard = {"voices": (jnp.float32, m, ge2e.SIZE)}
     spec = stages.spec(
       batch_size,
       **dict.fromkeys(("ids", "segment", "position", "target"), (jnp.int32, s)),

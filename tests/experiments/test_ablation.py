@@ -19,15 +19,14 @@ from s02jax.core.config import build
 from s02jax.core.errors import UserError
 from s02jax.data.records import Corpus
 from s02jax.data.rows.packed_sequences import PackedSequences
-from s02jax.evaluation import figure as figure_lib
 from s02jax.evaluation.figure import Figure
-from s02jax.evaluation.report import judge, resynthesis, workers
+from s02jax.evaluation.report import judge, measures, resynthesis, workers
 from s02jax.evaluation.report import panel as selection
 from s02jax.evaluation.report import recipes as rows
 from s02jax.experiments import ablation as ablation_lib
 from s02jax.experiments import ablation_table, sweep
 from s02jax.models.ar import ARConfig, ARTransformer, init
-from s02jax.pretrained import verification
+from s02jax.pretrained import ge2e
 from s02jax.stages.ar import ARStage
 from s02jax.synthesis.decode.generator import TokenGenerator
 from s02jax.training import trained as trained_lib
@@ -191,7 +190,7 @@ def test_every_row_stands_beside_the_papers(name, size):
   ablation = load(name, size)
   assert len({row.name for row in ablation.rows}) == len(ablation.rows)
   assert {row.variant for row in ablation.rows} == {
-    figure_lib.GROUND_TRUTH,
+    measures.GROUND_TRUTH,
     *ablation.variants,
   }
   recipes = {recipe.name for recipe in rows.RECIPES} | {""}
@@ -206,7 +205,7 @@ def test_every_row_stands_beside_the_papers(name, size):
   for i, row in enumerate(ablation.rows):
     cells = lines[2 + i].strip("| ").split(" | ")
     assert cells[0] == row.label
-    known = set(names) if row.variant != figure_lib.GROUND_TRUTH else set()
+    known = set(names) if row.variant != measures.GROUND_TRUTH else set()
     assert set(row.paper) == known
     rest = iter(cells[1:])
     for column in ablation.columns:
@@ -222,7 +221,7 @@ def test_every_row_stands_beside_the_papers(name, size):
 def test_what_was_not_measured_is_a_dash():
   ablation = load("latents")
   figures = invented(ablation)
-  figures[figure_lib.GROUND_TRUTH]["wer"] = Figure(value=None, n=0)
+  figures[measures.GROUND_TRUTH]["wer"] = Figure(value=None, n=0)
   text = ablation_table.markdown(ablation_table.to_json(ablation, {}, figures))
   assert "| – | – | – |" in text.splitlines()[2]
 
@@ -271,7 +270,7 @@ def test_a_worse_copy_is_judged_worse(panel, pool, random):
     row: {name: figure.value for name, figure in figures.items()}
     for row, figures in found.items()
   }
-  assert values["0.0"] == values[figure_lib.GROUND_TRUTH]
+  assert values["0.0"] == values[measures.GROUND_TRUTH]
   assert values["0.0"]["self_sim"] == pytest.approx(1.0, abs=1e-5)
   assert values["0.0"]["stft_loss"] == 0.0
   for column in load("resynthesis").columns:
@@ -381,7 +380,7 @@ def speaking(trained, monkeypatch, tmp_path):
     assert settings.temperature == 0.3
     waves = [case.wave for case in cases]
     seen["made"][models.name, recipe.name] = waves
-    return judge.Row(waves=waves, aligned=False, transcripts=[""] * 2)
+    return judge.Renditions(waves=waves, aligned=False, transcripts=[""] * 2)
 
   def judged(panel, made, **_):
     share = Figure(value=0.75, n=4, low=0.3, high=0.9)
@@ -563,7 +562,7 @@ def test_each_voice_is_computed_once_and_is_the_references():
 
 def test_verification_vectors_have_unit_power_and_tell_voices_apart():
   a, b = tiny.wave(2.0, 0), tiny.wave(2.0, 3)
-  first, again, other, silent = verification.vectors(
+  first, again, other, silent = ge2e.speaker_vectors(
     [a, a[:-1600], b, np.zeros(16000, np.float32)], tiny.RATE
   )
   assert np.mean(first**2) == pytest.approx(1.0, rel=1e-4)
@@ -587,7 +586,7 @@ def test_a_bundle_of_each_kind_has_vectors(kind):
   waves = [tiny.wave(1.0), tiny.wave(1.5, 2)]
   found = generator.speakers(waves)
   expected = {
-    "embedding": verification.vectors(waves, tiny.RATE),
+    "embedding": ge2e.speaker_vectors(waves, tiny.RATE),
     "none": [np.zeros(0, np.float32)] * 2,
   }[kind]
   for mine, theirs in zip(found, expected, strict=True):

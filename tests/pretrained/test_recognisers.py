@@ -13,7 +13,7 @@ from numpy.testing import assert_allclose
 from s02jax.audio import espeak
 from s02jax.core.errors import UserError
 from s02jax.core.languages import BY_CODE
-from s02jax.pretrained import dnsmos, recognisers
+from s02jax.pretrained import dnsmos, dtw, pocketsphinx, recognisers
 from tests import torch_weights
 
 SENTENCES = (
@@ -107,7 +107,7 @@ def test_pocketsphinx_is_not_asked_about_other_languages():
   with pytest.raises(UserError, match="pocketsphinx knows no Finnish"):
     recognisers.recognisers(["en", "fi"], {"*": "pocketsphinx"})
   with pytest.raises(UserError, match="English only, not 'fi'"):
-    recognisers.PocketSphinx().transcribe([], "fi")
+    pocketsphinx.PocketSphinx().transcribe([], "fi")
 
 
 # ---------------------------------------------------------- the offline ones
@@ -120,12 +120,14 @@ def test_pocketsphinx_hears_words(spoken):
   assert silent == ""
 
 
-def test_a_closed_set_hears_its_own_sentences(spoken, monkeypatch):
-  monkeypatch.setattr(recognisers, "_CHUNK", 3)
+def test_a_closed_set_hears_its_own_sentences(spoken):
   judge = recognisers.recognisers(
     ["en"], {"en": "dtw"}, texts={"en": [*SENTENCES, SENTENCES[0]]}
   )["en"]
-  assert judge.transcribe(spoken, "en") == [SENTENCES[2], SENTENCES[1], ""]
+  small = dtw.ClosedSet({"en": SENTENCES}, batch=3)
+  for closed in (judge, small):
+    heard = closed.transcribe(spoken, "en")
+    assert heard == [SENTENCES[2], SENTENCES[1], ""]
   with pytest.raises(UserError, match="no texts in 'de'"):
     judge.transcribe(spoken, "de")
 
@@ -133,8 +135,8 @@ def test_a_closed_set_hears_its_own_sentences(spoken, monkeypatch):
 def test_nothing_is_heard_in_next_to_nothing(tmp_path):
   path = tmp_path / "short.wav"
   soundfile.write(path, np.ones(100, np.float32), 16000)
-  heard = recognisers.PocketSphinx().transcribe([path], "en")
-  assert heard == recognisers.ClosedSet({"en": ["a"]}).transcribe([path], "en")
+  heard = pocketsphinx.PocketSphinx().transcribe([path], "en")
+  assert heard == dtw.ClosedSet({"en": ["a"]}).transcribe([path], "en")
   assert heard == [""]
 
 
@@ -337,12 +339,12 @@ def test_faster_whisper_without_weights_is_refused(monkeypatch, tmp_path):
 
 
 def test_dnsmos_hears_whole_windows():
-  short = dnsmos.dnsmos_windows(np.arange(1, 1601, dtype=np.float32))
+  short = dnsmos.windows(np.arange(1, 1601, dtype=np.float32))
   assert {len(window) for window in short} == {144160}
   assert set(np.unique(short[0])) == set(range(1, 1601))
-  long = dnsmos.dnsmos_windows(np.arange(16000 * 12, dtype=np.float32))
+  long = dnsmos.windows(np.arange(16000 * 12, dtype=np.float32))
   assert [int(window[0]) for window in long] == [0, 16000, 32000]
-  exact = dnsmos.dnsmos_windows(np.arange(144160, dtype=np.float32))
+  exact = dnsmos.windows(np.arange(144160, dtype=np.float32))
   assert len(exact) == 1
 
 

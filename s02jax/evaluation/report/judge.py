@@ -14,22 +14,20 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from s02jax.core import languages
-from s02jax.evaluation.figure import (
-  GROUND_TRUTH,
-  OPEN_CASES,
-  Figure,
-  mean,
-  share,
-)
+from s02jax.evaluation.figure import Figure, mean, share
 from s02jax.evaluation.report import clip_judge
 from s02jax.evaluation.report.clip_judge import CaseTask, Verdict
+from s02jax.evaluation.report.measures import (
+  GROUND_TRUTH,
+  TRANSCRIBED_CASES,
+)
 from s02jax.evaluation.report.panel import SPEAKERS, Case, Panel
 from s02jax.pretrained import ge2e, pocketsphinx, signal
 from s02jax.text import edits
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Row:
+class Renditions:
   """One way of making the sentences of a panel."""
 
   waves: Sequence[np.ndarray]  # one for each case, at the bundle's rate
@@ -48,7 +46,7 @@ class Judgement:
 
 def judge(
   panel: Panel,
-  rows: Mapping[str, Row],
+  rows: Mapping[str, Renditions],
   *,
   rate: int,
   pool: concurrent.futures.Executor,
@@ -91,7 +89,7 @@ def _tasks(panel, rows, converted) -> list[CaseTask]:
   english = pocketsphinx.LANGUAGE.code
   transcribed = [
     i for i, case in enumerate(panel.cases) if case.language == english
-  ][:OPEN_CASES]
+  ][:TRANSCRIBED_CASES]
   return [
     CaseTask(
       candidates=case.candidates,
@@ -174,7 +172,7 @@ def speaker_groups(cases: Sequence[Case], rate: int) -> list[list[int]]:
 
 
 def _figures(
-  cases: Sequence[Case], row: Row, verdicts: Sequence[Verdict]
+  cases: Sequence[Case], row: Renditions, verdicts: Sequence[Verdict]
 ) -> dict[str, Figure]:
   texts = [case.text for case in cases]
   rows = [languages.BY_CODE[case.language] for case in cases]

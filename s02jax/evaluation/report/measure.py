@@ -24,7 +24,7 @@ class Result:
   """One split, measured."""
 
   panel: selection.Panel
-  rows: dict[str, judge.Row]
+  rows: dict[str, judge.Renditions]
   judgement: judge.Judgement
   diagnostics: dict[str, figure_lib.Figure]
 
@@ -52,7 +52,7 @@ def measure(
   models: Models,
   splits: Mapping[str, selection.Split],
   counts: Mapping[str, int],
-  settings: recipes.Settings,
+  settings: recipes.Sampling,
   processes: int,
   watch: Stopwatch,
 ) -> dict[str, Result]:
@@ -90,7 +90,7 @@ def _measure_split(
   made = {}
   for recipe in recipes.RECIPES:
     with watch.phase(f"{name}: {recipe.label.lower()}"):
-      made[recipe.name] = recipes.make_row(
+      made[recipe.name] = recipes.make_renditions(
         recipe, models, panel.cases, settings
       )
   with watch.phase(f"{name}: judges"):

@@ -6,8 +6,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from s02jax.evaluation import html, media
-from s02jax.evaluation.figure import GROUND_TRUTH, Figure
-from s02jax.evaluation.report.measures import DIAGNOSTICS, MEASURES, Measure
+from s02jax.evaluation.figure import Figure
+from s02jax.evaluation.report.measures import (
+  DIAGNOSTICS,
+  GROUND_TRUTH,
+  MEASURES,
+  Measure,
+)
 from s02jax.evaluation.report.recipes import RECIPES
 from s02jax.evaluation.report.requirements import share_of
 

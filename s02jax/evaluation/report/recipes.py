@@ -6,8 +6,8 @@ from typing import Protocol
 
 import numpy as np
 
-from s02jax.evaluation.figure import GROUND_TRUTH
-from s02jax.evaluation.report.judge import Row
+from s02jax.evaluation.report.judge import Renditions
+from s02jax.evaluation.report.measures import GROUND_TRUTH
 from s02jax.evaluation.report.panel import Case
 from s02jax.synthesis.request import Request, Utterance
 
@@ -44,7 +44,7 @@ class Synthesis(Protocol):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Settings:
+class Sampling:
   """How speech is made."""
 
   seed: int = 0  # of every draw
@@ -69,7 +69,7 @@ class Recipe:
   label: str
   explanation: str
   aligned: bool  # sample by sample a copy of the recording
-  make: Callable[[Synthesis, Sequence[Case], Settings], Made]
+  make: Callable[[Synthesis, Sequence[Case], Sampling], Made]
 
 
 def _ground_truth(models, cases, settings) -> Made:
@@ -182,12 +182,12 @@ RECIPES: tuple[Recipe, ...] = (
 )
 
 
-def make_row(
-  recipe: Recipe, models: Synthesis, cases: Sequence[Case], settings: Settings
-) -> Row:
+def make_renditions(
+  recipe: Recipe, models: Synthesis, cases: Sequence[Case], settings: Sampling
+) -> Renditions:
   """The waves of a row, and what the tokenizer's CTC head hears in them."""
   made = recipe.make(models, cases, settings)
-  return Row(
+  return Renditions(
     waves=made.waves,
     aligned=recipe.aligned,
     transcripts=_transcripts(models, made.waves),

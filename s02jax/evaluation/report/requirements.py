@@ -3,7 +3,8 @@
 import dataclasses
 from collections.abc import Mapping
 
-from s02jax.evaluation.figure import GROUND_TRUTH, Figure
+from s02jax.evaluation.figure import Figure
+from s02jax.evaluation.report.measures import GROUND_TRUTH
 
 SIZES = ("demo", "mini")
 

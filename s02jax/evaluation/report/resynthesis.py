@@ -13,6 +13,7 @@ from s02jax.evaluation import figure
 from s02jax.evaluation.figure import Figure
 from s02jax.evaluation.report import clip_judge
 from s02jax.evaluation.report import judge as judge_lib
+from s02jax.evaluation.report.measures import GROUND_TRUTH
 from s02jax.evaluation.report.panel import Panel
 from s02jax.pretrained import ge2e, signal
 
@@ -41,9 +42,9 @@ def judge(
   truth = [case.wave for case in panel.cases]
   converted = {
     name: [signal.to_judge_rate(wave, rate) for wave in waves]
-    for name, waves in {figure.GROUND_TRUTH: truth, **copies}.items()
+    for name, waves in {GROUND_TRUTH: truth, **copies}.items()
   }
-  truth = converted[figure.GROUND_TRUTH]
+  truth = converted[GROUND_TRUTH]
   pending = {
     name: [
       pool.submit(clip_judge.judge_copy, *pair)
@@ -78,7 +79,7 @@ def _voices(panel, converted, rate, pool) -> dict[str, dict[str, Figure]]:
     for name, waves in converted.items()
   }
   vectors = {name: future.result() for name, future in pending.items()}
-  truth, others = vectors[figure.GROUND_TRUTH], of_speaker.result()
+  truth, others = vectors[GROUND_TRUTH], of_speaker.result()
   return {
     name: {
       "self_sim": figure.mean(ge2e.similarity(x, truth)),

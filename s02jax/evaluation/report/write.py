@@ -10,9 +10,8 @@ from typing import Any
 
 from s02jax.core import files
 from s02jax.core.errors import UserError
-from s02jax.evaluation import figure as figure_lib
 from s02jax.evaluation import media
-from s02jax.evaluation.report import page, recipes, requirements
+from s02jax.evaluation.report import measures, page, recipes, requirements
 from s02jax.evaluation.report import panel as selection
 from s02jax.evaluation.report.measure import Result, Stopwatch
 from s02jax.pretrained import signal
@@ -147,7 +146,7 @@ def metrics(
   phases: Mapping[str, float],
   watch: Stopwatch,
   command: str,
-  settings: recipes.Settings,
+  settings: recipes.Sampling,
 ) -> dict[str, Any]:
   """What metrics.json holds: every figure with its n, every verdict."""
   return {
@@ -179,7 +178,7 @@ def _panel(panel: selection.Panel) -> dict[str, int]:
 
 
 def _table(result: Result) -> dict[str, Any]:
-  truth = result.judgement.figures[figure_lib.GROUND_TRUTH]
+  truth = result.judgement.figures[measures.GROUND_TRUTH]
   return {
     row: {
       name: figure.to_json()
@@ -228,7 +227,7 @@ def write(
   out: pathlib.Path,
   results: Mapping[str, Result],
   sources: Sources,
-  settings: recipes.Settings,
+  settings: recipes.Sampling,
   rate: int,
   watch: Stopwatch,
 ) -> None:

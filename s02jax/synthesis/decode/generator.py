@@ -16,7 +16,7 @@ from jaxtyping import Array, Float, Int
 from s02jax.core.config import build
 from s02jax.models.ar import ARConfig, ARTransformer
 from s02jax.models.layers.convnext import lengths_to_mask
-from s02jax.pretrained import verification
+from s02jax.pretrained import ge2e
 from s02jax.synthesis.batching import counts, pad, plan, stack
 from s02jax.synthesis.decode.decoder import Decoding, serving
 from s02jax.synthesis.decode.prompts import Drafter
@@ -95,7 +95,7 @@ class TokenGenerator:
   def speakers(self, waves: Sequence[np.ndarray]) -> list[np.ndarray]:
     """The model's vector float32 [e] of each wave float32 [n]."""
     if self.config.speaker.kind == "embedding":
-      return verification.vectors(waves, self._rate)
+      return ge2e.speaker_vectors(waves, self._rate)
     if self.config.speaker.kind == "none":
       return [np.zeros(0, np.float32)] * len(waves)
     return self.encoder(waves)
