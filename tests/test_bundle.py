@@ -13,7 +13,7 @@ from s02jax.bundle import Bundle
 from s02jax.cli import bundle, run
 from s02jax.core.errors import UserError
 from s02jax.core.trees import flatten, unflatten
-from s02jax.training.trained import check_match
+from s02jax.training.bundling import check_match
 from tests import tiny
 
 

@@ -13,6 +13,7 @@ from s02jax.stages.train_state import (
   TrainState,
   accumulate,
   make_optimizer,
+  step_key,
   update,
 )
 
@@ -101,7 +102,7 @@ class ToyStage:
     return loss, {"loss": loss}
 
   def train_step(self, state, batch):
-    key = jax.random.fold_in(jax.random.key(self.config.seed), state.step)
+    key = step_key(self.config.seed, state.step)
     noise = 0.01 * jax.random.normal(key, batch["y"].shape)
     batch = batch | {"y": batch["y"] + noise}
 

@@ -3,7 +3,7 @@
 import argparse
 
 from s02jax.bundle import MODELS
-from s02jax.training.trained import gather
+from s02jax.training.bundling import gather
 
 
 def main(argv: list[str]) -> None:

@@ -65,7 +65,7 @@ def _main(argv: list[str]) -> int:
     return scale_table.write(args.table)
   if not args.topology:
     raise UserError("compile-check needs --topology, e.g. v5p:8x8x16.")
-  name, config = arguments.experiment(rest, f"`{parser.prog}`")
+  name, config = arguments.parse_config(rest, f"`{parser.prog}`")
   report = check(
     config,
     name,

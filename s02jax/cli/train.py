@@ -23,9 +23,9 @@ import logging
 import os
 
 from s02jax.core.startup import use_compilation_cache
-from s02jax.training import clock as clock_lib
 from s02jax.training import hosts
 from s02jax.training.arguments import Arguments, parse
+from s02jax.training.clock import Clock
 from s02jax.training.loop import train
 from s02jax.training.same_run import DISK_ERRORS, disk_error
 
@@ -64,14 +64,14 @@ def main(argv: list[str]) -> int:
   if set(argv) & {"-h", "--help"}:
     print(__doc__)
     return 0
-  clock = clock_lib.Clock()
+  clock = Clock()
   arguments = parse(argv)
   set_up(arguments)
   with hosts.together():
     return _train(arguments, clock)
 
 
-def _train(arguments: Arguments, clock: clock_lib.Clock) -> int:
+def _train(arguments: Arguments, clock: Clock) -> int:
   """`train`, with the complaints of a full or closed disk as one sentence."""
   try:
     return train(arguments.config, arguments.workdir, clock=clock)

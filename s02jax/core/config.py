@@ -1,15 +1,19 @@
-"""From a mapping of plain values to frozen dataclasses, and nothing else.
+"""Configs: from plain values to frozen dataclasses, and back to JSON.
 
 A config file holds plain nested values; a model or a stage holds a frozen
-dataclass with a comment on every field. `build` is the one bridge: whatever
-the dataclass does not declare is an error that names the field.
+dataclass with a comment on every field. `build` is the one way from here to
+there: a field that the dataclass does not declare is an error that names it.
+`plain` gives the values that runs and bundles store as JSON.
 """
 
 import dataclasses
+import json
 import types
 import typing
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, TypeVar
+
+from ml_collections import ConfigDict
 
 from s02jax.core import errors
 
@@ -17,6 +21,11 @@ if TYPE_CHECKING:
   from _typeshed import DataclassInstance
 
 T = TypeVar("T", bound="DataclassInstance")
+
+
+def plain(config: ConfigDict) -> dict[str, Any]:
+  """JSON values of a config: nested dicts, lists, numbers and strings."""
+  return json.loads(config.to_json_best_effort())
 
 
 def build(cls: type[T], mapping: Mapping[str, Any], where: str = "model") -> T:
@@ -28,7 +37,8 @@ def build(cls: type[T], mapping: Mapping[str, Any], where: str = "model") -> T:
     where: dotted name of the mapping, for messages.
 
   Returns:
-    An instance; lists have become tuples and integers floats where declared.
+    Instance of `cls`; lists have become tuples, and integers floats, where the
+    fields are declared so.
 
   Raises:
     UserError: an unknown, missing or ill-typed field, by its dotted name, or
@@ -57,13 +67,14 @@ def build(cls: type[T], mapping: Mapping[str, Any], where: str = "model") -> T:
 
 
 def _refused(error: Exception, where: str) -> errors.UserError:
-  """The sentence for what a dataclass says of its values."""
+  """Error for values that a dataclass refused in its `__post_init__`."""
   zero = isinstance(error, ZeroDivisionError)
   why = "a divisor in it is 0" if zero else error
   return errors.UserError(f"config.{where.removeprefix('config.')}: {why}.")
 
 
 def _required(field: dataclasses.Field) -> bool:
+  """Whether a field has no default."""
   return (
     field.default is dataclasses.MISSING
     and field.default_factory is dataclasses.MISSING
@@ -71,7 +82,7 @@ def _required(field: dataclasses.Field) -> bool:
 
 
 def _convert(value: Any, hint: Any, where: str) -> Any:
-  """Returns `value` as the declared type, or raises UserError."""
+  """Converts `value` to the declared type; raises UserError if it cannot be."""
   origin = typing.get_origin(hint)
   if hint is Any:
     return value
@@ -96,6 +107,7 @@ def _convert(value: Any, hint: Any, where: str) -> Any:
 
 
 def _convert_union(value: Any, options: tuple, where: str) -> Any:
+  """Converts `value` to the first type of a union that it fits."""
   if value is None and type(None) in options:
     return None
   rest = [option for option in options if option is not type(None)]
@@ -108,6 +120,7 @@ def _convert_union(value: Any, options: tuple, where: str) -> Any:
 
 
 def _convert_tuple(value: Any, items: tuple, where: str) -> tuple:
+  """Converts a list or tuple, item by item."""
   if not isinstance(value, (list, tuple)):
     raise _mismatch(value, "a sequence", where)
   if len(items) == 2 and items[1] is Ellipsis:
@@ -121,6 +134,7 @@ def _convert_tuple(value: Any, items: tuple, where: str) -> tuple:
 
 
 def _convert_scalar(value: Any, hint: type, where: str) -> Any:
+  """Converts a number, string or other plain value."""
   if hint is float and type(value) is int:
     return float(value)
   number = hint in (int, float) and isinstance(value, bool)
@@ -130,6 +144,7 @@ def _convert_scalar(value: Any, hint: type, where: str) -> Any:
 
 
 def _mismatch(value: Any, wanted: str, where: str) -> errors.UserError:
+  """Error that names a field, its value and the type it should have."""
   if value is None:
     return errors.UserError(f"{where} has no value; it must be {wanted}.")
   return errors.UserError(f"{where} is {value!r}; it must be {wanted}.")

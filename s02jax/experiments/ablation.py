@@ -29,7 +29,7 @@ from s02jax.experiments import ablation_table, sweep
 from s02jax.experiments.ablation_table import Ablation
 from s02jax.synthesis.render.codecs import VaeCodec
 from s02jax.synthesis.synthesizer import Synthesizer
-from s02jax.training import trained as trained_lib
+from s02jax.training import bundling
 from s02jax.training.trained import Trained
 
 SPLIT = "unseen"  # speakers that no stage has heard
@@ -185,7 +185,7 @@ def _latents(job: Job) -> Subjects:
     extract.extract(str(corpus), tokenizer, str(vaes.workdir(variant)))
   train(job, corpora)
   bundles = {
-    variant: trained_lib.gather(
+    variant: bundling.gather(
       corpora[variant],
       {
         "audio_tokenizer": tokenizer,
@@ -205,7 +205,7 @@ def _speaker_conditioning(job: Job) -> Subjects:
   }
   train(job, dict.fromkeys(job.ablation.variants, job.corpus))
   bundles = {
-    variant: trained_lib.gather(
+    variant: bundling.gather(
       job.corpus, others | {"ar": str(job.workdir(variant))}
     )
     for variant in job.ablation.variants

@@ -36,6 +36,7 @@ from s02jax.stages.train_state import (
   TrainState,
   accumulate,
   make_optimizer,
+  step_key,
   update,
 )
 from s02jax.text.tokenizer import TextModel
@@ -262,7 +263,7 @@ class AudioTokenizerStage:
     train, step_metrics = update(
       state.train, grads, self.optimizer, self.optimizer_config.ema
     )
-    key = jax.random.fold_in(jax.random.key(self.config.seed), state.train.step)
+    key = step_key(self.config.seed, state.train.step)
     moved = move_codebook(
       state.codebook,
       used["vectors"],

@@ -32,6 +32,7 @@ from s02jax.stages.train_state import (
   TrainState,
   accumulate,
   make_optimizer,
+  step_key,
   update,
 )
 
@@ -179,7 +180,7 @@ class FlowMatchingStage:
 
   def train_step(self, state: TrainState, batch):
     """One step."""
-    key = jax.random.fold_in(jax.random.key(self.config.seed), state.step)
+    key = step_key(self.config.seed, state.step)
     batch = batch | {"draw": self.draw(key, batch)}
 
     def gradients(microbatch):

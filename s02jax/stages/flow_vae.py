@@ -38,6 +38,7 @@ from s02jax.stages.train_state import (
   OptimizerConfig,
   TrainState,
   make_optimizer,
+  step_key,
   update,
 )
 
@@ -167,7 +168,7 @@ class FlowVAEStage:
 
   def train_step(self, state: State, batch) -> tuple[State, dict]:
     """One step of both players, on the output of the generator before it."""
-    key = jax.random.fold_in(jax.random.key(self.config.seed), state.step)
+    key = step_key(self.config.seed, state.step)
     dither_key, key = jax.random.split(key)
     wave = batch["wave"] + self.loss.dither * jax.random.normal(
       dither_key, batch["wave"].shape

@@ -150,8 +150,13 @@ def ema_update(
 
 
 def step_key(seed: int, step: jax.Array) -> jax.Array:
-  """The key of one step, the same whenever and wherever it is taken."""
-  return jax.random.fold_in(jax.random.PRNGKey(seed), step)
+  """Random key of one step: a pure function of the seed and the step.
+
+  Args:
+    seed: seed of the run.
+    step: int32 scalar, steps taken before this one.
+  """
+  return jax.random.fold_in(jax.random.key(seed), step)
 
 
 def accumulate(

@@ -1,7 +1,7 @@
-"""The command line of `s02 train`, and of what reads the same configs.
+"""Command line of `s02 train`, and of other verbs that take its --config.
 
 `--config=configs/STAGE.py:SIZE`, `--config.field=value` for any field of it,
-and the flags of a run. Every complaint is one sentence.
+and the flags of a run. Every error is one sentence.
 """
 
 import dataclasses
@@ -15,24 +15,24 @@ from ml_collections import ConfigDict, config_flags
 import configs
 from s02jax.core.errors import UserError
 
-# The flag, as it may be spelt.
+# Spellings of the flag.
 _CONFIG = ("--config", "-config")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Arguments:
-  """What the command line says."""
+  """Arguments of `s02 train`."""
 
-  config: ConfigDict
+  config: ConfigDict  # unresolved
   workdir: str
-  # host:port of process 0, where the cluster does not tell by itself
+  # host:port of process 0, where the cluster's environment has it not
   coordinator: str | None
-  num_processes: int | None
-  process_id: int | None
+  num_processes: int | None  # processes of the job, for that case
+  process_id: int | None  # number of this process, for that case
 
 
 def parse(argv: list[str]) -> Arguments:
-  """Reads the command line.
+  """Reads the command line of `s02 train`.
 
   Raises:
     UserError: an unknown flag or field, a missing file, an ill-typed value.
@@ -61,17 +61,20 @@ def parse(argv: list[str]) -> Arguments:
   )
 
 
-def experiment(argv: list[str], program: str) -> tuple[str, ConfigDict]:
-  """Name and config, for what needs neither a corpus nor a folder.
+def parse_config(argv: list[str], command: str) -> tuple[str, ConfigDict]:
+  """Reads --config and its fields, for verbs that need no corpus and no folder.
 
   Args:
     argv: --config and fields of it, nothing else.
-    program: whose command line it is, for messages.
+    command: command that these are the arguments of, for messages.
+
+  Returns:
+    Value of --config, and the unresolved config, whose corpus is "-".
 
   Raises:
     UserError: as `parse` does.
   """
-  config = _read(flags.FlagValues(), argv, program)
+  config = _read(flags.FlagValues(), argv, command)
   with config.unlocked():
     config.corpus = "-"
   words = [word.partition("=") for word in _joined(argv)]
@@ -80,12 +83,12 @@ def experiment(argv: list[str], program: str) -> tuple[str, ConfigDict]:
 
 
 def _read(
-  values: flags.FlagValues, argv: list[str], program: str
+  values: flags.FlagValues, argv: list[str], command: str
 ) -> ConfigDict:
   """Adds --config to the flags, reads all of them; returns the config."""
-  argv = [program, *map(_find_config, _joined(argv))]
+  argv = [command, *map(_find_config, _joined(argv))]
   if not any(word.startswith("--config=") for word in argv):
-    raise UserError(f"{program} needs --config=configs/STAGE.py:SIZE.")
+    raise UserError(f"{command} needs --config=configs/STAGE.py:SIZE.")
   _check_fields(argv)
   config_flags.DEFINE_config_file(
     "config",
@@ -97,14 +100,14 @@ def _read(
   )
   rest = _translated(values, argv)
   if rest[1:]:
-    raise UserError(f"{rest[1]!r} is not an argument of {program}.")
+    raise UserError(f"{rest[1]!r} is not an argument of {command}.")
   config = values["config"].value
   assert config is not None  # it is among the words
   return config
 
 
 def _joined(argv: list[str]) -> list[str]:
-  """`--flag value` as `--flag=value`."""
+  """Joins the words `--flag value` to `--flag=value`."""
   out = []
   for word in argv:
     if out and out[-1].startswith("--") and "=" not in out[-1]:
@@ -132,7 +135,7 @@ def _find_config(word: str) -> str:
 
 
 def _translated(values: flags.FlagValues, argv: list[str]) -> list[str]:
-  """Parses the flags; the parser's complaints become one sentence."""
+  """Parses the flags; the parser's errors become one sentence."""
   try:
     with warnings.catch_warnings():
       # ml_collections loads files by a deprecated call.

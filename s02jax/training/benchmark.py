@@ -1,16 +1,16 @@
-"""Evaluation while training goes on: `s02 evaluate` behind the next steps.
+"""Background benchmark: `s02 evaluate` of a run while it trains on.
 
   s02 train … --config.benchmark.every=5000 --config.benchmark.bundle=DIR \\
     --config.benchmark.arguments="--benchmark minimax24 --data SET"
 
-Every so many steps the averaged parameters take the stage's place in a bundle
-that lends the other models, and a process of its own, with low priority and on
-the CPU, scores it. Its figures come later, as `benchmark/…` of the step that
-they belong to. A benchmark that fails is a warning: training does not stop for
-it, nor wait, but for the last one at its end; one that takes longer than
-`benchmark.timeout` is stopped.
+Every so many steps the averaged parameters replace those of their stage in a
+bundle that lends the other models, and a process of its own, with low priority
+and on the CPU, scores it. Its figures come later, as `benchmark/…` of the step
+that they belong to. Training neither waits for a benchmark nor stops when one
+fails, which is a warning; only the last one is waited for. One that takes
+longer than `benchmark.timeout` is stopped.
 
-WORKDIR/benchmark/STEP gets what `s02 evaluate` writes, and its log.
+WORKDIR/benchmark/STEP gets the output of `s02 evaluate`, and its log.
 """
 
 import contextlib
@@ -35,24 +35,26 @@ from ml_collections import ConfigDict
 
 from s02jax import stages
 from s02jax.bundle import Bundle
+from s02jax.core.config import plain
 from s02jax.core.errors import UserError
 from s02jax.core.trees import count_parameters
-from s02jax.training import clock as metrics
+from s02jax.training.clock import Clock
 
 PyTree = Any
 Write = Callable[[int, Mapping[str, float]], None]  # step, metrics
 
 FOLDER = "benchmark"
-STAGES = ("ar", "flow_matching")  # the others' tokens and latents fit no more
+# Stages that can be benchmarked: no other model was trained on their output.
+STAGES = ("ar", "flow_matching")
 COMMAND = (sys.executable, "-m", "s02jax", "evaluate")
 _NICENESS = 10
-_PAUSE = 0.5  # seconds between two looks at the last one
-_TAIL = 2000  # characters of a failed one's log that are repeated
+_PAUSE = 0.5  # seconds between two looks at a process that is waited for
+_TAIL = 2000  # characters of a failed process's log that are repeated
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class _Running:
-  """An evaluation under way."""
+  """Evaluation process under way, of the parameters after `step`."""
 
   step: int
   folder: pathlib.Path
@@ -60,8 +62,11 @@ class _Running:
   began: float = dataclasses.field(default_factory=time.monotonic)
 
 
-class Benchmark:
-  """Starts evaluations and logs what comes of them.
+# ---------------------------------------------------------------- processes
+
+
+class BackgroundBenchmark:
+  """Starts evaluations of the run, at most one at a time, and logs figures.
 
   All processes of a job make the same calls; process 0 writes and starts.
   """
@@ -72,16 +77,16 @@ class Benchmark:
     stage: stages.Stage,
     workdir: pathlib.Path,
     write: Write,
-    clock: metrics.Clock,
+    clock: Clock,
   ):
-    """Reads the bundle that lends its models, where there will be benchmarks.
+    """Checks the bundle that lends its models, where there will be benchmarks.
 
     Args:
-      config: resolved; its plain values go into the bundle.
-      stage: that is trained.
-      workdir: of the run.
-      write: takes figures and the step they belong to.
-      clock: of the loop.
+      config: resolved config; its plain values go into the bundle.
+      stage: stage that is trained.
+      workdir: folder of the run.
+      write: writer of figures and the step they belong to.
+      clock: clock of the loop.
 
     Raises:
       UserError: no such bundle, or the stage does not fit into it.
@@ -94,15 +99,15 @@ class Benchmark:
     self._running: _Running | None = None
     self._main = jax.process_index() == 0
     if config.benchmark.every and self._main:
-      check(config)
+      check_config(config)
 
   def due(self, step: int) -> bool:
-    """Whether one begins after this step; `finish` begins the last."""
+    """Whether a benchmark begins after this step; `finish` begins the last."""
     every = self._config.benchmark.every
     return every > 0 and step % every == 0 and step < self._config.steps
 
   def start(self, step: int, state: PyTree) -> None:
-    """Writes the bundle and begins; skipped where the last one still runs."""
+    """Begins a benchmark; a warning instead where the last one still runs."""
     if not self._busy():
       self.poll()
       self._begin(step, state)
@@ -114,17 +119,19 @@ class Benchmark:
       )
 
   def _begin(self, step: int, state: PyTree) -> None:
+    """Collects the parameters on process 0, and starts the evaluation there."""
     with self._clock.during("evaluate"):
       params = _on_main(self._stage.inference_params(state))
       if self._main:
         self._start(step, params)
 
   def _start(self, step: int, params: PyTree) -> None:
+    """Writes the bundle and starts its evaluation; warns where it cannot."""
     folder = self._folder / str(step)
     try:
       shutil.rmtree(folder, ignore_errors=True)  # of a run that was killed
       folder.mkdir(parents=True)
-      lend(self._config, step, params).write(folder / "bundle")
+      lent_bundle(self._config, step, params).write(folder / "bundle")
       process = self._open(folder)
     except (OSError, UserError) as error:
       logging.warning("benchmark of step %d: did not begin: %s", step, error)
@@ -134,6 +141,7 @@ class Benchmark:
     logging.info("benchmark of step %d: begun, see %s/log", step, folder)
 
   def _open(self, folder: pathlib.Path) -> subprocess.Popen:
+    """Process that evaluates the bundle in `folder`, with low priority."""
     arguments = shlex.split(self._config.benchmark.arguments)
     with (folder / "log").open("wb") as log:
       process = subprocess.Popen(
@@ -148,12 +156,12 @@ class Benchmark:
         stdout=log,
         stderr=subprocess.STDOUT,
       )
-    with contextlib.suppress(OSError):  # it may be over
+    with contextlib.suppress(OSError):  # the process may have ended
       os.setpriority(os.PRIO_PROCESS, process.pid, _NICENESS)
     return process
 
   def poll(self) -> None:
-    """Logs what has ended; never waits."""
+    """Writes the figures of an evaluation that has ended; never waits."""
     if self._running is None or self._running.process.poll() is None:
       return
     run, self._running = self._running, None
@@ -168,7 +176,7 @@ class Benchmark:
       )
       return
     try:
-      values = read(run.folder / "scores.json")
+      values = read_scores(run.folder / "scores.json")
     except UserError as error:
       logging.warning("benchmark of step %d: %s", run.step, error)
       return
@@ -177,12 +185,12 @@ class Benchmark:
   def finish(
     self, step: int, state: PyTree, stopped: Callable[[int], bool]
   ) -> None:
-    """Waits for the one that runs, then for that of the last step.
+    """Waits for the running evaluation, then for one of the last step.
 
     Args:
-      step: the last.
-      state: after it.
-      stopped: whether to wait no more; is given numbers that count up.
+      step: last step of the run.
+      state: state after that step.
+      stopped: whether to wait no longer; called with 1, 2, 3, …
     """
     if not self._config.benchmark.every:
       return
@@ -192,20 +200,20 @@ class Benchmark:
       self._wait(stopped, tries)
 
   def _wait(self, stopped: Callable[[int], bool], tries: Iterator[int]) -> bool:
-    """Whether the one that runs has ended by itself."""
+    """Waits for the running evaluation; False where `stopped` ended that."""
     if self._running:
       logging.info("benchmark of step %d: waiting", self._running.step)
     while self._busy():
       if stopped(next(tries)):
         return False
-      # Anew each time: it is no step that is stuck.
+      # A new phase each time, so that no step seems to be stuck.
       with self._clock.during("evaluate"):
         time.sleep(_PAUSE)
     self.poll()
     return True
 
   def _busy(self) -> bool:
-    """Whether one runs, as every process is told; not one that hangs."""
+    """Whether an evaluation runs, alike on all processes; ends a hanging one."""
     run, limit = self._running, self._config.benchmark.timeout
     mine = run is not None and run.process.poll() is None
     if run is not None and mine and time.monotonic() - run.began > limit:
@@ -217,7 +225,7 @@ class Benchmark:
     return bool(multihost_utils.broadcast_one_to_all(np.array(mine)))
 
   def _end(self) -> None:
-    """Stops the one that runs."""
+    """Stops the running evaluation, if any."""
     if self._running is None:
       return
     run, self._running = self._running, None
@@ -230,21 +238,23 @@ class Benchmark:
     _close(run)
     logging.warning("benchmark of step %d: stopped unfinished", run.step)
 
-  def __enter__(self) -> "Benchmark":
+  def __enter__(self) -> "BackgroundBenchmark":
     return self
 
   def __exit__(self, kind: Any, *_: Any) -> None:
+    """Stops what still runs; after an exception without a last look."""
     if kind is None:
       self.poll()
     self._end()
 
 
 def _close(run: _Running) -> None:
-  """Leaves what was found, and no parameters."""
+  """Removes the bundle of an evaluation that has ended; its output stays."""
   shutil.rmtree(run.folder / "bundle", ignore_errors=True)
 
 
 def _tail(path: pathlib.Path) -> str:
+  """Last characters of a log."""
   try:
     return path.read_text("utf-8", "replace")[-_TAIL:].strip()
   except OSError as error:
@@ -252,7 +262,7 @@ def _tail(path: pathlib.Path) -> str:
 
 
 def _on_main(params: PyTree) -> PyTree:
-  """Arrays of all processes as numpy on process 0, leaf by leaf."""
+  """Global arrays as numpy on process 0, leaf by leaf; empty on the others."""
 
   def whole(leaf: jax.Array) -> np.ndarray:
     if leaf.is_fully_addressable:
@@ -266,8 +276,8 @@ def _on_main(params: PyTree) -> PyTree:
 # -------------------------------------------------------------------- bundle
 
 
-def check(config: ConfigDict) -> None:
-  """Raises UserError unless the stage fits into the bundle that is lent."""
+def check_config(config: ConfigDict) -> None:
+  """Raises UserError unless the stage fits into config.benchmark's bundle."""
   if config.stage not in STAGES:
     raise UserError(
       f"config.benchmark: a run of {config.stage} has no benchmark, for the"
@@ -305,18 +315,23 @@ def check(config: ConfigDict) -> None:
     )
 
 
-def lend(config: ConfigDict, step: int, params: PyTree) -> Bundle:
-  """The lent bundle with the parameters of this run in their stage's place."""
+def lent_bundle(config: ConfigDict, step: int, params: PyTree) -> Bundle:
+  """Bundle of config.benchmark with this run's parameters in their place.
+
+  Args:
+    config: resolved config of the run.
+    step: steps taken.
+    params: inference variables of the stage, as numpy.
+  """
   lender = Bundle.load(config.benchmark.bundle)
   models = dict(lender.card.get("models", {}))
   models[config.stage] = {
     "steps": step,
     "parameters": count_parameters(params),
   }
-  own = json.loads(config.to_json_best_effort())
   return dataclasses.replace(
     lender,
-    configs={**lender.configs, config.stage: own},
+    configs={**lender.configs, config.stage: plain(config)},
     params={**lender.params, config.stage: params},
     card={**lender.card, "models": models},
   )
@@ -325,8 +340,8 @@ def lend(config: ConfigDict, step: int, params: PyTree) -> Bundle:
 # ------------------------------------------------------------------- figures
 
 
-def read(path: pathlib.Path) -> dict[str, float]:
-  """Means of a scores.json: `benchmark/official/utterance_mean` and so on.
+def read_scores(path: pathlib.Path) -> dict[str, float]:
+  """Means in a scores.json, as `benchmark/official/utterance_mean` and so on.
 
   Raises:
     UserError: no such file, or something else in it.
@@ -345,6 +360,7 @@ def read(path: pathlib.Path) -> dict[str, float]:
 
 
 def _numbers(tree: Mapping[str, Any], name: str) -> Iterator[tuple[str, float]]:
+  """Numbers of nested mappings, by path below `name`."""
   for key, value in tree.items():
     if isinstance(value, Mapping):
       yield from _numbers(value, f"{name}/{key}")

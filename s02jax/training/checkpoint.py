@@ -2,14 +2,20 @@
 
 `<workdir>/checkpoints/<step>/` appears whole or not at all (Orbax renames it
 into place). The row index needs no entry of its own: rows are a pure function
-of the step. Beside them stand what the time went into until then, and a
-checksum of every array: the files themselves do not tell a flipped bit. A
+of the step. Beside the state stand the goodput until then, and a checksum of
+every array, because the files themselves do not tell a flipped bit. A
 checkpoint that any process finds damaged moves to `checkpoints.damaged` and
 the one before it is used; any other reason why it cannot be read is an error.
+
+  checksum = Σᵢ bits(xᵢ) · (2i + 1)  mod 2³²,  i: row-major index        (1)
+
+The multipliers are odd, so a single wrong bit always changes the sum. It is
+computed where the array lies, whatever its sharding: integers add up to the
+same in any order. It costs one reading of the memory.
 """
 
 import errno
-import fcntl
+import functools
 import logging
 import os
 import pathlib
@@ -17,32 +23,42 @@ from collections.abc import Callable
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
+from jax.sharding import NamedSharding
 from orbax.checkpoint import multihost
 from orbax.checkpoint import v1 as ocp
 
+from s02jax import sharding
 from s02jax.core import errors
 from s02jax.core.trees import named
-from s02jax.training.checksum import checksums
 
 PyTree = Any
 Config = dict[str, Any]
 
 FOLDER = "checkpoints"
-LOCK = ".lock"
 DAMAGED = "checkpoints.damaged"
 
 
+# ------------------------------------------------------------- save, restore
+
+
 class Checkpoints:
-  """The checkpoints of one run."""
+  """Writer and reader of one run's checkpoints, used by all its processes."""
 
   def __init__(self, workdir: str | pathlib.Path, keep: int):
-    """Opens `workdir`, and clears what a killed run left half-written."""
+    """Opens `workdir`, and clears what a killed run left half-written.
+
+    Args:
+      workdir: folder of the run.
+      keep: how many of the newest checkpoints stay.
+    """
     self.workdir = pathlib.Path(workdir).absolute()
     self._keep = keep
     self._open()
 
   def _open(self) -> None:
+    """Makes Orbax's checkpointer, which lists the folder once."""
     training = ocp.training
     policies = training.save_decision_policies
     self._orbax = training.Checkpointer(
@@ -57,30 +73,30 @@ class Checkpoints:
     )
 
   def steps(self) -> list[int]:
-    """Steps at hand, newest first."""
+    """Steps that have a checkpoint, newest first."""
     return sorted((c.step for c in self._orbax.checkpoints), reverse=True)
 
   def save(
     self, step: int, state: PyTree, config: Config, goodput: dict[str, Any]
   ) -> None:
-    """Begins to write; returns as soon as `state` may be donated."""
+    """Begins to write a checkpoint; returns when `state` may be donated."""
     parts = {"state": state, "checksums": checksums(state)}
     self._orbax.save_checkpointables_async(
       step, parts | {"config": config, "goodput": goodput}
     )
 
   def goodput(self, step: int) -> dict[str, Any] | None:
-    """What `save` was given; None where it is missing or unreadable."""
+    """Goodput in a checkpoint; None where it is missing or unreadable."""
     try:
-      with _alone():
+      with _without_barrier():
         found = self._orbax.load_checkpointables(step, {"goodput": None})
       return found["goodput"]
-    except Exception as error:  # only a statistic hangs on it
+    except Exception as error:  # a lost statistic must not end the run
       logging.warning("no goodput in checkpoint %d: %s", step, _why(error))
       return None
 
   def close(self) -> None:
-    """Waits until everything begun is on disk; raises what went wrong."""
+    """Waits until all saves are on disk; raises what went wrong in them."""
     self._orbax.close()
 
   def __enter__(self) -> "Checkpoints":
@@ -92,17 +108,17 @@ class Checkpoints:
       self.close()
 
   def restore(self, abstract: PyTree) -> tuple[int, PyTree] | None:
-    """Returns (step, state) of the newest checkpoint that can be read.
+    """Reads the newest checkpoint that is whole; sets damaged ones aside.
 
     Args:
       abstract: ShapeDtypeStructs with the shardings to restore onto.
 
     Returns:
-      None where there is no checkpoint yet.
+      Step and state; None where there is no checkpoint yet.
 
     Raises:
       UserError: there are checkpoints, and all are damaged; or one of them is
-        whole, but of another state or not to be had at the moment.
+        whole, but of another state or unreadable at the moment.
     """
     steps = self.steps()
     for step in steps:
@@ -125,10 +141,10 @@ class Checkpoints:
     return None
 
   def _load_state(self, step: int, abstract: PyTree) -> PyTree:
-    """The state at `step`; raises what `_agreed` does."""
+    """State at `step`, checked for structure and bits; raises as `_agreed`."""
 
     def load() -> PyTree:
-      with _alone():
+      with _without_barrier():
         loaded = self._orbax.load_checkpointables(step, {"state": abstract})
       return jax.block_until_ready(loaded["state"])
 
@@ -138,7 +154,7 @@ class Checkpoints:
     return state
 
   def _agreed(self, step: int, read: Callable[[], Any]) -> Any:
-    """What `read` returns, when it has on every process.
+    """Result of `read`, once it has succeeded on every process.
 
     Raises:
       _Damaged: on every process, where any of them found damage.
@@ -150,7 +166,7 @@ class Checkpoints:
       found = read()
     except errors.UserError as error:
       other = error
-    except Exception as error:  # Orbax wraps what any of its readers raises
+    except Exception as error:  # Orbax wraps the errors of all its readers
       if _is_damage(error):
         damage = _why(error)
       else:
@@ -184,6 +200,7 @@ class Checkpoints:
         )
 
   def _set_aside(self, step: int) -> None:
+    """Moves a damaged checkpoint out of the folder, and opens that anew."""
     self._orbax.close()
     if jax.process_index() == 0:
       target = self.workdir / DAMAGED / str(step)
@@ -193,12 +210,15 @@ class Checkpoints:
         n += 1
         target = target.with_name(f"{step}.{n}")
       (self.workdir / FOLDER / str(step)).rename(target)
-    _processes_with(None)  # none may look before it has moved
+    _processes_with(None)  # a barrier: none may look before it has moved
     self._open()
 
 
 class _Damaged(Exception):
-  """Bytes or files of a checkpoint are wrong or missing."""
+  """Wrong or missing bytes or files in a checkpoint."""
+
+
+# -------------------------------------------------------------- for inference
 
 
 def load(
@@ -209,13 +229,13 @@ def load(
   Args:
     workdir: of `s02 train`.
     abstract: the state's structure (`jax.eval_shape(stage.init_state, key)`)
-      to get the stage's own dataclasses; nested dicts and lists where absent.
+      to get the stage's own dataclasses; nested dicts and lists without it.
 
   Returns:
     The resolved config and the state, leaves as NumPy arrays.
 
   Raises:
-    UserError: there is no checkpoint, or none can be read.
+    UserError: there is no checkpoint, or none of them can be read.
   """
   folder = pathlib.Path(workdir).absolute() / FOLDER
   if not folder.is_dir():
@@ -243,13 +263,14 @@ def load(
 def _read(
   reader: ocp.training.Checkpointer, step: int, abstract: PyTree | None
 ) -> tuple[Config, PyTree]:
+  """Config and state at `step`, arrays as NumPy."""
   if abstract is None:
     abstract = reader.checkpointables_metadata(step).metadata["state"]
   here = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
   abstract = jax.tree.map(
     lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=here), abstract
   )
-  with _alone():
+  with _without_barrier():
     loaded = reader.load_checkpointables(
       step, {"state": abstract, "config": None}
     )
@@ -257,22 +278,71 @@ def _read(
   return loaded["config"], jax.tree.map(np.asarray, loaded["state"])
 
 
+# ------------------------------------------------------------------ checksums
+
+
+def checksums(state: PyTree) -> dict[str, int]:
+  """Checksum (1) of every array, by its path.
+
+  Args:
+    state: jax Arrays of at most four bytes an element, all on one mesh or all
+      on one device.
+  """
+  leaves = named(state)
+  if not leaves:
+    return {}
+  placed = next(iter(leaves.values())).sharding
+  mesh = placed.mesh if isinstance(placed, NamedSharding) else None
+  sums = jax.device_get(_jitted_sums(mesh)(leaves))
+  return {name: int(value) for name, value in sums.items()}
+
+
+@functools.cache
+def _jitted_sums(mesh: Any) -> Any:
+  """Jitted checksums (1); every process of the mesh gets all of them."""
+  placed = None if mesh is None else sharding.replicated(mesh)
+  return jax.jit(
+    lambda leaves: jax.tree.map(_sum, leaves), out_shardings=placed
+  )
+
+
+_UNSIGNED = {1: jnp.uint8, 2: jnp.uint16, 4: jnp.uint32}
+
+
+def _sum(x: jax.Array) -> jax.Array:
+  """Checksum (1) of one array, uint32."""
+  if x.dtype == jnp.bool_:
+    x = x.astype(jnp.uint8)
+  kind = _UNSIGNED[x.dtype.itemsize]
+  bits = jax.lax.bitcast_convert_type(x, kind).astype(jnp.uint32)
+  place, stride = jnp.zeros(x.shape, jnp.uint32), 1
+  for axis in reversed(range(x.ndim)):
+    along = jax.lax.broadcasted_iota(jnp.uint32, x.shape, axis)
+    place = place + along * jnp.uint32(stride % 2**32)
+    stride *= x.shape[axis]
+  odd = place * jnp.uint32(2) + jnp.uint32(1)
+  return jnp.sum(bits * odd, dtype=jnp.uint32)
+
+
 def _check_bits(
   reader: ocp.training.Checkpointer, step: int, state: PyTree
 ) -> None:
-  """Raises ValueError where an array is not what was saved."""
-  found = checksums(state)  # first, as it waits for every process
+  """Raises ValueError where an array has not the checksum it was saved with."""
+  found = checksums(state)  # before anything fails: all processes take part
   if "checksums" not in reader.checkpointables_metadata(step).metadata:
-    return  # written before there were any
-  with _alone():
+    return  # a checkpoint from before there were checksums
+  with _without_barrier():
     loaded = reader.load_checkpointables(step, {"checksums": None})
   for name, value in found.items():
     if loaded["checksums"].get(name) != value:
       raise ValueError(f"{name} does not have its checksum")
 
 
+# --------------------------------------------------------------------- orbax
+
+
 def _context() -> ocp.Context:
-  """Writes what is not "state" as JSON."""
+  """Orbax context that reads and writes all but the state as JSON."""
   registry = ocp.handlers.local_registry()
   for name in ("config", "goodput", "checksums"):
     registry.add(ocp.handlers.JsonHandler, checkpointable_name=name)
@@ -281,8 +351,8 @@ def _context() -> ocp.Context:
   return context
 
 
-def _alone() -> ocp.Context:
-  """For reads that wait for no other process, which may not come so far."""
+def _without_barrier() -> ocp.Context:
+  """Orbax context for reading without a barrier: a peer may have failed."""
   context = _context()
   me = multihost.process_index()
   context.multiprocessing_options.primary_host = me
@@ -291,11 +361,13 @@ def _alone() -> ocp.Context:
 
 
 def _shapes(tree: PyTree) -> dict[str, tuple[int, ...]]:
-  """Shape of every leaf, by its path."""
+  """Shapes of the leaves by path."""
   return {name: tuple(leaf.shape) for name, leaf in named(tree).items()}
 
 
-# Words of tensorstore and gRPC for what may be otherwise the next time.
+# ------------------------------------------------------------ kinds of errors
+
+# Words of tensorstore and gRPC for errors that another try may not meet.
 _PASSING = (
   "RESOURCE_EXHAUSTED",
   "PERMISSION_DENIED",
@@ -310,14 +382,14 @@ _PASSING = (
 
 
 def _chain(error: BaseException) -> list[BaseException]:
-  """Orbax's own exceptions, one around the other, and the reader's at last."""
+  """Exceptions from Orbax's outermost wrapper down to the reader's own."""
   around = None if error.__suppress_context__ else error.__context__
   inner = error.__cause__ or around
   return [error, *(_chain(inner) if inner else ())]
 
 
 def _is_damage(error: Exception) -> bool:
-  """Whether bytes or files of a checkpoint are wrong or missing."""
+  """Whether an error tells of wrong or missing bytes or files."""
   *_, cause = chain = _chain(error)
   if any(word in str(e) for word in _PASSING for e in chain):
     return False
@@ -325,31 +397,8 @@ def _is_damage(error: Exception) -> bool:
   return isinstance(cause, (ValueError, FileNotFoundError, KeyError, EOFError))
 
 
-def lock(workdir: pathlib.Path) -> int:
-  """Makes this process the only writer of a run, for as long as it lives.
-
-  Returns:
-    The open lock file.
-
-  Raises:
-    UserError: another process is.
-  """
-  file = os.open(workdir / LOCK, os.O_RDWR | os.O_CREAT, 0o666)
-  try:
-    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-  except BlockingIOError as error:
-    os.close(file)
-    raise errors.UserError(
-      f"another job trains in {workdir}; wait for its end, or choose "
-      "another --workdir."
-    ) from error
-  except OSError as error:
-    logging.warning("%s cannot be locked: %s", workdir, error)
-  return file
-
-
 def _processes_with(what: object | None) -> list[int]:
-  """The processes that have something to say; also a barrier."""
+  """Numbers of the processes whose `what` is not None; also a barrier."""
   me = multihost.process_index()
   said = np.array(-1 if what is None else me)
   if jax.process_count() > 1:
@@ -360,6 +409,7 @@ def _processes_with(what: object | None) -> list[int]:
 
 
 def _why(error: Exception) -> str:
+  """First line of an error's innermost cause."""
   cause = _chain(error)[-1]
   text = str(cause).strip().splitlines()
   return (text[0] if text else type(cause).__name__)[:200]

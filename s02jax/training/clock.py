@@ -1,14 +1,18 @@
-"""Wall time of a run by phase, over all of its starts (goodput)."""
+"""Wall time of a run: phases, goodput over all its starts, profiler traces."""
 
 import contextlib
 import json
+import logging
 import pathlib
 import time
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-# What the time of a run can go into; the last is what came after the newest
-# checkpoint of a run that was killed, and had to be done again.
+import jax
+from ml_collections import ConfigDict
+
+# Phases of a run. The last one is work after the newest checkpoint of a run
+# that was killed: it had to be done again.
 PHASES = (
   "start",
   "compile",
@@ -22,15 +26,19 @@ PHASES = (
 
 
 class Clock:
-  """Splits the host's time into PHASES; it is always in exactly one.
+  """Host time of one start, split into PHASES; exactly one runs at a time.
 
   Attributes:
-    phase: the present one.
+    phase: name of the present phase.
     since: `time.perf_counter()` when it began.
   """
 
   def __init__(self, began: float | None = None):
-    """`began`: `time.perf_counter()` of the start; now where absent."""
+    """Starts the clock in the phase "start".
+
+    Args:
+      began: `time.perf_counter()` of the process's start; now where absent.
+    """
     self.phase = "start"
     self.since = time.perf_counter() if began is None else began
     self._seconds = dict.fromkeys(PHASES, 0.0)
@@ -43,7 +51,7 @@ class Clock:
 
   @contextlib.contextmanager
   def during(self, phase: str) -> Iterator[None]:
-    """In `phase` inside, then back."""
+    """Context whose time counts as `phase`; the former phase goes on after."""
     before = self.phase
     self.enter(phase)
     try:
@@ -58,7 +66,7 @@ class Clock:
 
 
 class Goodput:
-  """What the time of a run went into, over all of its starts."""
+  """Seconds and shares of every phase, summed over all starts of a run."""
 
   def __init__(
     self,
@@ -67,16 +75,16 @@ class Goodput:
     start_step: int,
     checkpointed: Mapping[str, Any] | None,
   ):
-    """Goes on from what earlier starts of the run wrote.
+    """Continues the sums of earlier starts; what they did in vain is "lost".
 
     Args:
-      workdir: of the run.
-      clock: of this start.
+      workdir: folder of the run, with its goodput.json.
+      clock: clock of this start.
       start_step: steps already taken.
-      checkpointed: what `read` gave at the restored checkpoint, if any.
+      checkpointed: result of `read` saved in the restored checkpoint, if any.
     """
     self._clock = clock
-    self._earlier = _zero_goodput() | dict(checkpointed or {})
+    self._earlier = _no_goodput() | dict(checkpointed or {})
     last = _read_json(pathlib.Path(workdir) / "goodput.json")
     if last and last["step"] > start_step:
       again = last["wall_seconds"] - self._earlier["wall_seconds"]
@@ -87,7 +95,7 @@ class Goodput:
       self._earlier = last
 
   def read(self, step: int) -> dict[str, Any]:
-    """Seconds and shares of every phase, for a JSON file."""
+    """JSON values of goodput.json after `step` steps."""
     now = self._clock.read()
     seconds = {k: self._earlier["seconds"][k] + now[k] for k in PHASES}
     wall = sum(seconds.values())
@@ -100,7 +108,8 @@ class Goodput:
     }
 
 
-def _zero_goodput() -> dict[str, Any]:
+def _no_goodput() -> dict[str, Any]:
+  """Goodput before the first start."""
   return {
     "starts": 0,
     "wall_seconds": 0.0,
@@ -109,4 +118,43 @@ def _zero_goodput() -> dict[str, Any]:
 
 
 def _read_json(path: pathlib.Path) -> dict[str, Any] | None:
+  """Content of a JSON file; None where there is no such file."""
   return json.loads(path.read_text("utf-8")) if path.exists() else None
+
+
+class Profile:
+  """JAX profiler trace of the steps that config.profile names."""
+
+  def __init__(self, config: ConfigDict, folder: pathlib.Path):
+    """Stores the range of steps.
+
+    Args:
+      config: config.profile: `start`, a step, and `steps`, their number.
+      folder: folder that the trace is written to.
+    """
+    self._first = config.start
+    self._last = config.start + config.steps
+    self._folder = folder
+    self._tracing = False
+
+  def before(self, step: int) -> None:
+    """Starts or ends the trace where `step` steps have been taken."""
+    inside = self._first <= step < self._last
+    if inside and not self._tracing:
+      jax.profiler.start_trace(str(self._folder))
+      self._tracing = True
+    elif self._tracing and not inside:
+      self._stop()
+
+  def _stop(self) -> None:
+    """Ends the trace and writes it."""
+    jax.profiler.stop_trace()
+    self._tracing = False
+    logging.info("profile: %s", self._folder)
+
+  def __enter__(self) -> "Profile":
+    return self
+
+  def __exit__(self, *_: Any) -> None:
+    if self._tracing:
+      self._stop()

@@ -10,16 +10,23 @@ from ml_collections import ConfigDict
 
 from s02jax import sharding, stages
 from s02jax.data import loader
-from s02jax.stages import train_state as ts
-from s02jax.training import hosts, metrics
+from s02jax.stages.train_state import check_microbatches
+from s02jax.training import hosts
+from s02jax.training.metrics import Counts
 
-# ------------------------------------------------------------------- pieces
+# Values of a row that the log counts and the device never sees.
+HOST_VALUES = ("audio_seconds", "padding")
 
 
 class Feed:
-  """The rows of this process, as batches on the mesh.
+  """Source of the training and evaluation batches of one process.
 
-  A batch comes with what the log counts and the device never sees.
+  A batch is a pair: arrays on the mesh, and HOST_VALUES [local rows] as numpy.
+
+  Attributes:
+    rows: training rows.
+    eval_splits: splits that have evaluation batches.
+    unreadable: count of rows that were replaced, over all processes.
   """
 
   def __init__(
@@ -29,10 +36,20 @@ class Feed:
     mesh: jax.sharding.Mesh,
     workdir: pathlib.Path,
   ):
-    """Raises UserError where rows and devices do not fit, or there are none."""
+    """Opens the rows of all splits.
+
+    Args:
+      config: resolved config of the run.
+      stage: stage that makes the rows.
+      mesh: devices that the batches are placed on.
+      workdir: folder of the run, which gets unreadable.jsonl.
+
+    Raises:
+      UserError: rows and devices do not fit together, or there are no rows.
+    """
     self._config = config
-    self._mine = sharding.local_rows(mesh, config.batch_size)
-    ts.check_microbatches(config.accumulate, config.batch_size)
+    self._local = sharding.local_rows(mesh, config.batch_size)
+    check_microbatches(config.accumulate, config.batch_size)
     self._sharding = sharding.batch_sharding(mesh)
     self.rows = self._rows(stage, "train")
     self._eval_rows = {
@@ -50,38 +67,46 @@ class Feed:
         logging.info("data: %d records left out: %s", count, reason)
 
   def _rows(self, stage: stages.Stage, split: str) -> stages.Rows:
+    """Rows of one split."""
     config = self._config
     return stage.rows(config.corpus, split, config.batch_size, config.seed)
 
   def training(self, first: int) -> Iterator[tuple[stages.Batch, dict]]:
-    """Batches of the steps from `first` on."""
+    """Batches of the steps after the first `first` of them."""
     return self._batches(self.rows, "train", first, self._config.steps)
 
   def evaluation(self, split: str) -> Iterator[tuple[stages.Batch, dict]]:
-    """The evaluation batches of a split."""
+    """Evaluation batches of a split; the same ones every time."""
     rows = self._eval_rows[split]
     return self._batches(rows, split, 0, self._config.eval_batches)
 
   def _batches(
     self, rows: stages.Rows, split: str, first: int, last: int
   ) -> Iterator[tuple[stages.Batch, dict]]:
+    """Batches `first` to `last` - 1 of a split."""
     threads = self._config.threads
     for batch in loader.make_loader(
-      rows, first, last, self._mine, threads, split, self._ledger
+      rows, first, last, self._local, threads, split, self._ledger
     ):
-      host = {name: batch.pop(name) for name in ("audio_seconds", "padding")}
+      host = {name: batch.pop(name) for name in HOST_VALUES}
       yield {name: self._place(x) for name, x in batch.items()}, host
 
   def _place(self, value: np.ndarray) -> jax.Array:
+    """Global array whose rows of this process are `value` [local rows, ...]."""
     return sharding.global_array(
-      self._sharding, value, self._mine, self._config.batch_size
+      self._sharding, value, self._local, self._config.batch_size
     )
 
-  def counts(self, host: dict[str, np.ndarray], flops: float) -> metrics.Counts:
-    """What a batch holds, on all processes if they are like this one."""
+  def counts(self, host: dict[str, np.ndarray], flops: float) -> Counts:
+    """Content of a batch over all processes, judged by this one's rows.
+
+    Args:
+      host: HOST_VALUES of the batch.
+      flops: FLOPs of its train step.
+    """
     rows = self._config.batch_size
-    seconds = float(host["audio_seconds"].sum()) * rows / len(self._mine)
-    return metrics.Counts(
+    seconds = float(host["audio_seconds"].sum()) * rows / len(self._local)
+    return Counts(
       rows=rows,
       audio_seconds=seconds,
       padding=float(host["padding"].mean()),

@@ -1,13 +1,13 @@
-"""The processes of one job: that all run the same, and that all end together.
+"""Multi-process jobs: check that processes agree; end all when one fails.
 
 A job of several processes cannot go on without one of them: the others wait
-in a collective for ever. So each process says every BEAT seconds that it is
-alive. Process 0, which keeps the book of the job, names the one that has been
-silent for SILENCE seconds, and every process ends with LOST. A process that
-fails by itself says why before it goes, and the others repeat it.
+in a collective for ever. So each process sends a heartbeat every BEAT seconds
+to the key-value store that JAX keeps on process 0. Process 0 names the one that
+has been silent for SILENCE seconds, and every process ends with LOST. A process
+that fails by itself tells why before it ends, and the others repeat it.
 
-Exit codes: LOST, another process is gone (start again, it may help); STUCK, a
-step did not end (the stacks of all threads are in the log); any other is that
+Exit codes: LOST, another process is gone (another start may help); STUCK, a
+step did not end (the stacks of all threads are in the log); otherwise the code
 of the process that failed first.
 """
 
@@ -32,26 +32,28 @@ import jax
 
 import s02jax
 from s02jax.core.errors import UserError
-from s02jax.training import clock as metrics
+from s02jax.training.clock import Clock
 
+# Exit codes.
 LOST = 69
 STUCK = 70
 
-# Seconds. A process that was killed is named after SILENCE and a few BEATs.
+# Times in seconds. A killed process is named after SILENCE and a few BEATs.
 BEAT = 2.0
 SILENCE = 30.0
-# How long a process waits for its own end, once another's has been told.
+# Time that a process has to end by itself, once another's end has been told.
 GRACE = 4.0
-# How long process 0 outlasts what ends the job: JAX aborts the others, without
+# Time that process 0 outlasts what ends the job: JAX aborts the others, without
 # a word from us, as soon as it is gone.
 OUTLAST = 2 * (GRACE + BEAT)
-# JAX's own patience, which ends processes without a word from us: after half
-# of it at the earliest.
+# JAX's own timeout, which ends processes without a word from us; half of it may
+# be enough. So it must be longer than ours.
 HEARTBEAT_TIMEOUT = 100
-# For all processes to be there, and for all of them to have left.
+# Time for all processes to join, and for all of them to leave.
 START_TIMEOUT = 300
 LEAVE_TIMEOUT = 60
 
+# Keys in the job's store, and the heartbeat of a process that is done.
 _BEATS, _END, _HOSTS = "s02jax/beat/", "s02jax/end/", "s02jax/host/"
 _LEFT = "left"
 
@@ -59,7 +61,14 @@ _LEFT = "left"
 def connect(
   coordinator: str | None, processes: int | None, process: int | None
 ) -> None:
-  """Joins the job: as told, or as the cluster's environment says."""
+  """Joins the job and waits until all of its processes have.
+
+  Args:
+    coordinator: host:port of process 0.
+    processes: how many there are.
+    process: number of this one. Where all three are None, the cluster's
+      environment has them.
+  """
   _abort_says(
     "no process 0, or not all processes, within "
     f"{START_TIMEOUT} s; see the logs of the others."
@@ -75,7 +84,8 @@ def connect(
 
 
 def _state() -> Any:
-  # The one place where JAX keeps its client has no public name.
+  """JAX's record of the job: its client of the key-value store, and ids."""
+  # The one place where JAX keeps it has no public name.
   from jax._src import distributed
 
   return distributed.global_state
@@ -85,7 +95,7 @@ def _state() -> Any:
 
 
 def fingerprint() -> str:
-  """The package's version and a digest of its sources."""
+  """Version of the package and a digest of its sources."""
   root = pathlib.Path(s02jax.__file__).parent
   digest = hashlib.sha256()
   for path in sorted(root.rglob("*.py")):
@@ -130,15 +140,20 @@ def agree(facts: Mapping[str, Any]) -> None:
 
 
 class Total:
-  """A count of the whole job, from which every process may add and read."""
+  """Counter shared by all processes of a job; thread-safe."""
 
   def __init__(self, name: str):
+    """Begins at zero.
+
+    Args:
+      name: name of the counter, the same on every process.
+    """
     self._name = f"s02jax/total/{name}"
     self._lock = threading.Lock()
     self._alone = 0
 
   def add(self, more: int) -> int:
-    """Returns the count after adding; add 0 to read."""
+    """Adds to the counter; returns the sum after that."""
     client = _state().client
     if client is not None:
       return client.key_value_increment(self._name, more)
@@ -146,13 +161,46 @@ class Total:
       self._alone += more
       return self._alone
 
+  def read(self) -> int:
+    """Sum of what all processes have added until now."""
+    return self.add(0)  # the job's store has no number before the first add
+
 
 # ------------------------------------------------------------- ending together
 
 
+class StopSignal:
+  """Context that remembers a SIGTERM, to end the loop at a step boundary."""
+
+  def __init__(self):
+    self._received = False
+
+  def __enter__(self) -> "StopSignal":
+    # JAX's own service listens where there are several processes.
+    if jax.process_count() == 1:
+      self._before = signal.signal(signal.SIGTERM, self._receive)
+    return self
+
+  def __exit__(self, *_: Any) -> None:
+    if jax.process_count() == 1:
+      signal.signal(signal.SIGTERM, self._before)
+
+  def _receive(self, *_: Any) -> None:
+    """Handler of the signal."""
+    self._received = True
+
+  def requested(self, step: int) -> bool:
+    """Whether to stop: on every process at the same step, after one SIGTERM."""
+    if jax.process_count() == 1:
+      return self._received
+    from jax.experimental import multihost_utils
+
+    return multihost_utils.reached_preemption_sync_point(step)
+
+
 @contextlib.contextmanager
 def together() -> Iterator[None]:
-  """Ends this process where another is gone, and the others where it fails."""
+  """Context that ends this process with another, and the others with this."""
   if _state().client is None:
     yield
     return
@@ -177,14 +225,14 @@ _watch: "_Watch | None" = None
 
 
 class _Watch(threading.Thread):
-  """Beats, and looks for those that do not."""
+  """Thread that sends this process's heartbeats and looks for missing ones."""
 
   def __init__(self, client: Any, me: int):
     super().__init__(daemon=True, name="watch over the processes")
     self._client = client
     self._me = me
     self._left = threading.Event()
-    # process -> its last beat, and when it was new to us
+    # process -> its last beat, and the local time when that was new
     self._seen: dict[int, tuple[str, float]] = {}
     host = socket.gethostname()
     client.key_value_set(f"{_HOSTS}{me}", host)
@@ -200,6 +248,7 @@ class _Watch(threading.Thread):
       signal.signal(signal.SIGABRT, signal.SIG_DFL)
 
   def run(self) -> None:
+    """Sends a heartbeat every BEAT seconds, until `leave`."""
     beat = 0
     while not self._left.is_set():
       beat += 1
@@ -215,11 +264,12 @@ class _Watch(threading.Thread):
       self._left.wait(BEAT)
 
   def _no_answer(self, why: str = "") -> None:
-    """Ends: the book of the job is not to be had."""
+    """Ends this process: process 0, with the job's store, is out of reach."""
     if not self._left.is_set():
       _die(LOST, f"process 0 ({self._first}) does not answer{why}")
 
   def _beat(self, beat: str) -> None:
+    """Sends one heartbeat, and follows what other processes have told."""
     self._client.key_value_set(
       f"{_BEATS}{self._me}", beat, allow_overwrite=True
     )
@@ -247,7 +297,7 @@ class _Watch(threading.Thread):
     return sorted(out)
 
   def _follow(self, told: dict[str, Any]) -> None:
-    """Ends as another process said, if this one does not end by itself."""
+    """Ends as another process told, if this one does not end by itself."""
     if told["by"] == self._me:
       return
     if told["code"] == STUCK:
@@ -257,7 +307,7 @@ class _Watch(threading.Thread):
       _die(told["code"], f"{told['why']}; process {self._me} ends with it")
 
   def wait_for_a_silent_one(self) -> None:
-    """An error of a collective comes before its cause is known."""
+    """Sleeps until a dead peer would be named: a collective fails sooner."""
     self._left.wait(SILENCE + 3 * BEAT)
 
   def end(self, code: int, why: str) -> NoReturn:
@@ -266,8 +316,8 @@ class _Watch(threading.Thread):
     told = json.dumps({"by": self._me, "code": code, "why": why})
     with contextlib.suppress(Exception):  # process 0 may be what is gone
       self._client.key_value_set(f"{_END}{self._me}", told)
-    # The book goes with process 0: let the others read first. And let them see
-    # where they stand, before a collective without this process fails.
+    # The store goes with process 0: let the others read first. And let them log
+    # their stacks, before a collective without this process fails.
     if self._me == 0:
       time.sleep(OUTLAST)
     elif code == STUCK:
@@ -275,7 +325,7 @@ class _Watch(threading.Thread):
     _die(code, why)
 
   def leave(self) -> None:
-    """This process has done its part."""
+    """Stops the heartbeats of a process that has done its part."""
     self._left.set()
     self.join(10 * BEAT)
     self._client.key_value_set(
@@ -284,7 +334,7 @@ class _Watch(threading.Thread):
 
 
 def _die(code: int, why: str) -> NoReturn:
-  """Ends the process at once: its other threads may wait for ever."""
+  """Ends the process at once, as its other threads may wait for ever."""
   logging.error("%s (exit code %d)", why, code)
   logging.shutdown()
   sys.stderr.flush()
@@ -295,7 +345,7 @@ _handler: Any = None
 
 
 def _abort_says(why: str) -> None:
-  """Lets an abort() of the runtime, from any thread, say `why` and be LOST.
+  """Turns abort() of the runtime, in any thread, into `why` and exit code LOST.
 
   Python's own handlers run after the one in C has returned, which is too late.
   """
@@ -314,17 +364,17 @@ def _abort_says(why: str) -> None:
 
 # ---------------------------------------------------------------- stuck steps
 
-# What a step consists of; compiling and restoring may take as long as it does.
+# Phases of a step. Compiling and restoring have no limit.
 _LIMITED = ("data", "step", "checkpoint", "evaluate")
 
 
 @contextlib.contextmanager
-def limited(clock: metrics.Clock, seconds: float) -> Iterator[None]:
-  """Ends the process with STUCK when a phase of a step takes too long.
+def limited(clock: Clock, seconds: float) -> Iterator[None]:
+  """Context that ends the process with STUCK when a phase takes too long.
 
   Args:
-    clock: of the loop.
-    seconds: that a phase may take; 0 is for ever.
+    clock: clock of the loop.
+    seconds: limit of each phase of a step; 0 means none.
   """
   if not seconds:
     yield
@@ -343,8 +393,9 @@ def limited(clock: metrics.Clock, seconds: float) -> Iterator[None]:
 
 
 def _look_for_stuck(
-  clock: metrics.Clock, seconds: float, wait: Callable[[float], bool]
+  clock: Clock, seconds: float, wait: Callable[[float], bool]
 ) -> None:
+  """Compares the clock with the limit until `wait` returns True."""
   while not wait(min(seconds / 4, 10.0)):
     phase, since = clock.phase, clock.since
     if phase in _LIMITED and time.perf_counter() - since > seconds:

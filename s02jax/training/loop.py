@@ -1,17 +1,17 @@
-"""The training loop, the same for every stage.
+"""Training loop, the same for every stage; `_run` reads from top to bottom.
 
 The working directory gets config.json (resolved), checkpoints/, metrics.jsonl,
 tensorboard/ and goodput.json (how the time of all starts was spent); where
 there is something to report, also skipped.jsonl (rows of steps that were not
 finite), unreadable.jsonl (rows that were replaced) and benchmark/ (results of
 `training/benchmark.py`). A resumed run repeats the losses of a run that was
-never stopped, bit for bit on the same devices.
+never stopped, bit for bit on the same devices. A finished run reads its last
+checkpoint once more, and takes the last steps again if that is damaged.
 """
 
 import logging
 import os
 import pathlib
-import signal
 from collections.abc import Sequence
 from typing import Any
 
@@ -21,20 +21,18 @@ from ml_collections import ConfigDict
 
 from s02jax import sharding, stages
 from s02jax.core import files
+from s02jax.core.config import plain
 from s02jax.core.errors import STOPPED
-from s02jax.stages import train_state as ts
-from s02jax.training import benchmark as background
-from s02jax.training import checkpoint, hosts, metrics, programs
-from s02jax.training import clock as clock_lib
+from s02jax.core.trees import count_parameters
+from s02jax.stages.train_state import skipped_steps
+from s02jax.training import hosts, metrics, programs
+from s02jax.training.benchmark import BackgroundBenchmark
+from s02jax.training.checkpoint import Checkpoints
+from s02jax.training.clock import Clock, Goodput, Profile
 from s02jax.training.feed import Feed
-from s02jax.training.log import Flops, Log, Profile, is_due
-from s02jax.training.programs import Programs
-from s02jax.training.same_run import (
-  check_same_run,
-  only_writer,
-  plain,
-  run_facts,
-)
+from s02jax.training.log import Log, is_due
+from s02jax.training.programs import CompiledByShape, StepFlops
+from s02jax.training.same_run import check_same_run, only_writer, run_facts
 
 PyTree = Any
 
@@ -43,15 +41,15 @@ def train(
   config: ConfigDict,
   workdir: str | os.PathLike,
   devices: Sequence[jax.Device] | None = None,
-  clock: clock_lib.Clock | None = None,
+  clock: Clock | None = None,
 ) -> int:
-  """Takes the steps that are missing.
+  """Trains a stage: takes the steps that the working directory lacks.
 
   Args:
-    config: as `configs/<stage>.py` gives it; resolved here.
-    workdir: made where it is missing.
-    devices: to train on; all of them where absent.
-    clock: of this start; begins now where absent.
+    config: unresolved config, as `configs/<stage>.py` makes it.
+    workdir: folder of the run; made where it is missing.
+    devices: devices to train on; all of them where absent.
+    clock: clock of this start; begins now where absent.
 
   Returns:
     The exit code: 0, or 143 after a SIGTERM.
@@ -60,68 +58,51 @@ def train(
     UserError: wrong config, unreadable corpus, unwritable folder.
   """
   workdir = pathlib.Path(workdir).absolute()
-  clock = clock or clock_lib.Clock()
+  clock = clock or Clock()
   config = stages.resolve(config)
   hosts.agree(run_facts(config, workdir))
   with (
     only_writer(workdir),
-    checkpoint.Checkpoints(workdir, config.keep) as checkpoints,
+    Checkpoints(workdir, config.keep) as checkpoints,
+    hosts.StopSignal() as stop,
   ):
     if checkpoints.steps():
-      check_same_run(workdir, plain(config))
-    if _is_finished(config, checkpoints, devices, clock):
-      logging.info("%s has taken all of its %d steps", workdir, config.steps)
-      return 0
-    with _StopSignal() as stop:
-      return _run(config, workdir, checkpoints, devices, stop, clock)
-
-
-def _is_finished(
-  config: ConfigDict,
-  checkpoints: checkpoint.Checkpoints,
-  devices: Sequence[jax.Device] | None,
-  clock: clock_lib.Clock,
-) -> bool:
-  """Whether the state after all steps is saved, and can be read.
-
-  Raises what `Checkpoints.restore` does; a damaged one is set aside.
-  """
-  if max(checkpoints.steps(), default=0) < config.steps:
-    return False
-  mesh = sharding.make_mesh(config.mesh, devices)
-  abstract = programs.abstract_state(stages.make(config), mesh)
-  with clock.during("restore"):
-    restored = checkpoints.restore(abstract)
-  return restored is not None and restored[0] >= config.steps
+      check_same_run(workdir, config)
+    return _run(config, workdir, checkpoints, devices, stop, clock)
 
 
 def _run(
   config: ConfigDict,
   workdir: pathlib.Path,
-  checkpoints: checkpoint.Checkpoints,
+  checkpoints: Checkpoints,
   devices: Sequence[jax.Device] | None,
-  stop: "_StopSignal",
-  clock: clock_lib.Clock,
+  stop: hosts.StopSignal,
+  clock: Clock,
 ) -> int:
-  """The loop, from top to bottom."""
+  """Training from the mesh to the last checkpoint; returns the exit code."""
   main_process = jax.process_index() == 0
 
   # ------------------------------------------------------------------ mesh
   mesh = sharding.make_mesh(config.mesh, devices)
   logging.info("mesh: %s on %s", dict(mesh.shape), jax.devices()[0].device_kind)
 
-  # ------------------------------------------------------------------ data
-  logging.info("data: %s", config.corpus)
-  stage = stages.make(config)
-  feed = Feed(config, stage, mesh, workdir)
-
   # ----------------------------------------------------------------- state
+  stage = stages.make(config)
   abstract = programs.abstract_state(stage, mesh)
-  logging.info("state: %s values", f"{_count(abstract):,}")
+  logging.info("state: %s values", f"{count_parameters(abstract):,}")
 
   # --------------------------------------------------------------- restore
   with clock.during("restore"):
     restored = checkpoints.restore(abstract)
+  if restored is not None and restored[0] >= config.steps:
+    logging.info("%s has taken all of its %d steps", workdir, config.steps)
+    return 0
+
+  # ------------------------------------------------------------------ data
+  logging.info("data: %s", config.corpus)
+  feed = Feed(config, stage, mesh, workdir)
+
+  # ----------------------------------------------------------------- begin
   if restored is None:
     start = 0
     with jax.set_mesh(mesh), clock.during("compile"):
@@ -130,36 +111,36 @@ def _run(
   else:
     start, state = restored
     logging.info("restored step %d of %s", start, workdir)
-  goodput = clock_lib.Goodput(
+  goodput = Goodput(
     workdir, clock, start, checkpoints.goodput(start) if start else None
   )
   if main_process:
     files.write_json(workdir / "config.json", plain(config))
 
   # ------------------------------------------------------------------ step
-  step_program = Programs(
+  train_step = CompiledByShape(
     programs.train_program(stage, mesh, abstract), "train step", clock
   )
-  eval_program = Programs(
+  eval_step = CompiledByShape(
     programs.eval_program(stage, mesh, abstract), "eval step", clock
   )
-  flops = Flops(stage)
+  flops = StepFlops(stage)
 
   # ------------------------------------------------------------------- log
   writer = metrics.Writer(workdir, start, config.steps, main_process)
-  log = Log(config, feed, writer, goodput, clock, int(ts.skipped_steps(state)))
+  log = Log(config, feed, writer, goodput, clock, int(skipped_steps(state)))
 
   # ------------------------------------------------------------- benchmark
-  benchmark = background.Benchmark(config, stage, workdir, writer.write, clock)
+  benchmark = BackgroundBenchmark(config, stage, workdir, writer.write, clock)
 
   # -------------------------------------------------------------- evaluate
   def evaluate(step: int, state: PyTree) -> None:
-    """Writes the mean over the evaluation batches of every split."""
+    """Writes the mean metrics over the evaluation batches of every split."""
     values = {}
     for split in feed.eval_splits:
       seen = []
       for batch, _ in feed.evaluation(split):
-        seen.append(jax.device_get(eval_program(state, batch)))
+        seen.append(jax.device_get(eval_step(state, batch)))
       for name in seen[0]:
         values[f"{split}/{name}"] = np.mean([m[name] for m in seen])
     if values:
@@ -167,13 +148,13 @@ def _run(
 
   # ------------------------------------------------------------------ save
   def save(step: int, state: PyTree) -> None:
-    """Begins to write a checkpoint."""
+    """Begins to write a checkpoint; the loop goes on meanwhile."""
     with clock.during("checkpoint"):
       checkpoints.save(step, state, plain(config), goodput.read(step))
 
   # ------------------------------------------------------------------ loop
   logging.info("training: steps %d to %d", start + 1, config.steps)
-  profile = Profile(config, workdir / "profile")
+  profile = Profile(config.profile, workdir / "profile")
   last_saved, step = start, start
   batches = feed.training(start)
   clock.enter("step")
@@ -189,13 +170,13 @@ def _run(
       profile.before(step)
       with clock.during("data"):
         batch, host = next(batches)
-      if step_program.is_new(batch):
-        step_program.compile(state, batch)
+      if train_step.is_new(batch):
+        train_step.compile(state, batch)
       with (
         jax.transfer_guard("disallow"),
         jax.profiler.StepTraceAnnotation("train", step_num=step),
       ):
-        state, values = step_program(state, batch)
+        state, values = train_step(state, batch)
       step += 1
 
       # The device is busy with this step while the host reads the last one.
@@ -229,35 +210,3 @@ def _run(
     return STOPPED
   logging.info("done: %d steps in %s", config.steps, workdir)
   return 0
-
-
-class _StopSignal:
-  """Remembers a SIGTERM, so that the loop ends at a step boundary."""
-
-  def __init__(self):
-    self._received = False
-
-  def __enter__(self) -> "_StopSignal":
-    # JAX's own service listens where there are several processes.
-    if jax.process_count() == 1:
-      self._before = signal.signal(signal.SIGTERM, self._receive)
-    return self
-
-  def __exit__(self, *_: Any) -> None:
-    if jax.process_count() == 1:
-      signal.signal(signal.SIGTERM, self._before)
-
-  def _receive(self, *_: Any) -> None:
-    self._received = True
-
-  def requested(self, step: int) -> bool:
-    """True, on every process at the same step, after a SIGTERM to one."""
-    if jax.process_count() == 1:
-      return self._received
-    from jax.experimental import multihost_utils
-
-    return multihost_utils.reached_preemption_sync_point(step)
-
-
-def _count(tree: PyTree) -> int:
-  return sum(int(np.prod(x.shape)) for x in jax.tree.leaves(tree))

@@ -1,11 +1,11 @@
-"""What a run writes for people and programs while it trains.
+"""Metrics of a run: rates, metrics.jsonl, TensorBoard and the progress bar.
 
 `<workdir>/metrics.jsonl`: one object a line. `{"step": 20, "loss": …}` is a
 training step; keys of an evaluation begin with its split, `unseen/loss`, and
 those of a benchmark, which come some steps later, with `benchmark/`.
 `<workdir>/tensorboard/` has the same. A terminal gets a progress bar, a log
-one line per logged step. `<workdir>/goodput.json` says what the time of all
-starts of the run went into.
+one line per logged step. `<workdir>/goodput.json` has the time of all starts of
+the run by phase.
 """
 
 import dataclasses
@@ -23,44 +23,50 @@ import tqdm
 from s02jax.core.files import write_json, write_text
 from s02jax.training.clock import Clock
 
-# Shown on the console, in this order, where present.
+# Names of the metrics that the console shows, in this order, where present.
 SHOWN = ("loss", "grad_norm", "rows_per_second", "data_wait", "mfu")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Counts:
-  """What one step took in."""
+  """Size of one step's batch, over all processes."""
 
   rows: int
-  audio_seconds: float
+  audio_seconds: float  # seconds of speech
   padding: float  # share of the batch, 0 to 1
-  flops: float
+  flops: float  # model FLOPs of the step
 
 
 _SUMMED = ("steps", *(field.name for field in dataclasses.fields(Counts)))
 
 
 class Meter:
-  """Counts what went through between two lines of the log."""
+  """Throughput between two lines of the log."""
 
   def __init__(self, peak: float | None, clock: Clock):
-    """`peak`: FLOP/s of all devices together, None where unknown."""
+    """Begins at zero.
+
+    Args:
+      peak: FLOP/s of all devices together; None where unknown.
+      clock: clock of the loop.
+    """
     self._peak = peak
     self._clock = clock
     self._reset()
 
   def _reset(self) -> None:
+    """Begins a new interval."""
     self._before = self._clock.read()
     self._sums = dict.fromkeys(_SUMMED, 0.0)
 
   def add(self, counts: Counts) -> None:
-    """Counts one step that has ended."""
+    """Adds one step that has ended."""
     self._sums["steps"] += 1
     for name, value in dataclasses.asdict(counts).items():
       self._sums[name] += value
 
   def read(self) -> dict[str, float]:
-    """Rates and shares since the last call; of stepping and its data alone."""
+    """Rates and shares since the last call, in time of steps and data alone."""
     now = self._clock.read()
     wait, stepping = (now[k] - self._before[k] for k in ("data", "step"))
     seconds = max(wait + stepping, 1e-9)
@@ -78,17 +84,17 @@ class Meter:
 
 
 class Writer:
-  """Appends metrics to a run's files; does nothing on other processes."""
+  """Writer of a run's metrics, which does nothing but on the main process."""
 
   def __init__(
     self, workdir: str | pathlib.Path, start_step: int, steps: int, main: bool
   ):
-    """Opens the files, without what lies after `start_step`.
+    """Opens the files, and drops what they say of steps after `start_step`.
 
     Args:
-      workdir: an existing folder.
+      workdir: folder of the run, which exists.
       start_step: steps already taken.
-      steps: of the whole run.
+      steps: number of steps of the whole run.
       main: whether this process writes.
     """
     self._main = main
@@ -113,7 +119,7 @@ class Writer:
       self._bar.update(step - self._bar.n)
 
   def append(self, name: str, step: int, values: Mapping[str, Any]) -> None:
-    """Adds a line of the step to a file of the run."""
+    """Adds a line with the step and values to a file of the run."""
     if self._main:
       with (self._folder / name).open("a", encoding="utf-8") as file:
         file.write(json.dumps({"step": step} | dict(values)) + "\n")
@@ -124,7 +130,7 @@ class Writer:
       write_json(self._folder / name, values)
 
   def write(self, step: int, values: Mapping[str, float]) -> None:
-    """Writes one line; a value that is not finite becomes null."""
+    """Writes one line of metrics; a value that is not finite becomes null."""
     if not self._main:
       return
     values = {name: float(value) for name, value in values.items()}
@@ -137,6 +143,7 @@ class Writer:
     self._show(step, values)
 
   def _show(self, step: int, values: Mapping[str, float]) -> None:
+    """Shows metrics on the progress bar, or logs them where there is none."""
     names = [name for name in SHOWN if name in values]
     names += [name for name in values if "/" in name]
     line = "  ".join(f"{name} {values[name]:.4g}" for name in names)
@@ -156,7 +163,7 @@ class Writer:
 
 
 def roll_back(path: pathlib.Path, step: int) -> None:
-  """Drops the lines after `step`, and a last line cut short."""
+  """Drops the lines after `step`, and a last line cut short, from a .jsonl."""
   if not path.exists():
     return
   kept = [
@@ -168,6 +175,7 @@ def roll_back(path: pathlib.Path, step: int) -> None:
 
 
 def _step_of(line: str) -> float:
+  """Step of a line of JSON; infinite for anything else."""
   try:
     return json.loads(line)["step"]
   except (ValueError, KeyError, TypeError):

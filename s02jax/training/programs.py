@@ -1,4 +1,9 @@
-"""Jitted programs of a stage on a mesh: init, train step, eval step."""
+"""Jitted functions of a stage on a mesh: init, train step, eval step.
+
+A program is one such function. `abstract_state` gives the shapes and shardings
+that all of them agree on; `CompiledByShape` compiles a program once per batch
+shape, and `StepFlops` counts its FLOPs as often.
+"""
 
 import logging
 import time
@@ -9,10 +14,13 @@ from jax.sharding import Mesh
 
 from s02jax import sharding, stages
 from s02jax.core.startup import CacheCounter
-from s02jax.stages import train_state as ts
-from s02jax.training import clock as clock_lib
+from s02jax.stages.train_state import skipped_steps
+from s02jax.training.clock import Clock
 
 PyTree = Any
+
+
+# ------------------------------------------------------------------- programs
 
 
 def abstract_state(stage: stages.Stage, mesh: Mesh) -> PyTree:
@@ -27,35 +35,34 @@ def abstract_state(stage: stages.Stage, mesh: Mesh) -> PyTree:
   )
 
 
-def shardings_of(tree: PyTree) -> PyTree:
-  """Of the leaves of an abstract state."""
-  return jax.tree.map(lambda x: x.sharding, tree)
-
-
 def init_program(stage: stages.Stage, state: PyTree) -> Any:
   """Jitted `init_state` that never holds an unsharded parameter.
 
   Args:
-    state: of `abstract_state`.
+    state: result of `abstract_state`.
   """
-  # It runs once, and a CPU spends most of it on optimising it.
+  # It runs once, and a CPU would spend most of that time on optimising it.
   cpu = jax.default_backend() == "cpu"
   options = {"xla_backend_optimization_level": 0} if cpu else {}
   return jax.jit(
     stage.init_state,
-    out_shardings=shardings_of(state),
+    out_shardings=_shardings(state),
     compiler_options=options,
   )
 
 
 def train_program(stage: stages.Stage, mesh: Mesh, state: PyTree) -> Any:
-  """Jitted (state, batch) -> (state, metrics); the state is given away."""
+  """Jitted (state, batch) -> (state, metrics); its input state is donated.
+
+  Args:
+    state: result of `abstract_state`.
+  """
 
   def step(state: PyTree, batch: stages.Batch) -> tuple:
     state, values = stage.train_step(state, batch)
-    return state, values | {"skipped": ts.skipped_steps(state)}
+    return state, values | {"skipped": skipped_steps(state)}
 
-  placed = shardings_of(state)
+  placed = _shardings(state)
   return jax.jit(
     step,
     in_shardings=(placed, sharding.batch_sharding(mesh)),
@@ -66,44 +73,87 @@ def train_program(stage: stages.Stage, mesh: Mesh, state: PyTree) -> Any:
 
 
 def eval_program(stage: stages.Stage, mesh: Mesh, state: PyTree) -> Any:
-  """Jitted (state, batch) -> metrics."""
+  """Jitted (state, batch) -> metrics.
+
+  Args:
+    state: result of `abstract_state`.
+  """
   return jax.jit(
     stage.eval_step,
-    in_shardings=(shardings_of(state), sharding.batch_sharding(mesh)),
+    in_shardings=(_shardings(state), sharding.batch_sharding(mesh)),
     out_shardings=sharding.replicated(mesh),
   )
 
 
-class Programs:
-  """A jitted function, compiled once per batch shape, saying so."""
+def _shardings(tree: PyTree) -> PyTree:
+  """Shardings of the leaves of an abstract state."""
+  return jax.tree.map(lambda x: x.sharding, tree)
 
-  def __init__(self, jitted: Any, name: str, clock: clock_lib.Clock):
-    self._jitted = jitted
+
+# ------------------------------------------------------------ per batch shape
+
+
+class CompiledByShape:
+  """A program of (state, batch), compiled ahead once per batch shape."""
+
+  def __init__(self, program: Any, name: str, clock: Clock):
+    """Compiles nothing yet.
+
+    Args:
+      program: jitted function of a state and a batch.
+      name: name in log lines, such as "train step".
+      clock: clock whose phase is "compile" meanwhile.
+    """
+    self._program = program
     self._name = name
     self._clock = clock
     self._compiled = {}
 
   def is_new(self, batch: stages.Batch) -> bool:
-    """Whether this shape has yet to be compiled."""
-    return shapes_of(batch) not in self._compiled
+    """Whether the batch has a shape that is not compiled yet."""
+    return _shapes(batch) not in self._compiled
 
   def compile(self, state: PyTree, batch: stages.Batch) -> None:
-    """Compiles for the shape of `batch`, or reads it from the cache."""
+    """Compiles for the batch's shape, or reads that from the cache; logs it."""
     began = time.perf_counter()
     hits = CacheCounter.hits
     with self._clock.during("compile"):
-      program = self._jitted.lower(state, batch).compile()
-    self._compiled[shapes_of(batch)] = program
+      compiled = self._program.lower(state, batch).compile()
+    self._compiled[_shapes(batch)] = compiled
     origin = "cached" if CacheCounter.hits > hits else "compiled"
     seconds = time.perf_counter() - began
     shapes = {name: x.shape for name, x in batch.items()}
     logging.info("%s: %s in %.1f s %s", self._name, origin, seconds, shapes)
 
   def __call__(self, state: PyTree, batch: stages.Batch) -> Any:
+    """Result of the program, compiled first where the shape is new."""
     if self.is_new(batch):
       self.compile(state, batch)
-    return self._compiled[shapes_of(batch)](state, batch)
+    return self._compiled[_shapes(batch)](state, batch)
 
 
-def shapes_of(batch: stages.Batch) -> tuple:
+class StepFlops:
+  """Model FLOPs of a train step, asked of the stage once per batch shape.
+
+  A stage that computes more from some step on (`Stage.starts`) is asked again
+  from there on.
+  """
+
+  def __init__(self, stage: stages.Stage):
+    self._stage = stage
+    self._known = {}
+
+  def __call__(self, batch: stages.Batch, step: int) -> float:
+    """FLOPs of the step after `step` others, over all devices."""
+    key = _shapes(batch), sum(step >= start for start in self._stage.starts)
+    if key not in self._known:
+      abstract = jax.tree.map(
+        lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), batch
+      )
+      self._known[key] = float(self._stage.flops(abstract, step))
+    return self._known[key]
+
+
+def _shapes(batch: stages.Batch) -> tuple:
+  """Hashable shapes of a batch's arrays, by name."""
   return tuple((name, x.shape) for name, x in sorted(batch.items()))

@@ -1,7 +1,8 @@
-"""Guards of a working directory: one writer, and the same run as before."""
+"""Guards of a working directory: one writer at a time, and one run for ever."""
 
 import contextlib
 import errno
+import fcntl
 import json
 import logging
 import os
@@ -12,19 +13,18 @@ from typing import Any
 import jax
 from ml_collections import ConfigDict
 
-from s02jax.core import errors, trees
+from s02jax.core import trees
+from s02jax.core.config import plain
+from s02jax.core.errors import UserError
 from s02jax.training import checkpoint, hosts
 
-# A checkpoint of other values here is another run's.
+# Parts of a config that make another run of it: checkpoints do not fit.
 STRUCTURAL = ("stage", "model", "discriminators", "features")
-
-
-def plain(config: ConfigDict) -> dict[str, Any]:
-  return json.loads(config.to_json_best_effort())
+LOCK = ".lock"
 
 
 def run_facts(config: ConfigDict, workdir: pathlib.Path) -> dict[str, Any]:
-  """What must be the same on every process of a job."""
+  """Facts that must be the same on every process of a job, as JSON values."""
   folder = workdir / checkpoint.FOLDER
   steps = [int(p.name) for p in folder.glob("*") if p.name.isdigit()]
   return {
@@ -35,36 +35,24 @@ def run_facts(config: ConfigDict, workdir: pathlib.Path) -> dict[str, Any]:
   }
 
 
-@contextlib.contextmanager
-def only_writer(workdir: pathlib.Path) -> Iterator[None]:
-  """Makes the folder; process 0 keeps other jobs out of it.
+def check_same_run(workdir: pathlib.Path, config: ConfigDict) -> None:
+  """Compares a resolved config with the one that began the run in `workdir`.
 
-  Raises UserError where another job is in it, or it cannot be made.
+  Other values that may change in between are named in warnings.
+
+  Raises:
+    UserError: a STRUCTURAL value differs: the checkpoints are another model's.
   """
-  try:
-    workdir.mkdir(parents=True, exist_ok=True)
-    lock = checkpoint.lock(workdir) if jax.process_index() == 0 else None
-  except OSError as error:
-    raise disk_error(workdir, str(error.strerror)) from error
-  try:
-    yield
-  finally:
-    if lock is not None:
-      os.close(lock)
-
-
-def check_same_run(workdir: pathlib.Path, config: dict[str, Any]) -> None:
-  """Raises UserError where the checkpoints are of another model."""
   path = workdir / "config.json"
   if not path.exists():
     return
   before = trees.dotted(json.loads(path.read_text(encoding="utf-8")))
-  now = trees.dotted(config)
+  now = trees.dotted(plain(config))
   for name in sorted(before | now):
     if before.get(name) == now.get(name):
       continue
     if name.split(".")[0] in STRUCTURAL:
-      raise errors.UserError(
+      raise UserError(
         f"{workdir} holds a run with config.{name} {before.get(name)!r}, now "
         f"it is {now.get(name)!r}; choose another --workdir."
       )
@@ -76,6 +64,51 @@ def check_same_run(workdir: pathlib.Path, config: dict[str, Any]) -> None:
     )
 
 
+@contextlib.contextmanager
+def only_writer(workdir: pathlib.Path) -> Iterator[None]:
+  """Context that makes the folder, and in which no other job writes to it.
+
+  Raises:
+    UserError: another job is in the folder, or it cannot be made.
+  """
+  try:
+    workdir.mkdir(parents=True, exist_ok=True)
+    file = lock(workdir) if jax.process_index() == 0 else None
+  except OSError as error:
+    raise disk_error(workdir, str(error.strerror)) from error
+  try:
+    yield
+  finally:
+    if file is not None:
+      os.close(file)
+
+
+def lock(workdir: pathlib.Path) -> int:
+  """Locks a working directory for as long as this process lives.
+
+  Where the file system has no locks, a warning says so.
+
+  Returns:
+    File descriptor of the lock; closing it unlocks.
+
+  Raises:
+    UserError: another process holds the lock.
+  """
+  file = os.open(workdir / LOCK, os.O_RDWR | os.O_CREAT, 0o666)
+  try:
+    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+  except BlockingIOError as error:
+    os.close(file)
+    raise UserError(
+      f"another job trains in {workdir}; wait for its end, or choose "
+      "another --workdir."
+    ) from error
+  except OSError as error:
+    logging.warning("%s cannot be locked: %s", workdir, error)
+  return file
+
+
+# Numbers of an OSError that tell of the disk or its rights, not of a bug.
 DISK_ERRORS = (
   errno.ENOSPC,
   errno.EDQUOT,
@@ -87,8 +120,9 @@ DISK_ERRORS = (
 )
 
 
-def disk_error(workdir: str | os.PathLike, reason: str) -> errors.UserError:
-  return errors.UserError(
+def disk_error(workdir: str | os.PathLike, reason: str) -> UserError:
+  """Error for a working directory that cannot be written to."""
+  return UserError(
     f"cannot write to --workdir {workdir}: {reason}; a checkpoint saved "
     "before is whole, and the same command goes on from it."
   )

@@ -1,10 +1,9 @@
-"""Trained stages read from their workdirs, and gathered into a bundle."""
+"""Trained stages: parameters, config and last figures read from a workdir."""
 
 import dataclasses
 import hashlib
 import json
 import pathlib
-import subprocess
 from collections.abc import Mapping
 from typing import Any
 
@@ -13,26 +12,27 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from s02jax import stages
-from s02jax.bundle import MODELS, Bundle
 from s02jax.core.errors import UserError
-from s02jax.core.trees import count_parameters
-from s02jax.text.tokenizer import TextModel
 from s02jax.training import checkpoint
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Trained:
-  """One stage at its newest checkpoint."""
+  """Trained stage at its newest checkpoint."""
 
   stage: str
   step: int  # steps taken
-  config: Mapping[str, Any]  # resolved
-  params: Mapping[str, Any]  # of inference, nested dicts of numpy arrays
-  metrics: Mapping[str, float]  # of the last evaluation, "split/name"
+  config: Mapping[str, Any]  # resolved config of the run
+  params: Mapping[str, Any]  # inference variables, nested dicts of numpy arrays
+  metrics: Mapping[str, float]  # figures of the last evaluation, "split/name"
 
   @classmethod
   def load(cls, workdir, stage: str) -> "Trained":
-    """Reads the workdir of `s02 train` for `stage`.
+    """Reads the newest checkpoint of a run.
+
+    Args:
+      workdir: folder that `s02 train` wrote.
+      stage: name of the stage that it must hold.
 
     Raises:
       UserError: no run, no checkpoint, or the run of another stage.
@@ -44,20 +44,20 @@ class Trained:
         f"{workdir}: a run of the stage {config['stage']}; give the workdir of"
         f" {stage}."
       )
-    program = stages.make(ConfigDict(config))
-    abstract = jax.eval_shape(program.init_state, jax.random.key(0))
+    trained = stages.make(ConfigDict(config))
+    abstract = jax.eval_shape(trained.init_state, jax.random.key(0))
     config, state = checkpoint.load(workdir, abstract)
     return cls(
       stage=stage,
       step=int(state.step),
       config=config,
-      params=jax.tree.map(np.asarray, program.inference_params(state)),
+      params=jax.tree.map(np.asarray, trained.inference_params(state)),
       metrics=_last_evaluation(workdir / "metrics.jsonl"),
     )
 
   @property
   def fingerprint(self) -> str:
-    """Hexadecimal digest of the parameters."""
+    """Hexadecimal digest of the parameters; names what they extracted."""
     digest = hashlib.sha256()
     for path, leaf in jax.tree_util.tree_flatten_with_path(self.params)[0]:
       digest.update(jax.tree_util.keystr(path).encode())
@@ -66,6 +66,7 @@ class Trained:
 
 
 def _config(workdir: pathlib.Path) -> dict[str, Any]:
+  """Resolved config of the run in a folder."""
   try:
     return json.loads((workdir / "config.json").read_text())
   except FileNotFoundError as e:
@@ -77,7 +78,7 @@ def _config(workdir: pathlib.Path) -> dict[str, Any]:
 
 
 def _last_evaluation(path: pathlib.Path) -> dict[str, float]:
-  """Keys with a split of the last lines that have them; {} without a file."""
+  """Last value of every evaluation figure of a metrics.jsonl; {} without it."""
   found: dict[str, float] = {}
   if path.is_file():
     for line in path.read_text().splitlines():
@@ -87,122 +88,3 @@ def _last_evaluation(path: pathlib.Path) -> dict[str, float]:
         continue  # a line cut short by a kill
       found |= {k: v for k, v in values.items() if "/" in k}
   return found
-
-
-def gather(corpus, workdirs: Mapping[str, str]) -> Bundle:
-  """A bundle of the newest checkpoints of four runs on one corpus.
-
-  Args:
-    corpus: folder of `s02 corpus`, with text model and features.
-    workdirs: model -> workdir of `s02 train`.
-
-  Raises:
-    UserError: a run that is not there, or runs that do not fit together.
-  """
-  runs = {name: Trained.load(workdirs[name], name) for name in MODELS}
-  corpus = pathlib.Path(corpus)
-  check_match(
-    configs={name: run.config for name, run in runs.items()},
-    fingerprints={name: run.fingerprint for name, run in runs.items()},
-    features=_read_card(corpus / "features" / "card.json", "s02 extract"),
-    text_size=TextModel.load(corpus / "text.model").size,
-  )
-  data = _read_card(corpus / "card.json", "s02 corpus")
-  return Bundle(
-    rate=runs["flow_vae"].config["rate"],
-    configs={name: run.config for name, run in runs.items()},
-    params={name: run.params for name, run in runs.items()},
-    text_model=(corpus / "text.model").read_bytes(),
-    card={
-      # Names of speakers are of no use here, and may be long.
-      "data": {k: v for k, v in data.items() if k != "speakers"},
-      "commit": _commit(),
-      "models": {
-        name: {
-          "steps": run.step,
-          "parameters": count_parameters(run.params),
-          "fingerprint": run.fingerprint,
-          "metrics": dict(run.metrics),
-        }
-        for name, run in runs.items()
-      },
-    },
-  )
-
-
-def check_match(
-  configs: Mapping[str, Mapping[str, Any]],
-  fingerprints: Mapping[str, str],
-  features: Mapping[str, Any],
-  text_size: int,
-) -> None:
-  """Raises UserError unless the four runs were trained for one another.
-
-  Args:
-    configs: model -> its resolved config.
-    fingerprints: model -> digest of its parameters.
-    features: the corpus's features/card.json.
-    text_size: ids of the corpus's text model.
-  """
-  for name in ("audio_tokenizer", "flow_vae"):
-    if features["sources"][name]["fingerprint"] != fingerprints[name]:
-      raise UserError(
-        f"the features of the corpus come from another checkpoint of {name}:"
-        " run `s02 extract` again, then train ar and flow_matching on them."
-      )
-  for name in ("ar", "flow_matching"):
-    for source, fingerprint in configs[name].get("features", {}).items():
-      if fingerprint != fingerprints[source]:
-        raise UserError(
-          f"{name} was trained on features of another checkpoint of {source}:"
-          " train it again, in a new workdir."
-        )
-  latents = configs["flow_matching"]["latents"]
-  if any(latents[k] != features[k] for k in ("mean", "std")):
-    raise UserError(
-      "flow_matching was trained on other features than the corpus has: train"
-      " it again on these."
-    )
-  sizes = {
-    "audio_tokenizer: model.vocab_size": (
-      configs["audio_tokenizer"]["model"]["vocab_size"],
-      text_size,
-    ),
-    "ar: model.text_size": (configs["ar"]["model"]["text_size"], text_size),
-    "ar: model.num_codes": (
-      configs["ar"]["model"]["num_codes"],
-      features["num_codes"],
-    ),
-    "flow_matching: model.num_codes": (
-      configs["flow_matching"]["model"]["num_codes"],
-      features["num_codes"],
-    ),
-  }
-  for name, (value, corpus_value) in sizes.items():
-    if value != corpus_value:
-      raise UserError(
-        f"{name} is {value} and the corpus has {corpus_value}: train that"
-        " stage again on this corpus."
-      )
-
-
-def _read_card(path: pathlib.Path, verb: str) -> dict[str, Any]:
-  try:
-    return json.loads(path.read_text())
-  except (OSError, ValueError) as e:
-    raise UserError(f"{path}: cannot be read ({e}); `{verb}` writes it.") from e
-
-
-def _commit() -> str | None:
-  """The commit of this source tree; None where there is no git."""
-  try:
-    done = subprocess.run(
-      ["git", "rev-parse", "HEAD"],
-      cwd=pathlib.Path(__file__).parent,
-      capture_output=True,
-      text=True,
-      check=True,
-    )
-  except (OSError, subprocess.CalledProcessError):
-    return None
-  return done.stdout.strip()

@@ -13,7 +13,7 @@ from s02jax.core import errors
 from s02jax.core.config import build
 from s02jax.models.layers.transformer import TransformerConfig
 from s02jax.training import loop
-from s02jax.training.arguments import experiment, parse
+from s02jax.training.arguments import parse, parse_config
 from tests import toy_config
 from tests.toy_stage import ToyStage
 
@@ -147,7 +147,7 @@ def test_wrong_commands_are_one_sentence(argv, message, capsys, monkeypatch):
 )
 def test_a_program_complains_in_its_own_name(argv, message):
   with pytest.raises(errors.UserError) as caught:
-    experiment(argv, "`s02 fly`")
+    parse_config(argv, "`s02 fly`")
   assert str(caught.value) == message
 
 
@@ -157,7 +157,7 @@ def test_a_program_complains_in_its_own_name(argv, message):
 )
 def test_an_experiment_has_its_name(words, monkeypatch, tmp_path):
   monkeypatch.chdir(tmp_path)
-  name, config = experiment([*words, "--config.steps=7"], "it")
+  name, config = parse_config([*words, "--config.steps=7"], "it")
   assert name == "configs/ar.py:demo"
   assert (config.model.transformer.width, config.steps) == (192, 7)
 

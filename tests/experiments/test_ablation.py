@@ -29,7 +29,7 @@ from s02jax.models.ar import ARConfig, ARTransformer, init
 from s02jax.pretrained import ge2e
 from s02jax.stages.ar import ARStage
 from s02jax.synthesis.decode.generator import TokenGenerator
-from s02jax.training import trained as trained_lib
+from s02jax.training import bundling
 from s02jax.training.arguments import parse
 from s02jax.training.trained import Trained
 from tests import fakes, tiny
@@ -392,7 +392,7 @@ def speaking(trained, monkeypatch, tmp_path):
   monkeypatch.setattr(
     extract, "extract", lambda *paths: seen["extracted"].append(paths)
   )
-  monkeypatch.setattr(trained_lib, "gather", gather)
+  monkeypatch.setattr(bundling, "gather", gather)
   monkeypatch.setattr(ablation_lib, "Synthesizer", Speaker)
   monkeypatch.setattr(rows, "make_row", make_row)
   monkeypatch.setattr(judge, "judge", judged)

@@ -66,9 +66,9 @@ def a_fake(monkeypatch, tmp_path_factory):
   script.write_text(EVALUATE)
   monkeypatch.setattr(benchmark, "COMMAND", (sys.executable, str(script)))
   monkeypatch.setattr(benchmark, "_PAUSE", 0.02)
-  monkeypatch.setattr(benchmark, "check", lambda config: None)
+  monkeypatch.setattr(benchmark, "check_config", lambda config: None)
   monkeypatch.setattr(
-    benchmark, "lend", lambda config, step, params: Weights(params)
+    benchmark, "lent_bundle", lambda config, step, params: Weights(params)
   )
 
 
@@ -157,7 +157,7 @@ def test_figures_are_of_the_parameters_of_their_step(tmp_path, monkeypatch):
     seen[step] = Weights(params)
     return seen[step]
 
-  monkeypatch.setattr(benchmark, "lend", lend)
+  monkeypatch.setattr(benchmark, "lent_bundle", lend)
   assert run(tmp_path, devices=4, every=6) == 0
   name = "benchmark/fair/utterance_mean"
   assert {6, 12} == set(seen)
@@ -237,8 +237,8 @@ from s02jax.cli import train
 from s02jax.training import benchmark
 from tests.training.test_benchmark import Weights
 benchmark.COMMAND = (sys.executable, {script!r})
-benchmark.check = lambda config: None
-benchmark.lend = lambda config, step, params: Weights(params)
+benchmark.check_config = lambda config: None
+benchmark.lent_bundle = lambda config, step, params: Weights(params)
 sys.exit(cli.run(train.main))
 """
 
@@ -285,9 +285,9 @@ def test_what_is_not_scores_is_one_sentence(tmp_path):
   for content in ("", "[]", "{}", '{"mean": 1, "rows": []}'):
     path.write_text(content)
     with pytest.raises(UserError, match="not the scores"):
-      benchmark.read(path)
+      benchmark.read_scores(path)
   with pytest.raises(UserError, match="not the scores"):
-    benchmark.read(tmp_path / "none.json")
+    benchmark.read_scores(tmp_path / "none.json")
 
 
 # ----------------------------------------------------- what is lent, for real
@@ -322,10 +322,10 @@ def real(lender, tmp_path, monkeypatch) -> ConfigDict:
 
 
 def test_the_stage_takes_its_place_in_the_bundle(real, lender, tmp_path):
-  benchmark.check(real)
+  benchmark.check_config(real)
   before = Bundle.load(lender)
   params = jax.tree.map(lambda x: x + 1, before.params["ar"])
-  benchmark.lend(real, 7, params).write(tmp_path / "out")
+  benchmark.lent_bundle(real, 7, params).write(tmp_path / "out")
   after = Bundle.load(tmp_path / "out")
   assert after.card["models"]["ar"]["steps"] == 7
   assert after.configs["ar"]["benchmark"]["every"] == 1
@@ -352,10 +352,10 @@ def test_what_does_not_fit_is_refused_at_once(real, field, value, message):
     at = at[parent]
   at[name] = value
   with pytest.raises(UserError, match=message):
-    benchmark.check(real)
+    benchmark.check_config(real)
 
 
 def test_another_text_model_is_refused(real, tmp_path):
   (tmp_path / "text.model").write_bytes(b"other")
   with pytest.raises(UserError, match="another text model"):
-    benchmark.check(real)
+    benchmark.check_config(real)

@@ -1,4 +1,4 @@
-"""A checksum sees every bit, and no mesh."""
+"""Checksums of checkpoints see every bit, and no mesh."""
 
 import jax
 import jax.numpy as jnp
@@ -9,7 +9,7 @@ from jax.sharding import PartitionSpec as P
 
 from s02jax import sharding
 from s02jax.core.trees import named
-from s02jax.training.checksum import checksums
+from s02jax.training.checkpoint import checksums
 
 
 def reference(x: np.ndarray) -> int:

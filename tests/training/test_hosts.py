@@ -8,7 +8,7 @@ import socket
 import time
 from unittest import mock
 
-from s02jax.training import checkpoint, hosts
+from s02jax.training import hosts, same_run
 from tests.processes import TOY, job, wait_for_lines
 
 ROOT = pathlib.Path(__file__).parents[2]
@@ -65,7 +65,7 @@ def test_one_that_cannot_go_on_ends_all_with_its_code(tmp_path):
   """Process 0 finds another job in the workdir; process 1 an unreadable row."""
   row = ["--config.data.unreadable=44", "--config.unreadable_share=0.0"]
   (tmp_path / "locked").mkdir()
-  lock = checkpoint.lock(tmp_path / "locked")
+  lock = same_run.lock(tmp_path / "locked")
   jobs = {
     f"process 0 ({HOST}) ends: another job trains in": job(
       TOY, tmp_path / "locked", [ENDLESS, ENDLESS]

@@ -22,8 +22,8 @@ from s02jax.cli import train
 from s02jax.core import errors
 from s02jax.core import errors as errors_lib
 from s02jax.data import loader
-from s02jax.training import checkpoint, hosts, loop
-from s02jax.training import clock as metrics
+from s02jax.training import checkpoint, hosts, loop, same_run
+from s02jax.training.clock import PHASES, Clock
 from s02jax.training.metrics import roll_back
 from tests import toy_config, toy_stage
 from tests.processes import TOY, job, spawn, wait_for_lines
@@ -135,7 +135,7 @@ def test_goodput_adds_up_over_starts(tmp_path, monkeypatch, caplog):
   assert (before["starts"], after["starts"]) == (1, 2)
   assert before["step"] < after["step"] == 12
   assert after["seconds"]["lost"] == 0
-  for phase in metrics.PHASES[:-1]:
+  for phase in PHASES[:-1]:
     assert after["seconds"][phase] > before["seconds"][phase] >= 0, phase
   assert sum(after["shares"].values()) == pytest.approx(1)
   assert after["wall_seconds"] == pytest.approx(sum(after["seconds"].values()))
@@ -151,7 +151,7 @@ def test_goodput_counts_what_was_done_twice_as_lost(tmp_path):
 
 
 def test_a_phase_ends_where_another_begins():
-  clock = metrics.Clock()
+  clock = Clock()
   with clock.during("step"):
     with clock.during("data"):
       time.sleep(0.02)
@@ -176,7 +176,7 @@ def test_learns(straight):
 
 
 def test_finished_run_returns_at_once(straight, monkeypatch):
-  monkeypatch.setattr(loop, "_run", lambda *_: pytest.fail("ran again"))
+  monkeypatch.setattr(loop, "Feed", lambda *_: pytest.fail("ran again"))
   before = (straight / "metrics.jsonl").read_bytes()
   assert run(straight) == 0
   assert (straight / "metrics.jsonl").read_bytes() == before
@@ -291,7 +291,7 @@ def test_a_checkpoint_of_another_state_is_named(straight, monkeypatch):
 
 
 def test_two_jobs_in_one_workdir_are_refused(straight, tmp_path):
-  lock = checkpoint.lock(tmp_path)
+  lock = same_run.lock(tmp_path)
   with pytest.raises(errors.UserError, match="another job trains in"):
     run(tmp_path)
   os.close(lock)
