@@ -213,7 +213,7 @@ class BackgroundBenchmark:
     return True
 
   def _busy(self) -> bool:
-    """Whether an evaluation runs, alike on all processes; ends a hanging one."""
+    """Whether an evaluation runs, on all processes alike; ends a stuck one."""
     run, limit = self._running, self._config.benchmark.timeout
     mine = run is not None and run.process.poll() is None
     if run is not None and mine and time.monotonic() - run.began > limit:
