@@ -20,9 +20,8 @@ import sys
 import time
 
 from s02jax.bundle import MODELS
-from s02jax.cli import run
 from s02jax.core import files
-from s02jax.core.errors import UserError
+from s02jax.core.errors import UserError, run
 
 # What `s02 corpus espeak` builds, and the text vocabulary, per size.
 CORPORA = {

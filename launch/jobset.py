@@ -32,8 +32,7 @@ from typing import Any
 import yaml
 
 from launch import common, tpu_slices
-from s02jax.cli import run
-from s02jax.core.errors import STOPPED, UserError
+from s02jax.core.errors import STOPPED, UserError, run
 
 DETACHED = True
 

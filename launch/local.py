@@ -22,8 +22,7 @@ from collections.abc import Iterator, Sequence
 from typing import IO
 
 from launch import common
-from s02jax.cli import run
-from s02jax.core.errors import STOPPED
+from s02jax.core.errors import STOPPED, run
 
 DETACHED = False
 # Seconds for the neighbours of a failed process to end by themselves: they

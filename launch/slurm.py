@@ -20,8 +20,7 @@ import sys
 from collections.abc import Sequence
 
 from launch import common
-from s02jax.cli import run
-from s02jax.core.errors import STOPPED
+from s02jax.core.errors import STOPPED, run
 
 DETACHED = True
 

@@ -25,8 +25,7 @@ import sys
 from collections.abc import Sequence
 
 from launch import common
-from s02jax.cli import run
-from s02jax.core.errors import UserError
+from s02jax.core.errors import UserError, run
 
 DETACHED = False
 

@@ -1,11 +1,4 @@
-"""`s02 bench data`: how much speech one core brings to a training step.
-
-  s02 bench data --corpus DIR [--size mini] [--seconds N] [--json FILE]
-
-Decoding alone, decoding and log-mel, and the rows of each stage that the
-corpus is ready for, each on one thread for N seconds, as multiples of real
-time; and the share of those rows that is padding.
-"""
+"""Speech that one core brings to a training step, as multiples of real time."""
 
 import importlib
 import itertools
@@ -19,26 +12,25 @@ from scipy import fft
 from configs import common
 from s02jax import stages
 from s02jax.audio import spectra
-from s02jax.cli import bench
-from s02jax.core import files
 from s02jax.data.records import Corpus
 
-# They need no features of other stages.
+# Stages that need no features made by other stages.
 AUDIO_STAGES = ("audio_tokenizer", "flow_vae")
 
-Work = Iterator[tuple[float, float]]  # seconds of speech, share of padding
+# One piece of work at a time: (seconds of speech, share of padding).
+Work = Iterator[tuple[float, float]]
 
 
 def measure(
   corpus: str, size: str, seconds: float
 ) -> dict[str, dict[str, float]]:
-  """× real time and padding share, by what is done.
+  """Speed as a multiple of real time and share of padding, by kind of work.
 
   Args:
     corpus: folder with a text model; rows of the AR model and of flow matching
       are measured where it has features.
-    size: of the configs whose rows are made.
-    seconds: for each measurement.
+    size: size of the configs whose rows are made.
+    seconds: length of each measurement.
 
   Raises:
     UserError: there is no such corpus or size, or they do not fit together.
@@ -65,7 +57,7 @@ def _decode(corpus: Corpus) -> Work:
 
 
 def _log_mel(corpus: Corpus, size: str) -> Work:
-  """By NumPy and SciPy, as a loader would."""
+  """Log-mel spectra by NumPy and SciPy, as a loader would compute them."""
   spec = spectra.LogMel(**common.mel(size, corpus.rate).to_dict())
   window = spectra.hann(spec.window)
   filters = spectra.mel_filters(spec.rate, spec.window, spec.bins)
@@ -91,7 +83,7 @@ def _order(n: int) -> Iterator[int]:
 
 
 def _time(work: Work, seconds: float) -> dict[str, float]:
-  """Runs for so many seconds, after the first pieces warmed up."""
+  """Speed and padding of the pieces done in so many seconds, after four."""
   for _ in range(4):
     next(work)
   speech, padding = [], []
@@ -107,19 +99,10 @@ def _time(work: Work, seconds: float) -> dict[str, float]:
   }
 
 
-def main(argv: list[str]) -> int:
-  """`s02 bench data`."""
-  parser = bench.parser("data", __doc__)
-  parser.add_argument("--corpus", required=True)
-  parser.add_argument("--size", default="mini", help="of the configs (mini)")
-  parser.add_argument("--seconds", type=float, default=5.0, help="each (5)")
-  args = parser.parse_args(argv)
-  found = measure(args.corpus, args.size, args.seconds)
-  for name, values in found.items():
-    print(
-      f"{name:<24} {values['times_real_time']:>7,.0f} × real time on one "
-      f"thread, padding {values['padding']:.1%}"
-    )
-  if args.json:
-    files.write_json(args.json, found)
-  return 0
+def describe(found: dict[str, dict[str, float]]) -> str:
+  """Speeds of `measure`, a line each."""
+  return "\n".join(
+    f"{name:<24} {values['times_real_time']:>7,.0f} × real time on one "
+    f"thread, padding {values['padding']:.1%}"
+    for name, values in found.items()
+  )

@@ -1,14 +1,9 @@
-"""`s02 bench endurance`: one engine under many requests, good and absurd.
+"""Endurance of one engine under many requests, good and absurd.
 
-  s02 bench endurance --bundle DIR --reference FILE [--reference FILE ...]
-    [--requests 1000] [--replays 64] [--characters 30000] [--seed 0]
-    [--json FILE]
-
-Requests of random words in all languages of the bundle, voices, settings and
+Requests of random words in all languages of a bundle, voices, settings and
 changes; some are cancelled midway, some make no sense. Each must end as sound
-or as one sentence. Some that spoke are then spoken again with nobody beside
-them, and the two compared. Memory is read after every tenth of the requests,
-and after every tenth of a long text.
+or as one sentence. Some that spoke are spoken again with nobody beside them,
+and the two compared. Memory is read along the way.
 """
 
 import collections
@@ -16,18 +11,14 @@ import dataclasses
 import os
 import pathlib
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import jax
 import numpy as np
 
-from data_pipelines import words
-from s02jax.audio import loudness, spectra
 from s02jax.audio.effects import Changes, Effects
-from s02jax.bundle import Bundle
-from s02jax.cli import bench
-from s02jax.core import files, languages, startup
+from s02jax.core import languages
 from s02jax.core.errors import UserError
 from s02jax.synthesis import long_text
 from s02jax.synthesis import voice as voice_lib
@@ -36,49 +27,52 @@ from s02jax.synthesis.request import Request, Settings
 from s02jax.synthesis.synthesizer import Synthesizer
 from s02jax.synthesis.voice import Voice
 
-AT_ONCE = 48  # requests that an engine has, more than it has slots
+# Words of a language by its code.
+Vocabulary = Callable[[str], Sequence[str]]
+
+AT_ONCE = 48  # requests under way, more than an engine has slots
 ABSURD, CANCELLED = 0.2, 0.1  # shares of the requests
 TENTHS = 10
 
 
 def _nothing() -> Any:
-  """A field that holds no number."""
+  """Dataclass field whose default is an array of no numbers."""
   return dataclasses.field(default_factory=lambda: np.zeros(0))
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Ask:
-  """A request as somebody sends it, sensible or not."""
+  """Request as somebody sends it, sensible or not."""
 
   request: dict[str, Any]  # fields of Request
   settings: dict[str, Any] = dataclasses.field(default_factory=dict)
   changes: dict[str, Any] = dataclasses.field(default_factory=dict)
   patience: int | None = None  # steps of the engine until it is cancelled
-  absurd: str = ""  # what is wrong with it
+  absurd: str = ""  # name of the fault, where there is one
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Answer:
-  """What became of a request."""
+  """Outcome of a request."""
 
   ask: Ask
   outcome: str  # "spoken", "refused" or "cancelled"
-  wave: np.ndarray = _nothing()  # float32 [n], changed as it was asked for
-  tokens: np.ndarray = _nothing()  # int32 [s]
-  sentence: str = ""  # why it was refused
+  wave: np.ndarray = _nothing()  # sound, float32 [n], after the changes
+  tokens: np.ndarray = _nothing()  # tokens that were spoken, int32 [s]
+  sentence: str = ""  # reason of a refusal
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Memory:
-  """At one moment, in bytes."""
+  """Memory in use at one moment, in bytes."""
 
-  share: float  # of the work that is done
-  resident: int  # of the process
-  arrays: int  # of the live arrays of JAX
+  share: float  # share of the work that is done
+  resident: int  # resident memory of the process
+  arrays: int  # memory of JAX's live arrays
 
 
 def memory(share: float) -> Memory:
-  """Of this process, now; resident is 0 where there is no /proc."""
+  """Memory of this process now; resident is 0 where there is no /proc."""
   resident = 0
   statm = pathlib.Path("/proc/self/statm")
   if statm.exists():
@@ -91,12 +85,23 @@ def memory(share: float) -> Memory:
 
 
 class Asker:
-  """Draws requests."""
+  """Random source of requests, sensible and absurd."""
 
   def __init__(
-    self, synthesizer: Synthesizer, waves: Sequence[np.ndarray], seed: int
+    self,
+    synthesizer: Synthesizer,
+    waves: Sequence[np.ndarray],
+    vocabulary: Vocabulary,
+    seed: int,
   ):
-    """Takes reference waves float32 [n] at the synthesizer's rate."""
+    """Makes voices of the recordings.
+
+    Args:
+      synthesizer: of the bundle.
+      waves: reference recordings, float32 [n] at the synthesizer's rate.
+      vocabulary: words of a language by its code.
+      seed: seed of every draw.
+    """
     self._random = np.random.default_rng(seed)
     self._codes = synthesizer.languages
     self._waves = list(waves)
@@ -105,9 +110,10 @@ class Asker:
       [None if i % 2 else "Good morning" for i in range(len(waves))],
     )
     self._rate = synthesizer.rate
+    self._vocabulary = vocabulary
 
   def __call__(self) -> Ask:
-    """The next one."""
+    """Draws the next request."""
     kind = self._random.random()
     if kind < ABSURD:
       return self._absurd()
@@ -125,7 +131,7 @@ class Asker:
   def _good(self) -> Ask:
     code = self._pick(self._codes)
     language = languages.BY_CODE[code]
-    known = words.first_words(language, 40)
+    known = self._vocabulary(code)
     count = self._whole(1, 9)
     chosen = [self._pick(known) for _ in range(count)]
     return Ask(
@@ -157,7 +163,7 @@ class Asker:
     return {"voice": voice_lib.mix(voices, [1.0] * count)}
 
   def _dressed(self, text: str) -> str:
-    """Now and then with what a text may bring but nobody reads out."""
+    """Text with, now and then, marks that nobody reads out."""
     return self._pick(
       [text] * 5
       + [
@@ -172,12 +178,12 @@ class Asker:
     )
 
   def _absurd(self) -> Ask:
-    return self.spoilt(*self._pick(faults(self._waves[0], self._rate)))
+    return self.spoil(*self._pick(faults(self._waves[0], self._rate)))
 
-  def spoilt(
+  def spoil(
     self, what: str, request: dict, settings: dict, changes: dict
   ) -> Ask:
-    """A good one with one thing spoilt, see `faults`."""
+    """Sensible request with one of `faults` put into it."""
     ask = self._good()
     voice = {"reference": None, "voice": None}
     return dataclasses.replace(
@@ -190,7 +196,12 @@ class Asker:
 
 
 def faults(wave: np.ndarray, rate: int) -> list[tuple[str, dict, dict, dict]]:
-  """What may be wrong: its name and the spoilt fields of an Ask."""
+  """Everything that can be wrong: (name, request, settings, changes).
+
+  Args:
+    wave: good reference recording, float32 [n].
+    rate: its samples per second.
+  """
   broken = np.where(np.arange(len(wave)) == 7, np.nan, wave)
   stranger = Voice(
     ar_vector=np.zeros(4, np.float32),
@@ -247,7 +258,7 @@ def faults(wave: np.ndarray, rate: int) -> list[tuple[str, dict, dict, dict]]:
 
 @dataclasses.dataclass(kw_only=True)
 class _Open:
-  """A request under way."""
+  """Request under way, with the sound it has so far."""
 
   ask: Ask
   effects: Effects
@@ -255,21 +266,21 @@ class _Open:
   steps: int = 0
 
 
-class Desk:
-  """Takes requests to an engine and brings the answers, as a server would."""
+class Client:
+  """Client of an engine: submits requests and gathers their answers."""
 
   def __init__(self, engine: Engine, rate: int):
-    """Takes an engine without requests, and its rate in Hz."""
+    """`engine`: one without requests; `rate`: its samples per second."""
     self._engine, self._rate = engine, rate
     self._open: dict[int, _Open] = {}
 
   @property
   def load(self) -> int:
-    """Requests under way."""
+    """Number of requests under way."""
     return len(self._open)
 
-  def take(self, ask: Ask) -> Answer | None:
-    """Submits; the answer if it is refused."""
+  def submit(self, ask: Ask) -> Answer | None:
+    """Submits a request; returns the answer where it is refused."""
     try:
       effects = Effects(Changes(**ask.changes), self._rate)
       ticket = self._engine.submit(
@@ -281,7 +292,7 @@ class Desk:
     return None
 
   def step(self) -> Iterator[Answer]:
-    """A step of the engine; the requests that are over with it."""
+    """Runs one step of the engine; yields the requests that end with it."""
     for piece in self._engine.step():
       held = self._open[piece.ticket]
       held.parts.append(held.effects.push(piece.wave))
@@ -305,34 +316,35 @@ class Desk:
 def serve(
   synthesizer: Synthesizer, asks: Iterable[Ask], at_once: int = AT_ONCE
 ) -> Iterator[Answer]:
-  """Answers of all requests, as they are over.
+  """Yields the answers of all requests, as they end.
 
   Args:
-    synthesizer: that speaks, with one engine.
+    synthesizer: of the bundle; all requests go to one engine.
     asks: requests, in the order of their coming.
-    at_once: most that are under way.
+    at_once: most requests under way.
   """
-  desk = Desk(synthesizer.engine(), synthesizer.rate)
+  client = Client(synthesizer.engine(), synthesizer.rate)
   waiting = iter(asks)
   ask = next(waiting, None)
-  while ask is not None or desk.load:
-    while ask is not None and desk.load < at_once:
-      refused = desk.take(ask)
+  while ask is not None or client.load:
+    while ask is not None and client.load < at_once:
+      refused = client.submit(ask)
       if refused is not None:
         yield refused
       ask = next(waiting, None)
-    yield from desk.step()
+    yield from client.step()
 
 
-def watched(
+def watch(
   answers: Iterable[Answer], asks: Sequence[Ask], compared: int
 ) -> tuple[list[Answer], list[Memory]]:
-  """All answers and memory by tenths, the sound let go but for a few.
+  """Gathers all answers, and the memory after each tenth of them.
 
   Args:
-    answers: to `asks`, in any order.
-    asks: all of them.
-    compared: sensible requests, the first, whose answers keep their sound.
+    answers: answers to `asks`, in any order.
+    asks: all requests.
+    compared: so many of the first sensible requests keep their sound; the
+      others' is dropped.
   """
   sensible = [x for x in asks if not x.absurd and x.patience is None]
   kept = {id(ask) for ask in sensible[:compared]}
@@ -353,11 +365,11 @@ def watched(
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Replay:
-  """Requests that spoke in company, spoken again alone."""
+  """Comparison of requests that spoke in company with the same alone."""
 
-  count: int
-  same_tokens: int  # requests with all tokens alike
-  difference: float  # largest of their samples
+  count: int  # requests that were repeated
+  same_tokens: int  # requests with the same tokens both times
+  difference: float  # largest difference of a sample among those
 
 
 def replay(synthesizer: Synthesizer, answers: Sequence[Answer]) -> Replay:
@@ -368,11 +380,11 @@ def replay(synthesizer: Synthesizer, answers: Sequence[Answer]) -> Replay:
   """
   same, difference = 0, 0.0
   for answer in answers:
-    desk = Desk(synthesizer.engine(), synthesizer.rate)
-    desk.take(answer.ask)
+    client = Client(synthesizer.engine(), synthesizer.rate)
+    client.submit(answer.ask)
     found: list[Answer] = []
-    while desk.load:
-      found += desk.step()
+    while client.load:
+      found += client.step()
     (alone,) = found
     if not np.array_equal(alone.tokens, answer.tokens):
       continue
@@ -382,27 +394,32 @@ def replay(synthesizer: Synthesizer, answers: Sequence[Answer]) -> Replay:
   return Replay(count=len(answers), same_tokens=same, difference=difference)
 
 
-def speak_long(
-  synthesizer: Synthesizer, voice: Voice, characters: int, context: float
-) -> tuple[float, list[Memory]]:
-  """Speaks a text: seconds of speech, and memory by its tenths.
-
-  Args:
-    synthesizer: that speaks.
-    voice: its.
-    characters: of the text, English sentences of random words.
-    context: seconds of one pass.
-  """
+def long_english(vocabulary: Vocabulary, characters: int) -> str:
+  """English sentences of six random words, so many characters of them."""
   random = np.random.default_rng(0)
-  known = words.first_words(languages.BY_CODE["en"], 40)
+  known = vocabulary("en")
   text = ""
   while len(text) < characters:
     sentence = " ".join(random.choice(known, 6, replace=False))
     text += f"{sentence.capitalize()}. "
+  return text[:characters]
+
+
+def speak_long(
+  synthesizer: Synthesizer, voice: Voice, text: str, context: float
+) -> tuple[float, list[Memory]]:
+  """Speaks a long English text: seconds of speech, and memory by its tenths.
+
+  Args:
+    synthesizer: of the bundle.
+    voice: voice to speak in.
+    text: English sentences.
+    context: seconds of one pass.
+  """
   measured, samples = [], 0
   for block in long_text.speak(
     synthesizer,
-    text[:characters],
+    text,
     language="en",
     voice=voice,
     context=context,
@@ -414,7 +431,7 @@ def speak_long(
 
 
 def _tenths(found: list[tuple[int, Memory]], total: int) -> list[Memory]:
-  """The first measurement at or behind each tenth of the samples."""
+  """First measurement at or behind each tenth of the samples."""
   ends = [n / total for n, _ in found]
   return [
     dataclasses.replace(found[i][1], share=tenth / TENTHS)
@@ -423,61 +440,61 @@ def _tenths(found: list[tuple[int, Memory]], total: int) -> list[Memory]:
   ]
 
 
-# ------------------------------------------------------------------------ door
+# ----------------------------------------------------------------- measurement
 
 
-def main(argv: list[str]) -> int:
-  """`s02 bench endurance`."""
-  parser = bench.parser("endurance", __doc__)
-  add = parser.add_argument
-  add("--bundle", required=True, help="that speaks")
-  add("--reference", required=True, action="append", help="of a speaker")
-  add("--requests", type=int, default=1000, help="how many (1000)")
-  add("--replays", type=int, default=64, help="spoken again alone (64)")
-  add("--characters", type=int, default=30_000, help="of the long text")
-  add("--seed", type=int, default=0, help="of the requests (0)")
-  args = parser.parse_args(argv)
-  for name in ("requests", "replays", "characters"):
-    if getattr(args, name) < 1:
-      raise UserError(f"--{name} must be at least 1.")
-  startup.use_compilation_cache()
-  bundle = Bundle.load(args.bundle)
-  synthesizer = Synthesizer(bundle)
-  waves = []
-  for file in args.reference:
-    wave, rate = spectra.read(file)
-    waves.append(loudness.condition(wave, rate, synthesizer.rate))
-  ask = Asker(synthesizer, waves, args.seed)
-  asks = [ask() for _ in range(args.requests)]
+def measure(
+  synthesizer: Synthesizer,
+  waves: Sequence[np.ndarray],
+  vocabulary: Vocabulary,
+  *,
+  requests: int,
+  replays: int,
+  characters: int,
+  context: float,
+  seed: int,
+  tell: Callable[[str], None],
+) -> dict[str, Any]:
+  """Sends the requests, repeats some alone, speaks a long text.
 
+  Args:
+    synthesizer: of the bundle.
+    waves: reference recordings, float32 [n] at the synthesizer's rate.
+    vocabulary: words of a language by its code.
+    requests: how many are sent.
+    replays: how many of them are repeated alone.
+    characters: length of the long text.
+    context: seconds of one pass of a long text.
+    seed: seed of the requests.
+    tell: gets the lines for people.
+
+  Returns:
+    The figures, ready for JSON.
+  """
+  ask = Asker(synthesizer, waves, vocabulary, seed)
+  asks = [ask() for _ in range(requests)]
   began = time.perf_counter()
-  answers, measured = watched(serve(synthesizer, asks), asks, args.replays)
+  answers, measured = watch(serve(synthesizer, asks), asks, replays)
   seconds = time.perf_counter() - began
-  print(_describe(answers, measured, seconds))
+  tell(_describe(answers, measured, seconds))
   again = replay(synthesizer, [a for a in answers if len(a.wave)])
-  print(
+  tell(
     f"{again.count} spoken again alone: {again.same_tokens} with the same"
     f" tokens, whose samples differ by {again.difference:.1e} at most"
   )
   (voice,) = synthesizer.voices(waves[:1], [None])
-  length, along = speak_long(
-    synthesizer, voice, args.characters, long_text.trained_context(bundle)
-  )
-  print(f"{args.characters} characters, {length:.0f} s of speech")
-  print(_memory_lines(along))
-  if args.json:
-    files.write_json(
-      args.json,
-      {
-        "outcomes": dict(collections.Counter(a.outcome for a in answers)),
-        "seconds": seconds,
-        "memory": [dataclasses.asdict(x) for x in measured],
-        "replay": dataclasses.asdict(again),
-        "long_seconds": length,
-        "long_memory": [dataclasses.asdict(x) for x in along],
-      },
-    )
-  return 0
+  text = long_english(vocabulary, characters)
+  length, along = speak_long(synthesizer, voice, text, context)
+  tell(f"{characters} characters, {length:.0f} s of speech")
+  tell(_memory_lines(along))
+  return {
+    "outcomes": dict(collections.Counter(a.outcome for a in answers)),
+    "seconds": seconds,
+    "memory": [dataclasses.asdict(x) for x in measured],
+    "replay": dataclasses.asdict(again),
+    "long_seconds": length,
+    "long_memory": [dataclasses.asdict(x) for x in along],
+  }
 
 
 def _describe(

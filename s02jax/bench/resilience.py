@@ -1,18 +1,8 @@
-"""`s02 bench resilience`: a run that is killed again and again loses nothing.
-
-  s02 bench resilience --kills 20 --workdir DIR [--processes 2] [--seed 0] \\
-    [-- --config configs/STAGE.py:SIZE --config.corpus=DIR ...]
+"""Training under signals: a run that is killed again and again loses nothing.
 
 The same training runs twice: once undisturbed, once with signals at seeded
-random moments, started again after each. What is compared is the final state,
-bit for bit. Moments lie while the processes start, and at random steps of the
-run. Signals are a SIGTERM to one process (all save and stop), a kill -9 of one
-(the others must end by themselves) and a kill -9 of all. Without a config, the
-audio tokenizer trains on a few made-up words.
-
-Writes DIR/resilience.json (or --json) and DIR/logs; the exit code is 1 where a
-bit differs, a process outlives a killed one by more than a minute, or takes
-longer to save than launchers wait.
+random moments, started again after each. The final states are compared bit for
+bit.
 """
 
 import dataclasses
@@ -21,17 +11,16 @@ import pathlib
 import random
 import signal
 import subprocess
+import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import IO, Any
 
 import numpy as np
 
-from launch import common, local
-from s02jax.cli import bench, corpus, text
-from s02jax.core import files
+from s02jax.core import trees
 from s02jax.core.errors import UserError
-from s02jax.training import checkpoint
+from s02jax.training import arguments, checkpoint
 
 # Seconds that the others may take to end after one was killed.
 LIMIT = 60.0
@@ -54,18 +43,28 @@ _SPEECH = {
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
+class Launcher:
+  """Launcher of a training job: its processes and how they start."""
+
+  processes: int  # processes of a job
+  # command line of each process, from their number and the training's flags
+  commands: Callable[[int, Sequence[str]], list[list[str]]]
+  grace: float  # seconds that a job gets to save after a SIGTERM
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Kill:
   """One signal, as it was planned."""
 
-  kind: str
+  kind: str  # name of the signal and of who gets it
   signal: signal.Signals
-  processes: tuple[int, ...]  # that get it
-  step: int  # logged when it comes; 0: while the processes start
-  delay: float  # seconds after that
+  processes: tuple[int, ...]  # numbers of the processes that get it
+  step: int  # step in the log when it is sent; 0: while the processes start
+  delay: float  # seconds between that moment and the signal
 
 
 def plan(kills: int, processes: int, steps: int, seed: int) -> list[Kill]:
-  """What is done to a run of `steps`, in order; pure in its arguments."""
+  """Signals for a run of `steps`, in order; pure in its arguments."""
   draw = random.Random(seed)
   # Not in the last tenth, so that the run is there to be killed.
   at = sorted(draw.randrange(1, max(steps * 9 // 10, 2)) for _ in range(kills))
@@ -91,34 +90,34 @@ class Job:
   """The processes of one start of a training."""
 
   def __init__(
-    self, training: Sequence[str], processes: int, logs: pathlib.Path
+    self, flags: Sequence[str], launcher: Launcher, logs: pathlib.Path
   ):
-    """Starts them; each writes to a file of its own in `logs`."""
+    """Starts the processes; each writes to a file of its own in `logs`."""
     logs.mkdir(parents=True, exist_ok=True)
     self.began = time.time_ns()
     self._files: list[IO[bytes]] = []
     self._processes: list[subprocess.Popen] = []
-    for i, line in enumerate(local.commands(processes, training)):
+    for i, line in enumerate(launcher.commands(launcher.processes, flags)):
       self._files.append((logs / f"process-{i}.log").open("wb"))
       self._processes.append(
         subprocess.Popen(line, stdout=self._files[-1], stderr=subprocess.STDOUT)
       )
 
   def codes(self) -> list[int | None]:
-    """Exit codes; None of a process that runs."""
+    """Exit code of each process; None where it still runs."""
     return [process.poll() for process in self._processes]
 
   def ended(self) -> bool:
-    """Whether any process has."""
+    """True where any process has ended."""
     return any(code is not None for code in self.codes())
 
   def signal(self, number: signal.Signals, processes: Sequence[int]) -> None:
-    """Sends a signal to some."""
+    """Sends a signal to the processes of these numbers."""
     for i in processes:
       self._processes[i].send_signal(number)
 
   def wait(self, seconds: float | None = None) -> bool:
-    """Waits for all to end; whether they did in time."""
+    """Waits for all processes; False where `seconds` are over first."""
     last = None if seconds is None else time.monotonic() + seconds
     while None in self.codes():
       if last is not None and time.monotonic() > last:
@@ -141,7 +140,8 @@ def last_step(workdir: pathlib.Path, since: int = 0) -> int:
   """Newest step in metrics.jsonl; 0 where none was written after `since`.
 
   Args:
-    since: nanoseconds, as a file system counts them.
+    workdir: folder of the run.
+    since: nanoseconds since the epoch, as a file system counts them.
   """
   path = workdir / "metrics.jsonl"
   if not path.exists() or path.stat().st_mtime_ns <= since:
@@ -154,8 +154,20 @@ def last_step(workdir: pathlib.Path, since: int = 0) -> int:
   return 0
 
 
-def disturb(job: Job, kill: Kill, workdir: pathlib.Path) -> dict[str, Any]:
-  """Waits for the moment, sends the signal, waits for the end of all."""
+def disturb(
+  job: Job, kill: Kill, workdir: pathlib.Path, grace: float
+) -> dict[str, Any]:
+  """Waits for the moment, sends the signal, waits for the end of all.
+
+  Args:
+    job: running training.
+    kill: signal and its moment.
+    workdir: folder of the run.
+    grace: seconds that the job gets to save after a SIGTERM.
+
+  Returns:
+    A record of what happened, as it is in resilience.json.
+  """
   while last_step(workdir, job.began) < kill.step and not job.ended():
     time.sleep(0.02)
   time.sleep(kill.delay)
@@ -163,7 +175,7 @@ def disturb(job: Job, kill: Kill, workdir: pathlib.Path) -> dict[str, Any]:
   job.signal(kill.signal, kill.processes)
   began = time.monotonic()
   killed = kill.signal == signal.SIGKILL
-  in_time = job.wait(LIMIT if killed else common.GRACE)
+  in_time = job.wait(LIMIT if killed else grace)
   return {
     "kind": kill.kind,
     "processes": list(kill.processes),
@@ -176,15 +188,15 @@ def disturb(job: Job, kill: Kill, workdir: pathlib.Path) -> dict[str, Any]:
 
 
 def finish(
-  training: Sequence[str], processes: int, logs: pathlib.Path
+  flags: Sequence[str], launcher: Launcher, logs: pathlib.Path
 ) -> float:
   """Runs a training to its end; returns the seconds.
 
   Raises:
-    UserError: it failed.
+    UserError: the training failed.
   """
   began = time.monotonic()
-  with Job(training, processes, logs) as job:
+  with Job(flags, launcher, logs) as job:
     while not (job.ended() and any(job.codes())) and None in job.codes():
       time.sleep(0.05)
     job.wait(LIMIT)
@@ -197,7 +209,7 @@ def finish(
 
 def differences(a: pathlib.Path, b: pathlib.Path) -> dict[str, Any]:
   """Compares the newest states of two runs, bit for bit."""
-  first, second = (_leaves(checkpoint.load(path)[1]) for path in (a, b))
+  first, second = (_arrays(checkpoint.load(path)[1]) for path in (a, b))
   unequal = sorted(
     name
     for name in first.keys() | second.keys()
@@ -212,26 +224,21 @@ def differences(a: pathlib.Path, b: pathlib.Path) -> dict[str, Any]:
   }
 
 
-def _leaves(tree: Any, prefix: str = "") -> dict[str, np.ndarray]:
-  if isinstance(tree, dict):
-    parts = tree.items()
-  elif isinstance(tree, (list, tuple)):
-    parts = enumerate(tree)
-  else:
-    return {} if tree is None else {prefix: np.asarray(tree)}
-  out = {}
-  for name, part in parts:
-    out |= _leaves(part, f"{prefix}/{name}" if prefix else str(name))
-  return out
+def _arrays(state: Any) -> dict[str, np.ndarray]:
+  return {name: np.asarray(x) for name, x in trees.named(state).items()}
 
 
 def default_training(workdir: pathlib.Path, kills: int) -> list[str]:
-  """Flags of a run on made-up words, made where they are missing."""
+  """Flags of a training on made-up words, in WORKDIR/corpus.
+
+  Raises:
+    UserError: the corpus could not be built.
+  """
   words = workdir / "corpus"
   if not (words / "text.model").exists():
     flags = [f"--{name}={value}" for name, value in _SPEECH.items()]
-    corpus.main(["espeak", f"--out={words}", *flags])
-    text.main(["--corpus", str(words), "--vocab_size", "310"])
+    _verb("corpus", "espeak", f"--out={words}", *flags)
+    _verb("text", f"--corpus={words}", "--vocab_size=310")
   config = pathlib.Path(__file__).parents[2] / "configs/audio_tokenizer.py"
   return [
     f"--config={config}:test",
@@ -242,39 +249,53 @@ def default_training(workdir: pathlib.Path, kills: int) -> list[str]:
   ]
 
 
+def _verb(*words: str) -> None:
+  """Runs `s02 WORDS` in a process of its own; UserError where it fails."""
+  command = [sys.executable, "-m", "s02jax", *words]
+  if subprocess.run(command).returncode:
+    raise UserError(f"`s02 {words[0]}` failed; see what it printed above.")
+
+
 def measure(
-  training: Sequence[str],
+  flags: Sequence[str],
   workdir: pathlib.Path,
+  launcher: Launcher,
   kills: int,
-  processes: int,
   seed: int,
+  tell: Callable[[str], None],
 ) -> dict[str, Any]:
-  """Runs the training twice; returns what happened.
+  """Runs the training twice; returns what happened, for resilience.json.
 
   Args:
-    training: arguments of `s02 train`, without --workdir.
-    workdir: where both runs and their logs go.
+    flags: arguments of `s02 train`, without --workdir.
+    workdir: folder of both runs and their logs.
+    launcher: starts the processes of a run.
     kills: signals in the second run.
-    processes: of each run.
-    seed: of the signals.
+    seed: seed of the signals.
+    tell: gets a line for people after each start.
+
+  Raises:
+    UserError: flags that `s02 train` would not take, a run that is there
+      already, or one that failed undisturbed.
   """
-  training = [*training, "--config.log_every=1", "--config.eval_every=0"]
+  flags = [*flags, "--config.log_every=1", "--config.eval_every=0"]
+  processes = launcher.processes
   whole, killed = workdir / "undisturbed", workdir / "killed"
-  steps = common.check([*training, f"--workdir={whole}"]).config.steps
+  steps = arguments.parse([*flags, f"--workdir={whole}"]).config.steps
   for path in (whole, killed):
     if path.exists():
       raise UserError(f"{path} is there already; choose another --workdir.")
   took = finish(
-    [*training, f"--workdir={whole}"], processes, workdir / "logs/undisturbed"
+    [*flags, f"--workdir={whole}"], launcher, workdir / "logs/undisturbed"
   )
-  print(f"undisturbed: {steps} steps in {took:.1f} s", flush=True)
-  again = [*training, f"--workdir={killed}"]
+  tell(f"undisturbed: {steps} steps in {took:.1f} s")
+  again = [*flags, f"--workdir={killed}"]
   events = []
   for n, kill in enumerate(plan(kills, processes, steps, seed)):
-    with Job(again, processes, workdir / f"logs/{n}") as job:
-      events.append(disturb(job, kill, killed))
-    print(_line(n, events[-1]), flush=True)
-  last = finish(again, processes, workdir / "logs/last")
+    with Job(again, launcher, workdir / f"logs/{n}") as job:
+      events.append(disturb(job, kill, killed, launcher.grace))
+    tell(_line(n, events[-1]))
+  last = finish(again, launcher, workdir / "logs/last")
   return {
     "kills": sum(not _failed(event) for event in events),
     "processes": processes,
@@ -304,12 +325,12 @@ def _line(number: int, event: dict[str, Any]) -> str:
 
 
 def _failed(event: dict[str, Any]) -> bool:
-  """Whether a process ended before anything was done to it."""
+  """True where a process ended before it got the signal."""
   return any(code is not None for code in event["codes_before"])
 
 
 def good(found: dict[str, Any]) -> bool:
-  """Whether nothing was lost, and everything ended when it should."""
+  """True where nothing was lost and every process ended in time."""
   whole = not found["state"]["unequal"] and found["losses_equal"]
   return whole and all(
     event["in_time"] and not _failed(event) for event in found["events"]
@@ -317,7 +338,7 @@ def good(found: dict[str, Any]) -> bool:
 
 
 def summary(found: dict[str, Any]) -> str:
-  """One sentence."""
+  """Outcome of `measure` in one sentence."""
   state = found["state"]
   equal = len(state["unequal"])
   told = (
@@ -331,26 +352,3 @@ def summary(found: dict[str, Any]) -> str:
     f"{found['kills']} kills of {found['processes']} processes: {told}; losses "
     f"of every step {losses}; slowest end {slowest:.1f} s"
   )
-
-
-def main(argv: list[str]) -> int:
-  """`s02 bench resilience`."""
-  parser = bench.parser("resilience", __doc__)
-  parser.add_argument("--kills", type=common.positive, default=20)
-  parser.add_argument("--processes", type=common.positive, default=2)
-  parser.add_argument("--workdir", type=pathlib.Path, required=True)
-  parser.add_argument("--seed", type=int, default=0, help="of the signals (0)")
-  before, training = common.split(argv)
-  args = parser.parse_args(before)
-  workdir = args.workdir.absolute()
-  workdir.mkdir(parents=True, exist_ok=True)
-  found = measure(
-    training or default_training(workdir, args.kills),
-    workdir,
-    args.kills,
-    args.processes,
-    args.seed,
-  )
-  files.write_json(args.json or workdir / "resilience.json", found)
-  print(summary(found))
-  return 0 if good(found) else 1

@@ -1,12 +1,7 @@
-"""`s02 bench scoring`: how long counting takes once the judges have spoken.
+"""Time that counting takes once the judges have spoken.
 
-  s02 bench scoring --data mine.jsonl [--pairs 100000] [--json FILE]
-
-The texts of a manifest (`s02 evaluate --benchmark manifest`) are repeated until
-there are enough. Each is "heard" with one place in ten wrong: a word left out,
-said twice, or of another text. What is timed is `s02 evaluate --pass score`
-itself: reading list and transcripts, checking, both text pipelines, intervals,
-tables and page. It runs in one thread.
+A scoring pass over a made-up ledger: texts with transcripts in which one place
+in ten is wrong.
 """
 
 import contextlib
@@ -17,31 +12,37 @@ import pathlib
 import random
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
-from s02jax.cli import bench, evaluate
-from s02jax.core import files, languages
-from s02jax.core.errors import UserError
-from s02jax.evaluation.benchmark import datasets, plan
+from s02jax.core import languages
+from s02jax.evaluation.benchmark import plan
 from s02jax.evaluation.benchmark.datasets import Item
 from s02jax.evaluation.benchmark.ledger import Asked, Ledger
 from s02jax.pretrained import recognisers
 
-WRONG = 0.1  # of the words, or of the characters
+WRONG = 0.1  # share of the words, or of the characters
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Result:
-  """One measurement."""
+  """Time of one scoring pass."""
 
-  pairs: int
+  pairs: int  # texts with transcripts
   languages: int
-  seconds: float  # of the wall
-  cpu_seconds: float  # of all threads
+  seconds: float  # wall clock
+  cpu_seconds: float  # all threads together
 
 
 def heard(text: str, language: str, other: str, rng: random.Random) -> str:
-  """A text with every tenth place wrong, where `other` stands in for words."""
+  """Transcript of a text with every tenth place wrong.
+
+  Args:
+    text: what was said.
+    language: code of its language.
+    other: text whose words replace some of them.
+    rng: source of the errors.
+  """
   joint = " " if languages.BY_CODE[language].metric == "wer" else ""
   words, wrong = (x.split() if joint else list(x) for x in (text, other))
   kept: list[str] = []
@@ -61,8 +62,16 @@ def repeated(items: Sequence[Item], pairs: int) -> Iterator[Item]:
     yield dataclasses.replace(item, key=f"pair_{i:07d}")
 
 
-def measure(items: Sequence[Item], pairs: int) -> Result:
-  """Scores `pairs` pairs of text and transcript made of `items`."""
+def measure(
+  items: Sequence[Item], pairs: int, evaluate: Callable[[list[str]], Any]
+) -> Result:
+  """Scores `pairs` pairs of text and transcript made of `items`.
+
+  Args:
+    items: texts of a manifest.
+    pairs: how many to score; the texts are repeated.
+    evaluate: `s02 evaluate`, a function of its arguments.
+  """
   rng = random.Random(0)
   specs = {
     code: plan.spec_name(recognisers.recogniser_spec(code, {}))
@@ -91,7 +100,7 @@ def measure(items: Sequence[Item], pairs: int) -> Result:
     del lines, answers
     began, busy = time.perf_counter(), time.process_time()
     with contextlib.redirect_stdout(io.StringIO()):
-      evaluate.main(command)
+      evaluate(command)
     return Result(
       pairs=pairs,
       languages=len(specs),
@@ -100,19 +109,9 @@ def measure(items: Sequence[Item], pairs: int) -> Result:
     )
 
 
-def main(argv: list[str]) -> int:
-  """The command."""
-  parser = bench.parser("scoring", __doc__)
-  parser.add_argument("--data", type=pathlib.Path, required=True)
-  parser.add_argument("--pairs", type=int, default=100_000)
-  args = parser.parse_args(argv)
-  if args.pairs < 1:
-    raise UserError(f"--pairs {args.pairs}: give 1 or more.")
-  result = measure(datasets.read("manifest", args.data), args.pairs)
-  print(
+def describe(result: Result) -> str:
+  """A measurement in one line."""
+  return (
     f"{result.pairs:,} pairs in {result.languages} languages: "
     f"{result.seconds:.1f} s, {result.cpu_seconds:.1f} s of a core"
   )
-  if args.json:
-    files.write_json(args.json, dataclasses.asdict(result))
-  return 0

@@ -1,12 +1,7 @@
-"""`s02 bench step`: how fast a train step is, and how near to the hardware.
-
-  s02 bench step --config configs/ar.py:small [--config.field=value ...]
-    [--rows N] [--steps N] [--json FILE]
+"""Speed of a train step, and how near it comes to the hardware.
 
 The step is the one `s02 train` runs once all its losses have started, on rows
-without padding made of noise, so that nothing is waited for. Utilisation is
-the stage's model FLOPs over the best float32 (CPU) or bfloat16 matrix product
-of this process, and over the maker's figure where the device is known.
+without padding made of noise, so that nothing is waited for.
 """
 
 import dataclasses
@@ -18,32 +13,30 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from s02jax import hardware, sharding, stages
-from s02jax.cli import bench
-from s02jax.core import files, startup
 from s02jax.core.errors import UserError
 from s02jax.core.rates import TOKENS_PER_SECOND
 from s02jax.stages.ar import ARStage
-from s02jax.training import arguments, programs
+from s02jax.training import programs
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Result:
-  """One measurement; times are medians over the steps."""
+  """Time and work of a train step; times are medians over the steps."""
 
-  config: str
-  device: str
-  devices: int
-  rows: int
-  audio_seconds: float  # of the batch
-  seconds: float  # of a step
+  config: str  # name of the config
+  device: str  # kind of device
+  devices: int  # number of devices
+  rows: int  # rows of a batch
+  audio_seconds: float  # seconds of speech in a batch
+  seconds: float  # seconds of a step
   flops: float  # model FLOPs of a step
   product_peak: float  # FLOP/s of a matrix product on all devices
-  datasheet_peak: float | None  # FLOP/s, of all devices
-  torch_seconds: float | None = None  # of the same step in PyTorch
+  datasheet_peak: float | None  # the maker's FLOP/s of all devices
+  torch_seconds: float | None = None  # seconds of the same step in PyTorch
 
   @property
   def utilisation(self) -> float:
-    """Of the measured matrix product."""
+    """Model FLOP/s as a share of the measured matrix product's."""
     return self.flops / self.seconds / self.product_peak
 
 
@@ -54,9 +47,9 @@ def measure(
 
   Args:
     config: as `configs/<stage>.py` gives it.
-    name: of the config, for the result.
-    rows: of a batch.
-    steps: timed.
+    name: name of the config, for the result.
+    rows: rows of a batch.
+    steps: steps to time.
     torch: also time the AR model's step in PyTorch, afterwards.
 
   Raises:
@@ -102,8 +95,10 @@ def measure(
 
 
 def begun(config: ConfigDict) -> ConfigDict:
-  """The config with its adversarial losses, if the run ever has any, from the
-  first step on: they are what most of its steps are made of."""
+  """Config whose adversarial losses, if any, start at the first step.
+
+  Most steps of a run have them.
+  """
   start = config.loss.get("adversarial_start")
   if start is not None and start < config.steps:
     config.loss.adversarial_start = 0
@@ -111,7 +106,12 @@ def begun(config: ConfigDict) -> ConfigDict:
 
 
 def torch_twin(stage: stages.Stage, state: Any, batch: Any) -> Any:
-  """The same model in PyTorch, which computes the same loss."""
+  """AR model in PyTorch with the parameters of `state`.
+
+  Raises:
+    UserError: another stage, or no PyTorch.
+    ValueError: its loss of `batch` is not that of the stage.
+  """
   if not isinstance(stage, ARStage):
     raise UserError("--torch: only the AR model is there in PyTorch.")
   try:
@@ -129,7 +129,7 @@ def torch_twin(stage: stages.Stage, state: Any, batch: Any) -> Any:
 
 
 def audio_seconds(config: ConfigDict, spec: stages.Spec) -> float:
-  """Speech that a batch of full rows holds."""
+  """Seconds of speech in a batch of full rows."""
   if "wave" in spec:
     b, n = spec["wave"].shape
     return b * n / (config.get("rate") or config.mel.rate)
@@ -143,7 +143,7 @@ def audio_seconds(config: ConfigDict, spec: stages.Spec) -> float:
 def fill(
   key: str, spec: Any, config: ConfigDict, rng: np.random.Generator
 ) -> np.ndarray:
-  """A batch entry without padding: noise, or what its name asks for."""
+  """Entry of a batch without padding: noise, or what its name asks for."""
   shape = spec.shape
   model = config.model
   if key in ("position", "cursor"):
@@ -170,7 +170,7 @@ def fill(
 
 
 def describe(r: Result) -> str:
-  """One measurement, for people."""
+  """A measurement in one line."""
   sheet = ""
   if r.datasheet_peak:
     sheet = f", {r.flops / r.seconds / r.datasheet_peak:.0%} of the datasheet"
@@ -187,22 +187,3 @@ def describe(r: Result) -> str:
     f"{r.flops / r.seconds / 1e9:.0f} GFLOP/s, {r.utilisation:.0%} of a matrix "
     f"product ({r.product_peak / 1e9:.0f} GFLOP/s){sheet}{other}"
   )
-
-
-def main(argv: list[str]) -> int:
-  """`s02 bench step`."""
-  parser = bench.parser("step", __doc__)
-  parser.add_argument("--rows", type=int, help="of a batch (the config's)")
-  parser.add_argument("--steps", type=int, default=5, help="timed (5)")
-  parser.add_argument(
-    "--torch", action="store_true", help="and the same step in PyTorch (AR)"
-  )
-  args, rest = parser.parse_known_args(argv)
-  startup.use_compilation_cache()
-  name, config = arguments.parse_config(rest, f"`{parser.prog}`")
-  rows = args.rows or config.batch_size
-  result = measure(config, name, rows, args.steps, args.torch)
-  print(describe(result))
-  if args.json:
-    files.write_json(args.json, dataclasses.asdict(result))
-  return 0

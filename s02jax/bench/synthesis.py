@@ -1,20 +1,10 @@
-"""`s02 bench synthesis`: how fast it speaks, and how near to the hardware.
+"""Speed of synthesis, and how near it comes to the hardware.
 
-  s02 bench synthesis --config configs/ar.py:small [--config.field=value ...]
-    [--streams 1,2,4,8,32] [--tokens N] [--torch] [--json FILE]
-  s02 bench synthesis --bundle DIR --reference FILE [--text ...] [--language en]
-    [--streams ...] [--json FILE]
-
-With a config, the AR model alone, with random weights: tokens a second of all
-streams together, and which part that is of what memory allows, were every
-weight and the filled cache read once a step at the speed at which the same
-process reads and writes a large array. With a bundle, the whole chain:
-real-time factor (seconds of work per second of speech, of all streams together)
-and the time until the first sound. Everything is run once before, so that
+The AR model alone against what memory allows; the whole chain in real-time
+factor and time until the first sound. Everything is run once before, so that
 nothing compiles while it is timed.
 """
 
-import argparse
 import dataclasses
 import time
 from typing import Any
@@ -25,42 +15,38 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from s02jax import stages
-from s02jax.cli import bench
-from s02jax.core import files, startup
 from s02jax.core.errors import UserError
 from s02jax.core.rates import TOKENS_PER_SECOND
 from s02jax.models import ar
 from s02jax.models.ar import ARTransformer
-from s02jax.synthesis import voice_store
 from s02jax.synthesis.decode import decoder as decoding
 from s02jax.synthesis.decode.cache import BURST, Sampling
 from s02jax.synthesis.decode.slots import Draft, SlotDecoder
 from s02jax.synthesis.request import Request
 from s02jax.synthesis.synthesizer import Synthesizer
 from s02jax.synthesis.voice import Voice
-from s02jax.training import arguments
 
 PROMPT = 64  # ids in front of the tokens: some five seconds of text
-COPIED = 2**28  # bytes of the array that is read and written
+COPIED = 2**28  # bytes of the array that measures the memory
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Decoding:
-  """Of one number of streams."""
+  """Speed of the AR model for one number of streams."""
 
-  streams: int
-  tokens_per_second: float  # of all streams
+  streams: int  # requests at once
+  tokens_per_second: float  # all streams together
   limit: float  # tokens a second that memory allows
   torch: float | None = None  # tokens a second of the same model in PyTorch
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Chain:
-  """Of one number of streams; medians."""
+  """Speed of the whole chain for one number of streams; medians."""
 
-  streams: int
-  seconds: float  # of speech of one stream
-  real_time_factor: float  # seconds of work per second of speech, of all
+  streams: int  # requests at once
+  seconds: float  # seconds of speech of one stream
+  real_time_factor: float  # seconds of work per second of speech, all streams
   whole: float  # seconds until all is said
   first: float  # seconds until the first sound of the first stream
 
@@ -74,9 +60,9 @@ def decode(
   """Bandwidth of memory in bytes a second, and the decoding by streams.
 
   Args:
-    config: of `configs/ar.py`; its weights are random.
+    config: as `configs/ar.py` gives it; the weights are random.
     streams: numbers of requests at once.
-    tokens: that each says.
+    tokens: tokens of each request.
     torch: also time PyTorch.
   """
   config = stages.assume(config)
@@ -106,7 +92,7 @@ def decode(
 def tokens_per_second(
   model: ARTransformer, weights: decoding.Weights, streams: int, tokens: int
 ) -> float:
-  """Of all streams, after a first run of the same."""
+  """Tokens a second of all streams, after a first run of the same."""
   cfg = model.config
   random = np.random.default_rng(0)
 
@@ -141,7 +127,14 @@ def tokens_per_second(
 def step_bytes(
   weights: decoding.Weights, cfg: ar.ARConfig, streams: int, places: int
 ) -> float:
-  """Bytes that a step cannot but read: layers, head, the filled cache."""
+  """Bytes that every step reads: layers, head, the filled part of the cache.
+
+  Args:
+    weights: of the model, as decoding lays them out.
+    cfg: its config.
+    streams: requests at once.
+    places: filled places of the cache of each.
+  """
   size = jnp.dtype(cfg.dtype).itemsize
   laid = weights["layers"], weights["head"]
   read = sum(x.nbytes for x in jax.tree.leaves(laid))
@@ -151,7 +144,7 @@ def step_bytes(
 
 
 def memory_bandwidth() -> float:
-  """Bytes a second that are read and written when a large array is changed.
+  """Bytes a second that are read and written when a large array is negated.
 
   In place: fresh memory would have to be mapped first.
   """
@@ -197,7 +190,7 @@ def speak(
   language: str,
   streams: list[int],
 ) -> list[Chain]:
-  """The whole chain, by streams; each says the text in another seed."""
+  """Speed of the whole chain by number of streams, each saying the text."""
   request = Request(text=text, language=language, voice=voice)
   return [_timed(synthesizer, request, count) for count in streams]
 
@@ -217,7 +210,7 @@ def _timed(synthesizer: Synthesizer, request: Request, count: int) -> Chain:
 def _run(
   synthesizer: Synthesizer, request: Request, count: int
 ) -> tuple[float, float, float]:
-  """Seconds until all is said, until the first sound; seconds of speech."""
+  """(seconds until all is said, until the first sound, of speech)."""
   engine = synthesizer.engine()
   began = time.perf_counter()
   first, samples = None, 0
@@ -232,55 +225,13 @@ def _run(
   return whole, first or whole, max(samples / synthesizer.rate, 1e-9)
 
 
-# ---------------------------------------------------------------------- door
+# -------------------------------------------------------------- for people
 
 
-def _streams(text: str) -> list[int]:
-  try:
-    found = [int(x) for x in text.split(",")]
-  except ValueError:
-    found = []
-  if not found or min(found) < 1:
-    raise argparse.ArgumentTypeError(f"{text!r} is not like 1,2,8")
-  return found
-
-
-def main(argv: list[str]) -> int:
-  """`s02 bench synthesis`."""
-  parser = bench.parser("synthesis", __doc__)
-  add = parser.add_argument
-  add("--streams", type=_streams, default=[1, 2, 4, 8, 32], help="at once")
-  add("--tokens", type=int, default=128, help="of each stream (128)")
-  add("--torch", action="store_true", help="and PyTorch decoding the same")
-  add("--bundle", help="measure the whole chain of a bundle")
-  add("--reference", help="recording of a voice, for the chain")
-  add("--text", default="The light in the house is on.", help="to be said")
-  add("--language", default="en", help="of the text (en)")
-  args, rest = parser.parse_known_args(argv)
-  startup.use_compilation_cache()
-  if args.bundle is None:
-    name, config = arguments.parse_config(rest, f"`{parser.prog}`")
-    bandwidth, found = decode(config, args.streams, args.tokens, args.torch)
-    print(_describe_decoding(name, bandwidth, found, args.tokens))
-    out: dict[str, Any] = {"config": name, "memory_bandwidth": bandwidth}
-  else:
-    if args.reference is None:
-      raise UserError("--bundle needs a --reference, a recording of a voice.")
-    synthesizer = Synthesizer.load(args.bundle)
-    voice, _ = voice_store.recorded(synthesizer, [args.reference], None)
-    found = speak(synthesizer, voice, args.text, args.language, args.streams)
-    print(_describe_chain(args.bundle, found))
-    out = {"bundle": args.bundle, "text": args.text}
-  if args.json:
-    files.write_json(
-      args.json, out | {"streams": [dataclasses.asdict(x) for x in found]}
-    )
-  return 0
-
-
-def _describe_decoding(
+def describe_decoding(
   name: str, bandwidth: float, found: list[Decoding], tokens: int
 ) -> str:
+  """Measurements of `decode`, a line each."""
   lines = [
     f"{name} on {jax.devices()[0].device_kind}: {tokens} tokens a stream behind"
     f" a prompt of {PROMPT}; memory moves {bandwidth / 1e9:.1f} GB/s"
@@ -299,7 +250,8 @@ def _describe_decoding(
   return "\n".join(lines)
 
 
-def _describe_chain(bundle: str, found: list[Chain]) -> str:
+def describe_chain(bundle: str, found: list[Chain]) -> str:
+  """Measurements of `speak`, a line each."""
   lines = [f"{bundle} on {jax.devices()[0].device_kind}"]
   lines += [
     f"{x.streams:>3} streams of {x.seconds:.2f} s: real-time factor "

@@ -1,10 +1,9 @@
-"""`s02 <verb> …`: one verb, one module, one line per verb below."""
+"""Command line of s02jax: `s02 VERB …`, one module for each verb."""
 
 import importlib
 import sys
-from collections.abc import Callable
 
-from s02jax.core import errors
+from s02jax.core.errors import run
 
 VERBS = {
   "corpus": "make a corpus: `espeak`, or your own recordings by a `manifest`",
@@ -24,30 +23,13 @@ VERBS = {
 }
 
 
-def run(
-  main: Callable[[list[str]], int | None], argv: list[str] | None = None
-) -> int:
-  """Runs a verb; a UserError becomes one line on stderr and exit code 2.
-
-  Args:
-    main: of the verb's module.
-    argv: without the program and the verb; the command line's where absent.
-
-  Returns:
-    The exit code.
-  """
-  try:
-    return main(sys.argv[1:] if argv is None else argv) or 0
-  except errors.UserError as error:
-    print(f"s02: {error}", file=sys.stderr)
-    return 2
-  except KeyboardInterrupt:
-    print("s02: stopped by the keyboard.", file=sys.stderr)
-    return 130
+def tell(line: str) -> None:
+  """Prints a line for people at once, into a pipe as well."""
+  print(line, flush=True)
 
 
 def usage() -> str:
-  """The help text of `s02` alone."""
+  """Help text of `s02` alone."""
   width = max(map(len, VERBS))
   lines = [f"  {verb:<{width}}  {line}" for verb, line in VERBS.items()]
   return "\n".join(
@@ -62,8 +44,8 @@ def main() -> None:
     print(usage())
     sys.exit(0)
   if verb not in VERBS:
-    what = f"{verb!r} is not a verb" if verb else "a verb is missing"
-    print(f"s02: {what}; see `s02 --help`.", file=sys.stderr)
+    problem = f"{verb!r} is not a verb" if verb else "a verb is missing"
+    print(f"s02: {problem}; see `s02 --help`.", file=sys.stderr)
     sys.exit(2)
   module = importlib.import_module(f"s02jax.cli.{verb.replace('-', '_')}")
   sys.exit(run(module.main, argv))

@@ -1,4 +1,4 @@
-"""`s02 ablate`: trains an ablation's variants, prints the paper's table.
+"""Train an ablation's variants and print the paper's table beside ours.
 
   s02 ablate resynthesis --corpus DIR --out DIR [--size demo]
   s02 ablate latents --corpus DIR --base DIR --out DIR [--vaes DIR]
@@ -20,54 +20,52 @@ import dataclasses
 import os
 import pathlib
 import shlex
+from collections.abc import Sequence
 
+from data_pipelines import extract
+from launch import local
+from s02jax import cli
+from s02jax.cli import options
 from s02jax.core import startup
 from s02jax.core.errors import UserError
 from s02jax.experiments import ablation_table, sweep
-from s02jax.experiments.ablation import SUBJECTS, Job, compare, load, names
-
-# --------------------------------------------------------------------- door
+from s02jax.experiments.ablation import (
+  SUBJECTS,
+  Job,
+  Tools,
+  compare,
+  load,
+  names,
+)
 
 
 def _parser() -> argparse.ArgumentParser:
-  parser = argparse.ArgumentParser(
-    prog="s02 ablate",
-    description=__doc__,
-    formatter_class=argparse.RawDescriptionHelpFormatter,
-    allow_abbrev=False,
-  )
+  parser = options.parser("ablate", __doc__, allow_abbrev=False)
   folder = pathlib.Path
-  parser.add_argument("name", choices=names(), help="which ablation")
-  parser.add_argument(
-    "--corpus", type=folder, required=True, help="folder of `s02 corpus`"
-  )
-  parser.add_argument(
-    "--out", type=folder, required=True, help="folder for runs and table"
-  )
-  parser.add_argument(
-    "--base", type=folder, help="folder with workdirs of the other stages"
-  )
-  parser.add_argument(
-    "--vaes", type=folder, help="OUT of `resynthesis`, for `latents`"
-  )
-  parser.add_argument("--size", default="demo", help="of the configs (demo)")
-  parser.add_argument("--cases", type=int, help="clips that are judged")
-  parser.add_argument(
+  add = parser.add_argument
+  add("name", choices=names(), help="which ablation")
+  add("--corpus", type=folder, required=True, help="folder of `s02 corpus`")
+  add("--out", type=folder, required=True, help="folder for runs and table")
+  add("--base", type=folder, help="folder with workdirs of the other stages")
+  add("--vaes", type=folder, help="OUT of `resynthesis`, for `latents`")
+  add("--size", default="demo", help="size of the configs")
+  add("--cases", type=int, help="clips to judge (those of the ablation)")
+  add(
     "--workers",
     type=int,
     default=os.cpu_count() or 1,
     help="processes for the judges",
   )
+  parser.add_argument_group(
+    "config", "--config.FIELD=VALUE    a field of the config, for all variants"
+  )
   return parser
 
 
 def main(argv: list[str]) -> None:
-  """The verb."""
-  fields = [word for word in argv if word.startswith("--config.")]
-  args = _parser().parse_args([word for word in argv if word not in fields])
-  for field in fields:
-    if "=" not in field:
-      raise UserError(f"{field}: give it as {field}=VALUE.")
+  """Trains the variants, judges them, writes and prints the table."""
+  fields, others = options.config_fields(argv)
+  args = _parser().parse_args(others)
   if args.workers < 1 or (args.cases is not None and args.cases < 1):
     raise UserError("--cases and --workers must be at least 1.")
   startup.set_up()
@@ -79,6 +77,7 @@ def main(argv: list[str]) -> None:
   sweep.claim(args.out, f"{name}.py:{args.size}")
   job = Job(
     ablation=ablation,
+    tools=Tools(launch=_launch, extract=extract.extract, tell=cli.tell),
     corpus=args.corpus,
     out=args.out,
     fields=fields,
@@ -87,4 +86,10 @@ def main(argv: list[str]) -> None:
   )
   table = compare(job, SUBJECTS[name](job), args.workers)
   command = shlex.join(["s02", "ablate", *argv])
-  ablation_table.write(args.out, {"command": command} | table)
+  text = ablation_table.write(args.out, {"command": command} | table)
+  print(f"{text}{args.out / 'table.md'}")
+
+
+def _launch(training: Sequence[str]) -> int:
+  """Trains one run as one process of this machine; returns its exit code."""
+  return local.launch(local.parser().parse_args([]), training)

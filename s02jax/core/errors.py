@@ -1,8 +1,33 @@
 """Errors meant for the person at the keyboard, and exit codes."""
 
+import sys
+from collections.abc import Callable
+
+# Exit code of a training that a SIGTERM stopped after saving.
+STOPPED = 143
+
 
 class UserError(Exception):
   """Bad input. The message is one sentence: what, where, and the remedy."""
 
 
-STOPPED = 143
+def run(
+  main: Callable[[list[str]], int | None], argv: list[str] | None = None
+) -> int:
+  """Runs a program; a UserError becomes one line on stderr and exit code 2.
+
+  Args:
+    main: function of the arguments; returns an exit code, or None for 0.
+    argv: arguments; those of this process where absent.
+
+  Returns:
+    Exit code: that of `main`, 2 for a UserError, 130 for ^C.
+  """
+  try:
+    return main(sys.argv[1:] if argv is None else argv) or 0
+  except UserError as error:
+    print(f"s02: {error}", file=sys.stderr)
+    return 2
+  except KeyboardInterrupt:
+    print("s02: stopped by the keyboard.", file=sys.stderr)
+    return 130

@@ -1,4 +1,4 @@
-"""Ablations of the report: trains the variants of one and measures them.
+"""Ablations of the report: train the variants of one and measure them.
 
 The variants are in configs/ablations/NAME.py: one config, one budget, and what
 changes. OUT/runs has a workdir for each variant; OUT/table.md and
@@ -14,17 +14,19 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import configs
-from data_pipelines import extract
-from launch import local
 from s02jax import bundle
 from s02jax.core.config import build
 from s02jax.core.errors import UserError
 from s02jax.data.records import SPLITS, Corpus
 from s02jax.evaluation.figure import Figure
-from s02jax.evaluation.report import judge as judge_lib
-from s02jax.evaluation.report import measures, resynthesis, workers
-from s02jax.evaluation.report import panel as selection
-from s02jax.evaluation.report import recipes as rows
+from s02jax.evaluation.report import (
+  judge,
+  measures,
+  recipes,
+  resynthesis,
+  workers,
+)
+from s02jax.evaluation.report import panel as panels
 from s02jax.experiments import ablation_table, sweep
 from s02jax.experiments.ablation_table import Ablation
 from s02jax.synthesis.render.codecs import VaeCodec
@@ -33,29 +35,41 @@ from s02jax.training import bundling
 from s02jax.training.trained import Trained
 
 SPLIT = "unseen"  # speakers that no stage has heard
-Figures = Mapping[str, Mapping[str, Figure]]  # row -> measure -> figure
+# Name of a line of the table -> measure -> figure.
+Figures = Mapping[str, Mapping[str, Figure]]
+Tell = Callable[[str], None]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Tools:
+  """Programs above this package that an ablation starts."""
+
+  launch: sweep.Launch  # trains one run
+  extract: Callable[[str, str, str], None]  # (corpus, tokenizer, Flow-VAE)
+  tell: Tell  # gets a line for people before each run
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Job:
-  """An ablation and its folders."""
+  """One ablation, its folders, and the tools that train its variants."""
 
   ablation: Ablation
+  tools: Tools
   corpus: pathlib.Path
   out: pathlib.Path
   fields: Sequence[str] = ()  # `--config.field=value`, for all variants
-  base: pathlib.Path | None = None  # workdirs of the other stages
-  vaes: pathlib.Path | None = None  # OUT of `resynthesis`
+  base: pathlib.Path | None = None  # folder with the other stages' workdirs
+  vaes: pathlib.Path | None = None  # OUT of `s02 ablate resynthesis`
 
   def workdir(self, variant: str) -> pathlib.Path:
-    """Of the training of a variant."""
+    """Folder in which a variant is trained."""
     return self.out / "runs" / variant
 
   def finished(self, stage: str) -> str:
     """Workdir of a stage that is not varied.
 
     Raises:
-      UserError: nobody said where.
+      UserError: there is no --base.
     """
     if self.base is None:
       raise UserError(
@@ -66,25 +80,26 @@ class Job:
 
   @property
   def size(self) -> str:
-    """Of the configs."""
+    """Size of the configs."""
     return self.ablation.config.partition(":")[2]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Subjects:
-  """What is to be judged."""
+  """Trained variants that are ready to be judged."""
 
-  fingerprints: Mapping[str, str]  # of each variant: the same, the same table
-  steps: Mapping[str, int]  # that each variant was trained
-  rate: int  # Hz
-  judge: Callable[[selection.Panel, Any], Figures]  # with a pool
+  fingerprints: Mapping[str, str]  # variant -> digest of its weights
+  steps: Mapping[str, int]  # variant -> training steps
+  rate: int  # samples per second of their speech
+  # judges them on a panel, by a pool of processes
+  judge: Callable[[panels.Panel, Any], Figures]
 
 
 # --------------------------------------------------------------------- read
 
 
 def load(name: str, size: str) -> Ablation:
-  """The ablation of a name.
+  """Reads configs/ablations/NAME.py.
 
   Raises:
     UserError: no such ablation or size, or a file that describes none.
@@ -94,7 +109,7 @@ def load(name: str, size: str) -> Ablation:
 
 
 def names() -> list[str]:
-  """Of all ablations, as they are typed."""
+  """Names of all ablations, as they are typed."""
   folder = pathlib.Path(configs.__file__).parent / "ablations"
   return sorted(f.stem.replace("_", "-") for f in folder.glob("[a-z]*.py"))
 
@@ -103,10 +118,10 @@ def names() -> list[str]:
 
 
 def plan(job: Job, corpora: Mapping[str, pathlib.Path]) -> list[sweep.Run]:
-  """The runs of the variants, each checked as `s02 train` would.
+  """Runs of the variants, each checked as `s02 train` would.
 
   Args:
-    job: whose variants.
+    job: ablation whose variants are trained.
     corpora: variant -> the corpus it is trained on.
   """
   budget = [f"--config.{k}={v}" for k, v in job.ablation.budget.items()]
@@ -122,13 +137,12 @@ def plan(job: Job, corpora: Mapping[str, pathlib.Path]) -> list[sweep.Run]:
 
 
 def train(job: Job, corpora: Mapping[str, pathlib.Path]) -> None:
-  """Trains what is not finished, one variant after the other.
+  """Trains the unfinished variants, one after the other.
 
   Raises:
     SystemExit: with the code of the training that failed or was stopped.
   """
-  options = local.parser().parse_args([])
-  code = sweep.launch_all(plan(job, corpora), local, options)
+  code = sweep.launch_all(plan(job, corpora), job.tools.launch, job.tools.tell)
   if code:
     sys.exit(code)
 
@@ -138,33 +152,33 @@ def train(job: Job, corpora: Mapping[str, pathlib.Path]) -> None:
 
 def _resynthesis(job: Job) -> Subjects:
   train(job, dict.fromkeys(job.ablation.variants, job.corpus))
-  trained = {
+  runs = {
     variant: Trained.load(job.workdir(variant), "flow_vae")
     for variant in job.ablation.variants
   }
-  codecs = {name: VaeCodec(t.config, t.params) for name, t in trained.items()}
+  codecs = {name: VaeCodec(r.config, r.params) for name, r in runs.items()}
   (rate,) = {codec.rate for codec in codecs.values()}
 
-  def judge(panel, pool) -> Figures:
+  def judge_copies(panel, pool) -> Figures:
     waves = [case.wave for case in panel.cases]
     copies = {name: codec.copy(waves) for name, codec in codecs.items()}
     figures = resynthesis.judge(panel, copies, rate=rate, pool=pool)
     nothing = Figure(value=None, n=0)
     return {
-      name: found | {"kl": _kl(trained[name]) if name in trained else nothing}
+      name: found | {"kl": _kl(runs[name]) if name in runs else nothing}
       for name, found in figures.items()
     }
 
   return Subjects(
-    fingerprints={name: t.fingerprint for name, t in trained.items()},
-    steps={name: t.step for name, t in trained.items()},
+    fingerprints={name: run.fingerprint for name, run in runs.items()},
+    steps={name: run.step for name, run in runs.items()},
     rate=rate,
-    judge=judge,
+    judge=judge_copies,
   )
 
 
 def _kl(run: Trained) -> Figure:
-  """Nats a latent dimension, of the last evaluation on the judged split."""
+  """KL in nats a latent dimension, from the run's last evaluation on SPLIT."""
   crops = run.config["eval_batches"] * run.config["batch_size"]
   return Figure(value=run.metrics.get(f"{SPLIT}/kl"), n=crops)
 
@@ -173,7 +187,10 @@ def _latents(job: Job) -> Subjects:
   tokenizer, ar = job.finished("audio_tokenizer"), job.finished("ar")
   ablation = load("resynthesis", job.size)
   vaes = Job(
-    ablation=ablation, corpus=job.corpus, out=job.vaes or job.out / "vaes"
+    ablation=ablation,
+    tools=job.tools,
+    corpus=job.corpus,
+    out=job.vaes or job.out / "vaes",
   )
   if job.vaes is None:
     train(vaes, dict.fromkeys(ablation.variants, job.corpus))
@@ -182,7 +199,7 @@ def _latents(job: Job) -> Subjects:
     for variant in job.ablation.variants
   }
   for variant, corpus in corpora.items():
-    extract.extract(str(corpus), tokenizer, str(vaes.workdir(variant)))
+    job.tools.extract(str(corpus), tokenizer, str(vaes.workdir(variant)))
   train(job, corpora)
   bundles = {
     variant: bundling.gather(
@@ -214,7 +231,7 @@ def _speaker_conditioning(job: Job) -> Subjects:
 
 
 def view(corpus: pathlib.Path, folder: pathlib.Path) -> pathlib.Path:
-  """A corpus of the same records, with features of its own."""
+  """Corpus of the same records by links, with features of its own."""
   folder.mkdir(parents=True, exist_ok=True)
   for entry in corpus.iterdir():
     link = folder / entry.name
@@ -229,27 +246,27 @@ def _speaking(
   """Bundles that say the sentences of a panel; each is kept in OUT/bundles.
 
   Args:
-    job: whose sentences and variants.
-    stage: that is varied.
-    bundles: by variant.
+    job: ablation with its variants and folders.
+    stage: the stage that is varied.
+    bundles: variant -> bundle.
   """
   (rate,) = {made.rate for made in bundles.values()}
-  settings = rows.Sampling(**job.ablation.synthesis)
-  recipes = {recipe.name: recipe for recipe in rows.RECIPES}
+  settings = recipes.Sampling(**job.ablation.synthesis)
+  recipe_of = {recipe.name: recipe for recipe in recipes.RECIPES}
 
-  def judge(panel, pool) -> Figures:
+  def judge_speech(panel, pool) -> Figures:
     for variant, models in bundles.items():
       models.write(job.out / "bundles" / variant)
-    speakers = {name: Synthesizer(made) for name, made in bundles.items()}
-    anyone = next(iter(speakers.values()))  # to play the recordings
+    synthesizers = {name: Synthesizer(made) for name, made in bundles.items()}
+    anyone = next(iter(synthesizers.values()))  # to play the recordings
     made = {}
     for row in job.ablation.rows:
-      recipe = recipes[row.recipe or measures.GROUND_TRUTH]
+      recipe = recipe_of[row.recipe or measures.GROUND_TRUTH]
       logging.info("%s", row.label)
-      made[row.name] = rows.make_renditions(
-        recipe, speakers.get(row.variant, anyone), panel.cases, settings
+      made[row.name] = recipes.make_renditions(
+        recipe, synthesizers.get(row.variant, anyone), panel.cases, settings
       )
-    figures = judge_lib.judge(panel, made, rate=rate, pool=pool).figures
+    figures = judge.judge(panel, made, rate=rate, pool=pool).figures
     return {
       name: found
       | {
@@ -266,12 +283,12 @@ def _speaking(
       for name, made in bundles.items()
     },
     rate=rate,
-    judge=judge,
+    judge=judge_speech,
   )
 
 
 def _complement(share: Figure) -> Figure:
-  """Share of the others, with its interval."""
+  """Figure of 1 - share, with its interval."""
 
   def rest(value: float | None) -> float | None:
     return None if value is None else 1 - value
@@ -295,7 +312,14 @@ SUBJECTS: dict[str, Callable[[Job], Subjects]] = {
 
 
 def compare(job: Job, subjects: Subjects, processes: int) -> dict[str, Any]:
-  """The table of `comparison`, read where it is of these very models.
+  """Table of `ablation_table.to_json`.
+
+  It is read, not judged again, where OUT holds that of these very models.
+
+  Args:
+    job: ablation with its folders.
+    subjects: trained variants.
+    processes: processes of the judges.
 
   Raises:
     UserError: a corpus without cases, or a judge that is not installed.
@@ -311,7 +335,7 @@ def compare(job: Job, subjects: Subjects, processes: int) -> dict[str, Any]:
   if before and before.get("origin") == origin:
     return before
   splits = {name: Corpus.open(job.corpus, name) for name in SPLITS}
-  panel = selection.choose_panel(
+  panel = panels.choose_panel(
     splits[SPLIT],
     [split for name, split in splits.items() if name != SPLIT],
     count=job.ablation.cases,

@@ -1,4 +1,4 @@
-"""What an ablation compares, and the table it ends in: ours and the paper's.
+"""Table of an ablation: our figures with the paper's beside them.
 
 `configs/ablations/NAME.py` gives the values of `Ablation`.
 """
@@ -18,27 +18,28 @@ PAPER = "MiniMax-Speech technical report"
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Column:
-  """A measure of ours, and the paper's figures that stand beside it."""
+  """Column of the table: a measure of ours, then figures of the paper."""
 
-  measure: str
+  measure: str  # name of the measure in a judgement
   label: str
   better: Literal["higher", "lower"]
-  percent: bool = False  # of a share, which the paper gives so
-  paper: tuple[str, ...] = ()  # names of its figures
+  percent: bool = False  # a share that the table gives in percent
+  paper: tuple[str, ...] = ()  # names of the paper's figures
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Row:
-  """A line of the table."""
+class VariantResult:
+  """Line of the table: one variant, heard in one way."""
 
   label: str
-  variant: str  # one of those trained, or `ground_truth`
-  recipe: str = ""  # of `evaluation.rows`, where speech is made from text
+  variant: str  # a trained variant, or `ground_truth`
+  recipe: str = ""  # recipe of `report.recipes` that makes speech from text
+  # the paper's figures of this line, by name
   paper: Mapping[str, float] = dataclasses.field(default_factory=dict)
 
   @property
   def name(self) -> str:
-    """Tells the lines of a table apart."""
+    """Name of the line, unique in its table."""
     return f"{self.variant}.{self.recipe}" if self.recipe else self.variant
 
 
@@ -49,11 +50,12 @@ class Ablation:
   config: str  # configs/STAGE.py:SIZE
   budget: Mapping[str, Any]  # dotted field -> value, the same for all
   variants: Mapping[str, Mapping[str, Any]]  # name -> field -> value
-  cases: int  # clips of held-out speakers
+  cases: int  # clips of held-out speakers to judge
   columns: tuple[Column, ...]
-  rows: tuple[Row, ...]
-  source: str  # the paper's table
-  note: str  # what the reader of the table must know
+  rows: tuple[VariantResult, ...]  # lines of the table
+  source: str  # name of the paper's table
+  note: str  # caution to the reader of the table
+  # settings of speech made from text
   synthesis: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
 
@@ -62,12 +64,12 @@ def to_json(
   steps: Mapping[str, int],
   figures: Mapping[str, Mapping[str, Figure]],
 ) -> dict[str, Any]:
-  """Every figure with its n, and the paper's of the same row.
+  """JSON form of the table: every figure with its n, the paper's beside it.
 
   Args:
-    ablation: whose table it is.
-    steps: that each variant was trained.
-    figures: row's name -> measure -> figure.
+    ablation: variants, columns and lines of the table.
+    steps: variant -> training steps.
+    figures: name of a line -> measure -> figure.
   """
   return {
     "columns": [dataclasses.asdict(column) for column in ablation.columns],
@@ -92,7 +94,7 @@ def to_json(
 
 
 def markdown(table: Mapping[str, Any]) -> str:
-  """The table of `to_json`, with what keeps it from being misread."""
+  """Markdown form of what `to_json` gives, with a caution below."""
   head = [""]
   for column in table["columns"]:
     head += [column["label"] + (" ↑" if column["better"] == "higher" else " ↓")]
@@ -133,17 +135,16 @@ def _cell(value: float | None) -> str:
   return "–" if value is None else f"{value:.3f}"
 
 
-def write(out: pathlib.Path, table: Mapping[str, Any]) -> None:
-  """Writes OUT/table.md, then OUT/table.json, and prints the table."""
+def write(out: pathlib.Path, table: Mapping[str, Any]) -> str:
+  """Writes OUT/table.md, then OUT/table.json; returns the Markdown."""
   text = markdown(table)
   files.write_text(out / "table.md", text)
   files.write_json(out / "table.json", table)
-  print(text, end="", flush=True)
-  print(out / "table.md")
+  return text
 
 
 def read(out: pathlib.Path) -> dict[str, Any] | None:
-  """What `write` wrote; None where there is nothing whole."""
+  """Reads OUT/table.json; None where there is none or only a part."""
   try:
     return json.loads((out / "table.json").read_text(encoding="utf-8"))
   except (OSError, ValueError):

@@ -1,18 +1,17 @@
-"""Sweeps: the runs of a sweep file, their folders, and how they are launched.
+"""Sweeps: reads the runs of a sweep file and launches the unfinished ones.
 
 A run lies in WORKDIR/NAME, a name made of its overrides alone, so the same
 command finds finished runs and continues the others.
 """
 
-import argparse
 import dataclasses
 import hashlib
 import json
+import logging
 import pathlib
 import re
 import runpy
-import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import configs
@@ -20,7 +19,6 @@ from s02jax.core import errors, files
 from s02jax.core.errors import UserError
 from s02jax.training import arguments, checkpoint
 
-LAUNCHERS = ("local", "slurm", "jobset", "tpu_vm")
 _CARD = "sweep.json"
 _LONGEST = 60  # characters of a run's name, before its digest
 
@@ -29,29 +27,29 @@ _LONGEST = 60  # characters of a run's name, before its digest
 class Run:
   """One run of a sweep."""
 
-  name: str
+  name: str  # name of its folder
   overrides: Mapping[str, Any]  # dotted field -> value
   workdir: pathlib.Path
-  argv: tuple[str, ...]  # of `s02 train`
-  steps: int  # when it is finished
+  argv: tuple[str, ...]  # arguments of `s02 train`
+  steps: int  # steps of the whole run
 
   def step(self) -> int:
-    """Step of its newest checkpoint; 0 before the first."""
+    """Step of the newest checkpoint; 0 before the first."""
     folder = self.workdir / checkpoint.FOLDER
     names = [p.name for p in folder.iterdir()] if folder.is_dir() else []
     return max((int(n) for n in names if n.isdecimal()), default=0)
 
   def finished(self) -> bool:
-    """Whether all steps are taken and saved.
+    """True where all steps are taken and saved.
 
-    By the folders' names: a checkpoint that was damaged since takes reading
-    it, and changes no result.
+    The folders' names tell. A checkpoint that was damaged since would have to
+    be read, and changes no result.
     """
     return self.step() >= self.steps
 
 
 def name_of(overrides: Mapping[str, Any]) -> str:
-  """A folder's name that these overrides, in any order, always give."""
+  """Name of a run's folder: the same for these overrides in any order."""
   parts = [f"{k.split('.')[-1]}={v}" for k, v in sorted(overrides.items())]
   readable = re.sub(r"[^\w.=,+-]+", "_", ",".join(parts))[:_LONGEST]
   canonical = json.dumps(dict(overrides), sort_keys=True)
@@ -63,11 +61,11 @@ def name_of(overrides: Mapping[str, Any]) -> str:
 
 
 def read(sweep: str, workdir: pathlib.Path, fields: Sequence[str]) -> list[Run]:
-  """The runs of a sweep; each is checked as `s02 train` would.
+  """Runs of a sweep file, each checked as `s02 train` would.
 
   Args:
     sweep: FILE.py, or FILE.py:SIZE.
-    workdir: of the sweep.
+    workdir: folder of the sweep.
     fields: `--config.field=value`, the same for all runs.
 
   Raises:
@@ -115,7 +113,17 @@ def plan(
   workdir: pathlib.Path,
   fields: Sequence[str],
 ) -> Run:
-  """A run of its own folder, checked as `s02 train` would."""
+  """Run of one config in a folder of its own, checked as `s02 train` would.
+
+  Args:
+    config: configs/STAGE.py:SIZE.
+    overrides: dotted field -> value, what sets the run apart.
+    workdir: folder of the run.
+    fields: `--config.field=value`, more fields.
+
+  Raises:
+    UserError: `s02 train` would not take it.
+  """
   argv = [f"--config={config}", f"--workdir={workdir}", *fields]
   argv += [f"--config.{field}={value}" for field, value in overrides.items()]
   return Run(
@@ -128,10 +136,10 @@ def plan(
 
 
 def claim(workdir: pathlib.Path, sweep: str) -> None:
-  """Writes which sweep a folder holds.
+  """Writes into a folder which sweep it holds.
 
   Raises:
-    UserError: it holds another.
+    UserError: it holds another sweep.
   """
   path = workdir / _CARD
   mine = {"sweep": pathlib.PurePath(sweep).name}
@@ -149,15 +157,19 @@ def claim(workdir: pathlib.Path, sweep: str) -> None:
 # ------------------------------------------------------------------- launch
 
 
+# Trains by the arguments of `s02 train`; returns an exit code.
+Launch = Callable[[Sequence[str]], int]
+
+
 def launch_all(
-  runs: Sequence[Run], launcher: Any, options: argparse.Namespace
+  runs: Sequence[Run], launch: Launch, tell: Callable[[str], None]
 ) -> int:
-  """Launches what is not finished.
+  """Launches the runs that are not finished, one after another.
 
   Args:
     runs: in the order of the sweep.
-    launcher: a module of `launch/`.
-    options: of that launcher.
+    launch: trains one run.
+    tell: gets a line for people before each run.
 
   Returns:
     0, 143 where a run was stopped (the rest is not begun), else the code of
@@ -167,13 +179,13 @@ def launch_all(
   for i, one in enumerate(runs):
     step = one.step()
     told = "finished" if one.finished() else f"from step {step} of {one.steps}"
-    print(f"# [{i + 1}/{len(runs)}] {one.name}: {told}", flush=True)
+    tell(f"# [{i + 1}/{len(runs)}] {one.name}: {told}")
     if one.finished():
       continue
-    code = launcher.launch(options, one.argv)
+    code = launch(one.argv)
     if code == errors.STOPPED:
       return code
     if code:
-      print(f"{one.name} failed with exit code {code}", file=sys.stderr)
+      logging.error("%s failed with exit code %d", one.name, code)
     first = first or code
   return first

@@ -1,4 +1,4 @@
-"""What the runs of a sweep came to: a table and a plot.
+"""Results of a sweep's runs: a table and a plot.
 
 `results.jsonl` has one run a line, with its overrides and the last value of
 every metric; `results.md` the same as a table, best first; `results.png` the
@@ -9,42 +9,43 @@ import dataclasses
 import json
 import math
 import pathlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from s02jax.core import files, markdown
 
-# What runs are ranked by, where they have it: the smaller the better.
+# Metrics that rank the runs, in this order: the smaller the better.
 RANKED_BY = ("unseen/loss", "loss")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Row:
-  """One run."""
+class RunResult:
+  """Metrics of one run of a sweep."""
 
-  run: str
-  overrides: Mapping[str, Any]
+  run: str  # name of the run
+  overrides: Mapping[str, Any]  # dotted field -> value
   state: str  # "finished", "begun" or "new"
-  step: int  # of the last line of its log
-  metrics: Mapping[str, float | None]  # the last of each; None: not finite
-  curves: Mapping[str, list[tuple[int, float]]]  # of RANKED_BY, (step, value)
+  step: int  # step of the last line of the log
+  metrics: Mapping[str, float | None]  # last value of each; None: not finite
+  # metrics of RANKED_BY over time: (step, value)
+  curves: Mapping[str, list[tuple[int, float]]]
 
 
-def row(
+def read(
   run: str,
   overrides: Mapping[str, Any],
   workdir: pathlib.Path,
   saved: int,
   steps: int,
-) -> Row:
-  """Reads what a run has written so far.
+) -> RunResult:
+  """Reads the metrics that a run has written so far.
 
   Args:
-    run: its name.
-    overrides: what sets it apart.
-    workdir: of the run; it may be missing.
-    saved: step of its newest checkpoint.
-    steps: of the whole run.
+    run: name of the run.
+    overrides: dotted field -> value, what sets it apart.
+    workdir: folder of the run; it may be missing.
+    saved: step of the newest checkpoint.
+    steps: steps of the whole run.
   """
   last, metrics = 0, {}
   curves: dict[str, list[tuple[int, float]]] = {}
@@ -57,7 +58,7 @@ def row(
       if name in RANKED_BY and value is not None:
         curves.setdefault(name, []).append((line["step"], value))
   state = "finished" if saved >= steps else "begun" if last else "new"
-  return Row(
+  return RunResult(
     run=run,
     overrides=overrides,
     state=state,
@@ -68,13 +69,23 @@ def row(
 
 
 def _lines(path: pathlib.Path) -> list[dict[str, Any]]:
-  """The whole lines of a log that may still be written to."""
+  """Complete lines of a log that may still be written to."""
   text = path.read_text(encoding="utf-8") if path.exists() else ""
   return [json.loads(line) for line in text.split("\n")[:-1] if line]
 
 
-def write_all(workdir: pathlib.Path, rows: Sequence[Row]) -> None:
-  """Writes results.jsonl, results.md and results.png, and tells of them."""
+def write_all(
+  workdir: pathlib.Path,
+  results: Sequence[RunResult],
+  tell: Callable[[str], None],
+) -> None:
+  """Writes results.jsonl, results.md and results.png.
+
+  Args:
+    workdir: folder of the sweep.
+    results: one for each run.
+    tell: gets the table and the names of the files, for people.
+  """
   records = [
     json.dumps(
       {
@@ -85,26 +96,26 @@ def write_all(workdir: pathlib.Path, rows: Sequence[Row]) -> None:
         "metrics": dict(r.metrics),
       }
     )
-    for r in rows
+    for r in results
   ]
-  text = table(rows)
+  text = table(results)
   files.write_text(
     workdir / "results.jsonl", "".join(f"{r}\n" for r in records)
   )
   files.write_text(workdir / "results.md", text)
-  print(text, end="")
-  print(workdir / "results.md")
-  if any(r.curves for r in rows):
-    _plot(workdir / "results.png", rows)
+  tell(text.rstrip("\n"))
+  tell(str(workdir / "results.md"))
+  if any(r.curves for r in results):
+    tell(_plot(workdir / "results.png", results))
 
 
-def table(rows: Sequence[Row]) -> str:
-  """Markdown: a line per run, best first."""
-  fields = sorted({field for r in rows for field in r.overrides})
-  metrics = sorted({m for r in rows for m in r.metrics if _compared(m)})
+def table(results: Sequence[RunResult]) -> str:
+  """Markdown table of the runs, best first."""
+  fields = sorted({field for r in results for field in r.overrides})
+  metrics = sorted({m for r in results for m in r.metrics if _compared(m)})
   head = [*fields, "state", "step", *metrics]
   lines = []
-  for r in sorted(rows, key=_rank):
+  for r in sorted(results, key=_rank):
     values = [_cell(r.overrides.get(f)) for f in fields]
     values += [r.state, str(r.step)]
     values += [_cell(r.metrics.get(m)) for m in metrics]
@@ -116,8 +127,8 @@ def _compared(metric: str) -> bool:
   return metric == "loss" or metric.startswith("unseen/")
 
 
-def _rank(row: Row) -> tuple[float, ...]:
-  values = [row.metrics.get(name) for name in RANKED_BY]
+def _rank(result: RunResult) -> tuple[float, ...]:
+  values = [result.metrics.get(name) for name in RANKED_BY]
   return tuple(math.inf if v is None else v for v in values)
 
 
@@ -127,20 +138,20 @@ def _cell(value: Any) -> str:
   return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
-def _plot(path: pathlib.Path, rows: Sequence[Row]) -> None:
+def _plot(path: pathlib.Path, results: Sequence[RunResult]) -> str:
+  """Draws the curves; returns the line for people."""
   try:
     from matplotlib import colormaps, figure
   except ImportError:
-    print("No plot: matplotlib is missing; pip install 's02jax[eval]'.")
-    return
-  names = [n for n in RANKED_BY if any(n in r.curves for r in rows)]
+    return "No plot: matplotlib is missing; pip install 's02jax[eval]'."
+  names = [n for n in RANKED_BY if any(n in r.curves for r in results)]
   page = figure.Figure(figsize=(7 * len(names), 5), layout="constrained")
   panels = page.subplots(1, len(names), squeeze=False)[0]
   for axes, name in zip(panels, names, strict=True):
-    for i, r in enumerate(rows):
+    for i, r in enumerate(results):
       if name in r.curves:
         steps, values = zip(*r.curves[name], strict=True)
-        colour = colormaps["viridis"](i / max(1, len(rows) - 1))
+        colour = colormaps["viridis"](i / max(1, len(results) - 1))
         mark = ".-" if len(steps) < 30 else "-"
         axes.plot(steps, values, mark, color=colour, label=_label(r))
     axes.set(title=name, xlabel="step")
@@ -150,9 +161,11 @@ def _plot(path: pathlib.Path, rows: Sequence[Row]) -> None:
   page.legend(lines.values(), lines.keys(), loc="outside right upper")
   with files.atomic(path) as temporary:
     page.savefig(temporary, format="png", dpi=120)
-  print(path)
+  return str(path)
 
 
-def _label(row: Row) -> str:
-  parts = [f"{k.split('.')[-1]} {_cell(v)}" for k, v in row.overrides.items()]
-  return ", ".join(parts)
+def _label(result: RunResult) -> str:
+  return ", ".join(
+    f"{field.split('.')[-1]} {_cell(value)}"
+    for field, value in result.overrides.items()
+  )

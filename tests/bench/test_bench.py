@@ -10,7 +10,7 @@ import soundfile
 from configs import ar as ar_config
 from configs import flow_vae as flow_vae_config
 from s02jax import stages
-from s02jax.bench import data, scoring, step
+from s02jax.bench import data, step
 from s02jax.cli import bench, evaluate
 from s02jax.cli import corpus as corpus_door
 from s02jax.cli import text as text_door
@@ -147,8 +147,8 @@ def test_many_transcripts_are_scored_by_the_verb_itself(
     found.update(json.loads((evaluation.args.out / "scores.json").read_text()))
 
   monkeypatch.setattr(evaluate, "score", kept)
-  argv = ["--data", str(path), "--pairs", "200", "--json"]
-  assert scoring.main([*argv, str(tmp_path / "out.json")]) == 0
+  argv = ["scoring", "--data", str(path), "--pairs", "200", "--json"]
+  assert bench.main([*argv, str(tmp_path / "out.json")]) == 0
   assert "200 pairs in 2 languages" in capsys.readouterr().out
   assert json.loads((tmp_path / "out.json").read_text())["pairs"] == 200
   assert [row["clips"] for row in found["rows"]] == [100, 100]

@@ -8,12 +8,19 @@ import numpy as np
 import pytest
 import soundfile
 
+from data_pipelines import words
 from s02jax.bench import endurance
+from s02jax.bundle import Bundle
 from s02jax.cli import bench
+from s02jax.core import languages
 from s02jax.synthesis.synthesizer import Synthesizer
 from tests import tiny
 
 COUNT = 48
+
+
+def vocabulary(code):
+  return words.first_words(languages.BY_CODE[code], 40)
 
 
 @pytest.fixture(scope="module")
@@ -26,7 +33,7 @@ def synthesizer():
 @pytest.fixture(scope="module")
 def asker(synthesizer):
   waves = [tiny.wave(0.8, seed) for seed in (3, 4)]
-  return endurance.Asker(synthesizer, waves, seed=0)
+  return endurance.Asker(synthesizer, waves, vocabulary, seed=0)
 
 
 @pytest.fixture(scope="module")
@@ -94,7 +101,7 @@ def test_nothing_stays_behind(synthesizer, asks, answers):
 
 
 def test_memory_is_read_by_tenths_and_little_sound_is_kept(asks, answers):
-  found, measured = endurance.watched(iter(answers), asks, compared=2)
+  found, measured = endurance.watch(iter(answers), asks, compared=2)
   assert [a.outcome for a in found] == [a.outcome for a in answers]
   assert sum(len(a.wave) > 0 for a in found) == 2
   assert len(measured) == 10 and measured[-1].share == 1
@@ -105,16 +112,16 @@ def test_memory_is_read_by_tenths_and_little_sound_is_kept(asks, answers):
   "fault", endurance.faults(tiny.wave(0.8), tiny.RATE), ids=lambda f: f[0]
 )
 def test_what_makes_no_sense_is_one_sentence(synthesizer, asker, fault):
-  desk = endurance.Desk(synthesizer.engine(), synthesizer.rate)
-  answer = desk.take(asker.spoilt(*fault))
+  client = endurance.Client(synthesizer.engine(), synthesizer.rate)
+  answer = client.submit(asker.spoil(*fault))
   assert answer is not None and answer.outcome == "refused"
   assert "\n" not in answer.sentence and answer.sentence.endswith(".")
   assert len(answer.sentence) < 250
-  assert not desk.load
+  assert not client.load
 
 
 def test_the_bench_says_what_became_of_them(tmp_path, capsys, monkeypatch):
-  monkeypatch.setattr(endurance.Bundle, "load", lambda _: tiny.bundle())
+  monkeypatch.setattr(Bundle, "load", lambda _: tiny.bundle())
   monkeypatch.setattr(endurance, "Asker", _Short)
   reference = tmp_path / "voice.wav"
   soundfile.write(reference, tiny.wave(0.8), tiny.RATE)

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from launch import common, local
 from s02jax.bench import resilience
 from s02jax.core.errors import UserError
 from s02jax.training import checkpoint
@@ -23,6 +24,18 @@ def at_the_root(monkeypatch):
   monkeypatch.setenv("S02_CACHE", str(ROOT / ".cache" / "xla"))
 
 
+def launcher(processes):
+  return resilience.Launcher(
+    processes=processes, commands=local.commands, grace=common.GRACE
+  )
+
+
+def measure(flags, workdir, *, kills, seed):
+  return resilience.measure(
+    flags, workdir, launcher(1), kills=kills, seed=seed, tell=print
+  )
+
+
 def test_rows_are_the_same_on_1_2_4_and_2_hosts(tmp_path):
   workdir, each, batch_size = tmp_path / "run", 3, 8
   hosts = (1, 2, 4, 2)
@@ -33,7 +46,7 @@ def test_rows_are_the_same_on_1_2_4_and_2_hosts(tmp_path):
       f"--config.steps={each * (n + 1)}",
       f"--workdir={workdir}",
     ]
-    resilience.finish(flags, processes, tmp_path / f"logs-{n}")
+    resilience.finish(flags, launcher(processes), tmp_path / f"logs-{n}")
   lines = (workdir / "metrics.jsonl").read_text().splitlines()
   steps = [line for line in map(json.loads, lines) if "loss" in line]
   consumed = [[s[f"row_{j}"] for j in range(batch_size)] for s in steps]
@@ -57,13 +70,13 @@ def test_a_plan_is_pure_and_within_the_run():
 
 def test_a_killed_run_ends_bit_equal(tmp_path):
   flags = [*TOY, "--config.steps=300", "--config.checkpoint_every=7"]
-  found = resilience.measure(flags, tmp_path, kills=2, processes=1, seed=1)
+  found = measure(flags, tmp_path, kills=2, seed=1)
   assert found["kills"] == 2
   assert found["state"]["values"] > 600 and found["state"]["unequal"] == []
   assert resilience.good(found)
   assert "bit-equal" in resilience.summary(found)
   with pytest.raises(UserError, match="choose another --workdir"):
-    resilience.measure(flags, tmp_path, kills=1, processes=1, seed=0)
+    measure(flags, tmp_path, kills=1, seed=0)
 
 
 def test_a_bit_that_differs_is_named(tmp_path):

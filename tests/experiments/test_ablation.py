@@ -45,7 +45,15 @@ def load(name, size="test"):
 
 def job(name, out, size="test", **fields):
   return ablation_lib.Job(
-    ablation=load(name, size), corpus=pathlib.Path("corpus"), out=out, **fields
+    ablation=load(name, size),
+    tools=ablation_lib.Tools(
+      launch=lambda argv: local.launch(None, argv),
+      extract=extract.extract,
+      tell=print,
+    ),
+    corpus=pathlib.Path("corpus"),
+    out=out,
+    **fields,
   )
 
 

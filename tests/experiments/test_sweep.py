@@ -1,6 +1,5 @@
 """Sweeps: every run once, whatever happened before, and one table of them."""
 
-import argparse
 import itertools
 import json
 import os
@@ -167,16 +166,16 @@ def pretend(codes: dict[str, int]) -> types.SimpleNamespace:
   """A launcher that trains nothing and remembers what it was given."""
   given = []
 
-  def launch(options, argv):
+  def train(argv):
     given.append(argv)
     return next((c for name, c in codes.items() if name in argv[1]), 0)
 
-  return types.SimpleNamespace(launch=launch, given=given)
+  return types.SimpleNamespace(train=train, given=given)
 
 
 def launched(runs, codes) -> tuple[int, list[str]]:
   launcher = pretend(codes)
-  code = sweep.launch_all(runs, launcher, argparse.Namespace())
+  code = sweep.launch_all(runs, launcher.train, print)
   return code, [
     next(r.name for r in runs if r.argv == a) for a in launcher.given
   ]
@@ -237,7 +236,7 @@ def test_detached_launchers_take_all_and_are_collected_later(
   file, workdir, monkeypatch, capsys
 ):
   launcher = pretend({})
-  monkeypatch.setattr(slurm, "launch", launcher.launch)
+  monkeypatch.setattr(slurm, "launch", lambda _, argv: launcher.train(argv))
   argv = ["--sweep", file, "--workdir", str(workdir), "--config.steps=4"]
   assert verb.main([*argv, "--launcher=slurm", "--nodes=2"]) == 0
   assert len(launcher.given) == len(RATES)
@@ -285,7 +284,7 @@ def test_the_table_has_the_best_first_and_nothing_is_made_up(file, workdir):
 
   def rows():
     return [
-      sweep_table.row(r.name, r.overrides, r.workdir, r.step(), r.steps)
+      sweep_table.read(r.name, r.overrides, r.workdir, r.step(), r.steps)
       for r in runs
     ]
 
@@ -304,7 +303,7 @@ def test_a_run_that_diverged_is_last(file, workdir):
   save(second, 4)
   with (first.workdir / "metrics.jsonl").open("a") as log:
     log.write('{"step": 4, "loss": null, "unseen/loss": null}\n')
-  rows = [sweep_table.row(r.name, r.overrides, r.workdir, 4, 4) for r in runs]
+  rows = [sweep_table.read(r.name, r.overrides, r.workdir, 4, 4) for r in runs]
   best, other = sweep_table.table(rows).splitlines()[2:]
   assert best.startswith("| 0.02 |") and other.startswith("| 0.01 |")
   assert other.endswith("| 4 |  |  |")
@@ -315,7 +314,7 @@ def test_a_log_that_is_being_written_can_be_read(file, workdir):
   save(one, 2)
   with (one.workdir / "metrics.jsonl").open("a") as log:
     log.write('{"step": 3, "lo')
-  assert sweep_table.row("x", {}, one.workdir, 2, 4).step == 2
+  assert sweep_table.read("x", {}, one.workdir, 2, 4).step == 2
 
 
 def test_without_matplotlib_the_table_is_there(
@@ -324,7 +323,8 @@ def test_without_matplotlib_the_table_is_there(
   monkeypatch.setitem(__import__("sys").modules, "matplotlib", None)
   (one, _) = read(file, workdir)
   save(one, 2)
-  sweep_table.write_all(workdir, [sweep_table.row("x", {}, one.workdir, 2, 4)])
+  result = sweep_table.read("x", {}, one.workdir, 2, 4)
+  sweep_table.write_all(workdir, [result], print)
   assert "matplotlib is missing" in capsys.readouterr().out
   assert (workdir / "results.md").exists()
   assert not (workdir / "results.png").exists()

@@ -1,0 +1,69 @@
+"""Argument parsers of the verbs: an example, and the default of every option.
+
+A verb's module docstring is its help text. It begins with what the verb does
+and holds an example that works.
+"""
+
+import argparse
+from collections.abc import Sequence
+from typing import Any
+
+from s02jax.core.errors import UserError
+
+
+class HelpFormatter(argparse.RawDescriptionHelpFormatter):
+  """Help text that keeps line breaks and ends an option with its default."""
+
+  def _get_help_string(self, action: argparse.Action) -> str | None:
+    text = action.help
+    shown = action.default not in (None, False, argparse.SUPPRESS, [], "")
+    if text and shown and action.option_strings and "%(default)" not in text:
+      return f"{text} (default: %(default)s)"
+    return text
+
+
+def parser(verb: str, doc: str | None, **more: Any) -> argparse.ArgumentParser:
+  """Argument parser of one verb.
+
+  Args:
+    verb: its name, as it is typed after `s02`.
+    doc: docstring of its module, the help text.
+    **more: arguments of `argparse.ArgumentParser`.
+  """
+  return argparse.ArgumentParser(
+    prog=f"s02 {verb}",
+    description=doc,
+    formatter_class=HelpFormatter,
+    **more,
+  )
+
+
+def positive(text: str) -> int:
+  """Argparse type of a whole number above 0."""
+  value = int(text)
+  if value < 1:
+    raise argparse.ArgumentTypeError(f"{text} is not at least 1")
+  return value
+
+
+def config_fields(argv: Sequence[str]) -> tuple[list[str], list[str]]:
+  """Splits a command line into `--config.field=value` words and the others.
+
+  Raises:
+    UserError: a field without a value.
+  """
+  fields = [word for word in argv if word.startswith("--config.")]
+  for field in fields:
+    if "=" not in field:
+      raise UserError(f"{field}: give it as {field}=VALUE.")
+  return fields, [word for word in argv if word not in fields]
+
+
+def describe_config(parser: argparse.ArgumentParser) -> None:
+  """Adds to the help what `training.arguments` reads, not the parser."""
+  parser.add_argument_group(
+    "config (required)",
+    "--config FILE:SIZE      a file of configs/ and one of its sizes\n"
+    "  --config.FIELD=VALUE    any field of it, such as"
+    " --config.model.dtype=float32",
+  )
