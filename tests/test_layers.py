@@ -58,7 +58,6 @@ PENDING = (
   "data_pipelines.manifest prints",
   "s02jax.evaluation.benchmark.passes imports argparse",
   "s02jax.cli.synthesize.main has",
-  "s02jax.compiler.",
   "launch.demo.main has",
 )
 

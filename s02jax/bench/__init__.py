@@ -1,1 +1,1 @@
-"""Measurements on the machine at hand; each says what it computed."""
+"""Measurements on the machine at hand, each with what it computed."""

@@ -1,5 +1,6 @@
-"""`s02 compile-check`: does a config compile, fit and fill a TPU? Asked of the
-TPU compiler, which needs no TPU.
+"""Ask the TPU compiler whether a config compiles, fits and fills a TPU.
+
+No TPU is needed.
 
   s02 compile-check --config configs/ar.py:large --topology v5p:8x8x16 \\
     [--rows_per_device N] [--slices N] [--fast] \\
@@ -23,20 +24,44 @@ another reason than want of memory. Needs libtpu, on Linux: `pip install
 """
 
 import argparse
-import dataclasses
-import json
 import pathlib
 import sys
 
 import jax
 
+from s02jax import cli
+from s02jax.cli import options
+from s02jax.compiler import table
 from s02jax.compiler.check import FAILED, CompilerError, check, describe
+from s02jax.core import files
 from s02jax.core.errors import UserError
 from s02jax.training import arguments
 
 
+def _parser() -> argparse.ArgumentParser:
+  parser = options.parser("compile-check", __doc__)
+  options.describe_config(parser)
+  add = parser.add_argument
+  add("--topology", metavar="KIND:SHAPE", help="one slice, as v5p:8x8x16")
+  add(
+    "--rows_per_device", type=int, help="rows of the batch (the config's share)"
+  )
+  add("--slices", type=int, default=1, help="slices along the data axis")
+  add("--fast", action="store_true", help="compile with less optimization")
+  add(
+    "--json", type=pathlib.Path, metavar="FILE", help="also write the figures"
+  )
+  add(
+    "--table",
+    type=pathlib.Path,
+    metavar="FILE",
+    help="measure every stage and size into a table, and nothing else",
+  )
+  return parser
+
+
 def main(argv: list[str]) -> int:
-  """`s02 compile-check`."""
+  """Compiles a step, or fills the table; returns the exit code."""
   try:
     return _main(argv)
   except CompilerError as error:
@@ -45,46 +70,29 @@ def main(argv: list[str]) -> int:
 
 
 def _main(argv: list[str]) -> int:
-  parser = argparse.ArgumentParser(
-    prog="s02 compile-check",
-    description=__doc__,
-    formatter_class=argparse.RawDescriptionHelpFormatter,
-  )
-  parser.add_argument("--topology")
-  parser.add_argument("--rows_per_device", type=int)
-  parser.add_argument("--slices", type=int, default=1)
-  parser.add_argument("--fast", action="store_true")
-  parser.add_argument("--json", type=pathlib.Path)
-  parser.add_argument("--table", type=pathlib.Path)
+  parser = _parser()
   args, rest = parser.parse_known_args(argv)
   jax.config.update("jax_platforms", "cpu")
   if args.table:
     _check_alone(argv)
-    from s02jax.compiler import table as scale_table
-
-    return scale_table.write(args.table)
+    return table.write(args.table, cli.tell)
   if not args.topology:
     raise UserError("compile-check needs --topology, e.g. v5p:8x8x16.")
   name, config = arguments.parse_config(rest, f"`{parser.prog}`")
   report = check(
-    config,
-    name,
-    args.topology,
-    args.rows_per_device,
-    args.slices,
-    args.fast,
+    config, name, args.topology, args.rows_per_device, args.slices, args.fast
   )
   print(describe(report))
   if args.json:
-    args.json.write_text(json.dumps(dataclasses.asdict(report), indent=2))
-  return 0 if report.fits else 1
+    files.write_json(args.json, report.to_json())
+  return 0 if report.memory.fits else 1
 
 
 def _check_alone(argv: list[str]) -> None:
   """Raises UserError where anything stands beside --table FILE."""
-  table = argparse.ArgumentParser(add_help=False)
-  table.add_argument("--table")
-  _, others = table.parse_known_args(argv)
+  only = argparse.ArgumentParser(add_help=False)
+  only.add_argument("--table")
+  _, others = only.parse_known_args(argv)
   if others:
     raise UserError(
       f"--table takes no other argument; leave out {' '.join(others)}."

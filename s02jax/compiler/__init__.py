@@ -1,1 +1,1 @@
-"""The TPU compiler's word on a train step, without a TPU."""
+"""TPU compiler without a TPU: whether a train step fits, and its least time."""

@@ -1,42 +1,35 @@
 """Compiles a train step for TPUs that are not here, and reports on it.
 
-The step itself is compiled by the TPU compiler (libtpu), with the shapes of the
-longest rows. The report says what a device holds, computes, moves through HBM
-and sends, by `s02jax.compiler.roofline`. Values that only a corpus knows
-(vocabularies, latent channels) are taken from the stage's `assume`.
+The step itself is compiled, with the shapes of the longest rows. The report
+says what a device holds, computes, moves through HBM and sends, by
+`s02jax.compiler.roofline`. Values that only a corpus knows (vocabularies,
+latent channels) are taken from the stage's `assume`.
 """
 
-import contextlib
 import dataclasses
-import importlib.util
-import os
-import pathlib
 import re
-import subprocess
-import sys
-import tempfile
 import time
-from collections.abc import Iterator
 from typing import Any
 
 import jax
 import numpy as np
-from jax.experimental import topologies
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
 from s02jax import sharding, stages
-from s02jax.compiler import hlo, roofline
+from s02jax.compiler import hlo, roofline, tpu
+from s02jax.core import trees
 from s02jax.core.errors import UserError
 from s02jax.flops import Product, counted
-from s02jax.hardware import CHIPS, Chip
+from s02jax.hardware import Chip
 from s02jax.stages import train_state
 from s02jax.training import programs
 
 GIB = 2.0**30
-# Under this share a matrix unit is called wasted, above that share of FLOPs.
+# Matrix products that fill less of the unit than this are named, where they are
+# more than that share of all FLOPs.
 _FILLED, _SHARE = 0.8, 0.01
-# The exit code where the compiler says nothing of a config.
+# Exit code where the compiler fails and so says nothing of a config.
 FAILED = 3
 
 
@@ -44,36 +37,81 @@ class CompilerError(Exception):
   """The compiler failed, not for want of memory. One sentence."""
 
 
+# --------------------------------------------------------------------- report
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Step:
+  """Train step that was compiled: config, devices and shapes."""
+
+  config: str  # name of the config
+  topology: str  # KIND:SHAPE, with the number of slices where several
+  devices: int
+  mesh: dict[str, int]  # axis -> devices along it
+  batch: dict[str, list[int]]  # shapes with the rows of all devices
+  rows_per_device: int
+  parameters: int  # of all models that the step trains
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Memory:
+  """HBM of one device."""
+
+  hbm: float  # bytes that it has
+  held: float | None  # bytes that the step needs, where known
+  problem: str  # the compiler's sentence where the step does not fit
+
+  @property
+  def fits(self) -> bool:
+    """True where the step compiled and holds no more than there is."""
+    return not self.problem and self.held is not None and self.held <= self.hbm
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Cost:
+  """Work of one device in one step."""
+
+  model_flops: float  # FLOPs that the model needs
+  executed_flops: float  # FLOPs with what is computed again
+  hbm_bytes: float  # bytes read from and written to HBM
+  traffic: list[roofline.Traffic]  # collectives by kind and mesh axes
+  roofline: roofline.Roofline | None  # least seconds; None where not compiled
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Report:
-  """What one compilation told."""
+  """Result of one compilation."""
 
-  config: str
-  topology: str
-  devices: int
-  mesh: dict[str, int]
-  batch: dict[str, list[int]]  # shapes, rows of all devices
-  rows_per_device: int
-  parameters: int
-  hbm: float  # bytes of a device's memory
-  held: float | None  # bytes that a step needs of it, where known
-  fits: bool
-  problem: str  # the compiler's sentence, where it does not fit
-  model_flops: float  # of one device
-  executed_flops: float  # with what is computed again
-  hbm_bytes: float
-  traffic: list[roofline.Traffic]
-  roofline: roofline.Roofline | None
+  step: Step
+  memory: Memory
+  cost: Cost
   warnings: list[str]
   seconds: float  # of compilation
   fast: bool  # compiled with less optimization than a run
+
+  def to_json(self) -> dict[str, Any]:
+    """Flat record, as --json and docs/scale.jsonl have it."""
+    return {
+      **dataclasses.asdict(self.step),
+      "hbm": self.memory.hbm,
+      "held": self.memory.held,
+      "fits": self.memory.fits,
+      "problem": self.memory.problem,
+      **dataclasses.asdict(self.cost),
+      "warnings": self.warnings,
+      "seconds": self.seconds,
+      "fast": self.fast,
+    }
+
+
+# ---------------------------------------------------------------- compilation
 
 
 def check(
   config: ConfigDict,
   name: str,
   topology: str,
-  rows_per_device: int | None = None,
+  rows: int | None = None,
   slices: int = 1,
   fast: bool = False,
 ) -> Report:
@@ -81,97 +119,115 @@ def check(
 
   Args:
     config: as `configs/<stage>.py` gives it.
-    name: of the config, for the report.
+    name: name of the config, for the report.
     topology: KIND:SHAPE of one slice.
-    rows_per_device: of the batch; as `config.batch_size` says where absent.
-    slices: connected by the data-centre network along the data axis.
+    rows: rows of the batch on each device; as `config.batch_size` says where
+      absent.
+    slices: number of slices, connected by the data-centre network along the
+      data axis.
     fast: compiles sooner, with less optimization than a run gets.
 
   Raises:
     UserError: an unknown topology, a mesh that does not cover it, rows that do
       not split over it, no libtpu.
-    CompilerError: it failed.
+    CompilerError: the compiler failed.
   """
   if slices < 1:
     raise UserError(f"--slices is {slices}; it must be at least 1.")
   place = topology if slices == 1 else f"{slices} × {topology}"
-  chip = _chip(topology)
-  config = stages.assume(config)
-  mesh = sharding.make_mesh(config.mesh, _devices(topology, slices))
-  rows = _rows(config, mesh, rows_per_device)
-  stage = stages.make(config)
-  state = programs.abstract_state(stage, mesh)
-  batch = _batch(stage, mesh, rows * _parts(mesh))
-  step = programs.train_program(stage, mesh, state)
-  with jax.set_mesh(mesh):
-    products = counted(jax.make_jaxpr(step)(state, batch))
-    lowered = step.lower(state, batch)
+  chip = tpu.chip_of(topology)
+  traced = _trace(config, tpu.devices(topology, slices), rows)
   began = time.perf_counter()
   try:
-    with _stderr() as said:
-      compiled, problem = _compile(lowered, fast)
+    with tpu.captured_stderr() as said:
+      compiled, problem = tpu.compile_step(traced.lowered, fast)
   except jax.errors.JaxRuntimeError as error:
     raise CompilerError(
-      f"the TPU compiler failed on {name} for {place}: {_first(error)}"
+      f"the TPU compiler failed on {name} for {place}: {tpu.first_line(error)}"
     ) from error
   seconds = time.perf_counter() - began
-  moved = _Moved() if compiled is None else _read(compiled, mesh, chip)
-  held = _wanted(problem) if compiled is None else _held(compiled)
-  model = float(stage.flops(batch)) / mesh.size
-  executed = sum(p.flops for p in products) / mesh.size
-  times = roofline.Roofline(
-    compute=executed / chip.flops,
-    hbm=moved.hbm_bytes / chip.bandwidth,
-    ici=sum(t.seconds for t in moved.traffic),
-    model=model / chip.flops,
+  held = (
+    tpu.wanted_bytes(problem) if compiled is None else tpu.held_bytes(compiled)
   )
+  module = None if compiled is None else hlo.HloModule(compiled.as_text())
   return Report(
-    config=name,
-    topology=place,
-    devices=mesh.size,
-    mesh=dict(mesh.shape),
-    batch={key: list(x.shape) for key, x in batch.items()},
-    rows_per_device=rows,
-    parameters=_parameters(state),
-    hbm=chip.hbm * GIB,
-    held=held,
-    fits=compiled is not None and held is not None and held <= chip.hbm * GIB,
-    problem=problem,
-    model_flops=model,
-    executed_flops=executed,
-    hbm_bytes=moved.hbm_bytes,
-    traffic=moved.traffic,
-    roofline=None if compiled is None else times,
+    step=_step(traced, name, place),
+    memory=Memory(hbm=chip.hbm * GIB, held=held, problem=problem),
+    cost=_cost(traced, module, chip),
     warnings=[
-      *moved.warnings,
-      *_involuntary(said),
-      *_unfilled(products, chip.unit),
+      *([] if module is None else _from_module(module, traced.mesh)),
+      *involuntary(said),
+      *unfilled(traced.products, chip.unit),
     ],
     seconds=seconds,
     fast=fast,
   )
 
 
-def _parts(mesh: Mesh) -> int:
-  """That a batch is split into."""
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class _Traced:
+  """Train step that is lowered and not compiled yet."""
+
+  mesh: Mesh
+  rows: int  # rows of the batch on each device
+  batch: stages.Spec  # arrays of all devices
+  parameters: int  # of all models that the step trains
+  model_flops: float  # of all devices
+  products: list[Product]  # matrix products of all devices
+  lowered: Any  # result of `jit(…).lower(…)`
+
+
+def _trace(config: ConfigDict, devices: list[Any], rows: int | None) -> _Traced:
+  config = stages.assume(config)
+  mesh = sharding.make_mesh(config.mesh, devices)
+  rows = rows_per_device(config, mesh, rows)
+  stage = stages.make(config)
+  state = programs.abstract_state(stage, mesh)
+  batch = _batch(stage, mesh, rows * _shards(mesh))
+  step = programs.train_program(stage, mesh, state)
+  with jax.set_mesh(mesh):
+    products = counted(jax.make_jaxpr(step)(state, batch))
+    lowered = step.lower(state, batch)
+  return _Traced(
+    mesh=mesh,
+    rows=rows,
+    batch=batch,
+    parameters=_parameters(state),
+    model_flops=float(stage.flops(batch)),
+    products=products,
+    lowered=lowered,
+  )
+
+
+def _shards(mesh: Mesh) -> int:
+  """Shards of a batch: data × fsdp devices."""
   return mesh.shape["data"] * mesh.shape["fsdp"]
 
 
-def _rows(config: ConfigDict, mesh: Mesh, told: int | None) -> int:
-  """Of a device; raises UserError where `s02 train` would not take them."""
+def rows_per_device(config: ConfigDict, mesh: Mesh, told: int | None) -> int:
+  """Rows of the batch on each device.
+
+  Args:
+    config: of the stage.
+    mesh: its devices.
+    told: what the command line says; `config.batch_size` decides where absent.
+
+  Raises:
+    UserError: rows that `s02 train` would not take.
+  """
   if told is None:
     sharding.local_rows(mesh, config.batch_size)  # complains where uneven
-    rows = config.batch_size // _parts(mesh)
+    rows = config.batch_size // _shards(mesh)
   elif told < 1:
     raise UserError(f"--rows_per_device is {told}; it must be at least 1.")
   else:
     rows = told
-  train_state.check_microbatches(config.accumulate, rows * _parts(mesh))
+  train_state.check_microbatches(config.accumulate, rows * _shards(mesh))
   return rows
 
 
 def _batch(stage: stages.Stage, mesh: Mesh, rows: int) -> stages.Spec:
-  """The longest batch, of all devices."""
+  """Shapes of the longest batch, with the rows of all devices."""
   placed = sharding.batch_sharding(mesh)
   return {
     key: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=placed)
@@ -179,170 +235,73 @@ def _batch(stage: stages.Stage, mesh: Mesh, rows: int) -> stages.Spec:
   }
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class _Moved:
-  """What the text of a compiled step says."""
-
-  hbm_bytes: float = 0.0
-  traffic: list[roofline.Traffic] = dataclasses.field(default_factory=list)
-  warnings: list[str] = dataclasses.field(default_factory=list)
-
-
-def _read(compiled: Any, mesh: Mesh, chip: Chip) -> _Moved:
-  found = hlo.Program(compiled.as_text())
-  collectives = found.collectives()
-  loops = [f"counted as one turn: the loop {name}" for name in found.uncounted]
-  return _Moved(
-    hbm_bytes=found.hbm_bytes(),
-    traffic=roofline.traffic(collectives, mesh, chip),
-    warnings=[*loops, *_gathered(collectives, mesh)],
-  )
-
-
-# -------------------------------------------------------------- the compiler
-
-
-def _chip(topology: str) -> Chip:
-  kind, _, shape = topology.partition(":")
-  if kind not in CHIPS or not re.fullmatch(r"\d+(x\d+){1,2}", shape):
-    raise UserError(
-      f"--topology {topology!r} is not KIND:AxB or KIND:AxBxC; the kinds are "
-      f"{', '.join(CHIPS)}."
-    )
-  return CHIPS[kind]
-
-
-def _devices(topology: str, slices: int) -> list[Any]:
-  """The devices of a topology that nobody has to own."""
-  # What libtpu would otherwise ask the machine it runs on.
-  os.environ.setdefault("TPU_SKIP_MDS_QUERY", "1")
-  os.environ.setdefault("TPU_WORKER_HOSTNAMES", "localhost")
-  os.environ.setdefault("TPU_ACCELERATOR_TYPE", "v5litepod-4")
-  # Compiling takes no chip from another process.
-  os.environ.setdefault("ALLOW_MULTIPLE_LIBTPU_LOAD", "1")
-  # What the partitioner warns of goes to a file otherwise.
-  os.environ.setdefault("TPU_STDERR_LOG_LEVEL", "1")
-  if "TPU_LIBRARY_PATH" not in os.environ:
-    os.environ["TPU_LIBRARY_PATH"] = _libtpu()
-  options = {"num_slices": slices} if slices > 1 else {}
-  try:
-    described = topologies.get_topology_desc(
-      platform="tpu", topology_name=topology, **options
-    )
-  except Exception as error:  # the runtime's own, of many classes
-    raise UserError(
-      f"the TPU compiler has no topology {topology!r}: {_first(error)}"
-    ) from error
-  return list(described.devices)
-
-
-def _libtpu() -> str:
-  """Path of the compiler's library."""
-  beside = pathlib.Path(sys.prefix) / "tpu" / "libtpu" / "libtpu.so"
-  if beside.exists():
-    return str(beside)
-  spec = importlib.util.find_spec("libtpu")
-  if spec is None or spec.origin is None:
-    raise UserError(
-      "compile-check needs the TPU compiler: pip install 's02jax[tpu]', or "
-      "point TPU_LIBRARY_PATH to a libtpu.so."
-    )
-  return str(pathlib.Path(spec.origin).parent / "libtpu.so")
-
-
-def _compile(lowered: Any, fast: bool) -> tuple[Any, str]:
-  """The compiled step, or None and why it does not fit."""
-  options: dict[str, Any] = {}
-  if fast:
-    options["xla_optimization_level"] = "EFFORT_O1"
-    # At this level libtpu 0.0.42's pass that gives all-reduces of a tpu7x to
-    # its sparse cores fails its own check (`inc < core_count()`) and aborts.
-    options["xla_tpu_enable_sparse_core_collective_offload_all_reduce"] = False
-  try:
-    return lowered.compile(compiler_options=options), ""
-  except jax.errors.JaxRuntimeError as error:
-    if "RESOURCE_EXHAUSTED" not in str(error):
-      raise
-    return None, _first(error)
-
-
-def _first(error: Exception) -> str:
-  return str(error).strip().splitlines()[0][:300]
-
-
-@contextlib.contextmanager
-def _stderr() -> Iterator[list[str]]:
-  """Lines that this process, libraries in C++ included, writes to stderr.
-
-  They come there after all where it does not end well: by an exception, or by
-  the death of this process, as libtpu aborts.
-  """
-  said: list[str] = []
-  sys.stderr.flush()
-  before = os.dup(2)
-  with tempfile.TemporaryFile() as file, _heir(file.fileno()) as heir:
-    os.dup2(file.fileno(), 2)
-    well = b""
-    try:
-      yield said
-      well = b"well\n"
-    finally:
-      sys.stderr.flush()
-      os.dup2(before, 2)
-      os.close(before)
-      heir.communicate(well)
-      file.seek(0)
-      said += file.read().decode(errors="replace").splitlines()
-
-
-def _heir(file: int) -> subprocess.Popen:
-  """A process that copies an open file to this one's stderr of now, unless it
-  is told, before its stdin ends, that all is well."""
-  copy = f"read well || cat /dev/fd/{file} >&2"
-  return subprocess.Popen(
-    ["sh", "-c", copy], stdin=subprocess.PIPE, pass_fds=(file,)
-  )
-
-
-def _held(compiled: Any) -> float:
-  """Bytes of HBM at a step's fullest moment."""
-  memory = compiled.memory_analysis()
-  return (
-    memory.argument_size_in_bytes
-    + memory.output_size_in_bytes
-    - memory.alias_size_in_bytes
-    + memory.temp_size_in_bytes
-    + memory.generated_code_size_in_bytes
-  )
-
-
-def _wanted(problem: str) -> float | None:
-  """Bytes that the compiler says it would need, where it says so."""
-  match = re.search(r"\(([\d.]+)([KMGT])\) exceeds", problem)
-  if match is None:
-    return None
-  return float(match[1]) * 1024.0 ** ("KMGT".index(match[2]) + 1)
-
-
 def _parameters(state: Any) -> int:
-  """Of all models that the state trains."""
-  leaves = jax.tree_util.tree_leaves_with_path(state)
-  names = [
-    jax.tree_util.keystr(p, simple=True, separator="/") for p, _ in leaves
-  ]
+  """Number of parameters of all models that a train state holds."""
   return sum(
     int(np.prod(x.shape))
-    for name, (_, x) in zip(names, leaves, strict=True)
+    for name, x in trees.named(state).items()
     if "params" in name.split("/")
+  )
+
+
+# -------------------------------------------------------- parts of the report
+
+
+def _step(traced: _Traced, name: str, place: str) -> Step:
+  return Step(
+    config=name,
+    topology=place,
+    devices=traced.mesh.size,
+    mesh=dict(traced.mesh.shape),
+    batch={key: list(x.shape) for key, x in traced.batch.items()},
+    rows_per_device=traced.rows,
+    parameters=traced.parameters,
+  )
+
+
+def _cost(traced: _Traced, module: hlo.HloModule | None, chip: Chip) -> Cost:
+  model = traced.model_flops / traced.mesh.size
+  executed = sum(p.flops for p in traced.products) / traced.mesh.size
+  if module is None:
+    return Cost(
+      model_flops=model,
+      executed_flops=executed,
+      hbm_bytes=0.0,
+      traffic=[],
+      roofline=None,
+    )
+  moved = module.hbm_bytes()
+  traffic = roofline.traffic(module.collectives(), traced.mesh, chip)
+  return Cost(
+    model_flops=model,
+    executed_flops=executed,
+    hbm_bytes=moved,
+    traffic=traffic,
+    roofline=roofline.Roofline(
+      compute=executed / chip.flops,
+      hbm=moved / chip.bandwidth,
+      ici=sum(t.seconds for t in traffic),
+      model=model / chip.flops,
+    ),
   )
 
 
 # ------------------------------------------------------------------ warnings
 
 
+def _from_module(module: hlo.HloModule, mesh: Mesh) -> list[str]:
+  """Loops of unknown length, and all-gathers of too much."""
+  return [
+    *(f"counted as one turn: the loop {name}" for name in module.uncounted),
+    *_gathered(module.collectives(), mesh),
+  ]
+
+
 def _gathered(collectives: list[hlo.Collective], mesh: Mesh) -> list[str]:
-  """All-gathers that bring together more than FSDP needs to: along other axes,
-  or out of the loop over the layers."""
+  """All-gathers that bring together more than FSDP needs to.
+
+  They are along other axes, or outside the loop over the layers.
+  """
   found = []
   for c in collectives:
     axes = roofline.axes_of(c.groups, mesh)
@@ -356,8 +315,15 @@ def _gathered(collectives: list[hlo.Collective], mesh: Mesh) -> list[str]:
   return found
 
 
-def _involuntary(said: list[str]) -> list[str]:
-  """What the partitioner makes whole for want of a better way, once each."""
+def involuntary(said: list[str]) -> list[str]:
+  """Arrays that the partitioner makes whole for want of a better way.
+
+  Args:
+    said: lines of the compiler's log.
+
+  Returns:
+    One warning for each array.
+  """
   found = [
     re.search(r"HLO operation (%\S+ = \S+)", line)
     for line in said
@@ -369,8 +335,16 @@ def _involuntary(said: list[str]) -> list[str]:
   ]
 
 
-def _unfilled(products: list[Product], unit: int) -> list[str]:
-  """Products whose contracted and output sizes leave the unit idle."""
+def unfilled(products: list[Product], unit: int) -> list[str]:
+  """Matrix products whose sizes leave much of the matrix unit idle.
+
+  Args:
+    products: all products of a step.
+    unit: side of the matrix unit.
+
+  Returns:
+    One warning for each pair of contracted and output size.
+  """
   total = sum(p.flops for p in products)
   shares: dict[tuple[int, int], float] = {}
   for p in products:
@@ -384,7 +358,7 @@ def _unfilled(products: list[Product], unit: int) -> list[str]:
   ]
 
 
-# -------------------------------------------------------------------- output
+# ----------------------------------------------------------------- for people
 
 
 def gib(size: float | None) -> str:
@@ -393,35 +367,35 @@ def gib(size: float | None) -> str:
 
 
 def describe(report: Report) -> str:
-  """A report for people."""
-  r = report
+  """Report for people, several lines."""
+  step, memory, cost = report.step, report.memory, report.cost
   lines = [
-    f"{r.config} on {r.topology}: {r.devices} devices, mesh "
-    + " ".join(f"{a}={n}" for a, n in r.mesh.items()),
-    f"parameters        {r.parameters / 1e6:,.1f} M",
-    f"batch             {r.rows_per_device} rows a device: "
-    + ", ".join(f"{k} {v}" for k, v in r.batch.items()),
-    f"HBM a device      {gib(r.held)} of {gib(r.hbm)} GiB: "
-    + ("fits" if r.fits else "DOES NOT FIT"),
-    f"model FLOPs       {r.model_flops / 1e12:.2f} T a device and step, "
-    f"{r.executed_flops / 1e12:.2f} T executed",
+    f"{step.config} on {step.topology}: {step.devices} devices, mesh "
+    + " ".join(f"{a}={n}" for a, n in step.mesh.items()),
+    f"parameters        {step.parameters / 1e6:,.1f} M",
+    f"batch             {step.rows_per_device} rows a device: "
+    + ", ".join(f"{k} {v}" for k, v in step.batch.items()),
+    f"HBM a device      {gib(memory.held)} of {gib(memory.hbm)} GiB: "
+    + ("fits" if memory.fits else "DOES NOT FIT"),
+    f"model FLOPs       {cost.model_flops / 1e12:.2f} T a device and step, "
+    f"{cost.executed_flops / 1e12:.2f} T executed",
   ]
-  for t in r.traffic:
+  for t in cost.traffic:
     lines.append(
       f"  {t.kind:<18} {'+'.join(t.axes):<12} {t.sent / 1e6:>10,.1f} MB sent "
       f"{t.seconds * 1e3:>9.2f} ms"
     )
-  if r.roofline is not None:
-    f = r.roofline
+  if cost.roofline is not None:
+    f = cost.roofline
     lines.append(
       f"at least          compute {f.compute * 1e3:.1f} ms, HBM "
-      f"{f.hbm * 1e3:.1f} ms ({r.hbm_bytes / 1e9:.1f} GB), interconnect "
+      f"{f.hbm * 1e3:.1f} ms ({cost.hbm_bytes / 1e9:.1f} GB), interconnect "
       f"{f.ici * 1e3:.1f} ms"
     )
     lines.append(f"utilisation       at most {f.bound:.0%}")
-  lines += [f"warning: {w}" for w in r.warnings]
-  if r.problem:
-    lines.append(r.problem)
-  how = ", --fast" if r.fast else ""
-  lines.append(f"compiled in {r.seconds:.0f} s{how}")
+  lines += [f"warning: {w}" for w in report.warnings]
+  if memory.problem:
+    lines.append(memory.problem)
+  how = ", --fast" if report.fast else ""
+  lines.append(f"compiled in {report.seconds:.0f} s{how}")
   return "\n".join(lines)

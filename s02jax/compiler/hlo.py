@@ -1,12 +1,12 @@
-"""Reads what XLA compiled: collectives and memory traffic of a program.
+"""Collectives and memory traffic of a compiled HLO module, from its text.
 
-The text of a compiled program is a list of computations; loops, branches and
-fusions call others. An instruction runs as often as its computation is called,
-the body of a loop as often as its condition counts, and of the branches of a
-condition only the one that moves most.
+The text is a list of computations; loops, branches and fusions call others. An
+instruction runs as often as its computation is called, the body of a loop as
+often as its condition counts, and of the branches of a condition only the one
+that moves most.
 
-A program for several slices of a TPU is that of one: what crosses them is what
-a device hands to its host by `send`.
+A module for several slices of a TPU is that of one slice: a device sends to
+another slice by handing the array to its host with `send`.
 """
 
 import collections
@@ -53,7 +53,7 @@ KINDS = (
   "all-to-all",
   "collective-permute",
 )
-# They name, group or move nothing in memory.
+# Opcodes that read and write no memory.
 _FREE = {
   "parameter",
   "constant",
@@ -68,13 +68,13 @@ _FREE = {
   "iota",
 }
 
-# What others call is fused: its values never reach memory.
+# Opcodes whose computations use memory. Any other's are fused into it.
 _CALLERS = {"while", "conditional", "call", "async-start"}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Instruction:
-  """One line: name = shape opcode(operands), attributes."""
+  """Line of the text: name = shape opcode(operands), attributes."""
 
   name: str
   shape: str
@@ -85,7 +85,7 @@ class Instruction:
 
   @property
   def called(self) -> list[str]:
-    """Computations that it names."""
+    """Names of the computations that it calls."""
     found = _CALLED.findall(self.attributes)
     for branches in _BRANCHES.findall(self.attributes):
       found += _NAME.findall(branches)
@@ -93,24 +93,24 @@ class Instruction:
 
   @property
   def op_name(self) -> str:
-    """Where in the traced function it comes from."""
+    """Place in the traced function that it comes from."""
     match = re.search(r'op_name="([^"]*)"', self.attributes)
     return match[1] if match else self.name
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Collective:
-  """One communication of every device with its group, `times` a step."""
+  """Communication of every device with its group, `times` a step."""
 
-  kind: str
+  kind: str  # one of KINDS
   size: float  # bytes of the whole array that a group holds or reduces
   groups: np.ndarray  # int [groups, devices of a group], or pairs [n, 2]
-  times: int
-  op_name: str
+  times: int  # how often it runs in a step
+  op_name: str  # place in the traced function
 
   @property
   def sent(self) -> float:
-    """Bytes that a device sends in one step, on a ring."""
+    """Bytes that a device sends in one step, around a ring."""
     n = self.groups.shape[1]
     if self.kind == "collective-permute":
       return self.size * self.times
@@ -131,24 +131,25 @@ def arrays(shape: str) -> list[tuple[str, tuple[int, ...], str]]:
 
 
 def size_of(shape: str, hbm_only: bool = False) -> float:
-  """Bytes of a shape; without what lies in on-chip memory, where asked."""
+  """Bytes of a shape; `hbm_only` leaves out arrays in on-chip memory."""
   return sum(
     _bytes(array) for array in arrays(shape) if not hbm_only or _in_hbm(array)
   )
 
 
-class Program:
-  """A compiled program, from `compiled.as_text()`.
+class HloModule:
+  """Compiled module, read from `compiled.as_text()`.
 
   Attributes:
-    computations: instructions by computation.
-    devices: of the slice that it is for.
-    times: how often each computation runs in a step.
+    computations: computation -> its instructions.
+    entry: name of the computation that runs first.
+    devices: number of devices of the slice that it is for.
+    times: computation -> how often it runs in a step.
     uncounted: loops that count as one turn, because their end is not known.
   """
 
   def __init__(self, text: str):
-    """`text`: of one program."""
+    """Parses the text of one module and counts how often each part runs."""
     self.computations, self.entry = _parse(text)
     match = re.search(r"num_partitions=(\d+)", text)
     self.devices = int(match[1]) if match else 1
@@ -156,7 +157,7 @@ class Program:
     self.times = self._count()
 
   def _count(self) -> dict[str, int]:
-    """How often each computation runs."""
+    """Number of runs of each computation in a step."""
     times: dict[str, int] = collections.Counter({self.entry: 1})
     for name in self._callers_first():
       for instruction in self.computations[name]:
@@ -166,13 +167,13 @@ class Program:
     return times
 
   def _taken(self, instruction: Instruction) -> list[str]:
-    """Computations that run: of a condition's, the one that moves most."""
+    """Called computations; of a conditional's, the one that moves most."""
     if instruction.opcode != "conditional":
       return instruction.called
     return [max(instruction.called, key=self._moved)]
 
   def _callers_first(self) -> list[str]:
-    """Computations that run, every one after all that call it."""
+    """Names of all computations, each after all that call it."""
     graph = {
       name: {c for i in body for c in i.called}
       for name, body in self.computations.items()
@@ -180,7 +181,7 @@ class Program:
     return list(reversed([*graphlib.TopologicalSorter(graph).static_order()]))
 
   def _trips(self, instruction: Instruction) -> int:
-    """Turns of a loop that counts from 0 to a constant; 1 for the rest."""
+    """Turns of a loop that counts from 0 to a constant; 1 of all others."""
     if instruction.opcode != "while":
       return 1
     match = re.search(
@@ -202,14 +203,14 @@ class Program:
     return limits[0]
 
   def instructions(self) -> Iterator[tuple[str, Instruction]]:
-    """(computation, instruction) of all that runs."""
+    """Yields (computation, instruction) of everything that runs."""
     for name, body in self.computations.items():
       if self.times[name]:
         for instruction in body:
           yield name, instruction
 
   def collectives(self) -> list[Collective]:
-    """All communication of a step."""
+    """Communication of a step: every collective that runs."""
     found = []
     for name, i in self.instructions():
       kind = i.opcode.removesuffix("-start")
@@ -237,7 +238,7 @@ class Program:
     return found
 
   def _crossing(self, i: Instruction, times: int) -> Collective:
-    """A collective of the devices that have one place in each slice."""
+    """Collective between slices, of the devices with one place in each."""
     kind = re.search(r'megascale_transfer_type="(\w+)"', i.attributes)
     target = re.search(r'megascale_target="\{([\d,:]+)\}', i.attributes)
     if kind is None or target is None:
@@ -259,7 +260,7 @@ class Program:
     return self._moved(self.entry)
 
   def _moved(self, name: str) -> float:
-    """Of one run of a computation and of those it calls."""
+    """HBM bytes of one run of a computation and of those it calls."""
     body = self.computations[name]
     shapes = {i.name: i.shape for i in body}
     total = 0.0
@@ -287,7 +288,7 @@ class Program:
     return size(i.shape) + sum(size(shapes[o]) for o in i.operands)
 
   def _fusion_traffic(self, i: Instruction, shapes: dict[str, str]) -> float:
-    """A fusion reads of an operand what it slices, and updates in place."""
+    """HBM bytes of a fusion: of an operand only the slices that it reads."""
     total = self._fusion_written(i)
     for number, operand in enumerate(i.operands):
       read = size_of(shapes[operand], hbm_only=True)
@@ -295,7 +296,7 @@ class Program:
     return total
 
   def _fusion_written(self, i: Instruction) -> float:
-    """Of each result that is updated in place only the update is written."""
+    """HBM bytes a fusion writes: of a result updated in place, the update."""
     inside = {x.name: x for x in self.computations[i.called[0]]}
     written = 0.0
     arrays_of = arrays(i.shape)
@@ -308,7 +309,7 @@ class Program:
     return written
 
   def _part_read(self, computation: str, number: int) -> float:
-    """Most bytes that a fused computation reads of its argument `number`."""
+    """Most bytes that a fused computation reads of argument `number`."""
     body = self.computations[computation]
     name = next(
       i.name
@@ -330,7 +331,7 @@ class Program:
 
 
 def _results(body: list[Instruction]) -> list[Instruction]:
-  """What a computation's arrays come from, bitcasts looked through."""
+  """Instructions that compute a computation's results, below bitcasts."""
   inside = {i.name: i for i in body}
 
   def behind(i: Instruction) -> list[Instruction]:
@@ -344,7 +345,7 @@ def _results(body: list[Instruction]) -> list[Instruction]:
 
 
 def _listed(numbers: str) -> int:
-  """How many numbers there are in a list of them and of ranges, `1,4:6`."""
+  """Count of the numbers in a list of numbers and ranges, as `1,4:6`."""
   ends = ([int(x) for x in part.split(":")] for part in numbers.split(","))
   return sum(end[-1] - end[0] + 1 for end in ends)
 
@@ -367,7 +368,7 @@ def _brought(i: Instruction) -> list[tuple[str, tuple[int, ...], str]]:
 
 
 def _slice_traffic(shape: str) -> float:
-  """Of ((whole), part, …): a part is read of the whole, and written."""
+  """HBM bytes of an async slice: only the part is read and written."""
   whole, part = arrays(shape)[:2]
   return _bytes(part) * (_in_hbm(whole) + _in_hbm(part))
 
@@ -422,7 +423,7 @@ def _instruction(line: str) -> Instruction:
 
 
 def _closing(text: str) -> int:
-  """Where the parenthesis that `text` begins with closes."""
+  """Index at which the parenthesis that `text` begins with closes."""
   depth = 0
   for place, letter in enumerate(text):
     depth += (letter == "(") - (letter == ")")
@@ -440,7 +441,7 @@ def _numbers(text: str) -> list[int]:
 
 
 def _groups(i: Instruction) -> np.ndarray:
-  """Device numbers of every group, in each of the notations of XLA."""
+  """Device numbers of every group, from any of XLA's notations."""
   pairs = re.search(r"source_target_pairs=\{(.*?)\}\}", i.attributes)
   if pairs:
     return np.array(_numbers(pairs[1])).reshape(-1, 2)
@@ -464,9 +465,9 @@ def _groups(i: Instruction) -> np.ndarray:
 
 
 def _mesh_groups(axes: str, order: str, used: str) -> np.ndarray:
-  """mesh['a'=4,'b'=2], device_ids=([2,4]T(1,0)) {'b'}: groups along b.
+  """Groups of the notation mesh['a'=4,'b'=2], device_ids=([2,4]T(1,0)) {'b'}.
 
-  'a':(1)2 is a part of a.
+  They lie along the axes in the last braces, here b; 'a':(1)2 is a part of a.
   """
   names = re.findall(r"'(\w+)'=(\d+)", axes)
   parts = re.findall(r"'(\w+)'(?::\((\d+)\)(\d+))?", used)

@@ -1,4 +1,4 @@
-"""What a step costs a chip at least: compute, HBM and interconnect.
+"""Least time of a step on a chip: compute, HBM and interconnect.
 
   t_compute = FLOPs of all matrix products, recomputed ones too / peak
   t_hbm     = bytes read and written / HBM bandwidth
@@ -44,12 +44,12 @@ from s02jax.hardware import Chip
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Traffic:
-  """All collectives of one kind along the same mesh axes."""
+  """Sum of all collectives of one kind along the same mesh axes."""
 
-  kind: str
-  axes: tuple[str, ...]
-  sent: float  # bytes a device sends in a step
-  seconds: float
+  kind: str  # one of hlo.KINDS
+  axes: tuple[str, ...]  # mesh axes along which the groups lie
+  sent: float  # bytes that a device sends in a step
+  seconds: float  # least time, by (3)
 
 
 def traffic(
@@ -79,7 +79,7 @@ def axes_of(groups: np.ndarray, mesh: Mesh) -> tuple[str, ...]:
 
 
 def _seconds(c: hlo.Collective, mesh: Mesh, chip: Chip) -> float:
-  """Equation (3), of the group that lies in most slices."""
+  """Least seconds by equation (3), of the group over most slices."""
   slices = np.array([getattr(d, "slice_index", 0) for d in mesh.devices.flat])
   spans = (np.diff(np.sort(slices[c.groups])) > 0).sum(-1) + 1
   group = c.groups[spans.argmax()]
@@ -109,14 +109,14 @@ def _bandwidth(group: np.ndarray, mesh: Mesh, chip: Chip) -> float:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Roofline:
-  """Least seconds of a device for what a compiled step does."""
+  """Least seconds of a device for a compiled step."""
 
-  compute: float
-  hbm: float
-  ici: float
+  compute: float  # all matrix products at peak
+  hbm: float  # bytes read and written at the memory's bandwidth
+  ici: float  # all collectives
   model: float  # model FLOPs at peak
 
   @property
   def bound(self) -> float:
-    """Equation (1)."""
+    """Upper bound on model-FLOP utilisation, equation (1)."""
     return self.model / max(self.compute, self.hbm, self.ici)

@@ -1,17 +1,17 @@
-"""The table of `docs/scale.md`: every stage and size on four TPU slices.
+"""Table of `docs/scale.md`: every stage and size on four TPU slices.
 
-Each row is one `s02 compile-check`. What was measured is kept beside the table
+Each row is one `s02 compile-check`. The measurements are kept beside the table
 as JSON lines, so that an interrupted run goes on where it was; delete a line
 to measure it again.
 """
 
-import dataclasses
 import importlib
 import json
 import os
 import pathlib
 import platform
 import time
+from collections.abc import Callable
 
 import jax
 
@@ -19,7 +19,7 @@ from s02jax.compiler import check
 from s02jax.core import files, markdown
 
 TOPOLOGIES = ("v5e:16x16", "v5p:8x8x16", "v6e:16x16", "tpu7x:8x8x4")
-# Rows of a device, on HBM of 16, 32 and 95 GiB.
+# Rows of the batch on each device, on HBM of 16, 32 and 95 GiB.
 ROWS = {
   "ar:small": (8, 16, 32),
   "ar:base": (4, 8, 16),
@@ -54,16 +54,26 @@ _HEAD = (
 )
 
 
-def write(path: pathlib.Path) -> int:
-  """Measures what is missing and writes the table; 1 where a row fails."""
+def write(path: pathlib.Path, tell: Callable[[str], None]) -> int:
+  """Measures the missing rows and writes the table.
+
+  Args:
+    path: the Markdown file; the rows are kept beside it, as .jsonl.
+    tell: gets the lines for people.
+
+  Returns:
+    0, or 1 where a row does not fit.
+  """
   kept = path.with_suffix(".jsonl")
   done = _read(kept)
   for name in ROWS:
     for topology in TOPOLOGIES:
       if (name, topology) in done:
         continue
-      print(f"{name} on {topology} …", flush=True)
-      row = _measure(name, topology)
+      tell(f"{name} on {topology} …")
+      report = _measure(name, topology)
+      tell(check.describe(report))
+      row = _record(report)
       with kept.open("a", encoding="utf-8") as file:
         file.write(json.dumps(row) + "\n")
       done[name, topology] = row
@@ -80,18 +90,20 @@ def _read(kept: pathlib.Path) -> dict[tuple[str, str], dict]:
   return {(row["config"], row["topology"]): row for row in rows}
 
 
-def _measure(name: str, topology: str) -> dict:
+def _measure(name: str, topology: str) -> check.Report:
   stage, _, size = name.partition(":")
   config = importlib.import_module(f"configs.{stage}").get_config(size)
   kind = topology.partition(":")[0]
   place = {"v5e": 0, "v6e": 1}.get(kind, 2)
   rows, fast = ROWS[name][place], stage in FAST
-  report = check.check(config, name, topology, rows, fast=fast)
-  print(check.describe(report), flush=True)
-  row = dataclasses.asdict(report)
-  bound = report.roofline.bound if report.roofline else None
-  return row | {
-    "bound": bound,
+  return check.check(config, name, topology, rows, fast=fast)
+
+
+def _record(report: check.Report) -> dict:
+  """JSON form of a report, with when and where it was made."""
+  limits = report.cost.roofline
+  return report.to_json() | {
+    "bound": limits.bound if limits else None,
     "date": time.strftime("%Y-%m-%d"),
     "machine": f"{os.cpu_count()}-core {platform.machine()} CPU",
     "jax": jax.__version__,

@@ -1,6 +1,5 @@
 """`s02 compile-check` on the TPU compiler, with the smallest config."""
 
-import dataclasses
 import json
 import os
 import pathlib
@@ -17,11 +16,13 @@ from jax.sharding import NamedSharding
 from jax.sharding import PartitionSpec as P
 
 from configs import ar
-from s02jax import cli
+from s02jax import cli, sharding
 from s02jax.cli import compile_check
-from s02jax.compiler import check
+from s02jax.compiler import check, tpu
 from s02jax.core.errors import UserError
 from s02jax.flops import Product
+
+ROOT = pathlib.Path(__file__).parents[2]
 
 pytestmark = [
   pytest.mark.usefixtures("nothing_is_kept"),
@@ -36,21 +37,25 @@ pytestmark = [
 def report(nothing_is_kept):
   config = ar.get_config("test")
   config.mesh.update(dict(data=2, fsdp=2))
-  return check.check(config, "ar:test", "v5e:2x2", rows_per_device=2)
+  return check.check(config, "ar:test", "v5e:2x2", rows=2)
 
 
 def test_a_small_step_compiles_fits_and_is_described(report):
-  assert report.fits and report.devices == 4 and not report.problem
-  assert report.mesh == dict(data=2, fsdp=2, sequence=1, tensor=1)
-  assert report.batch["ids"] == [8, 256]
-  assert 0 < report.held < report.hbm == 16 * 2**30
-  assert report.executed_flops >= 0.9 * report.model_flops > 0
-  assert report.roofline is not None and 0 < report.roofline.bound < 1
-  axes = {t.axes for t in report.traffic}
+  step, memory, cost = report.step, report.memory, report.cost
+  assert memory.fits and step.devices == 4 and not memory.problem
+  assert step.mesh == dict(data=2, fsdp=2, sequence=1, tensor=1)
+  assert step.batch["ids"] == [8, 256]
+  assert 0 < memory.held < memory.hbm == 16 * 2**30
+  assert cost.executed_flops >= 0.9 * cost.model_flops > 0
+  assert cost.roofline is not None and 0 < cost.roofline.bound < 1
+  axes = {t.axes for t in cost.traffic}
   assert any("fsdp" in a for a in axes) and any("data" in a for a in axes)
   text = check.describe(report)
   assert "fits" in text and "utilisation" in text
-  json.dumps(dataclasses.asdict(report))
+  record = json.loads(json.dumps(report.to_json()))
+  scale = (ROOT / "docs" / "scale.jsonl").read_text().splitlines()
+  added = {"bound", "date", "machine", "jax"}  # by the table
+  assert record.keys() == json.loads(scale[0]).keys() - added
 
 
 def test_a_fast_compilation_sees_the_same_step(report):
@@ -58,22 +63,21 @@ def test_a_fast_compilation_sees_the_same_step(report):
   traced one, and what is reduced over which devices, is not."""
   config = ar.get_config("test")
   config.mesh.update(dict(data=2, fsdp=2))
-  quick = check.check(
-    config, "ar:test", "v5e:2x2", rows_per_device=2, fast=True
-  )
+  quick = check.check(config, "ar:test", "v5e:2x2", rows=2, fast=True)
   assert quick.fast and not report.fast
   assert "--fast" in check.describe(quick)
   assert "--fast" not in check.describe(report)
-  assert quick.fits and quick.parameters == report.parameters
-  assert quick.executed_flops == report.executed_flops
-  assert {(t.kind, t.axes) for t in quick.traffic} == {
-    (t.kind, t.axes) for t in report.traffic
+  assert quick.memory.fits
+  assert quick.step.parameters == report.step.parameters
+  assert quick.cost.executed_flops == report.cost.executed_flops
+  assert {(t.kind, t.axes) for t in quick.cost.traffic} == {
+    (t.kind, t.axes) for t in report.cost.traffic
   }
 
 
 def test_a_fast_compilation_leaves_sums_off_the_sparse_cores():
   """Where they get them so, libtpu 0.0.42 aborts on AR `small`."""
-  devices = check._devices("tpu7x:2x2x1", 1)
+  devices = tpu.devices("tpu7x:2x2x1", 1)
   mesh = jax.sharding.Mesh(np.array(devices), ("data",))
   rows = jax.ShapeDtypeStruct(
     (len(devices), 64, 1024), "float32", sharding=NamedSharding(mesh, P("data"))
@@ -82,7 +86,7 @@ def test_a_fast_compilation_leaves_sums_off_the_sparse_cores():
   with jax.set_mesh(mesh):
     lowered = total.lower(rows)
   for fast, offloaded in ((False, True), (True, False)):
-    compiled, problem = check._compile(lowered, fast)
+    compiled, problem = tpu.compile_step(lowered, fast)
     assert not problem and "all-reduce" in compiled.as_text()
     assert ("sparsecore" in compiled.as_text()) == offloaded
 
@@ -102,7 +106,7 @@ def test_what_the_partitioner_says_is_heard():
   mesh = jax.make_mesh(
     (2, 2, 2),
     ("data", "fsdp", "tensor"),
-    devices=check._devices("v5e:2x4", slices=1),
+    devices=tpu.devices("v5e:2x4", slices=1),
     axis_types=(jax.sharding.AxisType.Auto,) * 3,
   )
 
@@ -117,9 +121,9 @@ def test_what_the_partitioner_says_is_heard():
       jax.lax.with_sharding_constraint(jnp.sin(x), of(None, "fsdp", "tensor"))
     )
   )
-  with check._stderr() as said:
+  with tpu.captured_stderr() as said:
     moved.lower(x).compile()
-  assert check._involuntary(said) != []
+  assert check.involuntary(said) != []
 
 
 def test_a_failing_compiler_does_not_look_like_what_does_not_fit(
@@ -129,7 +133,7 @@ def test_a_failing_compiler_does_not_look_like_what_does_not_fit(
     os.write(2, b"what libtpu says\n")
     raise jax.errors.JaxRuntimeError("INTERNAL: Mosaic failed.\nmuch more")
 
-  monkeypatch.setattr(check, "_compile", fail)
+  monkeypatch.setattr(tpu, "compile_step", fail)
   argv = ["--config", "configs/ar.py:test", "--topology", "v5e:2x2"]
   code = cli.run(compile_check.main, [*argv, "--rows_per_device=2"])
   assert code == 3
@@ -145,8 +149,8 @@ def test_what_a_dying_compiler_said_is_kept():
   """libtpu aborts; nothing in this process runs after that."""
   dies = """\
 import os
-from s02jax.compiler import check
-with check._stderr():
+from s02jax.compiler import tpu
+with tpu.captured_stderr():
   os.write(2, b"what libtpu says\\n")
   os._exit(134)
 """
@@ -158,7 +162,7 @@ with check._stderr():
 
 
 def test_what_is_said_on_the_way_is_heard_but_not_repeated(capfd):
-  with check._stderr() as said:
+  with tpu.captured_stderr() as said:
     os.write(2, b"one\ntwo\n")
   os.write(2, b"three\n")
   assert said == ["one", "two"] and capfd.readouterr().err == "three\n"
@@ -197,29 +201,19 @@ TINY = ["--config=configs/ar.py:test", "--topology=v5e:2x2"]
   ],
 )
 def test_wrong_arguments_are_one_sentence(argv, message, monkeypatch, capsys):
-  monkeypatch.setattr(check, "_compile", lambda *_: pytest.fail("on"))
+  monkeypatch.setattr(tpu, "compile_step", lambda *_: pytest.fail("on"))
   assert cli.run(compile_check.main, argv) == 2
   out = capsys.readouterr()
   assert out.err.startswith("s02: ") and message in out.err
   assert out.err.count("\n") == 1 and not out.out
 
 
-def test_without_the_flag_the_rows_are_those_of_training(monkeypatch):
-  asked = []
-
-  def fail(*_):
-    raise UserError("far enough")
-
-  def batch(stage, mesh, rows):
-    asked.append(rows)
-    return fail()
-
-  monkeypatch.setattr(check, "_batch", batch)
+def test_without_the_flag_the_rows_are_those_of_training():
   config = ar.get_config("test")
   config.batch_size = 24
-  with pytest.raises(UserError, match="far enough"):
-    check.check(config, "ar:test", "v5e:2x2")
-  assert asked == [24]
+  mesh = sharding.make_mesh(config.mesh, tpu.devices("v5e:2x2", 1))
+  assert check.rows_per_device(config, mesh, None) == 24 / 4
+  assert check.rows_per_device(config, mesh, 5) == 5
 
 
 @pytest.mark.parametrize(
@@ -252,6 +246,6 @@ def test_a_compiler_named_by_the_user_is_enough(tmp_path, monkeypatch):
 def test_idle_matrix_units_are_named():
   wide = Product(m=1024, k=256, n=256, times=1)
   thin = Product(m=1024, k=256, n=100, times=1)
-  assert check._unfilled([wide], 256) == []
-  (warning,) = check._unfilled([wide, thin], 128)
+  assert check.unfilled([wide], 256) == []
+  (warning,) = check.unfilled([wide, thin], 128)
   assert "[256, 100]" in warning and np.isclose(thin.filled(128), 100 / 128)

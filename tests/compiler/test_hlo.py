@@ -26,7 +26,7 @@ def compiled(mesh, function, *arguments):
   lowered = jax.jit(
     function, out_shardings=NamedSharding(mesh, P("data"))
   ).lower(*shapes)
-  return hlo.Program(lowered.compile().as_text())
+  return hlo.HloModule(lowered.compile().as_text())
 
 
 def test_a_split_contraction_is_an_all_reduce_along_its_axis(mesh):
@@ -78,7 +78,7 @@ def test_groups_are_read_in_every_notation(text, groups):
     f"  %r = f32[8]{{0}} all-reduce(%x), channel_id=1, replica_groups={text}"
     ", use_global_device_ids=true"
   )
-  program = hlo.Program(
+  program = hlo.HloModule(
     "ENTRY %main (x: f32[8]) -> f32[8] {\n" + line + "\n}\n"
   )
   (found,) = program.collectives()
@@ -92,7 +92,7 @@ def test_gathers_that_start_together_count_all_that_they_bring():
     " all-gather-start(%a, %b), replica_groups={{0,1,2,3}}, dimensions={0}",
     "}",
   )
-  (found,) = hlo.Program("\n".join(lines) + "\n").collectives()
+  (found,) = hlo.HloModule("\n".join(lines) + "\n").collectives()
   assert (found.kind, found.size) == ("all-gather", 16 * 4 + 64 * 2)
 
 
@@ -120,7 +120,7 @@ def test_a_sum_that_starts_counts_as_one_that_is_waited_for(shape, opcode):
     "  ROOT %s = f32[] add(%x, %y)",
     "}",
   )
-  program = hlo.Program("\n".join(lines) + "\n")
+  program = hlo.HloModule("\n".join(lines) + "\n")
   (found,) = program.collectives()
   assert (found.kind, found.size) == ("all-reduce", 4 * 4 + 16 * 2)
   assert program.hbm_bytes() == 2 * found.size
@@ -138,7 +138,7 @@ def test_what_crosses_slices_is_a_collective_of_the_same_places():
     '_xla_megascale_transfer_type="ALL_REDUCE"}',
     "}",
   )
-  (found,) = hlo.Program("\n".join(lines) + "\n").collectives()
+  (found,) = hlo.HloModule("\n".join(lines) + "\n").collectives()
   assert (found.kind, found.size) == ("all-reduce", 512 * 4)
   assert found.groups.tolist() == [[0, 4], [1, 5], [2, 6], [3, 7]]
   assert found.sent == 512 * 4  # half of it reduced, half of it spread
@@ -168,7 +168,7 @@ def test_what_a_fusion_writes_beside_its_updates_counts_too():
     " calls=%fused",
     "}",
   )
-  moved = hlo.Program("\n".join(lines) + "\n").hbm_bytes()
+  moved = hlo.HloModule("\n".join(lines) + "\n").hbm_bytes()
   # Read and written: the update's row, and the other result whole.
   assert moved == 2 * 8 * 4 + 2 * 64 * 4
 
@@ -182,7 +182,7 @@ def test_traffic_counts_slices_and_updates_not_whole_buffers():
     return jax.lax.fori_loop(0, 50, body, stack)
 
   stack = jax.ShapeDtypeStruct((50, 4096), jnp.float32)
-  program = hlo.Program(
+  program = hlo.HloModule(
     jax.jit(f, donate_argnums=0).lower(stack).compile().as_text()
   )
   moved = program.hbm_bytes()
@@ -218,7 +218,7 @@ def test_a_slice_moves_what_it_takes(whole, part, moved):
     f"  ROOT %d = {result} slice-done(%s)",
     "}",
   )
-  assert hlo.Program("\n".join(lines) + "\n").hbm_bytes() == moved
+  assert hlo.HloModule("\n".join(lines) + "\n").hbm_bytes() == moved
 
 
 def test_of_a_condition_the_branch_that_moves_most_counts():
@@ -232,7 +232,7 @@ def test_of_a_condition_the_branch_that_moves_most_counts():
 
   def moved(function, *shapes):
     text = jax.jit(function).lower(*shapes).compile().as_text()
-    return hlo.Program(text).hbm_bytes()
+    return hlo.HloModule(text).hbm_bytes()
 
   choice = jax.ShapeDtypeStruct((), jnp.bool_)
   x = jax.ShapeDtypeStruct((512, 64), jnp.float32)

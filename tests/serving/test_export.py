@@ -18,7 +18,7 @@ import safetensors.numpy
 
 from s02jax import sharding
 from s02jax.cli import export as verb
-from s02jax.compiler import check
+from s02jax.compiler import tpu
 from s02jax.core.errors import UserError
 from s02jax.models.layers import attention
 from s02jax.serving import card as cards
@@ -365,7 +365,7 @@ def test_less_exact_weights_cost_little_and_more_the_fewer_bits():
 @pytest.mark.usefixtures("nothing_is_kept")
 @pytest.mark.parametrize("name", ["decode_2", "prompt_64"])
 def test_the_tpu_compiler_takes_the_programs(folder, name):
-  device = np.ravel(check._devices("v5e:2x2", 1))[0]
+  device = np.ravel(tpu.devices("v5e:2x2", 1))[0]
   placed = jax.sharding.SingleDeviceSharding(device)
   exported = jax.export.deserialize(
     bytearray((folder / "programs" / f"{name}.bin").read_bytes())
