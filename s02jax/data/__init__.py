@@ -1,1 +1,1 @@
-"""A corpus on disk and the rows that training reads from it."""
+"""Corpora on disk, and the batches of rows that training reads from them."""

@@ -1,9 +1,23 @@
-"""Features of a corpus: tokens and latents, written and read by record."""
+"""Features of a corpus: tokens, latents and fixed speaker vectors by record.
+
+`features/` of a corpus folder holds, for each split,
+
+    tokens-<split>.array_record     codes of the audio tokenizer, int16 [t]
+    latents-<split>.array_record    means of the Flow-VAE, float16 [t · r, c]
+    speaker_vectors-<split>.npy     GE2E vectors, float32 [records, o]
+    card.json                       sizes, latent statistics, checkpoints
+
+Record i of each belongs to record i of the split. Card, tokens and latents are
+written by `s02 extract`; the vectors only where a model asks for them.
+
+Shape letters: t tokens, r latents per token, c channels, o features.
+"""
 
 import contextlib
 import json
 import os
 import pathlib
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -11,21 +25,36 @@ from array_record.python import array_record_module
 
 from s02jax.core import files
 from s02jax.core.errors import UserError
+from s02jax.data.records import CorpusFiles, Index
 
+KINDS = ("tokens", "latents")
 _WRITER_OPTIONS = "group_size:1,uncompressed"
 
 
-def _feature_path(folder: pathlib.Path, kind: str, split: str) -> pathlib.Path:
-  return folder / "features" / f"{kind}-{split}.array_record"
+def card_path(folder: str | os.PathLike) -> pathlib.Path:
+  """Card of a corpus's features, written after all of them."""
+  return CorpusFiles(pathlib.Path(folder)).features / "card.json"
+
+
+def _array_path(folder: pathlib.Path, kind: str, split: str) -> pathlib.Path:
+  return CorpusFiles(folder).features / f"{kind}-{split}.array_record"
+
+
+def _vectors_path(folder: pathlib.Path, split: str) -> pathlib.Path:
+  return CorpusFiles(folder).features / f"speaker_vectors-{split}.npy"
 
 
 class Features:
-  """Tokens and latents of one split; record i belongs to record i of it."""
+  """Tokens and latents of one split, read by record; picklable.
+
+  Attributes:
+    card: content of features/card.json.
+  """
 
   def __init__(self, folder: pathlib.Path, split: str):
     self._arguments = (folder, split)
-    card = folder / "features" / "card.json"
-    paths = [_feature_path(folder, kind, split) for kind in _KINDS]
+    card = card_path(folder)
+    paths = [_array_path(folder, kind, split) for kind in KINDS]
     if not all(path.exists() for path in (card, *paths)):
       raise UserError(
         f"{folder} has no tokens and latents for {split!r}: run"
@@ -39,8 +68,7 @@ class Features:
       )
       for path in paths
     )
-    with np.load(folder / "index" / f"{split}.npz") as index:
-      expected = len(index["num_samples"])
+    expected = _num_records(folder, split)
     if len(self) != expected or self._latents.num_records() != expected:
       raise UserError(
         f"{folder}/features has {len(self)} records for {split!r}, the corpus"
@@ -49,7 +77,11 @@ class Features:
 
   @classmethod
   def open(cls, folder: str | os.PathLike, split: str) -> "Features":
-    """Raises UserError if `s02 extract` has not written this split."""
+    """Opens the features of a split.
+
+    Raises:
+      UserError: `s02 extract` has not written this split, or another corpus's.
+    """
     return cls(pathlib.Path(folder), split)
 
   def __reduce__(self):
@@ -59,33 +91,34 @@ class Features:
     return self._tokens.num_records()
 
   def tokens(self, index: int) -> np.ndarray:
-    """i32[t], the codes of the audio tokenizer."""
+    """Codes of the audio tokenizer for a record, i32[t]."""
     data = self._tokens.read([index])[0]
     return np.frombuffer(data, np.int16).astype(np.int32)
 
   def latents(self, index: int) -> np.ndarray:
-    """f32[t * r, c], not normalised; r latents to a token."""
+    """Latents of a record, f32[t * r, c], not normalised."""
     data = self._latents.read([index])[0]
     latents = np.frombuffer(data, np.float16).astype(np.float32)
     return latents.reshape(-1, self._channels)
 
 
-_KINDS = ("tokens", "latents")
+def _num_records(folder: pathlib.Path, split: str) -> int:
+  return Index.length(CorpusFiles(folder).index(split))
 
 
 class FeatureWriter:
-  """Context manager that writes the features of a split, in order.
+  """Context manager that writes tokens and latents of a split, in order.
 
   The files get their names when it is left without an exception.
   """
 
   def __init__(self, folder: str | os.PathLike, split: str):
     folder = pathlib.Path(folder)
-    self._paths = {kind: _feature_path(folder, kind, split) for kind in _KINDS}
+    self._paths = {kind: _array_path(folder, kind, split) for kind in KINDS}
     self._temporary = {
       kind: files.part_of(path) for kind, path in self._paths.items()
     }
-    (folder / "features").mkdir(exist_ok=True)
+    CorpusFiles(folder).features.mkdir(exist_ok=True)
     self._writers = {
       kind: array_record_module.ArrayRecordWriter(
         os.fspath(path), _WRITER_OPTIONS
@@ -94,11 +127,14 @@ class FeatureWriter:
     }
 
   def write(self, tokens: np.ndarray, latents: np.ndarray) -> None:
-    """Adds one record.
+    """Adds the features of the next record.
 
     Args:
       tokens: integers [t], each in [0, 32767].
       latents: floats [t * r, c], not normalised.
+
+    Raises:
+      ValueError: a value that the format cannot hold.
     """
     codes = np.asarray(tokens)
     if codes.size and not 0 <= codes.min() <= codes.max() < 2**15:
@@ -110,7 +146,11 @@ class FeatureWriter:
     self._writers["latents"].write(values.astype("<f2").tobytes())
 
   def close(self) -> None:
-    """Finishes the files and gives them their names. Raises UserError."""
+    """Finishes the files and gives them their names.
+
+    Raises:
+      UserError: the files cannot be written.
+    """
     try:
       for writer in self._writers.values():
         writer.close()
@@ -136,3 +176,61 @@ class FeatureWriter:
       with contextlib.suppress(RuntimeError):
         writer.close()
     self._discard()
+
+
+def has_speaker_vectors(folder: str | os.PathLike, split: str) -> bool:
+  """True if the fixed speaker vectors of a split are extracted."""
+  return _vectors_path(pathlib.Path(folder), split).exists()
+
+
+def open_speaker_vectors(folder: str | os.PathLike, split: str) -> np.ndarray:
+  """Fixed speaker vectors of a split, float32 [records, o], memory-mapped.
+
+  Raises:
+    UserError: they are not extracted, or belong to another corpus.
+  """
+  folder = pathlib.Path(folder)
+  run = f"run `s02 extract --corpus {folder} --speaker_vectors`"
+  if not has_speaker_vectors(folder, split):
+    raise UserError(f"{folder} has no speaker vectors for {split!r}: {run}")
+  vectors = np.load(_vectors_path(folder, split), mmap_mode="r")
+  expected = _num_records(folder, split)
+  if len(vectors) != expected:
+    raise UserError(
+      f"{folder}/features has {len(vectors)} speaker vectors for {split!r},"
+      f" the corpus has {expected} records: remove them and {run}"
+    )
+  return vectors
+
+
+def write_speaker_vectors(
+  folder: str | os.PathLike,
+  split: str,
+  shape: tuple[int, int],
+  parts: Iterable[np.ndarray],
+) -> None:
+  """Writes the fixed speaker vectors of a split.
+
+  Args:
+    folder: corpus folder.
+    split: one of SPLITS.
+    shape: (records, o) of the whole.
+    parts: float32 [any number, o], in the order of the records.
+
+  Raises:
+    OSError: the file cannot be written.
+    ValueError: the parts are not `shape` together.
+  """
+  path = _vectors_path(pathlib.Path(folder), split)
+  path.parent.mkdir(exist_ok=True)
+  with files.atomic(path) as temporary, open(temporary, "wb") as file:
+    header = {"descr": "<f4", "fortran_order": False, "shape": shape}
+    np.lib.format.write_array_header_1_0(file, header)
+    written = 0
+    for part in parts:
+      if part.shape[1:] != shape[1:]:
+        raise ValueError(f"vectors of shape {part.shape} in {shape}")
+      file.write(np.ascontiguousarray(part, "<f4").tobytes())
+      written += len(part)
+    if written != shape[0]:
+      raise ValueError(f"{written} speaker vectors for {shape[0]} records")

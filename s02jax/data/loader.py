@@ -1,4 +1,4 @@
-"""Batches on the host, prepared by threads; the whole state is one integer.
+"""Loader of a host's batches: threads prepare them, its state is one integer.
 
 Row j of batch s is row `s·B + j` of the run, and a host prepares those j that
 its devices hold: another number of hosts reads the same rows. A row that
@@ -14,63 +14,44 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
-from typing import Protocol, runtime_checkable
 
 import grain
 import numpy as np
 
 from s02jax.core.errors import UserError
+from s02jax.data.rows import Row, Rows, records_of
 
-Batch = dict[str, np.ndarray]
+Batch = dict[str, np.ndarray]  # arrays of rows, stacked
 
 # Grain would add sentences of its own to the message of an error.
 grain.config.update("py_traceback_filtering", "off")
 
-# What the readers of files, records and audio raise; a wrong program, or a
-# corpus that is no corpus, raises something else.
+# Errors that the readers of files, records and audio raise; a wrong program,
+# or a corpus that is no corpus, raises something else.
 UNREADABLE = (OSError, RuntimeError)
 # A file system may be away for a moment: seconds before each further try.
 PAUSES = (0.1, 1.0, 5.0)
-# A share of unreadable rows is one of at least so many.
+# Least rows that the share of unreadable ones is taken of, so that a first
+# unreadable row does not count as all of them.
 LEAST = 1000
 
 
-class Rows(Protocol):
-  """Rows of one stage: pure in the index, one shape per global batch."""
-
-  batch_size: int
-
-  def __getitem__(self, index: int) -> Batch: ...
-
-
-@runtime_checkable
-class Traceable(Protocol):
-  """Rows that know which records of the corpus they take."""
-
-  def records(self, index: int) -> list[int]: ...
-
-
-def records_of(rows: Rows, index: int) -> list[int]:
-  """Records of a row; none where the rows cannot tell."""
-  return rows.records(index) if isinstance(rows, Traceable) else []
-
-
 class Unreadable:
-  """Rows that this host could not read: a line each, and not too many.
+  """Ledger of rows that this host could not read; stops at too many.
 
-  Every line of the file is an object: split, row, records, host, time, error.
-  A run that goes on from a checkpoint adds to it, so that a row may be there
-  again.
+  Every line of the file is a JSON object: split, row, records, host, time,
+  error. A run that goes on from a checkpoint adds to it, so that a row may be
+  there again.
   """
 
   def __init__(
     self, path: pathlib.Path, share: float, count: Callable[[int], object]
   ):
-    """Nothing is written before there is something to say.
+    """Makes an empty ledger; the file is made by the first unreadable row.
 
     Args:
-      path: of the file, the same for all hosts.
-      share: of unreadable rows at which reading stops.
+      path: file of the ledger, the same for all hosts.
+      share: largest share of rows that may be unreadable.
       count: called with the number of further unreadable rows.
     """
     self._path = path
@@ -80,15 +61,15 @@ class Unreadable:
     self._taken = self._found = 0
 
   def taken(self, rows: int) -> None:
-    """Counts rows that were asked for."""
+    """Counts rows that were asked for, readable or not."""
     with self._lock:
       self._taken += rows
 
   def add(self, rows: Rows, split: str, index: int, error: Exception) -> None:
-    """Reports one row.
+    """Writes a line about a row that could not be read.
 
     Raises:
-      UserError: there have been too many.
+      UserError: too large a share of the rows could not be read.
     """
     reason = " ".join(f"{type(error).__name__}: {error}".split())[:500]
     line = {
@@ -114,7 +95,7 @@ class Unreadable:
 
 
 def _append(path: pathlib.Path, line: str) -> None:
-  """In one write, so that hosts do not cut each other's lines."""
+  """Appends a line in one write, so that hosts do not mix their lines."""
   file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
   try:
     os.write(file, line.encode())
@@ -123,7 +104,7 @@ def _append(path: pathlib.Path, line: str) -> None:
 
 
 class _Batches:
-  """The batches of one host, by step."""
+  """Batches of one host as a sequence over the steps of the run."""
 
   def __init__(
     self,
@@ -149,8 +130,8 @@ class _Batches:
     rows = [self._row(start, j) for j in self._mine.tolist()]
     return {key: np.stack([row[key] for row in rows]) for key in rows[0]}
 
-  def _row(self, start: int, place: int) -> Batch:
-    """The row, or the next one of its batch, and shape, that can be read."""
+  def _row(self, start: int, place: int) -> Row:
+    """Row `start + place`, or the next row of its batch that can be read."""
     size = self._rows.batch_size
     for k in range(size):
       index = start + (place + k) % size
@@ -166,8 +147,8 @@ class _Batches:
     )
 
 
-def _read(rows: Rows, index: int) -> Batch:
-  """A row; tries again where the file system may be to blame."""
+def _read(rows: Rows, index: int) -> Row:
+  """Reads a row; tries again where the file system may be to blame."""
   for pause in PAUSES:
     try:
       return rows[index]
@@ -184,7 +165,7 @@ def make_dataset(
   split: str = "train",
   unreadable: Unreadable | None = None,
 ) -> grain.IterDataset:
-  """The batches of one host as a Grain dataset; arguments as below."""
+  """Grain dataset of one host's batches; arguments as of `make_loader`."""
   options = grain.ReadOptions(
     num_threads=threads, prefetch_buffer_size=2 * threads
   )
@@ -201,18 +182,18 @@ def make_loader(
   split: str = "train",
   unreadable: Unreadable | None = None,
 ) -> Iterator[Batch]:
-  """Host batches of the steps `start_step` to `num_steps` − 1.
+  """Iterator over a host's batches of the steps `start_step` … `num_steps` − 1.
 
   Args:
-    rows: the stage's rows.
+    rows: rows of the stage.
     start_step: first step.
     num_steps: steps of the whole run.
-    mine: rows of each batch that this host brings, all where absent; see
-      `s02jax.sharding.local_rows`.
-    threads: that prepare batches, a few of them ahead.
-    split: that the rows are of, to name them.
-    unreadable: where rows that cannot be read are reported, and replaced; an
-      error where absent.
+    mine: int[k], places in each batch that this host fills, all where absent;
+      see `s02jax.sharding.local_rows`.
+    threads: threads that prepare batches, a few of them ahead.
+    split: split of the corpus, named in reports.
+    unreadable: ledger of rows that cannot be read and are replaced; without
+      it such a row raises its error.
 
   Returns:
     A Grain iterator of dicts of arrays [len(mine), …]; its `get_state()` holds

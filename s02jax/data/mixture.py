@@ -1,4 +1,4 @@
-"""Which record comes when: seeded, pure in the position, balanced.
+"""Order of the records: shuffled by a seed, balanced over languages.
 
 An epoch has as many places as there are records. Language l gets a share of
 them proportional to n_l · (hours_l)^(α−1), n_l being its records: α = 1 takes
@@ -16,14 +16,15 @@ import numpy as np
 
 
 def generator(seed: int, *path: int) -> np.random.Generator:
-  """A generator of its own for every path of non-negative numbers."""
+  """Random generator of its own for every path of non-negative numbers."""
   return np.random.default_rng((seed, *path))
 
 
 class EpochCache:
-  """The last few results of a function of one integer. Thread-safe."""
+  """Cache of a function's last few results by integer; thread-safe."""
 
   def __init__(self, make: Callable[[int], Any], size: int = 3):
+    """Caches the last `size` results of `make`."""
     self._make = make
     self._size = size
     self._known: collections.OrderedDict[int, Any] = collections.OrderedDict()
@@ -40,7 +41,7 @@ class EpochCache:
 
 
 class Mixture:
-  """An endless sequence of records, shuffled anew in every epoch."""
+  """Endless sequence of records, shuffled anew in every epoch."""
 
   def __init__(
     self,
@@ -50,14 +51,14 @@ class Mixture:
     seed: int,
     alpha: float = 1.0,
   ):
-    """Balances `records`.
+    """Shares the places of an epoch out among the languages of `records`.
 
     Args:
-      records: int[n], their numbers in the corpus.
-      language: int, of every record of the corpus.
-      num_samples: int, of every record of the corpus.
-      seed: of the shuffling.
-      alpha: see the module's docstring.
+      records: int[n], numbers of records in the corpus.
+      language: int[len(corpus)], language of every record of the corpus.
+      num_samples: int[len(corpus)], length of every record of the corpus.
+      seed: seed of the shuffling.
+      alpha: balance of the languages, α above.
     """
     self._seed = seed
     self._size = len(records)
@@ -75,11 +76,11 @@ class Mixture:
     return self._size
 
   def epoch(self, number: int) -> np.ndarray:
-    """int[len(self)], the records of one epoch; do not write into it."""
+    """Records of one epoch, int[len(self)]; do not write into it."""
     return self._epochs(number)
 
   def __getitem__(self, position: int) -> int:
-    """The record at a position of the endless sequence."""
+    """Record at a position of the endless sequence."""
     number, place = divmod(position, self._size)
     return int(self.epoch(number)[place])
 
@@ -98,7 +99,7 @@ class Mixture:
   def _stretch(
     self, language: int, group: np.ndarray, first: int, count: int
   ) -> np.ndarray:
-    """`count` records of one language's endless passes from `first` on."""
+    """Records `first` … of one language's endless passes, int[count]."""
     taken = []
     while count > 0:
       number, place = divmod(first, len(group))
@@ -110,7 +111,7 @@ class Mixture:
 
 
 def largest_remainders(weights: np.ndarray, total: int) -> np.ndarray:
-  """Integers proportional to `weights` that sum to `total`."""
+  """Integers proportional to `weights` [k] that sum to `total`, int[k]."""
   exact = weights / weights.sum() * total
   # A share that is whole but for rounding is whole.
   shares = np.floor(exact + 1e-6).astype(int)

@@ -1,4 +1,4 @@
-"""Packing items of many lengths into rows of one length."""
+"""Bin packing: items of many lengths into rows of one length."""
 
 import numpy as np
 
@@ -6,7 +6,7 @@ import numpy as np
 def pack(
   lengths: np.ndarray, row_length: int, max_items: int
 ) -> list[list[int]]:
-  """Best fit: each item goes where the least room is left.
+  """Packs items by best fit: each goes where the least room is left.
 
   The longest first fills rows best, but leaves rows of many short items at
   the end, which `max_items` may cut off half empty; in the order given, rows
@@ -14,11 +14,11 @@ def pack(
 
   Args:
     lengths: int[n], each in [1, row_length].
-    row_length: room of a row.
+    row_length: length of a row.
     max_items: most items of a row.
 
   Returns:
-    Rows of item numbers; every item is in one row.
+    For each row the numbers of its items; every item is in one row.
   """
   longest_first = np.argsort(-lengths, kind="stable")
   return min(
@@ -57,7 +57,12 @@ def _best_fit(
 def exactly(
   rows: list[list[int]], lengths: np.ndarray, count: int
 ) -> list[list[int]]:
-  """Makes the rows `count`: the emptiest are left out, or the fullest split.
+  """Makes `count` rows: leaves out the emptiest, or splits the fullest.
+
+  Args:
+    rows: for each row the numbers of its items, as of `pack`.
+    lengths: int[n], length of each item.
+    count: rows to return.
 
   Raises:
     ValueError: fewer items than rows are asked for.

@@ -1,4 +1,4 @@
-"""Reading a corpus, and the tokens and latents that belong to it.
+"""Corpus on disk: names of its files, its index, and reads of its records.
 
 A corpus folder holds
 
@@ -8,6 +8,8 @@ A corpus folder holds
     index/<split>.text_tokens.npy, text.model   from `s02 text`
     features/                 tokens and latents, from `s02 extract`
     rejected.jsonl            input rows that did not become records
+
+`CorpusFiles` has these names; readers and writers take them from there.
 """
 
 import collections
@@ -29,32 +31,106 @@ FORMAT_VERSION = "1.0.0"
 SPLITS = ("train", "seen", "unseen")
 
 
+@dataclasses.dataclass(frozen=True)
+class CorpusFiles:
+  """Names of the files in a corpus folder."""
+
+  folder: pathlib.Path
+
+  @property
+  def card(self) -> pathlib.Path:
+    """Card of the corpus, JSON; written last."""
+    return self.folder / "card.json"
+
+  @property
+  def records(self) -> pathlib.Path:
+    """Folder of the records of all splits, in the format of TFDS."""
+    return self.folder / "speech" / FORMAT_VERSION
+
+  @property
+  def rejected(self) -> pathlib.Path:
+    """Input rows that did not become records, JSON lines."""
+    return self.folder / "rejected.jsonl"
+
+  @property
+  def text_model(self) -> pathlib.Path:
+    """Text model trained on the texts of the train split."""
+    return self.folder / "text.model"
+
+  @property
+  def features(self) -> pathlib.Path:
+    """Folder of everything extracted from the records."""
+    return self.folder / "features"
+
+  def index(self, split: str) -> pathlib.Path:
+    """Index of a split, the arrays of `Index`."""
+    return self.folder / "index" / f"{split}.npz"
+
+  def text_tokens(self, split: str) -> pathlib.Path:
+    """Number of text ids of each record of a split, i32[records]."""
+    return self.folder / "index" / f"{split}.text_tokens.npy"
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Index:
+  """Columns of a split that are read without its records, each i32[records]."""
+
+  num_samples: np.ndarray  # length of the wave
+  speaker: np.ndarray  # number in the card's speakers
+  language: np.ndarray  # number in the card's languages
+  text_bytes: np.ndarray  # length of the text in UTF-8
+
+  @classmethod
+  def read(cls, path: pathlib.Path) -> "Index":
+    """Reads the index that `write` wrote."""
+    with np.load(path) as arrays:
+      return cls(**{x.name: arrays[x.name] for x in dataclasses.fields(cls)})
+
+  @staticmethod
+  def length(path: pathlib.Path) -> int:
+    """Number of records, without reading every column."""
+    with np.load(path) as arrays:
+      return len(arrays["num_samples"])
+
+  def write(self, path: pathlib.Path) -> None:
+    """Writes the columns as int32 arrays of one .npz file."""
+    np.savez(
+      path, **{k: np.asarray(v, np.int32) for k, v in vars(self).items()}
+    )
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Record:
-  """One clip."""
+  """Everything about one clip of a corpus."""
 
-  id: str
+  id: str  # unique within the corpus
   wave: np.ndarray  # f32[num_samples] in [-1, 1]
   rate: int  # Hz
   text: str  # NFC; empty where there is no transcript
-  language: str  # code
-  speaker: str
-  source: str  # the file or generator it came from
+  language: str  # code of `core/languages.py`
+  speaker: str  # name of the person
+  source: str  # file or generator that the clip came from
   emotion: str  # empty if unknown
-  description: str  # of the voice; empty if unknown
+  description: str  # of the speaker's voice; empty if unknown
 
 
-class _WaveCache:
-  """The most recently used waves, up to a number of bytes. Thread-safe."""
+class WaveCache:
+  """Cache of the most recently used waves, thread-safe, limited in bytes."""
 
   def __init__(self, capacity: int):
+    """Makes an empty cache of at most `capacity` bytes."""
     self._capacity = capacity
     self._bytes = 0
     self._waves: collections.OrderedDict[int, np.ndarray]
     self._waves = collections.OrderedDict()
     self._lock = threading.Lock()
 
+  def __len__(self) -> int:
+    """Bytes held."""
+    return self._bytes
+
   def get(self, key: int) -> np.ndarray | None:
+    """Cached wave of a record, or None."""
     with self._lock:
       wave = self._waves.get(key)
       if wave is not None:
@@ -62,6 +138,7 @@ class _WaveCache:
       return wave
 
   def put(self, key: int, wave: np.ndarray) -> None:
+    """Adds a wave, and drops the least recently used ones to make room."""
     with self._lock:
       if key in self._waves or wave.nbytes > self._capacity:
         return
@@ -76,37 +153,44 @@ def _to_float(wave: np.ndarray) -> np.ndarray:
 
 
 class Corpus:
-  """One split of a corpus. Safe to use from several threads; picklable.
+  """Records of one split of a corpus; thread-safe and picklable.
 
   Attributes:
     rate: Hz of every wave.
     languages, speakers: names that `language` and `speaker` index.
-    num_samples, speaker, language, text_bytes: i32[len(corpus)].
+    num_samples, speaker, language, text_bytes: i32[len(corpus)], see `Index`.
   """
 
   def __init__(self, folder: pathlib.Path, split: str, cache_bytes: int):
     self._arguments = (folder, split, cache_bytes)
     self.folder = folder
+    self.files = CorpusFiles(folder)
     self.split = split
-    self.card = _read_card(folder)
+    self.card = _read_card(self.files)
     self.rate: int = self.card["rate"]
     self.languages = tuple(self.card["languages"])
     self.speakers = tuple(self.card["speakers"])
-    with np.load(folder / "index" / f"{split}.npz") as index:
-      self.num_samples: np.ndarray = index["num_samples"]
-      self.speaker: np.ndarray = index["speaker"]
-      self.language: np.ndarray = index["language"]
-      self.text_bytes: np.ndarray = index["text_bytes"]
-    self._waves = _WaveCache(cache_bytes)
-    self._source: Any = _open_records(folder, split) if len(self) else None
+    index = Index.read(self.files.index(split))
+    self.num_samples = index.num_samples
+    self.speaker = index.speaker
+    self.language = index.language
+    self.text_bytes = index.text_bytes
+    self._waves = WaveCache(cache_bytes)
+    self._source: Any = _open_records(self.files, split) if len(self) else None
 
   @classmethod
   def open(
     cls, folder: str | os.PathLike, split: str, cache_bytes: int = 2**29
   ) -> "Corpus":
-    """Opens a split; decoded waves are kept in up to `cache_bytes` bytes.
+    """Opens a split of a corpus folder.
 
-    Raises UserError if there is no such corpus or split.
+    Args:
+      folder: corpus folder.
+      split: one of SPLITS.
+      cache_bytes: most memory that decoded waves are kept in.
+
+    Raises:
+      UserError: no such corpus or split.
     """
     if split not in SPLITS:
       known = ", ".join(SPLITS)
@@ -121,8 +205,12 @@ class Corpus:
 
   @functools.cached_property
   def text_tokens(self) -> np.ndarray:
-    """i32[len(corpus)], the ids of each text with its language tag."""
-    path = self.folder / "index" / f"{self.split}.text_tokens.npy"
+    """Number of ids of each text with its language tag, i32[len(corpus)].
+
+    Raises:
+      UserError: `s02 text` has not run.
+    """
+    path = self.files.text_tokens(self.split)
     if not path.exists():
       raise UserError(
         f"{self.folder} has no text model yet: run"
@@ -141,22 +229,22 @@ class Corpus:
     return wave
 
   def wave(self, index: int) -> np.ndarray:
-    """f32[num_samples[index]] in [-1, 1]."""
+    """Wave of a record, f32[num_samples[index]] in [-1, 1]."""
     wave = self._waves.get(index)
     if wave is None:
       wave = self._decode(index, self._read(index))
     return _to_float(wave)
 
   def text(self, index: int) -> str:
-    """The text of a record, without decoding its audio."""
+    """Text of a record, without decoding its audio."""
     return self._read(index)["text"].decode()
 
   def id(self, index: int) -> str:
-    """The id of a record, without decoding its audio."""
+    """Id of a record, without decoding its audio."""
     return self._read(index)["id"].decode()
 
   def record(self, index: int) -> Record:
-    """Everything about one clip."""
+    """Decodes one record in whole."""
     row = self._read(index)
     wave = self._waves.get(index)
     if wave is None:
@@ -170,8 +258,8 @@ class Corpus:
     )
 
 
-def _read_card(folder: pathlib.Path) -> dict[str, Any]:
-  path = folder / "card.json"
+def _read_card(files: CorpusFiles) -> dict[str, Any]:
+  folder, path = files.folder, files.card
   if not path.exists():
     raise UserError(
       f"{folder} is not a corpus (it has no card.json): build one with"
@@ -186,8 +274,8 @@ def _read_card(folder: pathlib.Path) -> dict[str, Any]:
   return card
 
 
-def _open_records(folder: pathlib.Path, split: str) -> Any:
+def _open_records(files: CorpusFiles, split: str) -> Any:
   import tensorflow_datasets as tfds  # slow to import, needed only here
 
-  builder: Any = tfds.builder_from_directory(folder / "speech" / FORMAT_VERSION)
+  builder: Any = tfds.builder_from_directory(files.records)
   return builder.as_data_source(split)

@@ -11,10 +11,10 @@ import importlib
 from typing import Any, Protocol
 
 import jax
-import numpy as np
 from ml_collections import ConfigDict
 
 from s02jax.core import errors
+from s02jax.data.rows import Rows
 
 PyTree = Any
 State = Any  # A pytree with `.step` (int32) that holds TrainStates.
@@ -28,21 +28,6 @@ STAGES = {
   "ar": "s02jax.stages.ar:ARStage",
   "flow_matching": "s02jax.stages.flow_matching:FlowMatchingStage",
 }
-
-
-class Rows(Protocol):
-  """Training rows, each a pure function of (seed, index); thread-safe.
-
-  The rows of one global batch, those with the same `index // batch_size`,
-  have one shape. Two keys are for the loop and never reach the device:
-  "audio_seconds" (f32 seconds of speech) and "padding" (f32 share, 0 to 1).
-  """
-
-  batch_size: int
-  # Records that no row takes, by reason.
-  excluded: dict[str, int]
-
-  def __getitem__(self, index: int) -> dict[str, np.ndarray]: ...
 
 
 class Stage(Protocol):

@@ -2,31 +2,21 @@
 
 import numpy as np
 
-from s02jax.data.mixture import (
-  generator,
-)
+from s02jax.data.mixture import generator
 from s02jax.data.records import Corpus
-from s02jax.data.rows.common import (
-  CROP,
-  Row,
-  check_not_empty,
-  make_mixture,
-  make_row,
-  pad_to,
-  random_crop,
-)
-
-# ------------------------------------------------------------------- crops
+from s02jax.data.rows import Row, make_row, pad_to
+from s02jax.data.rows.draws import CROP, make_mixture, random_crop
+from s02jax.data.rows.reading import check_not_empty
 
 
 class AudioCrops:
-  """Crops of one length: {"wave" f32[n]}.
+  """Rows {"wave" f32[n]}: crops of one length, each from one record.
 
   Records shorter than the crop are left out, unless all of them are; then
-  every record is used, zeros after it.
+  every record is used, followed by zeros.
 
   Attributes:
-    excluded: records left out, by reason.
+    excluded: number of records left out, by reason.
   """
 
   def __init__(
@@ -48,7 +38,7 @@ class AudioCrops:
     self._mixture = make_mixture(corpus, records, seed, alpha)
 
   def records(self, index: int) -> list[int]:
-    """Records that a row takes."""
+    """Number of the record that a row is cut from."""
     return [int(self._mixture[index])]
 
   def __getitem__(self, index: int) -> Row:

@@ -1,4 +1,4 @@
-"""Length buckets: which bucket a batch takes, and which records."""
+"""Length buckets: batches whose records are of like length."""
 
 from collections.abc import Sequence
 
@@ -6,22 +6,21 @@ import numpy as np
 
 from s02jax.core.errors import UserError
 from s02jax.core.rates import samples
-from s02jax.data.mixture import (
-  EpochCache,
-  generator,
-  largest_remainders,
-)
+from s02jax.data.mixture import EpochCache, generator, largest_remainders
 from s02jax.data.records import Corpus
-from s02jax.data.rows.common import BUCKETS, make_mixture
-
-# ----------------------------------------------------------------- buckets
+from s02jax.data.rows.draws import BUCKETS, make_mixture
 
 
 class Buckets:
-  """Records by length, and which bucket each batch takes.
+  """Records sorted into buckets by length, and the bucket of each batch.
 
   In a cycle of batches every bucket has a number of batches proportional to
   its records, in an order shuffled per cycle.
+
+  Attributes:
+    samples: int[buckets], longest record of each bucket.
+    records: per bucket int[k], the numbers of its records.
+    too_long: number of usable records longer than the last bucket.
   """
 
   def __init__(
@@ -33,7 +32,19 @@ class Buckets:
     seconds: Sequence[float],
     alpha: float,
   ):
-    """`usable`: bool[len(corpus)]; `seconds`: ascending longest lengths."""
+    """Sorts the usable records into buckets.
+
+    Args:
+      corpus: corpus of the records.
+      usable: bool[len(corpus)], records that may be taken.
+      batch_size: rows of a global batch.
+      seed: seed of the rows.
+      seconds: longest record of each bucket, ascending.
+      alpha: balance of the languages, see `Mixture`.
+
+    Raises:
+      UserError: lengths that do not ascend, or no usable record.
+    """
     self._batch_size = batch_size
     self._seed = seed
     if list(seconds) != sorted(set(seconds)) or not seconds:
@@ -60,7 +71,7 @@ class Buckets:
     self._cycles = EpochCache(self._make_cycle)
 
   def _batches_of_cycle(self, corpus: Corpus, alpha: float) -> np.ndarray:
-    """int[buckets], batches of each bucket in a cycle."""
+    """Number of batches of each bucket in a cycle, int[buckets]."""
     every = np.concatenate(self.records)
     language = corpus.language[every]
     hours = np.bincount(language, corpus.num_samples[every])
@@ -71,7 +82,12 @@ class Buckets:
     return np.maximum(batches, [len(r) > 0 for r in self.records])
 
   def _make_cycle(self, number: int) -> tuple[np.ndarray, np.ndarray]:
-    """The bucket of each batch of a cycle, and its number within both."""
+    """Batches of one cycle.
+
+    Returns:
+      For each batch of the cycle, int[batches]: its bucket, and how many
+      batches of that bucket come before it in the cycle.
+    """
     order = np.repeat(np.arange(len(self._batches)), self._batches)
     generator(self._seed, BUCKETS, number).shuffle(order)
     rank = np.empty_like(order)
@@ -81,7 +97,7 @@ class Buckets:
     return order, rank
 
   def locate(self, index: int) -> tuple[int, int]:
-    """The bucket and the record of a row."""
+    """Numbers of a row's bucket and of its record."""
     step, place = divmod(index, self._batch_size)
     number, position = divmod(step, int(self._batches.sum()))
     order, rank = self._cycles(number)

@@ -6,56 +6,50 @@ from typing import Generic, TypeVar
 
 import numpy as np
 
-from s02jax.data.mixture import (
-  EpochCache,
-  Mixture,
-  generator,
-)
+from s02jax.data.mixture import EpochCache, Mixture, generator
 from s02jax.data.packing import exactly, pack
-from s02jax.data.rows.common import SHUFFLE
+from s02jax.data.rows.draws import SHUFFLE
 
 # Records that are packed together; an epoch is packed in such blocks.
 BLOCK = 2**16
 
 
-# ----------------------------------------------------------------- packing
-
-
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Items:
-  """What one block of an epoch is packed from."""
+  """Items of one block of an epoch, to be packed into rows."""
 
   target: np.ndarray  # int[k], records that are spoken
-  lengths: np.ndarray  # int[k], room that each takes in a row
+  lengths: np.ndarray  # int[k], positions that each item takes in a row
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Cloned(Items):
-  """Items of the AR model."""
-
-  prompt: np.ndarray  # int[k], first part of a one-shot pair; -1 for none
-  reference: np.ndarray  # int[k]
+Block = TypeVar("Block", bound=Items)
 
 
-_Kind = TypeVar("_Kind", bound=Items)
-
-
-class Packing(Generic[_Kind]):
-  """An epoch's items in rows, packed block by block."""
+class PackedEpochs(Generic[Block]):
+  """Endless epochs of items in rows, packed block by block."""
 
   def __init__(
     self,
     mixture: Mixture,
     seed: int,
-    room: int,
-    most: int,
-    items: Callable[[int, np.ndarray], _Kind],
+    row_length: int,
+    max_items: int,
+    items: Callable[[int, np.ndarray], Block],
   ):
-    """Packs as `items(key, records)` says, `key` counting blocks for ever."""
+    """Packs the first block, to fix how many rows every block has.
+
+    Args:
+      mixture: records of each epoch, in order.
+      seed: seed of the rows' order.
+      row_length: positions of a row.
+      max_items: most items of a row.
+      items: (number of the block since the first epoch, records int[k]) ->
+        the block's items.
+    """
     self._mixture = mixture
     self._seed = seed
-    self._room = room
-    self._most = most
+    self._row_length = row_length
+    self._max_items = max_items
     self._items = items
     self._blocks = -(-len(mixture) // BLOCK)
     self._plans = EpochCache(self._make_plan, size=4)
@@ -64,27 +58,27 @@ class Packing(Generic[_Kind]):
     count = len(self._packed(self._draw(0)))
     self._rows = count - count // 50
 
-  def _draw(self, key: int) -> _Kind:
-    epoch, block = divmod(key, self._blocks)
+  def _draw(self, number: int) -> Block:
+    epoch, block = divmod(number, self._blocks)
     n = len(self._mixture)
     first, last = block * n // self._blocks, (block + 1) * n // self._blocks
-    return self._items(key, self._mixture.epoch(epoch)[first:last])
+    return self._items(number, self._mixture.epoch(epoch)[first:last])
 
-  def _packed(self, items: _Kind) -> list[list[int]]:
-    return pack(items.lengths, self._room, self._most)
+  def _packed(self, items: Block) -> list[list[int]]:
+    return pack(items.lengths, self._row_length, self._max_items)
 
-  def _make_plan(self, key: int) -> tuple[_Kind, list[list[int]]]:
-    items = self._draw(key)
+  def _make_plan(self, number: int) -> tuple[Block, list[list[int]]]:
+    items = self._draw(number)
     rows = exactly(self._packed(items), items.lengths, self._rows)
-    order = generator(self._seed, SHUFFLE, key).permutation(len(rows))
+    order = generator(self._seed, SHUFFLE, number).permutation(len(rows))
     return items, [rows[i] for i in order]
 
   def __len__(self) -> int:
     """Rows of an epoch."""
     return self._rows * self._blocks
 
-  def row(self, index: int) -> tuple[_Kind, list[int]]:
-    """The items of a block, and which of them a row has."""
-    key, row = divmod(index, self._rows)
-    items, rows = self._plans(key)
+  def row(self, index: int) -> tuple[Block, list[int]]:
+    """Items of the block that holds a row, and which of them the row has."""
+    number, row = divmod(index, self._rows)
+    items, rows = self._plans(number)
     return items, rows[row]

@@ -6,29 +6,24 @@ import numpy as np
 
 from s02jax.core.rates import TOKENS_PER_SECOND, samples
 from s02jax.data.features import Features
-from s02jax.data.mixture import (
-  generator,
-)
+from s02jax.data.mixture import generator
 from s02jax.data.records import Corpus
+from s02jax.data.rows import Row, make_row, pad_to
 from s02jax.data.rows.buckets import Buckets
-from s02jax.data.rows.common import (
-  FILL,
-  REFERENCE,
-  Row,
+from s02jax.data.rows.draws import FILL, REFERENCE
+from s02jax.data.rows.reading import (
   check_not_empty,
-  check_tokens,
-  make_row,
-  pad_to,
   read_reference,
+  read_tokens,
 )
-from s02jax.data.rows.speakers import Speakers
+from s02jax.data.rows.speakers import SpeakerClips
 
-# Clips that fill a row of flow matching up, at most.
+# Most clips that fill up a row, the reference included.
 FILLERS = 32
 
 
 class LatentUtterances:
-  """Utterances of one speaker as tokens and latents, and a reference.
+  """Rows of one speaker's utterances as tokens and latents, and a reference.
 
   {"tokens" i32[t], "latents" f32[t·r, c] (zero mean, unit deviation),
   "length" i32 (tokens), "reference" f32[n], "reference_samples" i32}.
@@ -38,7 +33,7 @@ class LatentUtterances:
   none of them, where the speaker has enough clips.
 
   Attributes:
-    excluded: records left out, by reason.
+    excluded: number of records left out, by reason.
   """
 
   def __init__(
@@ -56,7 +51,7 @@ class LatentUtterances:
     self._corpus = corpus
     self._features = features
     self._seed = seed
-    self._speakers = Speakers(corpus.speaker)
+    self._speakers = SpeakerClips(corpus.speaker)
     self._reference_samples = samples(reference_seconds, corpus.rate)
     usable = self._speakers.clips > 1
     self._buckets = Buckets(corpus, usable, batch_size, seed, buckets, alpha)
@@ -70,7 +65,7 @@ class LatentUtterances:
     self._std = np.array(card["std"], np.float32)
 
   def _members(self, index: int) -> tuple[int, list[int], int]:
-    """Tokens of the row, records that it takes, and the reference."""
+    """Tokens of a row, the records that fill it, and its reference's record."""
     corpus = self._corpus
     bucket, record = self._buckets.locate(index)
     hop = corpus.rate // TOKENS_PER_SECOND
@@ -87,14 +82,14 @@ class LatentUtterances:
     return size, taken, reference
 
   def records(self, index: int) -> list[int]:
-    """Records that a row takes, without its reference."""
+    """Numbers of the records in a row, without its reference."""
     return self._members(index)[1]
 
   def __getitem__(self, index: int) -> Row:
     size, taken, reference = self._members(index)
-    tokens = [self._features.tokens(record) for record in taken]
-    for record, found in zip(taken, tokens, strict=True):
-      check_tokens(self._corpus, len(found), record)
+    tokens = [
+      read_tokens(self._corpus, self._features, record) for record in taken
+    ]
     tokens = np.concatenate(tokens)[:size].astype(np.int32)
     latents = np.concatenate([self._features.latents(r) for r in taken])
     latents = (latents[: size * self._per_token] - self._mean) / self._std

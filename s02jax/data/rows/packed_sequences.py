@@ -1,42 +1,45 @@
 """Rows of the AR model: packed sequences of text and audio tokens."""
 
+import dataclasses
 from collections.abc import Callable
 
 import numpy as np
 
-from s02jax.core.errors import UserError
 from s02jax.core.rates import TOKENS_PER_SECOND, samples
 from s02jax.data.features import Features
-from s02jax.data.mixture import (
-  generator,
-)
+from s02jax.data.mixture import generator
 from s02jax.data.records import Corpus
-from s02jax.data.rows.common import (
-  PLAN,
-  REFERENCE,
-  Row,
+from s02jax.data.rows import Row, make_row, pad_to
+from s02jax.data.rows.draws import PLAN, REFERENCE, make_mixture
+from s02jax.data.rows.epochs import Items, PackedEpochs
+from s02jax.data.rows.reading import (
   check_not_empty,
-  check_tokens,
-  make_mixture,
-  make_row,
   read_reference,
+  read_tokens,
   text_pieces,
+  usable_records,
 )
-from s02jax.data.rows.epochs import Cloned, Packing
-from s02jax.data.rows.speakers import AHEAD, Speakers, Vectors, Voices
-from s02jax.text import sequence as layout
+from s02jax.data.rows.speakers import SpeakerClips
+from s02jax.text import sequence as ar_sequence
 from s02jax.text.tokenizer import TextModel
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class PromptedItems(Items):
+  """Items of the AR model: utterances with a prompt and a reference."""
+
+  prompt: np.ndarray  # int[k], record before the target; -1 for none
+  reference: np.ndarray  # int[k], record of the speaker's reference
+
+
 class PackedSequences:
-  """Sequences of the AR model, several to a row.
+  """Rows of sequences for the AR model, several to a row.
 
   {"ids" i32[s], "segment" i32[s] (0 = padding, then 1, 2, …),
   "position" i32[s] (from 0 in every segment), "cursor" f32[s] (as in
-  `s02jax.text.sequence`), "target" i32[s],
-  "weight" f32[s], "references" f32[m, n],
-  "reference_samples" i32[m]}. With a function `voices` of waves, "voices"
-  f32[m, o] take the place of "references": of whole clips, each computed once.
+  `s02jax.text.sequence`), "target" i32[s], "weight" f32[s],
+  "reference_samples" i32[m] (0 = no segment), and either
+  "references" f32[m, n] or, given `vectors`, "speaker_vectors" f32[m, o]}.
 
   A segment is [speaker][language] text [start] audio; ids of audio tokens
   follow those of the text. From [start] on every position predicts the next
@@ -47,7 +50,7 @@ class PackedSequences:
   utterance that goes on.
 
   Attributes:
-    excluded: records left out, by reason.
+    excluded: number of records left out, by reason.
   """
 
   def __init__(
@@ -63,29 +66,49 @@ class PackedSequences:
     prompt_probability: float,
     rate: Callable[[str], float],
     alpha: float = 1.0,
-    voices: Vectors | None = None,
+    vectors: np.ndarray | None = None,
   ):
+    """Plans the rows.
+
+    Args:
+      corpus: records.
+      features: audio tokens of the records.
+      text: text model of the corpus.
+      batch_size: rows of a global batch.
+      seed: seed of every draw.
+      row_tokens: positions of a row, s.
+      max_segments: most segments of a row, m.
+      reference_seconds: longest reference wave.
+      prompt_probability: share of the utterances that get a prompt.
+      rate: language -> text ids that one audio token speaks.
+      alpha: balance of the languages, see `Mixture`.
+      vectors: f32[len(corpus), o], fixed speaker vectors of the records, which
+        take the place of reference waves.
+
+    Raises:
+      UserError: no usable record.
+    """
     check_not_empty(corpus)
     self.batch_size = batch_size
     self._corpus = corpus
     self._features = features
     self._text = text
     self._rate = rate
-    self._voices = None if voices is None else Voices(corpus, voices)
+    self._vectors = vectors
     self._seed = seed
     self._row_tokens = row_tokens
     self._max_segments = max_segments
     self._reference_samples = samples(reference_seconds, corpus.rate)
     self._prompt_probability = prompt_probability
     self._num_codes = int(features.card["num_codes"])
-    self._speakers = Speakers(corpus.speaker)
+    self._speakers = SpeakerClips(corpus.speaker)
     hop = corpus.rate // TOKENS_PER_SECOND
-    # Text without its tag and audio, of every record.
+    # Positions of each record's text, without its language tag, and audio.
     self._content = corpus.text_tokens.astype(int) - 1
     self._has_text = self._content > 0
     self._content += corpus.num_samples // hop
     self._space = len(text.pieces(" "))
-    self._packing = Packing(
+    self._packing = PackedEpochs(
       make_mixture(corpus, self._usable(), seed, alpha),
       seed,
       row_tokens,
@@ -102,13 +125,12 @@ class PackedSequences:
       "only clip of its speaker": int(alone.sum()),
       "too long": int(too_long.sum()),
     }
-    records = np.flatnonzero(~wordless & ~alone & ~too_long)
-    if not len(records):
-      raise UserError(
-        f"the split {self._corpus.split!r} of {self._corpus.folder} has no "
-        f"usable record: {self.excluded}; see config.data.row_tokens."
-      )
-    return records
+    return usable_records(
+      self._corpus,
+      ~wordless & ~alone & ~too_long,
+      self.excluded,
+      "config.data.row_tokens",
+    )
 
   def _lengths(self, target: np.ndarray, prompt: np.ndarray) -> np.ndarray:
     """Positions of each segment: speaker, language, start, and content."""
@@ -116,9 +138,9 @@ class PackedSequences:
     more = np.where(prompt >= 0, more, 0)
     return 3 + self._content[target] + more
 
-  def _items(self, key: int, target: np.ndarray) -> Cloned:
-    """With prompts and references, of block `key`."""
-    draws = generator(self._seed, PLAN, key).random((3, len(target)))
+  def _items(self, block: int, target: np.ndarray) -> PromptedItems:
+    """Draws prompts and references for the targets of a block."""
+    draws = generator(self._seed, PLAN, block).random((3, len(target)))
     none = np.full(len(target), -1)
     prompt = self._speakers.other(target, none, draws[1])
     wanted = (draws[0] < self._prompt_probability) & (
@@ -127,7 +149,7 @@ class PackedSequences:
     wanted &= self._has_text[prompt]
     fits = self._lengths(target, prompt) <= self._row_tokens
     prompt = np.where(wanted & fits, prompt, -1)
-    return Cloned(
+    return PromptedItems(
       target=target,
       lengths=self._lengths(target, prompt),
       prompt=prompt,
@@ -139,26 +161,22 @@ class PackedSequences:
     return len(self._packing)
 
   def members(self, index: int) -> list[tuple[int, int, int]]:
-    """(target, prompt or -1, reference) of each segment of a row."""
+    """Records (target, prompt or -1, reference) of each segment of a row."""
     items, row = self._packing.row(index)
     columns = (items.target, items.prompt, items.reference)
     return list(zip(*(x[row].tolist() for x in columns), strict=True))
 
   def records(self, index: int) -> list[int]:
-    """Records that a row takes, with prompts and references."""
+    """Numbers of the records in a row, prompts and references included."""
     return [r for member in self.members(index) for r in member if r >= 0]
 
   def __getitem__(self, index: int) -> Row:
     size = self._row_tokens
     ids, segment, position, target = np.zeros((4, size), np.int32)
     weight, cursor = np.zeros((2, size), np.float32)
-    references = np.zeros(
-      (self._max_segments, self._reference_samples), np.float32
-    )
-    reference_samples = np.zeros(self._max_segments, np.int32)
-    random = generator(self._seed, REFERENCE, index)
     end, spoken = 0, 0
-    for k, (record, prompt, reference) in enumerate(self.members(index)):
+    members = self.members(index)
+    for k, (record, prompt, _) in enumerate(members):
       sequence = self._sequence(record, prompt)
       begin, end = end, end + len(sequence["ids"])
       ids[begin:end] = sequence["ids"]
@@ -167,18 +185,7 @@ class PackedSequences:
       weight[begin:end] = sequence["weight"]
       segment[begin:end] = k + 1
       position[begin:end] = np.arange(end - begin)
-      references[k], reference_samples[k] = read_reference(
-        self._corpus, reference, self._reference_samples, random
-      )
       spoken += int(sequence["weight"].sum()) - 1
-    heard = {"references": references}
-    if self._voices is not None:
-      found = self._voices(
-        self._references(index),
-        lambda: sum(map(self._references, range(index, index + AHEAD)), []),
-      )
-      missing = self._max_segments - len(found)
-      heard = {"voices": np.pad(found, ((0, missing), (0, 0)))}
     return make_row(
       audio_seconds=spoken / TOKENS_PER_SECOND,
       padding=1 - end / size,
@@ -188,23 +195,32 @@ class PackedSequences:
       cursor=cursor,
       target=target,
       weight=weight,
-      reference_samples=reference_samples,
-      **heard,
+      **self._references(index, [reference for _, _, reference in members]),
     )
 
-  def _references(self, index: int) -> list[int]:
-    """Of each segment of a row."""
-    return [reference for _, _, reference in self.members(index)]
+  def _references(
+    self, index: int, records: list[int]
+  ) -> dict[str, np.ndarray]:
+    """Reference waves or fixed speaker vectors, one for each segment."""
+    most, size = self._max_segments, self._reference_samples
+    counts = np.minimum(self._corpus.num_samples[records], size)
+    counts = pad_to(counts.astype(np.int32), most)
+    if self._vectors is not None:
+      vectors = pad_to(self._vectors[records], most)
+      return {"reference_samples": counts, "speaker_vectors": vectors}
+    waves = np.zeros((most, size), np.float32)
+    random = generator(self._seed, REFERENCE, index)
+    for k, record in enumerate(records):
+      waves[k], _ = read_reference(self._corpus, record, size, random)
+    return {"reference_samples": counts, "references": waves}
 
   def _sequence(self, record: int, prompt: int) -> dict[str, np.ndarray]:
     """Ids, cursor, targets and weights of one segment."""
     corpus = self._corpus
     spoken = [record] if prompt < 0 else [prompt, record]
-    codes = [self._features.tokens(i) for i in spoken]
-    for i, tokens in zip(spoken, codes, strict=True):
-      check_tokens(corpus, len(tokens), i)
+    codes = [read_tokens(corpus, self._features, i) for i in spoken]
     language = corpus.languages[corpus.language[record]]
-    ids, cursor = layout.sequence(
+    ids, cursor = ar_sequence.sequence(
       self._text,
       language,
       [text_pieces(corpus, self._text, i, corpus.text(i)) for i in spoken],

@@ -2,39 +2,37 @@
 
 import numpy as np
 
-from s02jax.core.errors import UserError
 from s02jax.core.rates import TOKENS_PER_SECOND, tokens
 from s02jax.data.records import Corpus
-from s02jax.data.rows.common import (
-  Row,
+from s02jax.data.rows import Row, make_row, pad_to
+from s02jax.data.rows.draws import make_mixture
+from s02jax.data.rows.epochs import Items, PackedEpochs
+from s02jax.data.rows.reading import (
   check_not_empty,
-  make_mixture,
-  make_row,
-  pad_to,
   text_pieces,
+  usable_records,
 )
-from s02jax.data.rows.epochs import Items, Packing
 from s02jax.text.tokenizer import TextModel
 
 # Empty tokens between packed utterances: as far as a convolution of the audio
 # tokenizer sees to one side.
 GAP = 3
-# Text id between packed utterances; that of what is unknown, which no text has,
+# Text id between packed utterances: the id of unknown text, which no text has,
 # since the text model falls back to bytes.
 SEPARATOR = 0
 
 
 class PackedUtterances:
-  """Whole utterances and their text, several to a row.
+  """Rows of whole utterances and their text, several to a row.
 
-  {"wave" f32[n], "segment" i32[t] (0 = nothing, then 1, 2, …), "text" i32[t]
-  (pieces, SEPARATOR between two utterances), "text_length" i32}.
+  {"wave" f32[n], "segment" i32[t] (0 = padding, then 1, 2, …), "text" i32[t]
+  (text ids, SEPARATOR between two utterances), "text_length" i32}.
 
   Between two utterances lie GAP tokens of silence. The text of a row is left
   out, its length 0, where an utterance has fewer tokens than CTC needs.
 
   Attributes:
-    excluded: records left out, by reason.
+    excluded: number of records left out, by reason.
   """
 
   def __init__(
@@ -53,7 +51,7 @@ class PackedUtterances:
     self._hop = corpus.rate // TOKENS_PER_SECOND
     self._row_tokens = tokens(row_seconds)
     self._tokens = corpus.num_samples // self._hop
-    self._packing = Packing(
+    self._packing = PackedEpochs(
       make_mixture(corpus, self._usable(), seed, alpha),
       seed,
       self._row_tokens + GAP,
@@ -71,16 +69,15 @@ class PackedUtterances:
       "too long": int(too_long.sum()),
       "more text than tokens": int(too_fast.sum()),
     }
-    records = np.flatnonzero(~wordless & ~too_long & ~too_fast)
-    if not len(records):
-      raise UserError(
-        f"the split {self._corpus.split!r} of {self._corpus.folder} has no "
-        f"usable record: {self.excluded}; see config.data.row_seconds."
-      )
-    return records
+    return usable_records(
+      self._corpus,
+      ~wordless & ~too_long & ~too_fast,
+      self.excluded,
+      "config.data.row_seconds",
+    )
 
-  def _items(self, key: int, target: np.ndarray) -> Items:
-    del key
+  def _items(self, block: int, target: np.ndarray) -> Items:
+    del block
     return Items(target=target, lengths=self._tokens[target] + GAP)
 
   def __len__(self) -> int:
@@ -88,7 +85,7 @@ class PackedUtterances:
     return len(self._packing)
 
   def records(self, index: int) -> list[int]:
-    """Records that a row takes."""
+    """Numbers of the records in a row."""
     items, row = self._packing.row(index)
     return items.target[row].tolist()
 
@@ -107,7 +104,7 @@ class PackedUtterances:
       wave[begin * hop : end * hop] = clip.wave[: count * hop]
       segment[begin:end] = k + 1
       text += [SEPARATOR] * (k > 0) + pieces.tolist()
-      # Equal neighbours need a blank between them.
+      # CTC needs a blank between equal neighbours.
       fits &= len(pieces) + int((pieces[1:] == pieces[:-1]).sum()) <= count
     return make_row(
       audio_seconds=(segment > 0).sum() / TOKENS_PER_SECOND,

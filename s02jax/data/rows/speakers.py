@@ -1,24 +1,17 @@
-"""Clips by speaker: other clips of a speaker as references."""
-
-import threading
-from collections.abc import Callable, Sequence
+"""Clips grouped by speaker, to draw references, prompts and fillers from."""
 
 import numpy as np
 
-from s02jax.data.records import Corpus
 
-Vectors = Callable[[Sequence[np.ndarray]], Sequence[np.ndarray]]  # of waves
-# Rows whose voices are computed at once.
-AHEAD = 32
+class SpeakerClips:
+  """Clips of a corpus grouped by speaker.
 
-
-# -------------------------------------------------------------- references
-
-
-class Speakers:
-  """Clips by speaker."""
+  Attributes:
+    clips: int[len(corpus)], clips of each record's speaker, itself included.
+  """
 
   def __init__(self, speaker: np.ndarray):
+    """Groups the records by `speaker`, int[len(corpus)]."""
     self._order = np.argsort(speaker, kind="stable")
     _, first, inverse, counts = np.unique(
       speaker[self._order],
@@ -27,7 +20,8 @@ class Speakers:
       return_counts=True,
     )
     n = len(speaker)
-    # Of every record: clips of its speaker, where they begin, its own place.
+    # For every record: clips of its speaker, the place in `_order` where they
+    # begin, and its own place among them.
     self.clips = np.empty(n, int)
     self._first = np.empty(n, int)
     self._place = np.empty(n, int)
@@ -38,7 +32,7 @@ class Speakers:
   def other(
     self, record: np.ndarray, besides: np.ndarray, draw: np.ndarray
   ) -> np.ndarray:
-    """Another clip of each record's speaker.
+    """Draws another clip of each record's speaker.
 
     Args:
       record: int[k].
@@ -63,30 +57,8 @@ class Speakers:
   def others(
     self, record: int, random: np.random.Generator, most: int
   ) -> list[int]:
-    """At most so many other clips of a record's speaker, in random order."""
+    """Draws up to `most` other clips of a record's speaker, in random order."""
     rest = int(self.clips[record]) - 1
     places = random.choice(rest, min(rest, most), replace=False)
     places += places >= self._place[record]
     return self._order[self._first[record] + places].tolist()
-
-
-class Voices:
-  """Vectors of clips, each computed once, many at a time. Thread-safe."""
-
-  def __init__(self, corpus: Corpus, compute: Vectors):
-    self._corpus = corpus
-    self._compute = compute
-    self._known: dict[int, np.ndarray] = {}
-    self._lock = threading.Lock()
-
-  def __call__(
-    self, records: Sequence[int], soon: Callable[[], Sequence[int]]
-  ) -> np.ndarray:
-    """f32[len(records), o]; `soon`: records that are asked for next."""
-    with self._lock:
-      if not self._known.keys() >= {*records}:
-        missing = sorted({*records, *soon()} - self._known.keys())
-        waves = [self._corpus.wave(record) for record in missing]
-        found = self._compute(waves)
-        self._known.update(zip(missing, found, strict=True))
-      return np.stack([self._known[record] for record in records])

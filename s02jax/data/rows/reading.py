@@ -1,0 +1,91 @@
+"""Checked reads of records: usable ones, texts, tokens, reference waves."""
+
+import numpy as np
+
+from s02jax.core.errors import UserError
+from s02jax.core.rates import TOKENS_PER_SECOND
+from s02jax.data.features import Features
+from s02jax.data.records import Corpus
+from s02jax.data.rows import pad_to
+from s02jax.data.rows.draws import random_crop
+from s02jax.text.tokenizer import TextModel
+
+
+def check_not_empty(corpus: Corpus) -> None:
+  """Raises UserError for a split without records."""
+  if not len(corpus):
+    raise UserError(
+      f"the split {corpus.split!r} of {corpus.folder} is empty; build the "
+      "corpus with more records, or leave the split out of "
+      "config.eval_splits."
+    )
+
+
+def usable_records(
+  corpus: Corpus, usable: np.ndarray, excluded: dict[str, int], field: str
+) -> np.ndarray:
+  """Numbers int[k] of the records that a row can take.
+
+  Args:
+    corpus: corpus of the records.
+    usable: bool[len(corpus)].
+    excluded: number of records left out, by reason, for the message.
+    field: config field that leaves records out.
+
+  Raises:
+    UserError: no record is usable.
+  """
+  records = np.flatnonzero(usable)
+  if not len(records):
+    raise UserError(
+      f"the split {corpus.split!r} of {corpus.folder} has no "
+      f"usable record: {excluded}; see {field}."
+    )
+  return records
+
+
+def text_pieces(
+  corpus: Corpus, text: TextModel, record: int, words: str
+) -> np.ndarray:
+  """Text ids i32[l] of a record's text `words`, without its language tag.
+
+  Raises:
+    UserError: the index was counted with another text model.
+  """
+  pieces = np.array(text.pieces(words), np.int32)
+  if len(pieces) != corpus.text_tokens[record] - 1:
+    raise UserError(
+      f"the index of {corpus.folder} was made with another text model; run "
+      f"`s02 text --corpus {corpus.folder}` again."
+    )
+  return pieces
+
+
+def read_tokens(corpus: Corpus, features: Features, record: int) -> np.ndarray:
+  """Audio tokens i32[t] of a record.
+
+  Raises:
+    UserError: the features belong to another corpus: t is not the length of
+      the record.
+  """
+  tokens = features.tokens(record)
+  expected = corpus.num_samples[record] // (corpus.rate // TOKENS_PER_SECOND)
+  if len(tokens) != expected:
+    raise UserError(
+      f"record {record} of {corpus.folder} has {len(tokens)} tokens instead of "
+      f"{expected}; run `s02 extract --corpus {corpus.folder}` again."
+    )
+  return tokens
+
+
+def read_reference(
+  corpus: Corpus, record: int, samples: int, random: np.random.Generator
+) -> tuple[np.ndarray, int]:
+  """Reference wave of a record, and how many of its samples are real.
+
+  Returns:
+    f32[samples], the whole clip and zeros or a random part of a longer one,
+    and the number of samples before the zeros.
+  """
+  wave = random_crop(corpus.wave(record), samples, random)
+  return pad_to(wave, samples), len(wave)
