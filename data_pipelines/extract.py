@@ -1,8 +1,12 @@
-"""Tokens and latents of every record, written beside the corpus.
+"""Extraction of features: tokens, latents and speaker vectors of a corpus.
 
-`<corpus>/features/card.json` is written last: without it nothing was
-extracted. It names the checkpoints by digests of their parameters, so that the
-same command again does nothing, and another checkpoint extracts anew.
+`<corpus>/features/card.json` is written after tokens and latents: without it
+nothing was extracted. It names the checkpoints by digests of their parameters,
+so that the same command again does nothing, and another checkpoint extracts
+anew. Fixed speaker vectors depend on the records alone, and are written once.
+
+Shape letters: n samples, s tokens, l latents, c latent channels, o features of
+a speaker vector.
 """
 
 import dataclasses
@@ -20,21 +24,28 @@ import tqdm
 from s02jax.core import files
 from s02jax.core.errors import UserError
 from s02jax.core.rates import TOKENS_PER_SECOND, whole_tokens
-from s02jax.data.features import FeatureWriter
+from s02jax.data.features import (
+  FeatureWriter,
+  card_path,
+  has_speaker_vectors,
+  write_speaker_vectors,
+)
 from s02jax.data.records import SPLITS, Corpus
+from s02jax.pretrained import ge2e
 from s02jax.synthesis.batching import Batch, counts, pad, round_up
 from s02jax.synthesis.render.codecs import TokenizerCodec, VaeCodec
 from s02jax.training.trained import Trained
 
 CHUNK = 4096  # records whose features are in memory at a time
 BATCH_TOKENS = 2048  # tokens of a padded batch
+VECTOR_CHUNK = 128  # records whose speaker vectors are computed at once
 
 
 @dataclasses.dataclass(kw_only=True)
 class Moments:
-  """Sums over frames of z ~ N(mean, sigma²), float64 [c]."""
+  """Running moments of latents z ~ N(mean, sigma²), float64 [c]."""
 
-  frames: int = 0
+  frames: int = 0  # number of latents summed
   total: np.ndarray = dataclasses.field(  # Σ mean
     default_factory=lambda: np.zeros(())
   )
@@ -43,7 +54,7 @@ class Moments:
   )
 
   def add(self, mean: np.ndarray, sigma: np.ndarray) -> None:
-    """Adds the frames of [l, c] posteriors."""
+    """Adds the posteriors of a record, each [l, c]."""
     mean, sigma = mean.astype(np.float64), sigma.astype(np.float64)
     self.frames += len(mean)
     self.total = self.total + mean.sum(0)
@@ -51,21 +62,21 @@ class Moments:
 
   @property
   def mean(self) -> np.ndarray:
-    """Of z, per channel."""
+    """Mean of z per channel."""
     return self.total / self.frames
 
   @property
   def std(self) -> np.ndarray:
-    """Of sampled z, per channel: the spread of means and that within."""
+    """Deviation of sampled z per channel: between and within posteriors."""
     variance = self.squares / self.frames - self.mean**2
     return np.sqrt(np.maximum(variance, 1e-8))
 
 
 def batches(waves: list[np.ndarray], samples_per_token: int) -> Iterator[Batch]:
-  """Batches of equal area, like lengths together, one shape per length.
+  """Sorts waves by length into batches of equal area, one shape per length.
 
   Args:
-    waves: float32 [n] of whole tokens.
+    waves: float32 [n], each a whole number of tokens.
     samples_per_token: rate // 25.
   """
   unit = 2 * TOKENS_PER_SECOND * samples_per_token
@@ -86,7 +97,7 @@ def batches(waves: list[np.ndarray], samples_per_token: int) -> Iterator[Batch]:
 def features(
   waves: list[np.ndarray], tokenizer: TokenizerCodec, vae: VaeCodec
 ) -> list[tuple[np.ndarray, np.ndarray, np.ndarray]]:
-  """Tokens int32 [s], mean and sigma float32 [l, c] of each wave."""
+  """Extracts tokens int32 [s], mean and sigma float32 [l, c] of each wave."""
   samples = tokenizer.rate // TOKENS_PER_SECOND
   waves = [whole_tokens(wave, tokenizer.rate) for wave in waves]
   results: list[Any] = [None] * len(waves)
@@ -105,8 +116,8 @@ def extract(corpus: str, audio_tokenizer: str, flow_vae: str) -> None:
 
   Args:
     corpus: folder of `s02 corpus`.
-    audio_tokenizer: workdir of the stage.
-    flow_vae: workdir of the stage.
+    audio_tokenizer: workdir of a trained audio tokenizer.
+    flow_vae: workdir of a trained Flow-VAE.
 
   Raises:
     UserError: a stage of another sample rate, a run or corpus that is not
@@ -118,8 +129,8 @@ def extract(corpus: str, audio_tokenizer: str, flow_vae: str) -> None:
     "flow_vae": Trained.load(flow_vae, "flow_vae"),
   }
   sources = _sources(trained, splits)
-  card_path = pathlib.Path(corpus) / "features" / "card.json"
-  if _read_sources(card_path) == sources:
+  card = card_path(corpus)
+  if _read_sources(card) == sources:
     logging.info(
       "%s already has the features of these checkpoints; nothing to do", corpus
     )
@@ -129,23 +140,59 @@ def extract(corpus: str, audio_tokenizer: str, flow_vae: str) -> None:
   run = trained["flow_vae"]
   vae = VaeCodec(run.config, run.params)
   _check_rates(splits, tokenizer, vae)
-  try:
-    card_path.unlink(missing_ok=True)
+  with files.explain_errors(card.parent, "the features"):
+    card.unlink(missing_ok=True)
     moments = Moments()
     for split, records in splits.items():
       _extract_split(corpus, split, records, tokenizer, vae, moments)
-    _write_card(card_path, tokenizer, vae, moments, sources)
-  except OSError as e:
-    raise UserError(
-      f"{card_path.parent}: cannot write the features ({e.strerror}); make"
-      " room there, or give yourself the right to write."
-    ) from e
+    _write_card(card, tokenizer, vae, moments, sources)
+
+
+def extract_speaker_vectors(corpus: str) -> None:
+  """Writes the fixed speaker vectors of all splits that lack them.
+
+  Args:
+    corpus: folder of `s02 corpus`.
+
+  Raises:
+    UserError: no such corpus, a folder that cannot be written, or the network
+      (`pretrained/ge2e.py`) is not installed.
+  """
+  for split in SPLITS:
+    if has_speaker_vectors(corpus, split):
+      continue
+    records = Corpus.open(corpus, split)
+    logging.info("speaker vectors of %s: %d records", split, len(records))
+    with (
+      _progress(split, len(records)) as bar,
+      files.explain_errors(corpus, "the speaker vectors"),
+    ):
+      shape = (len(records), ge2e.SIZE)
+      write_speaker_vectors(
+        corpus, split, shape, _speaker_vectors(records, bar)
+      )
+
+
+def _speaker_vectors(records: Corpus, bar: tqdm.tqdm) -> Iterator[np.ndarray]:
+  """Fixed speaker vectors of a split, float32 [VECTOR_CHUNK, o] at a time."""
+  for start in range(0, len(records), VECTOR_CHUNK):
+    chosen = range(start, min(start + VECTOR_CHUNK, len(records)))
+    waves = [records.wave(i) for i in chosen]
+    yield np.stack(ge2e.speaker_vectors(waves, records.rate))
+    bar.update(len(chosen))
+
+
+def _progress(split: str, total: int) -> tqdm.tqdm:
+  """Progress bar over the records of a split, where a terminal is there."""
+  return tqdm.tqdm(
+    total=total, desc=split, unit="record", disable=not sys.stderr.isatty()
+  )
 
 
 def _sources(
   trained: dict[str, Trained], splits: dict[str, Corpus]
 ) -> dict[str, Any]:
-  """What the features are a function of."""
+  """Origin of the features: checkpoints, and a digest of the records."""
   stages = {
     name: {"fingerprint": run.fingerprint, "step": run.step}
     for name, run in trained.items()
@@ -184,18 +231,15 @@ def _extract_split(
   vae: VaeCodec,
   moments: Moments,
 ) -> None:
-  """Writes one split; the statistics take in the train split alone."""
+  """Writes tokens and latents of a split; adds those of train to `moments`."""
   hours = float(np.sum(records.num_samples, dtype=np.int64)) / (
     records.rate * 3600
   )
   logging.info("extracting %s: %d records, %.2f h", split, len(records), hours)
-  bar = tqdm.tqdm(
-    total=len(records),
-    desc=split,
-    unit="record",
-    disable=not sys.stderr.isatty(),
-  )
-  with bar, FeatureWriter(corpus, split) as writer:
+  with (
+    _progress(split, len(records)) as bar,
+    FeatureWriter(corpus, split) as writer,
+  ):
     for start in range(0, len(records), CHUNK):
       stop = min(start + CHUNK, len(records))
       waves = [records.wave(i) for i in range(start, stop)]

@@ -1,6 +1,7 @@
 """`s02 extract`: tokens and latents of a corpus, by two trained stages.
 
 s02 extract --corpus DIR --audio_tokenizer WORKDIR --flow_vae WORKDIR
+  [--speaker_vectors]
 """
 
 import argparse
@@ -21,6 +22,13 @@ def main(argv: list[str]) -> None:
   parser.add_argument(
     "--flow_vae", required=True, help="workdir of `s02 train`"
   )
+  parser.add_argument(
+    "--speaker_vectors",
+    action="store_true",
+    help="also GE2E vectors, for --config.model.speaker.kind=embedding",
+  )
   args = parser.parse_args(argv)
   startup.set_up()
   extract.extract(args.corpus, args.audio_tokenizer, args.flow_vae)
+  if args.speaker_vectors:
+    extract.extract_speaker_vectors(args.corpus)

@@ -95,7 +95,11 @@ class Index:
   def write(self, path: pathlib.Path) -> None:
     """Writes the columns as int32 arrays of one .npz file."""
     np.savez(
-      path, **{k: np.asarray(v, np.int32) for k, v in vars(self).items()}
+      path,
+      num_samples=np.asarray(self.num_samples, np.int32),
+      speaker=np.asarray(self.speaker, np.int32),
+      language=np.asarray(self.language, np.int32),
+      text_bytes=np.asarray(self.text_bytes, np.int32),
     )
 
 

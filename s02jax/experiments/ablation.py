@@ -220,6 +220,7 @@ def _speaker_conditioning(job: Job) -> Subjects:
   others = {
     stage: job.finished(stage) for stage in bundle.MODELS if stage != "ar"
   }
+  extract.extract_speaker_vectors(str(job.corpus))
   train(job, dict.fromkeys(job.ablation.variants, job.corpus))
   bundles = {
     variant: bundling.gather(

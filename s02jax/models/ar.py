@@ -4,8 +4,9 @@ One causal row holds one or more segments, laid out as `s02jax.text.sequence`
 says, over joint ids: those of the text model, then text_size + code for audio
 tokens. At a [speaker] position the speaker encoder's vector, projected, takes
 the place of an embedding. The head predicts the next code or END (num_codes).
-The speaker encoder is part of the model and learns with it; for an ablation the
-vector may be a fixed one, or be left out (`SpeakerConfig.kind`).
+The speaker encoder is part of the model and learns with it. For an ablation
+(report, table 4) the vector comes from outside, or is left out: see
+`SpeakerConfig.kind`.
 
 Shape letters:
   b batch    s positions    r references of a row    d width    o speaker vector
@@ -20,49 +21,51 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from s02jax.models.layers.embedding import look_up
-from s02jax.models.layers.linear import Dense
+from s02jax.models.layers.linear import Dense, look_up
 from s02jax.models.layers.transformer import Stack, TransformerConfig
 from s02jax.models.speaker_encoder import SpeakerEncoder
-from s02jax.pretrained import ge2e
 from s02jax.sharding import shard
+
+FIXED_FEATURES = 256  # of a fixed speaker vector, GE2E's: pretrained/ge2e.py
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class SpeakerConfig:
-  # "encoder" learns with the model; "embedding" takes vectors of a pretrained
-  # speaker verifier; with "none" [speaker] is a token like others.
+  """Sizes of the speaker encoder, and where speaker vectors come from."""
+
+  # "encoder" computes them here and learns with the model; "embedding" takes
+  # fixed vectors of a network trained for speaker verification; with "none"
+  # there are none, and [speaker] is a token like others.
   kind: Literal["encoder", "embedding", "none"] = "encoder"
-  width: int = 128
-  layers: int = 3
-  out: int = 128  # features of the speaker vector
+  width: int = 128  # channels of the encoder's blocks
+  layers: int = 3  # blocks of the encoder
+  out: int = 128  # features of the encoder's vector
   join: int = 2  # log-mel frames of one position
 
   @property
   def features(self) -> int:
-    """Of the vector that the model takes."""
-    return {
-      "encoder": self.out,
-      "embedding": ge2e.SIZE,
-      "none": 0,
-    }[self.kind]
+    """Features o of the speaker vectors that the model takes."""
+    sizes = {"encoder": self.out, "embedding": FIXED_FEATURES, "none": 0}
+    return sizes[self.kind]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ARConfig:
+  """Sizes of the AR Transformer."""
+
   text_size: int  # ids of the text model
   num_codes: int  # codes of the audio tokenizer
   speaker_id: int  # text id whose embedding the speaker vector replaces
   text_rate: float  # text pieces of one audio token, see `s02jax.text.sequence`
-  mel_bins: int
+  mel_bins: int  # of a reference's log-mel
   transformer: TransformerConfig
   speaker: SpeakerConfig
-  text_rates: tuple[tuple[str, float], ...] = ()  # of each language
-  dtype: str = "float32"  # of the products; parameters are float32
+  text_rates: tuple[tuple[str, float], ...] = ()  # (language, text_rate)
+  dtype: str = "float32"  # of matrix products; parameters are float32
 
   @property
   def end(self) -> int:
-    """The head's class for the end of speech."""
+    """Class of the head that ends the speech."""
     return self.num_codes
 
   def rate(self, language: str) -> float:
@@ -71,6 +74,8 @@ class ARConfig:
 
 
 class ARTransformer(nn.Module):
+  """AR Transformer; methods `speaker`, `inputs`, `hidden`, `logits`."""
+
   config: ARConfig
 
   def setup(self):
@@ -91,7 +96,7 @@ class ARTransformer(nn.Module):
         cfg.speaker.join,
         dtype=dtype,
       )
-    if cfg.speaker.kind != "none":
+    if cfg.speaker.features:
       self.speaker_in = Dense(width, use_bias=False, dtype=dtype)
     self.stack = Stack(cfg.transformer, dtype)
     self.head = Dense(cfg.num_codes + 1, dtype=dtype)
@@ -99,17 +104,17 @@ class ARTransformer(nn.Module):
   def speaker(
     self, mel: Float[Array, "b t m"], mask: Bool[Array, "b t"]
   ) -> Float[Array, "b o"]:
-    """Reference speech to speaker vectors, float32; of kind "encoder"."""
+    """Encodes references to speaker vectors, float32; kind "encoder" only."""
     return self.speaker_encoder(mel, mask)
 
   def look_up(self, ids: Int[Array, "b s"]) -> Float[Array, "b s d"]:
-    """Embeddings; those of [speaker] are of no use."""
+    """Embeddings of joint ids; those of [speaker] are not used."""
     return look_up(self.embed.embedding.astype(self.config.dtype), ids)
 
   def _inputs(self, ids, segment, speakers) -> Float[Array, "b s d"]:
-    """Embeddings, and at [speaker] the vector of the segment's reference."""
+    """Embeddings of joint ids, and at [speaker] the segment's vector."""
     x = self.look_up(jnp.where(segment > 0, ids, 0))
-    if self.config.speaker.kind == "none":
+    if not self.config.speaker.features:
       return shard(x, "batch", "time", "embed")
     number = jnp.arange(1, speakers.shape[1] + 1)[None, None]
     here = (ids == self.config.speaker_id)[:, :, None]
@@ -124,7 +129,7 @@ class ARTransformer(nn.Module):
     return shard(x, "batch", "time", "embed")
 
   def logits(self, x: Float[Array, "b s d"]) -> Float[Array, "b s c"]:
-    """Float32 logits of what `hidden` gives."""
+    """Maps the result of `hidden` to float32 logits."""
     logits = self.head(x).astype(jnp.float32)
     return shard(logits, "batch", "time", "vocab")
 
@@ -136,7 +141,7 @@ class ARTransformer(nn.Module):
     cursor: Float[Array, "b s"],
     speakers: Float[Array, "b r o"],
   ) -> Float[Array, "b s c"]:
-    """Float32 logits of what follows each position.
+    """Predicts the code that follows each position, as float32 logits.
 
     Args:
       ids: joint ids.
@@ -150,7 +155,7 @@ class ARTransformer(nn.Module):
   def hidden(
     self, ids, segment, position, cursor, speakers
   ) -> Float[Array, "b s d"]:
-    """What the head reads; arguments as above."""
+    """Normalised output of the layers; arguments as of `__call__`."""
     x = self._inputs(ids, segment, speakers)
     return self.stack(x, segment, position, 1, rotary=cursor)
 
@@ -160,12 +165,12 @@ class ARTransformer(nn.Module):
     segment: Int[Array, "b s"],
     speakers: Float[Array, "b r o"],
   ) -> Float[Array, "b s d"]:
-    """What the layers read, zero where segment is 0."""
+    """Input of the first layer, zero where segment is 0."""
     x = self._inputs(ids, segment, speakers)
     return jnp.where(segment[:, :, None] > 0, x, 0)
 
   def following(self, x: Float[Array, "b s d"]) -> Float[Array, "b s c"]:
-    """Float32 logits of what the last layer gives, before its norm."""
+    """Maps the last layer's output, not yet normalised, to float32 logits."""
     return self.logits(self.stack.norm(x))
 
   def _touch(self, ids, mel):

@@ -41,8 +41,7 @@ from s02jax.models.layers.convnext import (
   reach,
   split_time,
 )
-from s02jax.models.layers.embedding import look_up
-from s02jax.models.layers.linear import Dense
+from s02jax.models.layers.linear import Dense, look_up
 from s02jax.models.layers.transformer import Stack, TransformerConfig
 from s02jax.models.speaker_encoder import SpeakerEncoder
 

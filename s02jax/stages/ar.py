@@ -12,7 +12,6 @@ Shape letters: as in `models/ar.py`; n samples of a reference.
 """
 
 import dataclasses
-from collections.abc import Sequence
 
 import jax
 import jax.numpy as jnp
@@ -24,13 +23,12 @@ from s02jax.audio import spectra
 from s02jax.core.config import build
 from s02jax.core.errors import UserError
 from s02jax.core.rates import TOKENS_PER_SECOND, samples
-from s02jax.data.features import Features
+from s02jax.data.features import Features, open_speaker_vectors
 from s02jax.data.records import Corpus
 from s02jax.data.rows.packed_sequences import PackedSequences
 from s02jax.flops import products
 from s02jax.models import ar
 from s02jax.models.layers.convnext import lengths_to_mask
-from s02jax.pretrained import ge2e
 from s02jax.sharding import shard
 from s02jax.stages.corpus import check_rate, origins
 from s02jax.stages.losses import cross_entropy, weighted_mean
@@ -119,33 +117,38 @@ class ARStage:
       batch_size=batch_size,
       seed=seed,
       rate=self.model_config.rate,
-      voices=self.vectors if self.kind == "embedding" else None,
+      vectors=self._fixed_vectors(corpus, split),
       **self.config.data,
     )
 
   @property
-  def kind(self) -> str:
-    """Where speaker vectors come from."""
-    return self.model_config.speaker.kind
+  def encodes(self) -> bool:
+    """True where the model encodes references; else it is given vectors."""
+    return self.model_config.speaker.kind == "encoder"
 
-  def vectors(self, waves: Sequence[np.ndarray]) -> list[np.ndarray]:
-    """Fixed vectors of clips."""
-    return ge2e.speaker_vectors(waves, self.mel.rate)
+  def _fixed_vectors(self, corpus: str, split: str) -> np.ndarray | None:
+    """Fixed speaker vectors f32[records, o]; None where the model encodes."""
+    if self.encodes:
+      return None
+    if not self.model_config.speaker.features:
+      return np.zeros((len(Corpus.open(corpus, split)), 0), np.float32)
+    return open_speaker_vectors(corpus, split)
 
   def batch_specs(self, batch_size: int) -> list[stages.Spec]:
     """The one shape of packed rows."""
     data = self.config.data
     s, m = data.row_tokens, data.max_segments
     n = samples(data.reference_seconds, self.mel.rate)
-    heard = {"references": (jnp.float32, m, n)}
-    if self.kind == "embedding":
-      heard = {"voices": (jnp.float32, m, ge2e.SIZE)}
+    speakers = {"references": (jnp.float32, m, n)}
+    if not self.encodes:
+      features = self.model_config.speaker.features
+      speakers = {"speaker_vectors": (jnp.float32, m, features)}
     spec = stages.spec(
       batch_size,
       **dict.fromkeys(("ids", "segment", "position", "target"), (jnp.int32, s)),
       **dict.fromkeys(("weight", "cursor"), (jnp.float32, s)),
       reference_samples=(jnp.int32, m),
-      **heard,
+      **speakers,
     )
     return [spec]
 
@@ -156,10 +159,8 @@ class ARStage:
 
   def speakers(self, params, batch) -> Float[Array, "b r o"]:
     """Speaker vectors of the references of a batch."""
-    if self.kind == "embedding":
-      return shard(batch["voices"], "batch", None, None)
-    if self.kind == "none":
-      return jnp.zeros((*batch["reference_samples"].shape, 0))
+    if not self.encodes:
+      return shard(batch["speaker_vectors"], "batch", None, None)
     b, r, n = batch["references"].shape
     samples = batch["reference_samples"].reshape(b * r)
     wave = batch["references"].reshape(b * r, n)
@@ -266,7 +267,7 @@ class ARStage:
       + products(params.get("speaker_in", {}), b * r)
       + 6 * cfg.layers * b * s * s * cfg.width
     )
-    if self.kind != "encoder":
+    if not self.encodes:
       return total
     samples = batch["references"].shape[2]
     joined = samples // self.mel.hop // self.model_config.speaker.join

@@ -206,10 +206,10 @@ def test_corpus_survives_pickling_and_threads(tiny):
 
 
 def test_the_cache_is_bounded():
-  cache = records._WaveCache(1000)
+  cache = records.WaveCache(1000)
   for index in range(50):
     cache.put(index, np.zeros(100, np.int16))
-    assert cache._bytes <= 1000
+    assert len(cache) <= 1000
   assert cache.get(49) is not None and cache.get(0) is None
   cache.put(99, np.zeros(1000, np.int16))
   assert cache.get(99) is None

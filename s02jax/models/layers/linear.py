@@ -1,6 +1,7 @@
-"""Dense layers whose gradients are plain matrix products.
+"""Dense layers whose gradients are plain matrix products, and embeddings.
 
-Shape letters: i features in, o features out.
+Shape letters: i features in, o features out; b batch, s positions, v rows of a
+table, d width.
 """
 
 import functools
@@ -9,7 +10,7 @@ from typing import Any
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int
 
 from s02jax import sharding
 
@@ -18,7 +19,7 @@ from s02jax import sharding
 def product(
   x: Float[Array, "*n i"], kernel: Float[Array, "i o"]
 ) -> Float[Array, "*n o"]:
-  """x · kernel.
+  """Matrix product x · kernel, with a gradient that is fast on a CPU.
 
   JAX derives the kernel's gradient transposed, [o, i], for which XLA copies the
   whole output gradient on a CPU; here it is computed as [i, o], on a CPU of one
@@ -50,10 +51,22 @@ product.defvjp(_forward, _backward)
 def _dot_general(
   x: Array, kernel: Array, _: Any, precision: None = None
 ) -> Array:
-  """As `nn.Dense` calls it: over the last axis of x, the first of kernel."""
+  """Adapts `product` to the signature by which `nn.Dense` calls it."""
   if precision is not None:
     raise ValueError(f"precision {precision!r}: a product has the default one")
   return product(x, kernel)
 
 
 Dense = functools.partial(nn.Dense, dot_general=_dot_general)
+
+
+def look_up(
+  table: Float[Array, "v d"], ids: Int[Array, "b s"]
+) -> Float[Array, "b s d"]:
+  """Rows of a table of embeddings.
+
+  On a mesh the table is gathered along d first: looked up in a table that is
+  split along d, rows come split along d, and the partitioner has to make all of
+  them whole to split them along b.
+  """
+  return jnp.take(sharding.shard(table, "vocab", "embed"), ids, axis=0)
