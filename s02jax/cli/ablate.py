@@ -77,7 +77,12 @@ def main(argv: list[str]) -> None:
   sweep.claim(args.out, f"{name}.py:{args.size}")
   job = Job(
     ablation=ablation,
-    tools=Tools(launch=_launch, extract=extract.extract, tell=cli.tell),
+    tools=Tools(
+      launch=_launch,
+      extract=extract.extract,
+      extract_speakers=extract.extract_speaker_vectors,
+      tell=cli.tell,
+    ),
     corpus=args.corpus,
     out=args.out,
     fields=fields,

@@ -46,6 +46,7 @@ class Tools:
 
   launch: sweep.Launch  # trains one run
   extract: Callable[[str, str, str], None]  # (corpus, tokenizer, Flow-VAE)
+  extract_speakers: Callable[[str], None]  # (corpus): its fixed vectors
   tell: Tell  # gets a line for people before each run
 
 
@@ -220,7 +221,7 @@ def _speaker_conditioning(job: Job) -> Subjects:
   others = {
     stage: job.finished(stage) for stage in bundle.MODELS if stage != "ar"
   }
-  extract.extract_speaker_vectors(str(job.corpus))
+  job.tools.extract_speakers(str(job.corpus))
   train(job, dict.fromkeys(job.ablation.variants, job.corpus))
   bundles = {
     variant: bundling.gather(

@@ -41,6 +41,7 @@ def job(name, out, size="test", **fields):
     tools=ablation_lib.Tools(
       launch=lambda argv: local.launch(None, argv),
       extract=extract.extract,
+      extract_speakers=extract.extract_speaker_vectors,
       tell=print,
     ),
     corpus=pathlib.Path("corpus"),

@@ -90,14 +90,10 @@ class PackedSequences:
     """
     check_not_empty(corpus)
     self.batch_size = batch_size
-    self._corpus = corpus
-    self._features = features
-    self._text = text
-    self._rate = rate
-    self._vectors = vectors
+    self._corpus, self._features = corpus, features
+    self._text, self._rate, self._vectors = text, rate, vectors
     self._seed = seed
-    self._row_tokens = row_tokens
-    self._max_segments = max_segments
+    self._row_tokens, self._max_segments = row_tokens, max_segments
     self._reference_samples = samples(reference_seconds, corpus.rate)
     self._prompt_probability = prompt_probability
     self._num_codes = int(features.card["num_codes"])
