@@ -19,7 +19,6 @@ import numpy as np
 import soxr
 
 from s02jax.core.errors import UserError
-from s02jax.text.chunks import Pause
 
 BLOCK = 0.02  # seconds of the blocks that the filters see
 CEILING = 0.98  # of the limiter, so that no encoder's overshoot clips
@@ -212,22 +211,22 @@ class Effects:
 
 
 def join(
-  parts: Iterable[Iterable[np.ndarray] | Pause], rate: int
+  parts: Iterable[Iterable[np.ndarray] | float], rate: int
 ) -> Iterator[np.ndarray]:
-  """One stream of chunks and pauses, without clicks.
+  """Joins chunks of speech and pauses into one stream, without clicks.
 
   A chunk fades into the next over FADE seconds at equal power; into and out of
   a pause, which is silence of just its length, it fades to nothing.
 
   Args:
-    parts: each a pause, or a chunk's blocks, float32 [n].
+    parts: each a pause, in seconds, or a chunk's blocks, float32 [n].
     rate: of the samples, Hz.
   """
   tail, paused = _NOTHING, False
   for part in parts:
-    if isinstance(part, Pause):
+    if isinstance(part, float):
       yield _fade_out(tail)
-      yield from _silence(round(part.seconds * rate), rate)
+      yield from _silence(round(part * rate), rate)
       tail, paused = _NOTHING, True
     else:
       tail = yield from _chunk(part, tail, paused, round(FADE * rate))

@@ -21,11 +21,10 @@ from s02jax.audio.effects import Changes, Effects
 from s02jax.core import languages
 from s02jax.core.errors import UserError
 from s02jax.synthesis import long_text
-from s02jax.synthesis import voice as voice_lib
 from s02jax.synthesis.engine import Engine
 from s02jax.synthesis.request import Request, Settings
 from s02jax.synthesis.synthesizer import Synthesizer
-from s02jax.synthesis.voice import Voice
+from s02jax.synthesis.voice import MOST_MIXED, Voice, mix
 
 # Words of a language by its code.
 Vocabulary = Callable[[str], Sequence[str]]
@@ -158,9 +157,9 @@ class Asker:
       return {"reference": self._pick(self._waves)}
     if kind == 1:
       return {"voice": self._pick(self._voices)}
-    count = self._whole(1, voice_lib.MOST + 1)
+    count = self._whole(1, MOST_MIXED + 1)
     voices = [self._pick(self._voices) for _ in range(count)]
-    return {"voice": voice_lib.mix(voices, [1.0] * count)}
+    return {"voice": mix(voices, [1.0] * count)}
 
   def _dressed(self, text: str) -> str:
     """Text with, now and then, marks that nobody reads out."""
@@ -419,10 +418,8 @@ def speak_long(
   measured, samples = [], 0
   for block in long_text.speak(
     synthesizer,
-    text,
-    language="en",
+    long_text.read(text, "en").parts(context),
     voice=voice,
-    context=context,
     settings=Settings(steps=4),
   ):
     samples += len(block)

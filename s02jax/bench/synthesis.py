@@ -19,9 +19,9 @@ from s02jax.core.errors import UserError
 from s02jax.core.rates import TOKENS_PER_SECOND
 from s02jax.models import ar
 from s02jax.models.ar import ARTransformer
-from s02jax.synthesis.decode import decoder as decoding
+from s02jax.synthesis.decode import decoder
 from s02jax.synthesis.decode.cache import BURST, Sampling
-from s02jax.synthesis.decode.slots import Draft, SlotDecoder
+from s02jax.synthesis.decode.slots import ARPrompt, SlotDecoder
 from s02jax.synthesis.request import Request
 from s02jax.synthesis.synthesizer import Synthesizer
 from s02jax.synthesis.voice import Voice
@@ -69,7 +69,7 @@ def decode(
   stage: Any = stages.make(config)
   model, cfg = stage.model, stage.model_config
   variables = jax.jit(ar.init, static_argnums=0)(model, jax.random.key(0))
-  weights = decoding.serving(variables, jnp.dtype(cfg.dtype))
+  weights = decoder.decode_weights(variables, jnp.dtype(cfg.dtype))
   bandwidth = memory_bandwidth()
   found = []
   for count in streams:
@@ -90,18 +90,18 @@ def decode(
 
 
 def tokens_per_second(
-  model: ARTransformer, weights: decoding.Weights, streams: int, tokens: int
+  model: ARTransformer, weights: decoder.Weights, streams: int, tokens: int
 ) -> float:
   """Tokens a second of all streams, after a first run of the same."""
   cfg = model.config
   random = np.random.default_rng(0)
 
   def run() -> float:
-    slots = SlotDecoder(decoding.Decoding(model, weights))
+    slots = SlotDecoder(decoder.CompiledDecodeFunctions(model, weights))
     for ticket in range(streams):
       slots.admit(
         ticket,
-        Draft(
+        ARPrompt(
           ids=random.integers(cfg.text_size, size=PROMPT).astype(np.int32),
           cursor=np.arange(PROMPT, dtype=np.float32),
           rate=0.4,
@@ -125,7 +125,7 @@ def tokens_per_second(
 
 
 def step_bytes(
-  weights: decoding.Weights, cfg: ar.ARConfig, streams: int, places: int
+  weights: decoder.Weights, cfg: ar.ARConfig, streams: int, places: int
 ) -> float:
   """Bytes that every step reads: layers, head, the filled part of the cache.
 

@@ -22,9 +22,7 @@ from s02jax.core.errors import UserError
 from s02jax.synthesis import long_text, voice_store
 from s02jax.synthesis.request import Settings
 from s02jax.synthesis.synthesizer import Synthesizer
-from s02jax.text import language_id
-from s02jax.text.checks import check_text, check_words
-from s02jax.text.chunks import normalise
+from s02jax.text.checks import check_words
 from s02jax.text.pronunciation import Pronunciation
 
 AUTO = "auto"
@@ -82,14 +80,6 @@ def _text(args: argparse.Namespace) -> str:
     ) from e
 
 
-def _language(code: str, text: str) -> str:
-  if code.lower() != AUTO:
-    return languages.resolve(code).code
-  found = language_id.detect(text)
-  logging.info("the language is %s (%s)", languages.BY_CODE[found].name, found)
-  return found
-
-
 def main(argv: list[str]) -> None:
   """The verb."""
   args = _parser().parse_args(argv)
@@ -109,25 +99,26 @@ def main(argv: list[str]) -> None:
     speed=args.speed, pitch=args.pitch, volume=args.volume, rate=args.rate
   )
   writer.check_out(args.out, args.rate)
-  text = normalise(_text(args))
-  language = _language(args.language, text)
-  check_text(text, language)
   if args.reference_text is not None:
     if args.voice:
       raise UserError(
         "--reference-text belongs to --reference, not to --voice."
       )
     check_words(args.reference_text, "reference's transcript")
+  pronunciation = None
   if args.pronunciation is not None:
-    text = Pronunciation.load(args.pronunciation).respell(text, language)
+    pronunciation = Pronunciation.load(args.pronunciation)
+  language = None if args.language.lower() == AUTO else args.language
+  text = long_text.read(_text(args), language, pronunciation)
   weights = voice_store.parse_mixture(args.voice or [])
 
   bundle = Bundle.load(args.bundle)
   synthesizer = Synthesizer(bundle)
-  if language not in synthesizer.languages:
+  language = languages.BY_CODE[text.language]
+  if language.code not in synthesizer.languages:
     logging.warning(
       "this bundle never heard %s; it knows %s",
-      languages.BY_CODE[language].name,
+      language.name,
       ", ".join(synthesizer.languages),
     )
   if args.voice:
@@ -138,16 +129,14 @@ def main(argv: list[str]) -> None:
     )
   logging.info(
     "speaking %d characters of %s in the voice of %s",
-    len(text),
-    languages.BY_CODE[language].name,
+    len(text.text),
+    language.name,
     ", ".join(args.voice or args.reference),
   )
   blocks = long_text.speak(
     synthesizer,
-    text,
-    language=language,
+    text.parts(long_text.trained_context(bundle)),
     voice=voice,
-    context=long_text.trained_context(bundle),
     settings=settings,
     changes=changes,
   )

@@ -162,7 +162,7 @@ def _resynthesis(job: Job) -> Subjects:
 
   def judge_copies(panel, pool) -> Figures:
     waves = [case.wave for case in panel.cases]
-    copies = {name: codec.copy(waves) for name, codec in codecs.items()}
+    copies = {name: codec.reconstruct(waves) for name, codec in codecs.items()}
     figures = resynthesis.judge(panel, copies, rate=rate, pool=pool)
     nothing = Figure(value=None, n=0)
     return {

@@ -1,1 +1,1 @@
-"""Exports of a bundle and the runtime that speaks from them."""
+"""Exports of a bundle, and the runtime that speaks from them."""

@@ -1,4 +1,4 @@
-"""card.json of an exported folder: what is in it, and its digests."""
+"""The file card.json of an export: sizes, file names, SHA-256 digests."""
 
 import concurrent.futures
 import hashlib
@@ -10,18 +10,18 @@ from typing import Any
 from s02jax.core.errors import UserError
 
 FORMAT_VERSION = 1
-NAME = "card.json"
+CARD = "card.json"
 
 
-def read(folder: pathlib.Path) -> dict[str, Any]:
-  """The card of a folder whose files are whole.
+def read_card(folder: pathlib.Path) -> dict[str, Any]:
+  """Reads the card of an export and checks the digests of its files.
 
   Raises:
     UserError: no card, one of a later version, or a file that is missing or
       differs from what was exported, by its name.
   """
   try:
-    card = json.loads((folder / NAME).read_text(encoding="utf-8"))
+    card = json.loads((folder / CARD).read_text(encoding="utf-8"))
     version = card["format_version"]
   except (OSError, ValueError, KeyError, TypeError) as error:
     raise UserError(
@@ -37,6 +37,7 @@ def read(folder: pathlib.Path) -> dict[str, Any]:
 
 
 def _check(folder: pathlib.Path, files: Mapping[str, str]) -> None:
+  """Raises UserError for a file that is missing or has another digest."""
   with concurrent.futures.ThreadPoolExecutor() as pool:
     found = pool.map(lambda name: _digest_or_none(folder / name), files)
     for (name, expected), digest in zip(files.items(), found, strict=True):
@@ -49,6 +50,7 @@ def _check(folder: pathlib.Path, files: Mapping[str, str]) -> None:
 
 
 def _digest_or_none(path: pathlib.Path) -> str | None:
+  """SHA-256 of a file, None where there is none."""
   return digest(path) if path.is_file() else None
 
 

@@ -1,4 +1,4 @@
-"""Writes an export: a folder that speaks where s02jax is not installed.
+"""Export writer: a folder that speaks where s02jax is not installed.
 
   card.json          version, sizes, platforms, SHA-256 of every other file
   weights/*.safetensors
@@ -6,9 +6,9 @@
   text.model, voices/
   speak.py           and the code that it needs: with jax, numpy and
   s02_serving/       sentencepiece it runs as it is
-  flatbuffers/       the library that jax.export reads programs with
+  flatbuffers/       the library that jax.export reads StableHLO with
 
-Weights smaller than float32 are only stored so: they are widened on reading.
+Weights that are stored in fewer bits than they had are widened on reading.
 """
 
 import dataclasses
@@ -28,21 +28,22 @@ import s02jax
 from s02jax.bundle import Bundle
 from s02jax.core import files, languages
 from s02jax.core.errors import UserError
-from s02jax.serving import card as cards
 from s02jax.serving import tensors
-from s02jax.serving.programs import lowered, programs, weights
+from s02jax.serving.card import CARD, FORMAT_VERSION, digest
+from s02jax.serving.functions import (
+  exported_functions,
+  exported_weights,
+  lower,
+)
 from s02jax.serving.vendor import copy_code
 from s02jax.synthesis.synthesizer import Synthesizer
 
-PLATFORMS = ("cpu", "cuda", "tpu")
-KINDS = ("float32", "bfloat16", "int8")
-
-
-# ---------------------------------------------------------------------- folder
+PLATFORMS = ("cpu", "cuda", "tpu")  # platforms to choose from
+KINDS = ("float32", "bfloat16", "int8")  # dtypes that weights are stored in
 
 
 def sizes(bundle: Bundle, synthesizer: Synthesizer) -> dict[str, Any]:
-  """What the runtime must know of the models."""
+  """Sizes and constants of the models that the runtime needs, for the card."""
   ar, matching = synthesizer.generator.config, synthesizer.flow.solver
   latents = bundle.configs["flow_matching"]["latents"]
   return {
@@ -52,7 +53,7 @@ def sizes(bundle: Bundle, synthesizer: Synthesizer) -> dict[str, Any]:
     "ar": {
       "text_size": ar.text_size,
       "end": ar.end,
-      "cache": dataclasses.asdict(synthesizer.generator.decoding.shape),
+      "cache": dataclasses.asdict(synthesizer.generator.decode_functions.shape),
       "rates": {code: ar.rate(code) for code in languages.BY_CODE},
     },
     "flow_matching": {
@@ -78,20 +79,20 @@ def write(
   platforms: Sequence[str] = PLATFORMS,
   kind: str = "float32",
 ) -> dict[str, Any]:
-  """Writes the folder `out` as a whole, and returns its card.
+  """Writes the export `out` as a whole; returns its card.
 
   Args:
-    bundle: what speaks.
-    source: its folder, for the voices.
+    bundle: to be exported.
+    source: folder of the bundle, for the voices.
     out: must not exist, or be an export.
     platforms: some of PLATFORMS.
-    kind: one of KINDS.
+    kind: how weights are stored, one of KINDS.
 
   Raises:
     UserError: `out` is something else or cannot be written, a package is
       missing, or the model has no speaker encoder of its own.
   """
-  if out.exists() and not (out / cards.NAME).is_file():
+  if out.exists() and not (out / CARD).is_file():
     raise UserError(
       f"{out} exists and is not an export; give --out another name."
     )
@@ -116,16 +117,17 @@ def write(
 
 
 def _fill(folder, bundle, synthesizer, source, platforms, kind):
-  arrays_of = weights(synthesizer)
+  """Writes the files of an export into an empty folder; returns the card."""
+  arrays_of = exported_weights(synthesizer)
   for name, arrays in arrays_of.items():
-    stored, notes = tensors.packed(arrays, kind)
+    stored, notes = tensors.pack(arrays, kind)
     data = safetensors.numpy.save(stored, notes)
     (folder / "weights" / f"{name}.safetensors").write_bytes(data)
   names = []
-  for name, function, arguments in programs(synthesizer, arrays_of):
-    logging.info("program %s", name)
-    found = lowered(function, arguments, platforms)
-    (folder / "programs" / f"{name}.bin").write_bytes(found.serialize())
+  for name, function, arguments in exported_functions(synthesizer, arrays_of):
+    logging.info("exporting %s", name)
+    exported = lower(function, arguments, platforms)
+    (folder / "programs" / f"{name}.bin").write_bytes(exported.serialize())
     names.append(name)
   (folder / "text.model").write_bytes(bundle.text_model)
   if (source / "voices").is_dir():
@@ -133,7 +135,7 @@ def _fill(folder, bundle, synthesizer, source, platforms, kind):
   copy_code(folder)
   files = sorted(p for p in folder.rglob("*") if p.is_file())
   card = {
-    "format_version": cards.FORMAT_VERSION,
+    "format_version": FORMAT_VERSION,
     "s02jax": s02jax.__version__,
     "jax": jax.__version__,
     "platforms": list(platforms),
@@ -141,8 +143,8 @@ def _fill(folder, bundle, synthesizer, source, platforms, kind):
     **sizes(bundle, synthesizer),
     "weights": {m: f"weights/{m}.safetensors" for m in arrays_of},
     "programs": {name: f"programs/{name}.bin" for name in names},
-    "files": {str(p.relative_to(folder)): cards.digest(p) for p in files},
+    "files": {str(p.relative_to(folder)): digest(p) for p in files},
   }
   text = json.dumps(card, indent=1) + "\n"
-  (folder / cards.NAME).write_text(text, encoding="utf-8")
+  (folder / CARD).write_text(text, encoding="utf-8")
   return card

@@ -1,14 +1,14 @@
-"""An exported folder that speaks, with jax, numpy and sentencepiece alone.
+"""Runtime of an export, with jax, numpy and sentencepiece alone.
 
   runtime = Runtime.load("exported")
   voice = runtime.stored("anna")
   for wave in runtime.stream(Request(text="Yes.", language="en", voice=voice)):
     ...
 
-The engine is that of training (`synthesis/engine.py`); its models are programs
-of `jax.export`, compiled for this machine when they are first called and kept
-in JAX's compilation cache. Nothing here imports the models: `s02 export` copies
-this module, with the few it needs, into the folder.
+The engine is that of a bundle (`synthesis/engine.py`); its models are functions
+written by `jax.export`, compiled for this machine when they are first called
+and kept in JAX's compilation cache. Nothing here imports the models:
+`s02 export` copies this module, with the few it needs, into the folder.
 
 Shape letters: n samples, e vector, s tokens, l latents, c latent channels.
 """
@@ -24,38 +24,44 @@ from jax import export
 
 from s02jax.core.errors import UserError
 from s02jax.core.rates import TOKENS_PER_SECOND, whole_tokens
-from s02jax.serving import card as cards
 from s02jax.serving import tensors
+from s02jax.serving.card import read_card
 from s02jax.synthesis.batching import UNIT, round_up
 from s02jax.synthesis.decode.cache import Cache, CacheShape, Slots, place
-from s02jax.synthesis.decode.prompts import Drafter
-from s02jax.synthesis.pipeline import Parts, Speaker
+from s02jax.synthesis.decode.prompts import PromptBuilder
+from s02jax.synthesis.pipeline import Parts, Pipeline
 from s02jax.synthesis.render.chunks import FlowSolver, Vocoder
-from s02jax.synthesis.render.streams import Models
+from s02jax.synthesis.render.streams import Renderer
 from s02jax.synthesis.voice import Voice
 from s02jax.text.tokenizer import TextModel
 
 Weights = Mapping[str, Any]  # arrays by name
-PLATFORMS = {"gpu": "cuda"}  # what jax.export calls JAX's backends otherwise
+PLATFORMS = {"gpu": "cuda"}  # JAX backend -> its name in jax.export
 
 
-class Programs:
-  """The programs of a folder, read when they are first called."""
+class ExportedFunctions:
+  """Functions of an export by name, read when they are first called."""
 
   def __init__(self, folder: pathlib.Path, card: Mapping[str, Any]):
-    self._folder, self._names = folder, card["programs"]
+    """Stores where the functions lie.
+
+    Args:
+      folder: of the export.
+      card: of the export.
+    """
+    self._folder, self._paths = folder, card["programs"]
     self._ready: dict[str, Callable[..., Any]] = {}
 
   def __call__(self, name: str, *args: Any, donated: int | None = None) -> Any:
-    """Runs a program.
+    """Calls a function.
 
     Args:
-      name: of the program.
+      name: of the function.
       *args: its arguments.
       donated: number of the argument whose memory is reused.
     """
     if name not in self._ready:
-      path = self._folder / self._names[name]
+      path = self._folder / self._paths[name]
       exported = export.deserialize(bytearray(path.read_bytes()))
       self._ready[name] = jax.jit(
         exported.call, donate_argnums=() if donated is None else donated
@@ -63,29 +69,39 @@ class Programs:
     return self._ready[name](*args)
 
 
-class Decoding:
-  """What `SlotDecoder` calls."""
+class ExportedDecodeFunctions:
+  """Decode functions of an export; see `DecodeFunctions`."""
 
-  def __init__(self, card: Mapping[str, Any], programs: Programs, w: Weights):
-    """Takes the weights of the AR model."""
+  def __init__(
+    self, card: Mapping[str, Any], functions: ExportedFunctions, w: Weights
+  ):
+    """Stores the functions and the AR model's weights.
+
+    Args:
+      card: of the export.
+      functions: of the export.
+      w: weights of the AR model.
+    """
     self.text_size = card["ar"]["text_size"]
     self.shape = CacheShape(**card["ar"]["cache"])
-    self._programs, self._weights = programs, w
+    self._functions, self._weights = functions, w
 
   def prefill(self, cache: Cache, ids, cursor, length, speaker, slot) -> Cache:
-    """See `synthesis/decode/decoder.py`."""
-    keys, values = self._programs(
+    """Reads a prompt into a slot of `cache`, which is donated."""
+    keys, values = self._functions(
       f"prompt_{len(ids)}", self._weights, ids, cursor, length, speaker
     )
     return place(cache, Cache(keys=tuple(keys), values=tuple(values)), slot)
 
-  def decode(self, cache: Cache, slots: Slots, steps, enough):
-    """See `synthesis/decode/decoder.py`."""
-    (keys, values), after, drawn = self._programs(
+  def decode(
+    self, cache: Cache, slots: Slots, steps, enough
+  ) -> tuple[Cache, Slots, Any]:
+    """Draws tokens for all active slots; see `decode/decoder.py:decode`."""
+    (keys, values), after, drawn = self._functions(
       f"decode_{cache.slots}",
       self._weights,
       (cache.keys, cache.values),
-      as_dict(slots),
+      slots.to_dict(),
       steps,
       enough,
       donated=1,
@@ -94,38 +110,35 @@ class Decoding:
     return cache, Slots(**after, sampling=slots.sampling), drawn
 
 
-def as_dict(slots: Slots) -> dict[str, Any]:
-  """Arrays by name, as programs take them."""
-  plain = dict(vars(slots))
-  return plain | {"sampling": dict(vars(slots.sampling))}
-
-
-class Runtime(Speaker):
-  """Speaks; see `synthesis/pipeline.py` for what it can be asked.
+class Runtime(Pipeline):
+  """Pipeline with the functions and weights of an export.
 
   Attributes:
-    programs: all of the folder, also those that the engine does not call:
+    functions: all of the export, also those that the engine does not call:
       `condition_…`, `velocity_…` and `vocode_whole`.
-    weights: arrays by name, by model; the first argument of every program.
+    weights: arrays by name, by model; the first argument of every function.
   """
 
   def __init__(self, folder: pathlib.Path, card: Mapping[str, Any]):
-    """Takes a checked folder and its card."""
+    """Loads the weights.
+
+    Args:
+      folder: of the export.
+      card: of the export, by `read_card`.
+    """
     self._folder = folder
     w = {
-      name: jax.device_put(tensors.weights(folder / file))
+      name: jax.device_put(tensors.read_weights(folder / file))
       for name, file in card["weights"].items()
     }
-    programs = Programs(folder, card)
-    self.programs, self.weights = programs, w
+    functions = ExportedFunctions(folder, card)
+    self.functions, self.weights = functions, w
     rate = card["rate"]
 
-    def encoder(program: str, model: str, hop: int | None = None):
-      """Of waves; `hop` samples give a frame, or all of them a vector."""
-      return lambda waves: [
-        _encoded(functools.partial(programs, program, w[model]), x, rate, hop)
-        for x in waves
-      ]
+    def encoder(name: str, model: str, hop: int | None = None):
+      """Encoder of waves: one frame every `hop` samples, or one vector."""
+      encode = functools.partial(functions, name, w[model])
+      return lambda waves: [_encode(encode, x, rate, hop) for x in waves]
 
     ar, flow, vocoder = card["ar"], card["flow_matching"], card["flow_vae"]
     super().__init__(
@@ -134,22 +147,22 @@ class Runtime(Speaker):
         languages=tuple(card["languages"]),
         fingerprint=card["fingerprint"],
         end=ar["end"],
-        drafter=Drafter(
+        prompt_builder=PromptBuilder(
           TextModel.load(folder / "text.model"), ar["rates"].__getitem__
         ),
-        decoding=Decoding(card, programs, w["ar"]),
-        sound=Models(
+        decode_functions=ExportedDecodeFunctions(card, functions, w["ar"]),
+        renderer=Renderer(
           flow=FlowSolver(
             reach=tuple(flow["reach"]),
             latents_per_token=flow["latents_per_token"],
             channels=flow["channels"],
-            run=lambda **arrays: _solved(programs, w["flow_matching"], arrays),
+            run=lambda **arrays: _solve(functions, w["flow_matching"], arrays),
           ),
           vocoder=Vocoder(
             reach=tuple(vocoder["reach"]),
             hop=vocoder["hop"],
             channels=vocoder["channels"],
-            run=lambda z, mask: programs(
+            run=lambda z, mask: functions(
               f"vocode_{len(z)}", w["flow_vae"], z, mask
             ),
           ),
@@ -165,7 +178,7 @@ class Runtime(Speaker):
 
   @classmethod
   def load(cls, folder, compilation_cache=None) -> "Runtime":
-    """Reads and checks what `s02 export` wrote.
+    """Loads an export after checking its files.
 
     Args:
       folder: of the export.
@@ -173,10 +186,10 @@ class Runtime(Speaker):
         where none is set `.cache` in the export.
 
     Raises:
-      UserError: see `card.read`; or an export for other platforms.
+      UserError: see `read_card`; or an export for other platforms.
     """
     folder = pathlib.Path(folder)
-    card = cards.read(folder)
+    card = read_card(folder)
     backend = jax.default_backend()
     platform = PLATFORMS.get(backend, backend)
     if platform not in card["platforms"]:
@@ -194,7 +207,7 @@ class Runtime(Speaker):
     return cls(folder, card)
 
   def stored(self, name: str) -> Voice:
-    """A voice that the bundle kept.
+    """Voice that the bundle kept under a name.
 
     Raises:
       UserError: there is none of this name.
@@ -204,29 +217,31 @@ class Runtime(Speaker):
       known = ", ".join(self.names()) or "none"
       raise UserError(f"there is no voice {name!r} here; there is {known}.")
     arrays, notes = tensors.read(path)
-    return Voice.of(path, notes, arrays, self.fingerprint)
+    return Voice.from_arrays(path, notes, arrays, self.fingerprint)
 
   def names(self) -> list[str]:
-    """Of all stored voices."""
+    """Names of all stored voices, sorted."""
     return sorted(p.stem for p in (self._folder / "voices").glob("*.saf*"))
 
 
-def _solved(programs: Programs, weights: Weights, arrays: dict) -> Any:
-  """Flow matching of a batch; its program goes by rows and places."""
+def _solve(
+  functions: ExportedFunctions, weights: Weights, arrays: dict[str, Any]
+) -> Any:
+  """Flow matching of a batch, by the function of its size and token places."""
   steps = arrays.pop("steps")
   rows, places = arrays["tokens"].shape
-  return programs(f"flow_{rows}_{places}", weights, arrays, steps)
+  return functions(f"flow_{rows}_{places}", weights, arrays, steps)
 
 
-def _encoded(
-  program: Callable[..., Any], wave: np.ndarray, rate: int, hop: int | None
+def _encode(
+  function: Callable[..., Any], wave: np.ndarray, rate: int, hop: int | None
 ) -> Any:
-  """What a program says of one wave, its padding cut off."""
+  """Encodes one wave and cuts the padding's frames off."""
   wave = whole_tokens(wave, rate)
   row = np.zeros(
     (1, round_up(len(wave), UNIT * (rate // TOKENS_PER_SECOND))), np.float32
   )
   row[0, : len(wave)] = wave
-  found = program(row, np.array([len(wave)], np.int32))
+  found = function(row, np.array([len(wave)], np.int32))
   frames = slice(None) if hop is None else slice(len(wave) // hop)
   return jax.tree.map(lambda x: np.array(x)[0][frames], found)

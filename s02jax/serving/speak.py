@@ -1,4 +1,4 @@
-"""Speaks from the folder that this file lies in.
+"""Command line of an export: speaks a text from the folder of this file.
 
   python speak.py --text "The light is on." --language en --voice anna \
     --out out.wav
@@ -23,10 +23,10 @@ from s02jax.synthesis.voice import Voice
 
 
 def main(argv: list[str], folder: pathlib.Path) -> None:
-  """Speaks one text.
+  """Speaks one text into a WAV file.
 
   Args:
-    argv: the command line.
+    argv: the command line's arguments.
     folder: of the export.
   """
   parser = argparse.ArgumentParser(description="Speak a text.")
@@ -60,7 +60,7 @@ def main(argv: list[str], folder: pathlib.Path) -> None:
   for piece in runtime.stream(request, **vars(settings)):
     first = first or time.perf_counter()
     pieces.append(piece)
-  _write(args.out, np.concatenate(pieces or [np.zeros(0)]), runtime.rate)
+  write(args.out, np.concatenate(pieces or [np.zeros(0)]), runtime.rate)
   print(
     f"Wrote {args.out}. Loaded in {loaded - began:.1f} s, first sound"
     f" {(first or time.perf_counter()) - loaded:.1f} s after it."
@@ -68,6 +68,7 @@ def main(argv: list[str], folder: pathlib.Path) -> None:
 
 
 def _voice(runtime: Runtime, args: argparse.Namespace) -> Voice:
+  """Voice that the command line names, stored or of a reference."""
   if args.voice is not None:
     return runtime.stored(args.voice)
   reference = read(args.reference, runtime.rate)
@@ -76,7 +77,7 @@ def _voice(runtime: Runtime, args: argparse.Namespace) -> Voice:
 
 
 def read(path: str, rate: int) -> np.ndarray:
-  """Samples float32 [n] of a WAV file.
+  """Reads the samples float32 [n] of a WAV file.
 
   Raises:
     UserError: not 16 bits, one channel and this rate.
@@ -97,7 +98,8 @@ def read(path: str, rate: int) -> np.ndarray:
   return np.frombuffer(data, "<i2").astype(np.float32) / 2**15
 
 
-def _write(path: pathlib.Path, samples: np.ndarray, rate: int) -> None:
+def write(path: pathlib.Path, samples: np.ndarray, rate: int) -> None:
+  """Writes samples float [n] to a WAV file of 16 bits and one channel."""
   whole = np.round(np.clip(samples, -1, 1) * (2**15 - 1)).astype("<i2")
   with (
     files.explain_errors(path, "the speech"),

@@ -1,4 +1,4 @@
-"""Reads .safetensors files with NumPy alone.
+"""Files .safetensors read with NumPy alone, and weights stored in fewer bits.
 
 8 bytes, little-endian: length of the header
 header: JSON, name -> {"dtype", "shape", "data_offsets"}; "__metadata__"
@@ -21,11 +21,11 @@ _DTYPES = {
   "I8": np.dtype(np.int8),
   "I32": np.dtype(np.int32),
 }
-SCALE = "#scale"  # behind the name of what an int8 array is multiplied by
+SCALE = "#scale"  # suffix to the name of an int8 array's scales
 
 
 def read(path: pathlib.Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:
-  """Arrays by name, mapped from the file, and its metadata.
+  """Reads a file: arrays by name, mapped from it, and its metadata.
 
   Raises:
     UserError: no such file, or not a whole one.
@@ -46,31 +46,33 @@ def read(path: pathlib.Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:
 
 
 def _array(body: np.ndarray, entry: Mapping[str, Any]) -> np.ndarray:
+  """Array of one entry of the header, a view of the file's body."""
   begin, end = entry["data_offsets"]
   dtype = _DTYPES[entry["dtype"]]
   return body[begin:end].view(dtype).reshape(entry["shape"])
 
 
-def weights(path: pathlib.Path) -> dict[str, np.ndarray]:
-  """Arrays by name, as they were before `packed` made them smaller."""
-  return restored(*read(path))
+def read_weights(path: pathlib.Path) -> dict[str, np.ndarray]:
+  """Reads weights by name, in the dtypes that they had before `pack`."""
+  return restore(*read(path))
 
 
-def restored(
+def restore(
   stored: Mapping[str, np.ndarray], notes: Mapping[str, str]
 ) -> dict[str, np.ndarray]:
-  """The arrays, of what `packed` returns."""
+  """Weights by name in their former dtypes; inverse of `pack`."""
   dtypes = json.loads(notes.get("dtypes", "{}"))
   return {
-    name: _restored(stored[name], stored.get(name + SCALE), dtypes.get(name))
+    name: _restore_one(stored[name], stored.get(name + SCALE), dtypes.get(name))
     for name in stored
     if not name.endswith(SCALE)
   }
 
 
-def _restored(
+def _restore_one(
   x: np.ndarray, scale: np.ndarray | None, dtype: str | None
 ) -> np.ndarray:
+  """Scales an array where it has a scale, and widens it to `dtype`."""
   if dtype is None:
     return x
   if scale is not None:
@@ -78,16 +80,19 @@ def _restored(
   return x.astype(np.dtype(dtype))
 
 
-def packed(
+def pack(
   arrays: Mapping[str, np.ndarray], kind: str
 ) -> tuple[dict[str, np.ndarray], dict[str, str]]:
-  """Weights as they are stored, and what the file's metadata says of them.
+  """Converts weights to the kind that they are stored in.
 
   Args:
     arrays: by name.
     kind: "float32", as they are; "bfloat16"; or "int8", matrices as
       round(x / scale). Scales are 1/127 of the largest entry of each row or of
-      each column, whichever loses less. What is no matrix stays as it is.
+      each column, whichever loses less. Vectors and scalars stay as they are.
+
+  Returns:
+    Arrays by name and the file's metadata, for `restore`.
   """
   out: dict[str, np.ndarray] = {}
   dtypes: dict[str, str] = {}
@@ -99,12 +104,12 @@ def packed(
     if kind == "bfloat16":
       out[name] = x.astype(ml_dtypes.bfloat16)
     else:
-      out[name], out[name + SCALE] = _rounded(x.astype(np.float32))
+      out[name], out[name + SCALE] = _quantise(x.astype(np.float32))
   return out, {"dtypes": json.dumps(dtypes)}
 
 
-def _rounded(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-  """int8 and float32 scales of matrices."""
+def _quantise(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+  """Rounds matrices to int8; returns them and their float32 scales."""
   found = []
   for axes in (-1, tuple(range(x.ndim - 1))):
     scale = np.abs(x).max(axis=axes, keepdims=True) / 127

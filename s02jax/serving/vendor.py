@@ -1,18 +1,15 @@
-"""Copies the code that an export runs on, found by following its imports."""
+"""Copy of the code that an export runs on, found by following its imports."""
 
 import ast
 import importlib.util
 import pathlib
 import shutil
 
-CODE = "s02_serving"  # the package in the folder
-
-
-# ------------------------------------------------------------------------ code
+CODE = "s02_serving"  # package of the copied code
 
 
 def modules(start: str) -> list[str]:
-  """`start` and all modules of s02jax that importing it imports."""
+  """Names of `start` and of all modules of s02jax that it imports, sorted."""
   found: dict[str, None] = {}
   waiting = [start]
   while waiting:
@@ -27,13 +24,14 @@ def modules(start: str) -> list[str]:
 
 
 def _source(module: str) -> pathlib.Path:
+  """Path of a module's source file."""
   spec = importlib.util.find_spec(module)
   assert spec is not None and spec.origin is not None
   return pathlib.Path(spec.origin)
 
 
 def _imported(module: str) -> list[str]:
-  """Modules of s02jax that a module imports on top, not inside functions."""
+  """Modules of s02jax that a module imports at its top level."""
   names = []
   for node in ast.parse(_source(module).read_text(encoding="utf-8")).body:
     if isinstance(node, ast.Import):
@@ -46,6 +44,7 @@ def _imported(module: str) -> list[str]:
 
 
 def _is_module(name: str) -> bool:
+  """Whether a dotted name is a module, not an attribute of one."""
   try:
     return importlib.util.find_spec(name) is not None
   except ModuleNotFoundError:
@@ -53,7 +52,7 @@ def _is_module(name: str) -> bool:
 
 
 def copy_code(folder: pathlib.Path) -> None:
-  """Writes what the runtime imports as a package of its own, and speak.py."""
+  """Copies the runtime's modules into a package of the export, and speak.py."""
   root = _source("s02jax").parent
   for module in modules("s02jax.serving.speak"):
     path = _source(module)
@@ -65,7 +64,7 @@ def copy_code(folder: pathlib.Path) -> None:
     for word in ("from s02jax", "import s02jax"):
       text = text.replace(word, word.replace("s02jax", CODE))
     target.write_text(text, encoding="utf-8")
-  # Licensed under Apache-2.0, as its files say.
+  # Apache-2.0; the license stands in the copied files.
   ignore = shutil.ignore_patterns("__pycache__")
   shutil.copytree(
     _source("flatbuffers").parent, folder / "flatbuffers", ignore=ignore

@@ -1,4 +1,4 @@
-"""Measures what storing weights in fewer bits costs, on held-out clips."""
+"""Loss of quality by weights in fewer bits, measured on held-out clips."""
 
 import dataclasses
 import pathlib
@@ -13,21 +13,25 @@ from s02jax.data.records import Corpus
 from s02jax.serving import tensors
 from s02jax.synthesis.synthesizer import Synthesizer
 
-# --------------------------------------------------------------------- quality
-
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Loss:
-  """What smaller weights cost, on held-out clips."""
+  """Figures of a bundle with whole and with stored weights."""
 
-  clips: int
-  nats: float  # per token of the AR model, of the whole weights
-  nats_stored: float  # of the stored ones
+  clips: int  # held-out clips measured
+  nats: float  # AR model's cost of a token, with the whole weights
+  nats_stored: float  # AR model's cost of a token, with the stored weights
   mel: float  # mean |log-mel| difference of speech from the clips' tokens
 
 
 def loss(bundle: Bundle, kind: str, corpus: pathlib.Path, clips: int) -> Loss:
-  """Measures `reduced` against the bundle on `clips` of the split `unseen`.
+  """Measures `reduced` weights on clips of the split `unseen`.
+
+  Args:
+    bundle: with the whole weights.
+    kind: how the weights are stored, see `tensors.pack`.
+    corpus: folder of recordings.
+    clips: most that are measured.
 
   Raises:
     UserError: no corpus, or one without such a split.
@@ -62,14 +66,14 @@ def loss(bundle: Bundle, kind: str, corpus: pathlib.Path, clips: int) -> Loss:
 
 
 def reduced(bundle: Bundle, kind: str) -> Bundle:
-  """The bundle, with the weights that its export in this kind would have."""
+  """Bundle with the weights that its export in this kind would have."""
 
   def again(x: np.ndarray) -> np.ndarray:
-    stored, notes = tensors.packed({"x": x}, kind)
-    return tensors.restored(stored, notes)["x"]
+    stored, notes = tensors.pack({"x": x}, kind)
+    return tensors.restore(stored, notes)["x"]
 
   def narrow(path, x):
-    # Decoding has every layer by itself, see `decoding.serving`.
+    # Decoding stores every layer by itself, see `decode_weights`.
     if jax.tree_util.keystr(path, simple=True, separator="/").startswith(
       "params/stack/blocks"
     ):

@@ -1,4 +1,4 @@
-"""Arrays of any length, through functions of few static shapes.
+"""Batching: arrays of any length through functions of few static shapes.
 
 Shape letters: b batch, n items along time.
 """
@@ -11,18 +11,20 @@ import numpy as np
 
 from s02jax.core.rates import TOKENS_PER_SECOND, whole_tokens
 
-ROWS = (1, 8, 32)  # a batch has as many rows as one of these
-UNIT = 64  # least padded length, in tokens
-BUDGET = 8 * 1024  # tokens of a batch
+BATCH_SIZES = (1, 8, 32)  # allowed numbers of batch entries
+UNIT = 64  # least padded length of a wave, in tokens
+BUDGET = 8 * 1024  # most tokens of a batch of several entries
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Batch:
-  """Rows of like length, padded with zeros to one shape."""
+  """Arrays of like length, padded with zeros to one shape."""
 
-  indices: np.ndarray  # int [k], of the k <= b real rows, which come first
-  values: np.ndarray  # [b, n, ...]
-  lengths: np.ndarray  # int32 [b], 0 for a row that only fills the batch
+  indices: (
+    np.ndarray
+  )  # int [k], places in the input of the k <= b first entries
+  values: np.ndarray  # [b, n, ...], zero past each length
+  lengths: np.ndarray  # int32 [b], 0 for an entry that only fills the batch
 
   @property
   def mask(self) -> np.ndarray:
@@ -31,7 +33,7 @@ class Batch:
 
 
 def round_up(n: int, unit: int) -> int:
-  """The least of unit · 2^i and unit · 3 · 2^(i - 1) that is not below n."""
+  """Least of unit · 2^i and unit · 3 · 2^(i - 1) that is not below n."""
   size = unit
   while size < n:
     if size * 3 // 2 >= n:
@@ -40,13 +42,13 @@ def round_up(n: int, unit: int) -> int:
   return size
 
 
-def rows_of(waiting: int, most: int = ROWS[-1]) -> int:
-  """Rows of the next batch when `waiting` items are left.
+def batch_size(waiting: int, most: int = BATCH_SIZES[-1]) -> int:
+  """Size of the next batch when `waiting` items are left.
 
-  The least of ROWS that holds them all if that is at least half full, else the
-  greatest that is full.
+  The least of BATCH_SIZES that holds them all if that is at least half full,
+  else the greatest that is full; none above `most` but the smallest.
   """
-  allowed = [r for r in ROWS if r <= most] or [ROWS[0]]
+  allowed = [r for r in BATCH_SIZES if r <= most] or [BATCH_SIZES[0]]
   enough = min((r for r in allowed if r >= waiting), default=allowed[-1])
   if 2 * waiting >= enough:
     return enough
@@ -54,7 +56,7 @@ def rows_of(waiting: int, most: int = ROWS[-1]) -> int:
 
 
 def pad(arrays: Sequence[np.ndarray], rows: int, length: int) -> np.ndarray:
-  """[rows, length, ...], zero past each array and in rows beyond them."""
+  """Arrays padded to [rows, length, ...], with zeros in rows beyond them."""
   first = np.asarray(arrays[0])
   out = np.zeros((rows, length, *first.shape[1:]), first.dtype)
   for row, array in zip(out, arrays, strict=False):
@@ -63,44 +65,44 @@ def pad(arrays: Sequence[np.ndarray], rows: int, length: int) -> np.ndarray:
 
 
 def counts(arrays: Sequence[np.ndarray], rows: int) -> np.ndarray:
-  """int32 [rows], the length of each array, zero in rows beyond them."""
+  """Lengths of the arrays, int32 [rows], zero in rows beyond them."""
   out = np.zeros(rows, np.int32)
   out[: len(arrays)] = [len(array) for array in arrays]
   return out
 
 
 def stack(values: Sequence[np.ndarray | np.generic], rows: int) -> np.ndarray:
-  """[rows, ...] of values of one shape, zero in rows beyond them."""
+  """Values of one shape stacked to [rows, ...], zero in rows beyond them."""
   return pad([np.stack(values)], 1, rows)[0]
 
 
-def plan(
+def plan_batches(
   lengths: Sequence[int], unit: int, budget: int
 ) -> Iterator[tuple[np.ndarray, int, int]]:
-  """Which items go together: (indices, rows, padded length), shortest first.
+  """Plans batches: (item indices, batch size, padded length), shortest first.
 
   Args:
     lengths: of the items.
     unit: padded lengths are `round_up(length, unit)`; at least `unit`.
-    budget: rows · padded length stays below it while there are several rows.
+    budget: batch size · padded length stays below it for several entries.
   """
   padded = np.array([round_up(n, unit) for n in lengths], np.int64)
   for length in np.unique(padded):
     waiting = np.flatnonzero(padded == length)
     while len(waiting):
-      rows = rows_of(len(waiting), budget // int(length))
+      rows = batch_size(len(waiting), budget // int(length))
       yield waiting[:rows], rows, int(length)
       waiting = waiting[rows:]
 
 
-def groups(
+def group_equal(
   kinds: Sequence[Any],
 ) -> Iterator[tuple[list[int], int, Any]]:
-  """Which items of one kind go together: (indices, rows, kind)."""
+  """Plans batches of items of one kind: (item indices, batch size, kind)."""
   for kind in dict.fromkeys(kinds):
     waiting = [i for i, other in enumerate(kinds) if other == kind]
     while waiting:
-      rows = rows_of(len(waiting))
+      rows = batch_size(len(waiting))
       yield waiting[:rows], rows, kind
       waiting = waiting[rows:]
 
@@ -108,8 +110,10 @@ def groups(
 def batches(
   arrays: Sequence[np.ndarray], *, unit: int, budget: int
 ) -> Iterator[Batch]:
-  """Batches of `arrays` as `plan` says."""
-  for indices, rows, length in plan([len(a) for a in arrays], unit, budget):
+  """Batches of `arrays`, grouped by `plan_batches`."""
+  for indices, rows, length in plan_batches(
+    [len(a) for a in arrays], unit, budget
+  ):
     chosen = [arrays[i] for i in indices]
     yield Batch(
       indices=indices,
@@ -125,10 +129,14 @@ def map_batches(
   unit: int,
   budget: int,
 ) -> list[Any]:
-  """Applies `function` to batches; its rows, in the order of `arrays`.
+  """Applies `function` to batches of `arrays`; results in their order.
 
-  `function` returns an indexable of at least as many rows as the batch has
-  items.
+  Args:
+    function: returns an iterable with a result for each item of the batch, in
+      order; more are ignored.
+    arrays: [n, ...] each.
+    unit: see `plan_batches`.
+    budget: see `plan_batches`.
   """
   results: list[Any] = [None] * len(arrays)
   for batch in batches(arrays, unit=unit, budget=budget):
@@ -138,7 +146,13 @@ def map_batches(
 
 
 def map_waves(function, waves: Sequence[np.ndarray], rate: int) -> list[Any]:
-  """`map_batches` over waves, padded to a whole number of tokens."""
+  """Applies `function` to batches of waves, cut to whole tokens.
+
+  Args:
+    function: see `map_batches`.
+    waves: float32 [n] each.
+    rate: of the waves, Hz.
+  """
   samples = rate // TOKENS_PER_SECOND
   waves = [whole_tokens(wave, rate) for wave in waves]
   return map_batches(

@@ -1,8 +1,10 @@
 """Texts of any length in one voice, chunk after chunk.
 
+  read(text) ─► LongText.parts(context) ─► speak(synthesizer, parts, voice=…)
+
 Each chunk after the first continues the one before it, as one-shot cloning
 continues a recording: voice and prosody carry over. Memory does not grow with
-the text.
+the sound.
 
 Shape letters: n samples.
 """
@@ -10,13 +12,14 @@ Shape letters: n samples.
 import dataclasses
 import logging
 import unicodedata
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 
 from s02jax.audio import effects
 from s02jax.audio.effects import Changes
 from s02jax.bundle import Bundle
+from s02jax.core import languages
 from s02jax.core.errors import UserError
 from s02jax.core.rates import TOKENS_PER_SECOND
 from s02jax.synthesis.engine import Engine
@@ -26,79 +29,162 @@ from s02jax.synthesis.voice import LONGEST, SHORTEST, Voice
 from s02jax.text import chunks, language_id
 from s02jax.text.checks import check_text
 from s02jax.text.chunks import Pause, Speech
+from s02jax.text.pronunciation import Pronunciation
 
 NO_CHANGES = Changes()
+
+
+# ----------------------------------------------------------------------- texts
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Passage:
+  """Chunk of a text, to be spoken in one pass."""
+
+  text: str  # without spaces at its ends
+  language: str  # code of its language
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class LongText:
+  """Normalised text of any length that `read` has checked."""
+
+  text: str  # with pauses, such as <#1.5#>
+  language: str  # code of its language
+
+  def parts(self, context: float = chunks.CONTEXT) -> list[Passage | Pause]:
+    """Passages and pauses of the text, in order.
+
+    A passage without a letter of the language's script gets the language that
+    it is found to be in. What has neither letter nor figure is left out.
+
+    Args:
+      context: expected seconds of one pass, see `trained_context`.
+
+    Raises:
+      UserError: a passage that cannot be spoken.
+    """
+    return [
+      part
+      if isinstance(part, Pause)
+      else Passage(
+        text=part.text.strip(), language=_language(part.text, self.language)
+      )
+      for part in chunks.chunks(self.text, self.language, context)
+      if isinstance(part, Pause) or _speaks(part.text)
+    ]
+
+
+def read(
+  text: str,
+  language: str | None,
+  pronunciation: Pronunciation | None = None,
+) -> LongText:
+  """Normalises and checks a text to be spoken.
+
+  Args:
+    text: of any length, with pauses such as <#1.5#>, which last so long at any
+      speed.
+    language: code or alias; None detects it.
+    pronunciation: respells words.
+
+  Raises:
+    UserError: a malformed pause, no letter of the language's script, an unknown
+      language, or one that cannot be told.
+  """
+  text = chunks.normalise(text)
+  if language is None:
+    code = language_id.detect(text)
+    logging.info("the language is %s (%s)", languages.BY_CODE[code].name, code)
+  else:
+    code = languages.resolve(language).code
+  _check(text, code)
+  if pronunciation is not None:
+    text = chunks.normalise(pronunciation.respell(text, code))
+    _check(text, code)
+  return LongText(text=text, language=code)
+
+
+def _check(text: str, language: str) -> None:
+  """Raises UserError for a text, pauses aside, that cannot be spoken."""
+  said = (p.text for p in chunks.parse(text) if isinstance(p, Speech))
+  check_text("".join(said), language)
+
+
+def _speaks(text: str) -> bool:
+  """Whether there is anything but marks and spaces to say."""
+  return any(unicodedata.category(c)[0] in "LNS" for c in text)
+
+
+def _language(text: str, language: str) -> str:
+  """Language of a passage: `language`, unless its script does not occur."""
+  try:
+    check_text(text, language)
+    return language
+  except UserError:
+    if not any(c.isalpha() for c in text):
+      raise
+    return language_id.detect(text)
 
 
 def trained_context(bundle: Bundle) -> float:
   """Seconds of speech that a row of the AR model's training holds.
 
-  A row has two clips and their texts; what is longer it has never seen.
+  A row has two clips and their texts; the model has never seen more.
   """
   config = bundle.configs["ar"]
   tokens = config["data"]["row_tokens"] / (1 + config["model"]["text_rate"])
   return min(tokens / TOKENS_PER_SECOND, chunks.CONTEXT)
 
 
+# -------------------------------------------------------------------- speaking
+
+
 def speak(
   synthesizer: Synthesizer,
-  text: str,
+  parts: Sequence[Passage | Pause],
   *,
-  language: str,
   voice: Voice,
-  context: float = chunks.CONTEXT,
   settings: Settings = DEFAULTS,
   changes: Changes = NO_CHANGES,
 ) -> Iterator[np.ndarray]:
-  """Speaks `text`; blocks float32 [n], as they are made.
+  """Speaks passages one after the other; blocks float32 [n], as they are made.
 
   Args:
     synthesizer: of the bundle that the voice was made with.
-    text: of any length, with pauses such as <#1.5#>, which last so long at
-      any speed.
-    language: code or alias. A chunk without a letter of its script is spoken
-      in the language that it is found to be in.
-    voice: who speaks; with a prompt, which the first chunk continues.
-    context: seconds of one pass, see `trained_context`.
+    parts: of a text, by `LongText.parts`.
+    voice: with a prompt, which the first passage continues, or without.
     settings: seed, steps and so on.
     changes: of speed, pitch, volume and rate; the rate is the synthesizer's
       where none is set.
-
-  Raises:
-    UserError: before anything is spoken, a text that cannot be.
   """
-  said = (p.text for p in chunks.parse(text) if isinstance(p, Speech))
-  check_text("".join(said), language)
-  # What is wrong anywhere in the text is said before its beginning is spoken.
-  plan = _plan(text, language, context)
-  total = sum(isinstance(part, Speech) for part, _ in plan)
-
+  total = sum(isinstance(part, Passage) for part in parts)
   engine = synthesizer.engine()
 
-  def parts() -> Iterator[Pause | Iterator[np.ndarray]]:
+  def joined() -> Iterator[float | Iterator[np.ndarray]]:
     current, before, count = voice, None, 0
-    for part, code in _plan(text, language, context):
+    for part in parts:
       if isinstance(part, Pause):
-        yield part
+        yield part.seconds
         continue
       count += 1
       if total > 1:
         logging.info("chunk %d of %d: %.60s", count, total, part.text)
       request = Request(
-        text=part.text.strip(),
-        language=code,
-        voice=current if code == before else voice,
+        text=part.text,
+        language=part.language,
+        voice=current if part.language == before else voice,
       )
-      said = _Said(engine, request, settings)
-      yield _changed(said, changes, synthesizer.rate)
-      current = _successor(synthesizer, voice, said)
-      before = code
+      utterance = _Utterance(engine, request, settings)
+      yield _changed(utterance, changes, synthesizer.rate)
+      current = _successor(synthesizer, voice, utterance)
+      before = part.language
 
-  return effects.join(parts(), changes.rate or synthesizer.rate)
+  return effects.join(joined(), changes.rate or synthesizer.rate)
 
 
-class _Said:
-  """A request's sound, block by block, and after it how it came out."""
+class _Utterance:
+  """Sound of a request, block by block, and after it how it ended."""
 
   def __init__(self, engine: Engine, request: Request, settings: Settings):
     self.text, self.ended = request.text, False
@@ -117,63 +203,37 @@ class _Said:
 
   @property
   def wave(self) -> np.ndarray:
+    """Sound made so far, float32 [n]."""
     return np.concatenate(self._blocks)
 
 
 def _changed(
   blocks: Iterable[np.ndarray], changes: Changes, rate: int
 ) -> Iterator[np.ndarray]:
-  through = effects.Effects(changes, rate)
+  """Blocks of sound with their speed, pitch, volume and rate changed."""
+  chain = effects.Effects(changes, rate)
   for block in blocks:
-    yield through.push(block)
-  yield through.finish()
+    yield chain.push(block)
+  yield chain.finish()
 
 
-def _successor(synthesizer: Synthesizer, voice: Voice, said: _Said) -> Voice:
-  """`voice`, about to go on after what was said.
-
-  As it was, where that can be no prompt.
-  """
-  seconds = len(said.wave) / synthesizer.rate
-  if not said.ended:
+def _successor(
+  synthesizer: Synthesizer, voice: Voice, utterance: _Utterance
+) -> Voice:
+  """Voice that continues an utterance; `voice` where that can be no prompt."""
+  seconds = len(utterance.wave) / synthesizer.rate
+  if not utterance.ended:
     logging.warning(
       "stopped at the limit of %.1f s in %r: try another seed, or a shorter"
       " text",
       seconds,
-      said.text[:40],
+      utterance.text[:40],
     )
     return voice
   if not SHORTEST <= seconds <= LONGEST:
     return voice
   try:
-    (heard,) = synthesizer.voices([said.wave], [said.text])
+    (heard,) = synthesizer.voices([utterance.wave], [utterance.text])
   except UserError:  # silence
     return voice
   return dataclasses.replace(voice, prompt=heard.prompt)
-
-
-def _speaks(text: str) -> bool:
-  """Whether there is anything but marks and spaces to say."""
-  return any(unicodedata.category(c)[0] in "LNS" for c in text)
-
-
-def _plan(
-  text: str, language: str, context: float
-) -> Iterator[tuple[Speech | Pause, str]]:
-  """Pauses and chunks with something to say, each with its language."""
-  for part in chunks.chunks(text, language, context):
-    if isinstance(part, Pause):
-      yield part, language
-    elif _speaks(part.text):
-      yield part, _language(part.text, language)
-
-
-def _language(text: str, language: str) -> str:
-  """`language`, or another if `text` has no letter of its script."""
-  try:
-    check_text(text, language)
-    return language
-  except UserError:
-    if not any(c.isalpha() for c in text):
-      raise
-    return language_id.detect(text)

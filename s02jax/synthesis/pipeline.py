@@ -1,11 +1,11 @@
-"""Speech from requests, by whatever computes it.
+"""Pipeline from requests to speech, independent of what computes the models.
 
   text, voice ─► AR Transformer ─► tokens ─► flow matching ─► latents
     ─► Flow-VAE's decoder ─► waveform
 
 Speech is made by an `Engine`, whole or streamed: every request is computed as
 if it were alone, chunk by chunk, beside others. The models behind it are those
-of a bundle (`synthesis/synthesizer.py`) or programs out of an export
+of a bundle (`synthesis/synthesizer.py`) or exported functions
 (`serving/runtime.py`).
 
 Shape letters: n samples, s tokens, l latents, c latent channels, e vector.
@@ -21,10 +21,11 @@ import numpy as np
 from s02jax.core import languages
 from s02jax.core.errors import UserError
 from s02jax.synthesis.decode.cache import Sampling
-from s02jax.synthesis.decode.prompts import Drafter, Script
-from s02jax.synthesis.decode.slots import Programs, SlotDecoder
-from s02jax.synthesis.engine import Engine, Plan, Spoken
-from s02jax.synthesis.render.streams import Models, Sounding
+from s02jax.synthesis.decode.prompts import PromptBuilder
+from s02jax.synthesis.decode.slots import DecodeFunctions, SlotDecoder
+from s02jax.synthesis.engine import Engine
+from s02jax.synthesis.job import Job, Spoken
+from s02jax.synthesis.render.streams import Renderer, RenderStream
 from s02jax.synthesis.request import Request, Settings, Utterance, check_speaker
 from s02jax.synthesis.voice import Prompt, Voice, check_reference
 from s02jax.text.checks import check_text, check_words
@@ -32,8 +33,14 @@ from s02jax.text.checks import check_text, check_words
 Waves = Sequence[np.ndarray]  # float32 [n] each
 
 
-def row_seed(seed: int, *parts: bytes | str) -> int:
-  """32 bits from a seed and what it is for: the same in any batch."""
+def derive_seed(seed: int, *parts: bytes | str) -> int:
+  """32-bit seed of one draw: a checksum of a user's seed and the draw's parts.
+
+  Args:
+    seed: of the user.
+    *parts: purpose of the draw and the request's content, so that a request
+      has the same seed in any batch.
+  """
   value = zlib.crc32(str(seed).encode())
   for part in parts:
     data = part.encode() if isinstance(part, str) else part
@@ -43,36 +50,40 @@ def row_seed(seed: int, *parts: bytes | str) -> int:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Parts:
-  """All that speech is made with."""
+  """Functions and constants of the models that a pipeline is assembled from."""
 
   rate: int  # Hz of every waveform in and out
-  languages: tuple[str, ...]  # codes that the models have heard
+  languages: tuple[str, ...]  # codes of the languages in the training data
   fingerprint: str  # of the bundle
-  end: int  # the class that ends an utterance
-  drafter: Drafter
-  decoding: Programs
-  sound: Models
-  ar_vectors: Callable[[Waves], list[np.ndarray]]  # float32 [e] of each wave
+  end: int  # the class END of the AR model
+  prompt_builder: PromptBuilder  # of the AR model
+  decode_functions: DecodeFunctions  # of the AR model
+  renderer: Renderer  # flow matching and vocoder
+  # Speaker vectors float32 [e] of waves: the AR model's and flow matching's.
+  ar_vectors: Callable[[Waves], list[np.ndarray]]
   flow_vectors: Callable[[Waves], list[np.ndarray]]
-  tokens: Callable[[Waves], list[np.ndarray]]  # int32 [s]
+  # Audio tokens int32 [s] of waves.
+  tokens: Callable[[Waves], list[np.ndarray]]
   # Mean and deviation of the Flow-VAE's z, float32 [l, c] each.
   posterior: Callable[[Waves], list[tuple[np.ndarray, np.ndarray]]]
 
 
-class Speaker:
-  """Speaks requests.
+class Pipeline:
+  """Synthesis by given models: makes voices and speaks requests.
 
   Attributes:
     rate: Hz of every waveform in and out.
-    languages: codes that the models have heard.
-    fingerprint: of the bundle, without whose like its voices are of no use.
+    languages: codes of the languages in the training data.
+    fingerprint: of the bundle; voices of another one are refused.
+    renderer: flow matching and vocoder.
   """
 
   def __init__(self, parts: Parts):
-    """Takes the models."""
+    """Stores the models' functions."""
     self.rate = parts.rate
     self.languages = parts.languages
     self.fingerprint = parts.fingerprint
+    self.renderer = parts.renderer
     self._parts = parts
 
   # ------------------------------------------------------------------ voices
@@ -91,14 +102,14 @@ class Speaker:
       check_reference(wave, self.rate, transcript)
       for wave, transcript in zip(references, transcripts, strict=True)
     ]
-    parts, sound = self._parts, self._parts.sound
+    parts, renderer = self._parts, self.renderer
     told = {i: text for i, text in enumerate(transcripts) if text is not None}
     spoken = [waves[i] for i in told]
     prompts = {
       i: Prompt(
         text=text,
         tokens=tokens,
-        latents=(mean - sound.mean) / sound.std,
+        latents=(mean - renderer.mean) / renderer.std,
       )
       for (i, text), tokens, (mean, _) in zip(
         told.items(),
@@ -120,12 +131,12 @@ class Speaker:
       for i, (ar, flow) in enumerate(vectors)
     ]
 
-  def _speakers(
+  def _voices_of(
     self,
     requests: Sequence[Request],
     transcripts: Sequence[str | None],
   ) -> list[Voice]:
-    """The voice of each request; references are encoded together."""
+    """Voice of each request; references are encoded together."""
     for request in requests:
       check_speaker(request)
       if request.voice and request.voice.fingerprint != self.fingerprint:
@@ -142,29 +153,28 @@ class Speaker:
   # ------------------------------------------------------------------ speech
 
   def engine(self) -> Engine:
-    """An engine without requests; several may be in use."""
+    """Engine without requests; several may be in use."""
     return Engine(
-      SlotDecoder(self._parts.decoding),
-      self._parts.sound,
-      self._parts.end,
-      lambda request, settings: self._plans([request], settings)[0],
+      SlotDecoder(self._parts.decode_functions),
+      self.renderer,
+      lambda request, settings: self.jobs([request], settings)[0],
     )
 
   def synthesize(
     self, requests: Sequence[Request], **settings: Any
   ) -> list[Utterance]:
-    """Speaks every request; none depends on the others.
+    """Speaks all requests together; none depends on the others.
 
     Args:
-      requests: what to say, in whose voice.
+      requests: texts, each with a voice or a reference.
       **settings: fields of `Settings`.
 
     Raises:
       UserError: a request or setting that makes no sense, in one sentence.
     """
     engine = self.engine()
-    plans = self._plans(requests, Settings(**settings))
-    tickets = [engine.add(plan) for plan in plans]
+    jobs = self.jobs(requests, Settings(**settings))
+    tickets = [engine.add(job) for job in jobs]
     waves: dict[int, list[np.ndarray]] = {ticket: [] for ticket in tickets}
     spoken: dict[int, Spoken] = {}
     while engine.busy:
@@ -173,19 +183,14 @@ class Speaker:
         if piece.spoken is not None:
           spoken[piece.ticket] = piece.spoken
     return [
-      Utterance(
-        wave=np.concatenate(waves[ticket]),
-        tokens=spoken[ticket].tokens,
-        ended=spoken[ticket].ended,
-        redrawn=spoken[ticket].redrawn,
-      )
+      Utterance(wave=np.concatenate(waves[ticket]), **vars(spoken[ticket]))
       for ticket in tickets
     ]
 
   def stream(self, request: Request, **settings: Any) -> Iterator[np.ndarray]:
     """Speaks a request; waves float32 [n] as soon as they can be heard.
 
-    Together they are what `synthesize` gives, up to rounding. Arguments and
+    Joined, they are the wave of `synthesize`, up to rounding. Arguments and
     errors are those of `synthesize`.
     """
     engine = self.engine()
@@ -193,13 +198,12 @@ class Speaker:
     return self._pieces(engine)
 
   def _pieces(self, engine: Engine) -> Iterator[np.ndarray]:
+    """Waves of an engine's one request, but for empty ones."""
     while engine.busy:
       yield from (p.wave for p in engine.step() if len(p.wave))
 
-  def _plans(
-    self, requests: Sequence[Request], settings: Settings
-  ) -> list[Plan]:
-    """Checks requests; raises UserError."""
+  def jobs(self, requests: Sequence[Request], settings: Settings) -> list[Job]:
+    """Checks requests and makes a fresh job of each; raises UserError."""
     settings.check()
     texts = [check_text(r.text, r.language) for r in requests]
     transcripts = [
@@ -209,38 +213,35 @@ class Speaker:
       for r in requests
     ]
     codes = [languages.resolve(r.language).code for r in requests]
-    voices = self._speakers(requests, transcripts)
+    voices = self._voices_of(requests, transcripts)
     return [
-      self._plan(text, code, voice, settings)
+      self._job(text, code, voice, settings)
       for text, code, voice in zip(texts, codes, voices, strict=True)
     ]
 
-  def _plan(
-    self, text: str, code: str, voice: Voice, settings: Settings
-  ) -> Plan:
-    def seed(what: str) -> int:
-      return row_seed(settings.seed, what, code, text)
+  def _job(self, text: str, code: str, voice: Voice, settings: Settings) -> Job:
+    """Job of a checked text; its seeds depend on the text and the language."""
 
-    script = Script(
-      text=text,
-      language=code,
-      voice=voice,
-      seed=seed("tokens"),
-      sampling=Sampling(
-        temperature=settings.temperature,
-        top_k=settings.top_k,
-        top_p=settings.top_p,
-        repetition_penalty=settings.repetition_penalty,
-      ),
+    def seed(purpose: str) -> int:
+      return derive_seed(settings.seed, purpose, code, text)
+
+    sampling = Sampling(
+      temperature=settings.temperature,
+      top_k=settings.top_k,
+      top_p=settings.top_p,
+      repetition_penalty=settings.repetition_penalty,
     )
-    return Plan(
-      draft=self._parts.drafter(script),
-      sounding=Sounding(
-        self._parts.sound,
+    return Job(
+      self._parts.prompt_builder(
+        text, code, voice, seed=seed("tokens"), sampling=sampling
+      ),
+      RenderStream(
+        self.renderer,
         voice,
         seed=seed("latents"),
         steps=settings.steps,
         guidance=settings.guidance,
       ),
-      second_seed=seed("tokens again"),
+      redraw_seed=seed("tokens again"),
+      end=self._parts.end,
     )

@@ -1,4 +1,4 @@
-"""What one may ask of synthesis, and what is refused with a sentence."""
+"""Requests to synthesis, their settings and answers, and their checks."""
 
 import dataclasses
 
@@ -7,35 +7,35 @@ import numpy as np
 from s02jax.core.errors import UserError
 from s02jax.synthesis.voice import Voice
 
-MOST_STEPS = 1000  # of the solver: more hold up everybody else
+MOST_STEPS = 1000  # of the solver: more would hold up other requests
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Request:
-  """A text to be said as somebody would say it."""
+  """Text to be spoken in somebody's voice."""
 
-  text: str
+  text: str  # to be spoken
   language: str  # code or alias
-  # Exactly one of the two says who that is.
+  # Exactly one of reference and voice is given.
   reference: np.ndarray | None = None  # float [n], at the bundle's rate
-  voice: Voice | None = None
-  reference_text: str | None = None  # what is said there; None is zero-shot
+  voice: Voice | None = None  # made before with the same bundle
+  reference_text: str | None = None  # transcript of it; None is zero-shot
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Settings:
-  """How it is to be said."""
+  """Settings of sampling and of the solver for one request."""
 
   seed: int = 0  # the same seed and request give the same samples
-  steps: int = 16  # of the Euler solver
-  guidance: float = 1.5  # of flow matching; 1 is none
+  steps: int = 16  # steps of the Euler solver
+  guidance: float = 1.5  # guidance weight of flow matching; 1 is none
   temperature: float = 0.7  # of the AR model; 0 takes the likeliest token
   top_k: int = 0  # likeliest tokens to choose from; 0 is all
   top_p: float = 1.0  # probability mass to choose from
   repetition_penalty: float = 1.0  # above 1, what was just said is less likely
 
   def check(self) -> None:
-    """Raises UserError for a setting out of range, by its name."""
+    """Checks that settings are in range; raises UserError that names one."""
     for name, good, want in (
       ("steps", 1 <= self.steps <= MOST_STEPS, f"1 to {MOST_STEPS}"),
       ("guidance", 0 <= self.guidance < np.inf, "0 or more"),
@@ -57,16 +57,16 @@ DEFAULTS = Settings()
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Utterance:
-  """An answer."""
+  """Answer to a request: sound and tokens, and how it ended."""
 
   wave: np.ndarray  # float32 [n] at the bundle's rate
-  tokens: np.ndarray  # int32 [s]
+  tokens: np.ndarray  # int32 [s], drawn by the AR model
   ended: bool  # by itself, not by the limit
   redrawn: bool = False  # a loop or a long silence was drawn anew
 
 
 def check_speaker(request: Request) -> None:
-  """Raises UserError unless a request names one speaker, in one way."""
+  """Checks that a request names one speaker, in one way; raises UserError."""
   if (request.reference is None) == (request.voice is None):
     raise UserError(
       f"the request {request.text[:40]!r} needs either a reference or a voice;"

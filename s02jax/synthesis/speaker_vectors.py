@@ -1,4 +1,4 @@
-"""Reference recordings to speaker vectors, whichever model's encoder it is.
+"""Speaker vectors of reference recordings, by the encoder of any model.
 
 Shape letters: b batch, n samples, e speaker vector.
 """
@@ -25,23 +25,37 @@ def vectors(
   wave: Float[Array, "b n"],
   samples: Int[Array, "b"],
 ) -> Float[Array, "b e"]:
-  """Of waves of which the first `samples` exist; see `SpeakerVectors`."""
+  """Speaker vectors of waves whose first `samples` exist.
+
+  Args:
+    model: Linen module with the method `speaker`.
+    mel: of the encoder.
+    variables: of the model.
+    wave: padded with anything.
+    samples: that exist of each wave.
+  """
   frames = spectra.log_mel(wave, mel)
   mask = lengths_to_mask(samples // mel.hop, frames.shape[1])
   return model.apply(variables, frames, mask, method="speaker")
 
 
 class SpeakerVectors:
-  """Calls the method `speaker` of a model, padding kept out by its mask."""
+  """Batched speaker encoder of a model; padding is kept out by its mask."""
 
   def __init__(self, model, variables, mel: Mapping[str, Any]):
-    """Takes a Linen module with `speaker`, its variables, a LogMel's fields."""
+    """Stores the model.
+
+    Args:
+      model: Linen module with the method `speaker`.
+      variables: of the model.
+      mel: fields of a LogMel.
+    """
     self.model = model
     self.mel = build(spectra.LogMel, mel, "mel")
     self.variables = variables
 
   def __call__(self, waves: Sequence[np.ndarray]) -> list[np.ndarray]:
-    """float32 [e] of each wave float32 [n]."""
+    """Speaker vectors float32 [e] of waves float32 [n]."""
 
     def run(batch: Batch):
       return np.array(

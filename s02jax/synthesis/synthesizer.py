@@ -1,4 +1,4 @@
-"""A bundle that speaks, and whose models can be asked one by one.
+"""Synthesizer of a bundle: speaks, and measures its models one by one.
 
 Shape letters: n samples, s tokens.
 """
@@ -9,18 +9,18 @@ import numpy as np
 
 from s02jax.bundle import Bundle
 from s02jax.synthesis.decode.generator import Recorded, TokenGenerator
-from s02jax.synthesis.pipeline import Parts, Speaker, row_seed
+from s02jax.synthesis.pipeline import Parts, Pipeline, derive_seed
 from s02jax.synthesis.render.codecs import TokenizerCodec, VaeCodec
 from s02jax.synthesis.render.flow import FlowDecoder
-from s02jax.synthesis.render.streams import Models, Sounding, advance
+from s02jax.synthesis.render.streams import Renderer, RenderStream
 from s02jax.synthesis.voice import check_reference
 
 
-class Synthesizer(Speaker):
-  """The four models of a bundle, together."""
+class Synthesizer(Pipeline):
+  """Pipeline with the four models of a bundle."""
 
   def __init__(self, bundle: Bundle):
-    """Takes a bundle in memory."""
+    """Builds the models of a bundle in memory."""
     self.text = bundle.text
     configs, params = bundle.configs, bundle.params
     self.tokenizer = TokenizerCodec(
@@ -30,7 +30,7 @@ class Synthesizer(Speaker):
     self.generator = TokenGenerator(configs["ar"], params["ar"], bundle.text)
     self.flow = FlowDecoder(configs["flow_matching"], params["flow_matching"])
     latents = configs["flow_matching"]["latents"]
-    self._models = Models(
+    renderer = Renderer(
       flow=self.flow.solver,
       vocoder=self.vae.vocoder,
       mean=np.asarray(latents["mean"], np.float32),
@@ -42,9 +42,9 @@ class Synthesizer(Speaker):
         languages=tuple(bundle.card["data"]["languages"]),
         fingerprint=bundle.fingerprint,
         end=self.generator.config.end,
-        drafter=self.generator.drafter,
-        decoding=self.generator.decoding,
-        sound=self._models,
+        prompt_builder=self.generator.prompt_builder,
+        decode_functions=self.generator.decode_functions,
+        renderer=renderer,
         ar_vectors=self.generator.speakers,
         flow_vectors=self.flow.speakers,
         tokens=self.tokenizer.encode,
@@ -54,7 +54,7 @@ class Synthesizer(Speaker):
 
   @classmethod
   def load(cls, path) -> "Synthesizer":
-    """Reads the bundle at `path`; raises UserError as `Bundle.load` does."""
+    """Loads the bundle at `path`; raises UserError as `Bundle.load` does."""
     return cls(Bundle.load(path))
 
   def from_tokens(
@@ -66,25 +66,35 @@ class Synthesizer(Speaker):
     steps: int = 16,
     guidance: float = 1.5,
   ) -> list[np.ndarray]:
-    """Waves of given tokens in the references' voices, zero-shot."""
+    """Renders given tokens in the references' voices, zero-shot.
+
+    Args:
+      tokens: int32 [s] of each utterance.
+      references: wave float [n] of each speaker.
+      seed: of the noise.
+      steps: of the Euler solver.
+      guidance: of flow matching; 1 is none.
+
+    Returns:
+      Waves float32 [n].
+    """
     voices = self.voices(references, [None] * len(references))
-    soundings = []
-    for row, voice in zip(tokens, voices, strict=True):
+    streams: dict[int, RenderStream] = {}
+    for i, (row, voice) in enumerate(zip(tokens, voices, strict=True)):
       row = np.asarray(row, np.int32)
-      sounding = Sounding(
-        self._models,
+      streams[i] = RenderStream(
+        self.renderer,
         voice,
-        seed=row_seed(seed, row.tobytes()),
+        seed=derive_seed(seed, row.tobytes()),
         steps=steps,
         guidance=guidance,
       )
-      sounding.append(row)
-      sounding.finish()
-      soundings.append(sounding)
-    waves: dict[Sounding, list[np.ndarray]] = {s: [] for s in soundings}
-    while not all(sounding.exhausted for sounding in soundings):
-      for heard in advance(self._models, soundings):
-        waves[heard.owner].append(heard.wave)
+      streams[i].append(row)
+      streams[i].finish()
+    waves: dict[int, list[np.ndarray]] = {i: [] for i in streams}
+    while not all(stream.exhausted for stream in streams.values()):
+      for i, wave in self.renderer.advance(streams).items():
+        waves[i].append(wave)
     return [np.concatenate(parts) for parts in waves.values()]
 
   # ------------------------------------------------------------ measurements
@@ -96,15 +106,15 @@ class Synthesizer(Speaker):
   def tokenizer_reconstruction(
     self, waves: Sequence[np.ndarray]
   ) -> list[np.ndarray]:
-    """Waves through the audio tokenizer alone: codes, mel, Griffin-Lim."""
+    """Waves coded and decoded by the audio tokenizer alone, by Griffin-Lim."""
     return self.tokenizer.decode(self.tokenize(waves))
 
   def resynthesize(self, waves: Sequence[np.ndarray]) -> list[np.ndarray]:
-    """Waves through the Flow-VAE alone, by the mean of z."""
-    return self.vae.copy(waves)
+    """Waves coded and decoded by the Flow-VAE alone, by the mean of z."""
+    return self.vae.reconstruct(waves)
 
   def ctc_transcribe(self, waves: Sequence[np.ndarray]) -> list[str]:
-    """What the audio tokenizer's CTC head hears in the codes of waves."""
+    """Texts that the audio tokenizer's CTC head hears in the codes of waves."""
     heard = self.tokenizer.text_ids(self.tokenize(waves))
     return [self.text.decode(ids) for ids in heard]
 

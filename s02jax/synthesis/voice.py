@@ -1,4 +1,4 @@
-"""Voices: what synthesis knows about a speaker, and where it comes from.
+"""Voices: speaker vectors and a prompt, made of recordings and stored.
 
 A stored voice is one .safetensors file: its vectors, the prompt's tokens and
 latents where it has one, and in the header the format's version, the prompt's
@@ -19,27 +19,27 @@ from s02jax.audio.loudness import SILENCE
 from s02jax.core import files
 from s02jax.core.errors import UserError
 
-SHORTEST = 0.5  # seconds of a reference
-LONGEST = 20.0  # seconds; what is longer adds nothing to a voice
-MOST = 4  # voices of a mixture
-FORMAT_VERSION = "1"
+SHORTEST = 0.5  # least seconds of a reference
+LONGEST = 20.0  # most seconds of a reference; more adds nothing to a voice
+MOST_MIXED = 4  # voices of a mixture
+FORMAT_VERSION = "1"  # of a voice's file
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Prompt:
-  """What the voice said in the reference: one-shot cloning continues it."""
+  """Recording that one-shot cloning continues, as text, tokens and latents."""
 
-  text: str
-  tokens: np.ndarray  # int32 [s]
+  text: str  # transcript
+  tokens: np.ndarray  # int32 [s], of the audio tokenizer
   latents: np.ndarray  # float32 [l, c], standardised
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Voice:
-  """A speaker, for the AR model and for flow matching."""
+  """Speaker vectors for both models, and a prompt for one-shot cloning."""
 
-  ar_vector: np.ndarray  # float32 [e]
-  flow_vector: np.ndarray  # float32 [e]
+  ar_vector: np.ndarray  # float32 [e], for the AR model
+  flow_vector: np.ndarray  # float32 [e], for flow matching
   prompt: Prompt | None  # None: zero-shot
   fingerprint: str  # of the bundle whose encoders made the vectors
 
@@ -53,7 +53,7 @@ class Voice:
     Raises:
       UserError: another suffix, or the file cannot be written.
     """
-    import safetensors.numpy  # what only speaks does not need it
+    import safetensors.numpy  # exports speak without it
 
     path = pathlib.Path(path)
     if path.suffix != ".safetensors":
@@ -72,7 +72,7 @@ class Voice:
 
   @classmethod
   def load(cls, path, fingerprint: str) -> "Voice":
-    """Reads what `save` wrote.
+    """Loads a voice that `save` wrote.
 
     Args:
       path: the file.
@@ -98,11 +98,27 @@ class Voice:
       raise UserError(
         f"{path}: the voice is damaged ({e}); save it again."
       ) from e
-    return cls.of(path, header, arrays, fingerprint)
+    return cls.from_arrays(path, header, arrays, fingerprint)
 
   @classmethod
-  def of(cls, path, header, arrays, fingerprint: str) -> "Voice":
-    """The voice of a file's header and arrays; arguments as those of `load`."""
+  def from_arrays(
+    cls,
+    path,
+    header: Mapping[str, str],
+    arrays: Mapping[str, np.ndarray],
+    fingerprint: str,
+  ) -> "Voice":
+    """Voice of a file's header and arrays.
+
+    Args:
+      path: of the file, for messages.
+      header: the file's metadata.
+      arrays: by name.
+      fingerprint: of the bundle that is to speak.
+
+    Raises:
+      UserError: no voice of this version, a damaged one, or another bundle's.
+    """
     if header.get("voice_version") != FORMAT_VERSION:
       raise UserError(
         f"{path}: not a voice of this version; save it again from its"
@@ -139,26 +155,26 @@ class Voice:
 
 
 def mix(voices: Sequence[Voice], weights: Sequence[float]) -> Voice:
-  """The weighted mean of one to four voices; it has no prompt.
+  """Mixes one to four voices by their weighted mean, which has no prompt.
 
   Args:
-    voices: of one bundle.
-    weights: one a voice, none below 0, not all 0; only their ratios matter.
+    voices: made with one bundle.
+    weights: one a voice, none below 0, not all 0; only ratios matter.
 
   Raises:
     UserError: another number of voices, of weights, or voices of two bundles.
   """
-  if not 1 <= len(voices) <= MOST:
+  if not 1 <= len(voices) <= MOST_MIXED:
     raise UserError(
-      f"{len(voices)} voices cannot be mixed; give 1 to {MOST} of them."
+      f"{len(voices)} voices cannot be mixed; give 1 to {MOST_MIXED} of them."
     )
   return _mean(voices, weights)
 
 
 def average(voices: Sequence[Voice]) -> Voice:
-  """One speaker's voice from several recordings: the mean of the vectors.
+  """Averages the voices of one speaker's recordings.
 
-  It keeps the first prompt there is.
+  The result keeps the first prompt there is.
 
   Raises:
     UserError: no voice, or voices of two bundles.
@@ -171,7 +187,7 @@ def average(voices: Sequence[Voice]) -> Voice:
 
 
 def _mean(voices: Sequence[Voice], weights: Sequence[float]) -> Voice:
-  """The weighted mean of the vectors, without a prompt."""
+  """Weighted mean of the voices' vectors, without a prompt."""
   if len(weights) != len(voices):
     raise UserError(
       f"there are {len(voices)} voices and {len(weights)} weights; give each"
@@ -203,12 +219,12 @@ def _mean(voices: Sequence[Voice], weights: Sequence[float]) -> Voice:
 def check_reference(
   wave: np.ndarray, rate: int, transcript: str | None = None
 ) -> np.ndarray:
-  """A reference that can make a voice, float32 [n]; cropped where too long.
+  """Checks a reference; returns it as float32 [n], cropped where too long.
 
   Args:
     wave: float [n] in -1..1.
     rate: of `wave`, Hz.
-    transcript: what is said in it, None for zero-shot.
+    transcript: of the wave, None for zero-shot.
 
   Raises:
     UserError: of several channels, too short, silent or not finite; too long

@@ -1,6 +1,6 @@
-"""The named voices of a bundle: one file each in its folder voices/.
+"""Named voices of a bundle: one file each in its folder voices/.
 
-A file is what `Voice.save` writes, with two more lines in its header: the
+A file is written by `Voice.save` with two more entries in its header: the
 seconds of speech it was made of, and when.
 """
 
@@ -16,22 +16,25 @@ import safetensors.numpy
 from s02jax.audio import loudness, spectra
 from s02jax.core import files
 from s02jax.core.errors import UserError
-from s02jax.synthesis import voice as voice_lib
 from s02jax.synthesis.synthesizer import Synthesizer
-from s02jax.synthesis.voice import MOST, Voice
+from s02jax.synthesis.voice import MOST_MIXED, Voice, average, mix
 
 SUFFIX = ".safetensors"
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 
 def names(bundle) -> list[str]:
-  """Of all voices of the bundle at `bundle`, in order."""
-  files = folder(bundle).glob(f"*{SUFFIX}")
-  return sorted(p.stem for p in files if _NAME.fullmatch(p.stem))
+  """Names of all voices of the bundle at `bundle`, sorted."""
+  paths = folder(bundle).glob(f"*{SUFFIX}")
+  return sorted(p.stem for p in paths if _NAME.fullmatch(p.stem))
 
 
 def folder(bundle) -> pathlib.Path:
-  """Where the voices of the bundle at `bundle` lie; it need not exist."""
+  """Folder of the voices of the bundle at `bundle`; it need not exist.
+
+  Raises:
+    UserError: `bundle` is no bundle.
+  """
   if not (pathlib.Path(bundle) / "config.json").is_file():
     raise UserError(
       f"{bundle}: not a bundle; give the folder that `s02 bundle` wrote."
@@ -40,7 +43,11 @@ def folder(bundle) -> pathlib.Path:
 
 
 def path(bundle, name: str) -> pathlib.Path:
-  """The file of a voice, which need not exist. Raises UserError for a name."""
+  """Path of a voice's file, which need not exist.
+
+  Raises:
+    UserError: `name` is no name for a voice.
+  """
   if not _NAME.fullmatch(name):
     raise UserError(
       f"{name!r} is no name for a voice: use at most 64 letters a-z, digits,"
@@ -50,7 +57,7 @@ def path(bundle, name: str) -> pathlib.Path:
 
 
 def existing(bundle, name: str) -> pathlib.Path:
-  """The file of a voice. Raises UserError if there is none."""
+  """Path of an existing voice's file; raises UserError if there is none."""
   file = path(bundle, name)
   if not file.is_file():
     known = ", ".join(names(bundle)) or "none yet: `s02 voice add` makes one"
@@ -62,31 +69,31 @@ def existing(bundle, name: str) -> pathlib.Path:
 
 
 def recorded(
-  synthesizer: Synthesizer, files: Sequence, transcript: str | None
+  synthesizer: Synthesizer, recordings: Sequence, transcript: str | None
 ) -> tuple[Voice, float]:
-  """The voice of a speaker's recordings, and their seconds.
+  """Makes a voice of a speaker's recordings; returns it and their seconds.
 
   They are trimmed and levelled as those of a corpus are.
 
   Args:
-    synthesizer: whose models hear them.
-    files: of one speaker, at least one.
-    transcript: what the first one says, for one-shot cloning; or None.
+    synthesizer: that is to speak with the voice.
+    recordings: paths of one speaker's files, at least one.
+    transcript: of the first one, for one-shot cloning; or None.
 
   Raises:
     UserError: a file from which no voice can be made.
   """
   waves = []
-  for file in files:
+  for file in recordings:
     wave, rate = spectra.read(file)
     waves.append(loudness.condition(wave, rate, synthesizer.rate))
   transcripts = [transcript, *[None] * (len(waves) - 1)]
-  voice = voice_lib.average(synthesizer.voices(waves, transcripts))
+  voice = average(synthesizer.voices(waves, transcripts))
   return voice, sum(map(len, waves)) / synthesizer.rate
 
 
 def check_free(bundle, name: str, replace: bool) -> pathlib.Path:
-  """The file to write a voice to. Raises UserError if it is another's."""
+  """Path to write a voice to; raises UserError if the name is taken."""
   file = path(bundle, name)
   if file.exists() and not replace:
     raise UserError(
@@ -98,7 +105,14 @@ def check_free(bundle, name: str, replace: bool) -> pathlib.Path:
 def add(
   bundle, name: str, voice: Voice, seconds: float, replace: bool = False
 ) -> pathlib.Path:
-  """Writes a voice of so many seconds of speech; returns its file.
+  """Adds a voice to a bundle; returns its file.
+
+  Args:
+    bundle: folder of the bundle.
+    name: of the voice.
+    voice: made with this bundle.
+    seconds: of speech that it was made of.
+    replace: overwrite a voice of this name.
 
   Raises:
     UserError: it exists and is not to be replaced, or cannot be written.
@@ -117,18 +131,22 @@ def add(
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Entry:
-  """What a voice's file says of itself."""
+  """Description of a stored voice, from its file's header."""
 
-  name: str
+  name: str  # stem of the file
   kind: str  # "zero-shot" or "one-shot"
   seconds: float | None  # of speech that it was made of
   made: str | None  # ISO 8601, UTC
-  prompt: str | None  # what the first recording says, of one-shot
+  prompt: str | None  # transcript of its prompt; None: zero-shot
   bundle: str | None  # fingerprint of the models that it is for
 
 
 def entry(bundle, name: str) -> Entry:
-  """Raises UserError if there is no such voice, or its file is damaged."""
+  """Describes a voice.
+
+  Raises:
+    UserError: there is no such voice, or its file is damaged.
+  """
   file = existing(bundle, name)
   header = _header(file)
   prompt = header.get("prompt_text")
@@ -144,6 +162,7 @@ def entry(bundle, name: str) -> Entry:
 
 
 def _header(file: pathlib.Path) -> dict[str, str]:
+  """Header of a voice's file; raises UserError if it is damaged."""
   try:
     with safetensors.safe_open(file, "np") as opened:
       return opened.metadata() or {}
@@ -154,13 +173,15 @@ def _header(file: pathlib.Path) -> dict[str, str]:
 
 
 def parse_mixture(items: Sequence[str]) -> dict[str, float]:
-  """Name -> weight of `NAME` or `NAME:WEIGHT`, at most MOST of them.
+  """Parses a mixture of `NAME` or `NAME:WEIGHT`; returns name -> weight.
 
   Raises:
     UserError: too many, one twice, or a weight that is not above 0.
   """
-  if len(items) > MOST:
-    raise UserError(f"--voice is given {len(items)} times; mix at most {MOST}.")
+  if len(items) > MOST_MIXED:
+    raise UserError(
+      f"--voice is given {len(items)} times; mix at most {MOST_MIXED}."
+    )
   weights: dict[str, float] = {}
   for item in items:
     name, _, weight = item.partition(":")
@@ -180,7 +201,7 @@ def parse_mixture(items: Sequence[str]) -> dict[str, float]:
 
 
 def mixed(synthesizer: Synthesizer, bundle, weights: dict[str, float]) -> Voice:
-  """The voice of a bundle's voices, mixed.
+  """Loads voices of a bundle and mixes them by their weights.
 
   Raises:
     UserError: a voice that is not there or is of other models.
@@ -191,4 +212,4 @@ def mixed(synthesizer: Synthesizer, bundle, weights: dict[str, float]) -> Voice:
   ]
   if len(voices) == 1:
     return voices[0]
-  return voice_lib.mix(voices, list(weights.values()))
+  return mix(voices, list(weights.values()))

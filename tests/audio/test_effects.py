@@ -5,7 +5,6 @@ import pytest
 
 from s02jax.audio.effects import CEILING, FADE, Changes, Effects, join
 from s02jax.core.errors import UserError
-from s02jax.text.chunks import Pause
 
 RATE = 16000
 F0 = 140.0
@@ -150,7 +149,7 @@ def test_settings_out_of_range_are_named(setting):
 
 
 def joined(*parts):
-  blocks = list(join([p if isinstance(p, Pause) else [p] for p in parts], RATE))
+  blocks = list(join([p if isinstance(p, float) else [p] for p in parts], RATE))
   return np.concatenate(blocks)
 
 
@@ -165,18 +164,18 @@ def test_one_chunk_is_left_alone():
 
 def test_a_pause_is_silence_of_its_length():
   first, second = voice(0.5), voice(0.4, 200)
-  made = joined(first, Pause(0.31), second)
+  made = joined(first, 0.31, second)
   assert len(made) == len(first) + round(0.31 * RATE) + len(second)
   silence = made[len(first) : len(first) + round(0.31 * RATE)]
   assert not silence.any()
   np.testing.assert_array_equal(made[:FADED], first[:FADED])
   np.testing.assert_array_equal(made[-FADED:], second[-FADED:])
-  at_ends = joined(Pause(0.1), first, Pause(0.2))
+  at_ends = joined(0.1, first, 0.2)
   assert len(at_ends) == len(first) + round(0.3 * RATE)
   assert not at_ends[:1600].any() and not at_ends[-3200:].any()
 
 
-@pytest.mark.parametrize("pause", [(), (Pause(0.05),)])
+@pytest.mark.parametrize("pause", [(), (0.05,)])
 def test_joins_do_not_click(pause):
   """From a crest to a trough no step is much larger than the waves' own."""
   t = np.arange(RATE // 2) / RATE
@@ -196,12 +195,12 @@ def test_a_join_keeps_the_power_of_noise(random):
 
 def test_a_join_does_not_depend_on_the_blocks(random):
   chunks = [voice(s, f) for s, f in ((0.3, 100), (0.01, 300), (0.2, 150))]
-  parts = [chunks[0], chunks[1], Pause(0.02), chunks[1], chunks[2]]
+  parts = [chunks[0], chunks[1], 0.02, chunks[1], chunks[2]]
   whole = joined(*parts)
   for count in (3, 40, 400):
     cut = [
       p
-      if isinstance(p, Pause)
+      if isinstance(p, float)
       else np.split(p, np.sort(random.integers(0, len(p), count)))
       for p in parts
     ]
@@ -210,6 +209,6 @@ def test_a_join_does_not_depend_on_the_blocks(random):
 
 
 def test_a_long_pause_comes_in_small_blocks():
-  blocks = list(join([Pause(99.99)], RATE))
+  blocks = list(join([99.99], RATE))
   assert max(map(len, blocks)) <= RATE
   assert sum(map(len, blocks)) == round(99.99 * RATE)

@@ -102,6 +102,6 @@ def test_a_full_disk_is_one_sentence(tmp_path, monkeypatch):
     pytest.raises(UserError, match="No space"),
     Writer(tmp_path / "a.wav", RATE) as out,
   ):
-    monkeypatch.setattr(out._file, "write", full)
+    monkeypatch.setattr(soundfile.SoundFile, "write", full)
     out.write(tone())
   assert list(tmp_path.iterdir()) == []

@@ -21,9 +21,16 @@ from s02jax.cli import export as verb
 from s02jax.compiler import tpu
 from s02jax.core.errors import UserError
 from s02jax.models.layers import attention
-from s02jax.serving import card as cards
-from s02jax.serving import export, programs, speak, tensors, vendor, weight_loss
-from s02jax.serving import runtime as runtimes
+from s02jax.serving import (
+  export,
+  functions,
+  speak,
+  tensors,
+  vendor,
+  weight_loss,
+)
+from s02jax.serving.card import read_card
+from s02jax.serving.runtime import Runtime
 from s02jax.synthesis.render import solver
 from s02jax.synthesis.render.chunks import FlowChunk
 from s02jax.synthesis.request import Request, Settings
@@ -54,8 +61,8 @@ def folder(tmp_path_factory, synthesizer, references):
   (voice,) = synthesizer.voices(references[:1], [PROMPT])
   voice.save(source / "voices" / "anna.safetensors")
   with pytest.MonkeyPatch.context() as patch:
-    patch.setattr(programs, "SLOTS", (1, 2, 4))
-    patch.setattr(programs, "LONGEST", 200)
+    patch.setattr(functions, "SLOTS", (1, 2, 4))
+    patch.setattr(functions, "LONGEST", 200)
     export.write(tiny.bundle(), source, root / "out")
   return root / "out"
 
@@ -63,7 +70,7 @@ def folder(tmp_path_factory, synthesizer, references):
 @pytest.fixture(scope="module")
 def runtime(folder):
   """Loaded beside the tests' own compilation cache."""
-  return runtimes.Runtime(folder, cards.read(folder))
+  return Runtime(folder, read_card(folder))
 
 
 def test_voices_are_those_of_the_bundle(synthesizer, runtime, references):
@@ -143,7 +150,7 @@ def test_the_velocity_solves_to_what_the_solver_gives(synthesizer, runtime):
   )
   (expected,) = flow([chunk])
   ones = np.ones((1, len(chunk.tokens)), bool)
-  condition = runtime.programs(
+  condition = runtime.functions(
     f"condition_{ones.size}", weights, chunk.tokens[None], ones,
     chunk.vector[None],
   )  # fmt: skip
@@ -161,7 +168,7 @@ def test_the_velocity_solves_to_what_the_solver_gives(synthesizer, runtime):
 
   def velocity(x, t, keep):
     arrays = {"x_t": x, "t": t, "keep": keep, **twice}
-    return runtime.programs(f"velocity_{latents}", weights, arrays)
+    return runtime.functions(f"velocity_{latents}", weights, arrays)
 
   keys = jax.vmap(jax.random.key)(np.array([chunk.seed], np.uint32))
   noise = solver.start_noise(
@@ -178,7 +185,7 @@ def test_the_whole_vocoder_is_that_of_the_bundle(synthesizer, runtime):
   z = np.random.default_rng(0).normal(size=(1, 70, 4)).astype(np.float32)
   z = np.resize(z, (1, 70, synthesizer.vae.config.channels))
   (expected,) = synthesizer.vae.decode([z[0]])
-  found = runtime.programs(
+  found = runtime.functions(
     "vocode_whole", runtime.weights["flow_vae"], z, np.ones((1, 70), bool)
   )
   np.testing.assert_allclose(found[0], expected, atol=1e-5)
@@ -208,7 +215,7 @@ assert sys.modules["flatbuffers"].__file__.startswith(folder)
 
 def test_the_folder_speaks_with_nothing_else(folder, tmp_path, references):
   out, reference = tmp_path / "out.wav", tmp_path / "reference.wav"
-  speak._write(reference, references[1], tiny.RATE)
+  speak.write(reference, references[1], tiny.RATE)
   argv = ["--text=Yes.", "--language=en", f"--reference={reference}"]
   argv += [f"--out={out}", "--steps=2"]
   cache = jax.config.jax_compilation_cache_dir
@@ -237,27 +244,27 @@ def test_damage_is_named(folder, tmp_path):
   path = copy / "programs" / "decode_1.bin"
   path.write_bytes(path.read_bytes()[:-1] + b"?")
   with pytest.raises(UserError, match=r"decode_1\.bin is not what was"):
-    cards.read(copy)
+    read_card(copy)
   path.unlink()
   with pytest.raises(UserError, match=r"decode_1\.bin is missing"):
-    cards.read(copy)
+    read_card(copy)
   card = copy / "card.json"
   later = json.loads(card.read_text()) | {"format_version": 99}
   card.write_text(json.dumps(later))
   with pytest.raises(UserError, match="later version"):
-    cards.read(copy)
+    read_card(copy)
   card.write_text("{}")
   with pytest.raises(UserError, match="not an export"):
-    cards.read(copy)
+    read_card(copy)
 
 
 def test_an_export_of_the_first_version_still_speaks(tmp_path):
-  """Whatever the format becomes: tests/data keeps one of each version."""
+  """Whatever the format becomes: export_v*.tar.xz keep one of each version."""
   with tarfile.open(HERE / "export_v1.tar.xz") as archive:
     archive.extractall(tmp_path, filter="data")
-  card = cards.read(tmp_path)
+  card = read_card(tmp_path)
   assert card["format_version"] == 1
-  runtime = runtimes.Runtime(tmp_path, card)
+  runtime = Runtime(tmp_path, card)
   request = Request(text="Yes.", language="en", voice=runtime.stored("anna"))
   (said,) = runtime.synthesize([request], steps=2, temperature=0.0)
   then = json.loads((tmp_path / "said.json").read_text())
@@ -273,16 +280,16 @@ def test_another_platform_is_one_sentence(folder, tmp_path):
   card["platforms"] = ["tpu"]
   (copy / "card.json").write_text(json.dumps(card))
   with pytest.raises(UserError, match="exported for tpu.*--platforms cpu"):
-    runtimes.Runtime.load(copy)
+    Runtime.load(copy)
 
 
-def test_programs_are_lowered_for_every_platform(folder):
+def test_functions_are_lowered_for_every_platform(folder):
   for path in (folder / "programs").iterdir():
     exported = jax.export.deserialize(bytearray(path.read_bytes()))
     assert exported.platforms == export.PLATFORMS
 
 
-def test_a_gpu_writes_programs_for_every_platform(monkeypatch):
+def test_a_gpu_lowers_functions_for_every_platform(monkeypatch):
   """In bfloat16 and of this length its attention would be cuDNN's."""
   monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
   assert sharding.platform() == "gpu"
@@ -293,8 +300,8 @@ def test_a_gpu_writes_programs_for_every_platform(monkeypatch):
 
   x = jax.ShapeDtypeStruct((1, 128, 2, 64), ml_dtypes.bfloat16)
   segment = jax.ShapeDtypeStruct((1, 128), np.int32)
-  program = programs.lowered(attend, (x, segment), export.PLATFORMS)
-  assert program.platforms == export.PLATFORMS
+  exported = functions.lower(attend, (x, segment), export.PLATFORMS)
+  assert exported.platforms == export.PLATFORMS
 
 
 def test_what_is_no_export_is_not_replaced(tmp_path):
@@ -319,10 +326,10 @@ def test_weights_come_back_as_near_as_their_kind_allows(kind, tmp_path):
     "laid": random.normal(size=(6, 4)).astype(ml_dtypes.bfloat16),
   }
   arrays["kernel"][3] *= 100  # one row is no measure for the others
-  stored, notes = tensors.packed(arrays, kind)
+  stored, notes = tensors.pack(arrays, kind)
   path = tmp_path / "w.safetensors"
   path.write_bytes(safetensors.numpy.save(stored, notes))
-  found = tensors.weights(path)
+  found = tensors.read_weights(path)
   assert found.keys() == arrays.keys()
   most = {"float32": 0.0, "bfloat16": 2**-8, "int8": 1.01 / 254}[kind]
   for name, x in arrays.items():
@@ -364,7 +371,7 @@ def test_less_exact_weights_cost_little_and_more_the_fewer_bits():
 )
 @pytest.mark.usefixtures("nothing_is_kept")
 @pytest.mark.parametrize("name", ["decode_2", "prompt_64"])
-def test_the_tpu_compiler_takes_the_programs(folder, name):
+def test_the_tpu_compiler_takes_the_functions(folder, name):
   device = np.ravel(tpu.devices("v5e:2x2", 1))[0]
   placed = jax.sharding.SingleDeviceSharding(device)
   exported = jax.export.deserialize(

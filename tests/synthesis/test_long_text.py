@@ -74,8 +74,8 @@ class ParrotEngine:
 
 def spoken(text, parrot=None, **changes):
   parrot = parrot or Parrot()
-  arguments = {"language": "en", "voice": VOICE, "context": 10.0} | changes
-  blocks = list(long_text.speak(parrot, text, **arguments))
+  parts = long_text.read(text, changes.pop("language", "en")).parts(10.0)
+  blocks = list(long_text.speak(parrot, parts, voice=VOICE, **changes))
   return np.concatenate(blocks), parrot.asked
 
 
@@ -119,9 +119,8 @@ def test_no_prompt_is_carried_from_what_ran_into_the_limit(caplog):
 
 def test_speech_comes_chunk_by_chunk():
   parrot = Parrot()
-  blocks = long_text.speak(
-    parrot, SENTENCE * 60, language="en", voice=VOICE, context=10.0
-  )
+  parts = long_text.read(SENTENCE * 60, "en").parts(10.0)
+  blocks = long_text.speak(parrot, parts, voice=VOICE)
   assert not parrot.asked
   next(blocks)
   assert len(parrot.asked) == 1
@@ -148,10 +147,8 @@ def test_a_chunk_in_another_script_is_spoken_in_its_language():
   ],
 )
 def test_faults_are_said_before_anything_is_spoken(text, match):
-  parrot = Parrot()
   with pytest.raises(UserError, match=match):
-    long_text.speak(parrot, text, language="en", voice=VOICE, context=10.0)
-  assert not parrot.asked
+    long_text.read(text, "en").parts(10.0)
 
 
 def test_context_is_what_a_training_row_holds():

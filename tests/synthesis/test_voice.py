@@ -1,13 +1,20 @@
-"""Voices: stored, averaged and mixed."""
+"""Voices: stored, averaged and mixed; references checked."""
 
 import dataclasses
+import logging
 
 import numpy as np
 import pytest
 
 from s02jax.core.errors import UserError
-from s02jax.synthesis.request import Request, check_speaker
-from s02jax.synthesis.voice import Prompt, Voice, average, mix
+from s02jax.synthesis.voice import (
+  Prompt,
+  Voice,
+  average,
+  check_reference,
+  mix,
+)
+from tests import tiny
 
 
 def voice(seed: int, prompt: bool = False) -> Voice:
@@ -106,14 +113,14 @@ def test_what_makes_no_mixture_is_refused(voices, weights, match):
     mix(voices, weights)
 
 
-def test_a_request_has_one_speaker():
-  wave = np.zeros(9, np.float32)
-  check_speaker(Request(text="Hi", language="en", voice=voice(0)))
-  check_speaker(Request(text="Hi", language="en", reference=wave))
-  for wrong in (
-    {},
-    {"voice": voice(0), "reference": wave},
-    {"voice": voice(0), "reference_text": "Hi"},
-  ):
-    with pytest.raises(UserError):
-      check_speaker(Request(text="Hi", language="en", **wrong))
+def test_a_long_reference_is_cropped_and_said_so(caplog):
+  wave = tiny.wave(21.0)
+  with caplog.at_level(logging.INFO):
+    cropped = check_reference(wave, tiny.RATE)
+  np.testing.assert_array_equal(cropped, wave[: 20 * tiny.RATE])
+  assert "first 20 s" in caplog.text
+
+
+def test_a_long_reference_with_a_transcript_is_refused():
+  with pytest.raises(UserError, match="transcript"):
+    check_reference(tiny.wave(21.0), tiny.RATE, "Good morning")

@@ -19,11 +19,10 @@ from s02jax.core.errors import UserError
 from s02jax.evaluation.benchmark.datasets import Item
 from s02jax.evaluation.benchmark.plan import Group, clip_name
 from s02jax.synthesis import long_text, voice_store
+from s02jax.synthesis.long_text import Passage
 from s02jax.synthesis.request import Request, Settings
 from s02jax.synthesis.synthesizer import Synthesizer
 from s02jax.synthesis.voice import Voice
-from s02jax.text import chunks
-from s02jax.text.chunks import Speech
 
 FOLDER = "clips"
 SUFFIXES = (
@@ -174,11 +173,16 @@ class Speaker:
     alone = []
     for item in group.items:
       try:
-        request = self._request(item)
-        if request is not None:
+        parts = long_text.read(item.text, item.language).parts(self._context)
+        voice = self._voice_of(item)
+        if len(parts) == 1 and isinstance(parts[0], Passage):
+          request = Request(**vars(parts[0]), voice=voice)
           tickets[engine.submit(request, settings)] = item
         else:
-          alone.append((item, self._long(item, settings)))
+          blocks = long_text.speak(
+            self._synthesizer, parts, voice=voice, settings=settings
+          )
+          alone.append((item, blocks))
       except UserError as error:
         self._refuse(item, error)
     if not self._lacking([*tickets.values(), *(i for i, _ in alone)],
@@ -196,28 +200,6 @@ class Speaker:
 
   def _lacking(self, items: Iterable[Item], seed: int) -> bool:
     return not all(_path(self._out, i, seed).is_file() for i in items)
-
-  def _request(self, item: Item) -> Request | None:
-    """What the engine is asked; None for more than it says in one pass."""
-    text = chunks.normalise(item.text)
-    parts = list(chunks.chunks(text, item.language, self._context))
-    if len(parts) != 1 or not isinstance(parts[0], Speech):
-      return None
-    return Request(
-      text=parts[0].text.strip(),
-      language=item.language,
-      voice=self._voice_of(item),
-    )
-
-  def _long(self, item: Item, settings: Settings) -> Iterable[np.ndarray]:
-    return long_text.speak(
-      self._synthesizer,
-      chunks.normalise(item.text),
-      language=item.language,
-      voice=self._voice_of(item),
-      context=self._context,
-      settings=settings,
-    )
 
   def _voice_of(self, item: Item) -> Voice:
     if item.prompt_audio is None:

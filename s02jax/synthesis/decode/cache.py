@@ -1,7 +1,7 @@
-"""What decoding remembers between calls: the cache and its slots.
+"""State between decode calls: key-value cache, slots, sampling settings.
 
-Plain dataclasses of arrays, so that they can be had without the models: what
-serves an export has nothing else, see `serving/runtime.py`.
+Plain dataclasses of arrays that import no model, since an export is served
+without the models (`serving/runtime.py`).
 
 Shape letters: b slots, t places of the cache, p prompt positions, k key-value
 heads, f features of a head, w window.
@@ -9,46 +9,91 @@ heads, f features of a head, w window.
 
 import dataclasses
 import functools
+from collections.abc import Mapping
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 BURST = 32  # most tokens of one call
 NOTHING = -1  # in place of a token: the slot was not active
 WINDOW = 25  # tokens that the repetition penalty looks back
 
 
+def _per_slot(dtype, *shape: int, free=0, **keywords) -> Any:
+  """Dataclass field of an array [b, *shape], which is `free` in a free slot."""
+  metadata = {"dtype": np.dtype(dtype), "shape": shape, "free": free}
+  return dataclasses.field(metadata=metadata, **keywords)
+
+
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Sampling:
-  """Scalars for the whole batch, or one value a row."""
+  """Sampling settings: numbers of one request, or arrays with one a slot."""
 
-  temperature: Any = 0.7  # float32 [b]; 0: always the likeliest
-  top_k: Any = 0  # int32 [b], likeliest classes kept; 0: all
-  top_p: Any = 1.0  # float32 [b], probability mass kept
+  # float32 [b], 0: always the likeliest class
+  temperature: Any = _per_slot(np.float32, default=0.7)
+  # int32 [b], likeliest classes kept; 0: all
+  top_k: Any = _per_slot(np.int32, default=0)
+  # float32 [b], probability mass kept
+  top_p: Any = _per_slot(np.float32, free=1, default=1.0)
   # float32 [b], > 1 makes the codes of the last WINDOW tokens less likely
-  repetition_penalty: Any = 1.0
+  repetition_penalty: Any = _per_slot(np.float32, free=1, default=1.0)
 
 
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Slots:
-  """What each slot is at; entries of a free slot may hold anything."""
+  """State of every slot; entries of a free slot may hold anything."""
 
-  active: Any  # bool [b]
-  ids: Any  # int32 [b], joint id to read next
-  start: Any  # int32 [b], places that the prompt fills, but for its last id
-  count: Any  # int32 [b], tokens drawn so far
-  cursor: (
-    Any  # float32 [b], of the prompt's last id, see `s02jax.text.sequence`
-  )
-  rate: Any  # float32 [b], what each token adds to it
-  history: Any  # int32 [b, w], the last tokens, newest last; NOTHING before
-  seed: Any  # uint32 [b]
-  limit: Any  # int32 [b], most tokens
-  least: Any  # int32 [b], END is not drawn before so many
-  sampling: Sampling  # one value a slot
+  # bool [b], whether the slot draws tokens
+  active: Any = _per_slot(bool)
+  # int32 [b], joint id to read next
+  ids: Any = _per_slot(np.int32)
+  # int32 [b], places that the prompt fills, but for its last id
+  start: Any = _per_slot(np.int32)
+  # int32 [b], tokens drawn so far
+  count: Any = _per_slot(np.int32)
+  # float32 [b], cursor of the prompt's last id, see `s02jax.text.sequence`
+  cursor: Any = _per_slot(np.float32)
+  # float32 [b], by how much each token moves the cursor
+  rate: Any = _per_slot(np.float32)
+  # int32 [b, w], the last tokens, newest last; NOTHING before them
+  history: Any = _per_slot(np.int32, WINDOW, free=NOTHING)
+  # uint32 [b], seed of the draws
+  seed: Any = _per_slot(np.uint32)
+  # int32 [b], most tokens
+  limit: Any = _per_slot(np.int32)
+  # int32 [b], least tokens: END is not drawn before
+  least: Any = _per_slot(np.int32)
+  sampling: Sampling  # arrays, one value a slot
+
+  @classmethod
+  def free(cls, count: int) -> "Slots":
+    """State of `count` free slots, in NumPy arrays."""
+
+    def arrays(kind) -> dict[str, np.ndarray]:
+      return {
+        field.name: np.full(
+          (count, *field.metadata["shape"]),
+          field.metadata["free"],
+          field.metadata["dtype"],
+        )
+        for field in dataclasses.fields(kind)
+        if field.metadata
+      }
+
+    return cls(**arrays(cls), sampling=Sampling(**arrays(Sampling)))
+
+  @classmethod
+  def from_dict(cls, arrays: Mapping[str, Any]) -> "Slots":
+    """Slots from nested dicts of arrays, the inverse of `to_dict`."""
+    return cls(**{**arrays, "sampling": Sampling(**arrays["sampling"])})
+
+  def to_dict(self) -> dict[str, Any]:
+    """Nested dicts of arrays by field name, as exported functions take them."""
+    return {**vars(self), "sampling": dict(vars(self.sampling))}
 
 
 @jax.tree_util.register_dataclass
@@ -61,24 +106,26 @@ class Cache:
 
   @property
   def slots(self) -> int:
+    """Number of slots, b."""
     return self.keys[0].shape[0]
 
   @property
   def length(self) -> int:
+    """Number of places of a slot, t."""
     return self.values[0].shape[2]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class CacheShape:
-  """What does not change of a cache."""
+  """Sizes and dtype of a cache that the model fixes."""
 
-  layers: int
-  kv_heads: int
-  features: int
-  dtype: str
+  layers: int  # layers of the AR Transformer
+  kv_heads: int  # key-value heads of a layer
+  features: int  # features of a head
+  dtype: str  # dtype of keys and values
 
   def empty(self, slots: int, length: int) -> Cache:
-    """Zeros."""
+    """Cache of zeros with so many slots of so many places."""
 
     def zeros(*shape):
       shape = (slots, self.kv_heads, *shape)
@@ -92,13 +139,13 @@ class CacheShape:
 
 
 @functools.partial(jax.jit, static_argnames=("length",))
-def resize(cache: Cache, rows: Any, *, length: int) -> Cache:
-  """The given rows, int32 [b], of a cache, with `length` places each."""
+def resize(cache: Cache, slots: Any, *, length: int) -> Cache:
+  """Cache of the chosen slots, int32 [b], with `length` places each."""
 
   def change(x, time):
-    x = jnp.take(x, rows, axis=0)
+    x = jnp.take(x, slots, axis=0)
     x = jax.lax.slice_in_dim(x, 0, min(length, x.shape[time]), axis=time)
-    return _fill(x, time, length)
+    return _pad_time(x, time, length)
 
   return Cache(
     keys=tuple(change(x, 3) for x in cache.keys),
@@ -108,16 +155,16 @@ def resize(cache: Cache, rows: Any, *, length: int) -> Cache:
 
 @functools.partial(jax.jit, donate_argnames=("cache",))
 def place(cache: Cache, prompt: Cache, slot: Any) -> Cache:
-  """A cache with the one row of `prompt` in a slot, whose content is gone.
+  """Cache in which one slot holds a prompt; its former content is gone.
 
   Args:
     cache: of at least the prompt's places; donated.
-    prompt: one row, p places.
-    slot: int32, where to.
+    prompt: cache of one slot with p places.
+    slot: int32, number of the slot to write.
   """
 
   def put(old, new, time):
-    new = _fill(new.astype(old.dtype), time, old.shape[time])
+    new = _pad_time(new.astype(old.dtype), time, old.shape[time])
     return jax.lax.dynamic_update_slice_in_dim(old, new, slot, 0)
 
   keys = zip(cache.keys, prompt.keys, strict=True)
@@ -128,8 +175,8 @@ def place(cache: Cache, prompt: Cache, slot: Any) -> Cache:
   )
 
 
-def _fill(x: Any, time: int, length: int) -> Any:
-  """`x` with zeros behind it up to `length` places of the axis `time`."""
+def _pad_time(x: Any, time: int, length: int) -> Any:
+  """Pads `x` with zeros up to `length` places of the axis `time`."""
   room = [(0, 0)] * x.ndim
   room[time] = (0, length - x.shape[time])
   return jnp.pad(x, room)

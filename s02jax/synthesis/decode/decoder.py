@@ -1,12 +1,13 @@
 """Decoding of the AR Transformer: slots over a static key-value cache.
 
-A slot is a row of the cache and of `Slots`. Requests come and go: `prefill`
-puts one into a slot, `decode` lets all active slots speak on. What a slot says
-depends on its own request alone, up to the rounding of the products.
+A slot is one entry of the cache's and of `Slots`' first axis. Requests come and
+go: `prefill` puts one into a slot, `decode` draws tokens for all active slots.
+The tokens of a slot depend on its own request alone, up to the rounding of the
+products.
 
 The id that a slot reads next is kept beside the cache, the prompt's last one
-to begin with: a step reads it, then draws what follows. So a slot goes back to
-an earlier token by resetting its entry of `Slots`.
+to begin with: a step reads it, then draws the token that follows. So a slot
+goes back to an earlier token by resetting its entry of `Slots`.
 
 Shape letters: b slots, p prompt positions, t places of the cache, k key-value
 heads, f features of a head, n tokens, o speaker vector, d width.
@@ -40,15 +41,15 @@ Weights = Mapping[str, Any]
 # ------------------------------------------------------------------- weights
 
 
-def serving(variables: Weights, dtype: jnp.dtype) -> Weights:
-  """Parameters laid out for decoding, where reading them is what takes time.
+def decode_weights(variables: Weights, dtype: jnp.dtype) -> Weights:
+  """Parameters arranged for decoding, where reading them takes the time.
 
   Every layer has arrays of its own, since a part of a stacked array would be
   copied for each token; kernels are transposed, as products of a few rows read
   them; and they have the dtype of the products.
   """
 
-  def lay(path, leaf):
+  def arrange(path, leaf):
     if not _is_kernel(path):
       return leaf
     return jnp.asarray(leaf).T.astype(dtype)
@@ -61,34 +62,38 @@ def serving(variables: Weights, dtype: jnp.dtype) -> Weights:
   head = params.pop("head")
   return {
     "params": params | {"stack": stack},
-    "layers": tuple(jax.tree_util.tree_map_with_path(lay, x) for x in layers),
-    "head": jax.tree_util.tree_map_with_path(lay, head),
+    "layers": tuple(
+      jax.tree_util.tree_map_with_path(arrange, x) for x in layers
+    ),
+    "head": jax.tree_util.tree_map_with_path(arrange, head),
   }
 
 
-def _unlay(tree: Weights) -> Weights:
-  """What `serving` laid out, as the modules take it."""
+def _module_weights(tree: Weights) -> Weights:
+  """Weights as the modules take them, from those of `decode_weights`."""
   return jax.tree_util.tree_map_with_path(
     lambda path, leaf: leaf.T if _is_kernel(path) else leaf, tree
   )
 
 
 def _is_kernel(path) -> bool:
+  """Whether a tree path ends at a kernel."""
   return jax.tree_util.keystr(path, simple=True).endswith("kernel")
 
 
 def _run(model: ARTransformer, weights: Weights, x, turn, attends):
-  """x [b, s, d] through all layers, each with its own `attend`."""
+  """Runs x [b, s, d] through all layers, each with its own `attend`."""
   cfg = model.config
   block = Block(cfg.transformer, jnp.dtype(cfg.dtype))
   for layer, attend in zip(weights["layers"], attends, strict=True):
-    params = {"params": _unlay(layer)}
+    params = {"params": _module_weights(layer)}
     x = block.apply(params, x, turn, attend, method="layer")
   return x
 
 
 def _apply(model: ARTransformer, weights: Weights, method: str, *args):
-  params = weights["params"] | {"head": _unlay(weights["head"])}
+  """Calls a method of the model that lies outside of the layers."""
+  params = weights["params"] | {"head": _module_weights(weights["head"])}
   return model.apply({"params": params}, *args, method=method)
 
 
@@ -104,13 +109,13 @@ def read_prompt(
   length: Int[Array, ""],
   speaker: Float[Array, "o"],
 ) -> Cache:
-  """Reads a prompt: a cache of one row and p places.
+  """Reads a prompt into a cache of one slot and p places.
 
   Args:
     ids: a prompt without its last id, padded on the right with anything.
-    cursor: of `ids`.
+    cursor: positions of `ids` in the text, see `s02jax.text.sequence`.
     length: of the prompt without its last id, 1 to p.
-    speaker: its vector.
+    speaker: vector of the voice.
   """
   places = jnp.arange(len(ids))[None]
   segment = (places < length).astype(jnp.int32)
@@ -136,13 +141,13 @@ def read_prompt(
 
 
 def _append(old, new, places, time):
-  """old with new [b, 1, k, f] at one place of every row.
+  """Writes keys or values of one place into every slot.
 
   Args:
     old: [b, k, f, t] with `time` 3 or [b, k, t, f] with `time` 2.
-    new: of the place.
-    places: [b].
-    time: axis of `old`.
+    new: [b, 1, k, f], what is written.
+    places: [b], the place of each slot.
+    time: axis of `old` that holds the places.
   """
   new = jnp.expand_dims(new[:, 0].astype(old.dtype), time)
   return jax.vmap(
@@ -155,7 +160,7 @@ def _append(old, new, places, time):
 def _read(
   model: ARTransformer, weights: Weights, cache: Cache, slots: Slots
 ) -> tuple[Float[Array, "b c"], Cache]:
-  """Reads one id a slot: logits of what follows, and the cache with it."""
+  """Reads one id a slot: logits of the next token, and the cache with it."""
   places = slots.start + slots.count
   cursor = slots.cursor + slots.count * slots.rate
   turn = model.config.transformer.turn(cursor[:, None])
@@ -178,7 +183,7 @@ def _read(
 def _draw(
   model: ARTransformer, logits: Float[Array, "b c"], slots: Slots
 ) -> tuple[Int[Array, "b"], Slots]:
-  """What each slot says next, or END, or NOTHING; and the slots after it."""
+  """Draws each slot's next token, END or NOTHING; and the slots after it."""
   cfg = model.config
   classes = jnp.arange(cfg.num_codes + 1)
   is_end = (classes == cfg.end)[None]
@@ -218,13 +223,13 @@ def decode(
 
   Args:
     cache: with room for them; donated.
-    slots: where each slot is.
+    slots: state of each slot.
     steps: at most BURST.
     enough: goes on while at least so many slots are active, 1 or more.
 
   Returns:
-    Cache and slots after it, and what was drawn [b, BURST]: codes, END, or
-    NOTHING where a slot was not active any more.
+    Cache and slots after the draws, and the tokens drawn [b, BURST]: codes,
+    END, or NOTHING where a slot was not active any more.
   """
 
   def goes_on(state):
@@ -244,14 +249,19 @@ def decode(
   return cache, slots, drawn
 
 
-# -------------------------------------------------------------------- together
+# ------------------------------------------------------------------ functions
 
 
-class Decoding:
-  """What `SlotDecoder` calls, compiled when it is called."""
+class CompiledDecodeFunctions:
+  """Decode functions of a model, compiled when they are first called."""
 
   def __init__(self, model: ARTransformer, weights: Weights):
-    """Takes the model and what `serving` makes of its variables."""
+    """Stores the model and its arranged weights.
+
+    Args:
+      model: the AR Transformer.
+      weights: its variables, by `decode_weights`.
+    """
     c = model.config
     self.text_size = c.text_size
     self.shape = CacheShape(
@@ -263,10 +273,12 @@ class Decoding:
     self.model, self.weights = model, weights
 
   def prefill(self, cache: Cache, ids, cursor, length, speaker, slot) -> Cache:
-    """`cache`, donated, with what `read_prompt` gives in a slot."""
+    """Reads a prompt into a slot of `cache`, which is donated."""
     prompt = read_prompt(self.model, self.weights, ids, cursor, length, speaker)
     return place(cache, prompt, slot)
 
-  def decode(self, cache: Cache, slots: Slots, steps, enough):
-    """The function of this name."""
+  def decode(
+    self, cache: Cache, slots: Slots, steps, enough
+  ) -> tuple[Cache, Slots, Array]:
+    """Draws tokens for all active slots; see the module's `decode`."""
     return decode(self.model, self.weights, cache, slots, steps, enough)

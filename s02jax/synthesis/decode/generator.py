@@ -1,4 +1,4 @@
-"""Texts and voices to audio tokens: the AR Transformer at inference.
+"""AR Transformer of a bundle at inference: decode functions and text cost.
 
 Shape letters: b batch, p positions, c codes and END, e speaker vector.
 """
@@ -17,9 +17,12 @@ from s02jax.core.config import build
 from s02jax.models.ar import ARConfig, ARTransformer
 from s02jax.models.layers.convnext import lengths_to_mask
 from s02jax.pretrained import ge2e
-from s02jax.synthesis.batching import counts, pad, plan, stack
-from s02jax.synthesis.decode.decoder import Decoding, serving
-from s02jax.synthesis.decode.prompts import Drafter
+from s02jax.synthesis.batching import counts, pad, plan_batches, stack
+from s02jax.synthesis.decode.decoder import (
+  CompiledDecodeFunctions,
+  decode_weights,
+)
+from s02jax.synthesis.decode.prompts import PromptBuilder
 from s02jax.synthesis.decode.slots import PROMPT_UNIT
 from s02jax.synthesis.speaker_vectors import SpeakerVectors
 from s02jax.text import sequence
@@ -30,12 +33,12 @@ BUDGET = 16 * 1024  # positions of a batch
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Recorded:
-  """A text and the tokens of a recording of it."""
+  """Text and tokens of a recording, with its speaker's vector."""
 
-  text: str
-  language: str
-  vector: np.ndarray  # float32 [e], the AR model's, of the speaker
-  tokens: np.ndarray  # int32 [s]
+  text: str  # what is said
+  language: str  # its code
+  vector: np.ndarray  # float32 [e], by the AR model's speaker encoder
+  tokens: np.ndarray  # int32 [s], audio tokens of the recording
 
 
 @functools.partial(jax.jit, static_argnames=("model",))
@@ -48,7 +51,17 @@ def _target_nats(
   starts: Int[Array, "b"],
   vectors: Float[Array, "b e"],
 ) -> Float[Array, ""]:
-  """Summed cost of what follows [start] in zero-shot sequences."""
+  """Summed cross-entropy of the audio in zero-shot sequences, in nats.
+
+  Args:
+    model: the AR Transformer.
+    variables: its inference parameters.
+    ids: joint ids, padded with anything.
+    cursor: text positions of `ids`.
+    lengths: of the sequences.
+    starts: position of each sequence's first audio token.
+    vectors: of the speakers.
+  """
   mask = lengths_to_mask(lengths, ids.shape[1])
   position = jnp.broadcast_to(jnp.arange(ids.shape[1]), ids.shape)
   logits = model.apply(
@@ -80,20 +93,26 @@ class TokenGenerator:
     variables: Mapping[str, Any],
     text: TextModel,
   ):
-    """Takes the stage's resolved config and its inference parameters."""
+    """Builds the model.
+
+    Args:
+      config: resolved, of the stage.
+      variables: inference parameters of the stage.
+      text: the bundle's text model.
+    """
     self.config = build(ARConfig, config["model"], "model")
-    self._text = text
+    self._text_model = text
     self.variables = jax.tree.map(jnp.asarray, variables)
     self.model = ARTransformer(self.config)
-    self.decoding = Decoding(
-      self.model, serving(self.variables, jnp.dtype(self.config.dtype))
+    self.decode_functions = CompiledDecodeFunctions(
+      self.model, decode_weights(self.variables, jnp.dtype(self.config.dtype))
     )
-    self.drafter = Drafter(text, self.config.rate)
+    self.prompt_builder = PromptBuilder(text, self.config.rate)
     self.encoder = SpeakerVectors(self.model, self.variables, config["mel"])
     self._rate = config["mel"]["rate"]
 
   def speakers(self, waves: Sequence[np.ndarray]) -> list[np.ndarray]:
-    """The model's vector float32 [e] of each wave float32 [n]."""
+    """Speaker vectors float32 [e] of reference waves float32 [n]."""
     if self.config.speaker.kind == "embedding":
       return ge2e.speaker_vectors(waves, self._rate)
     if self.config.speaker.kind == "none":
@@ -104,9 +123,9 @@ class TokenGenerator:
     """Mean nats per target token, END included, over all recordings."""
     sequences = [
       sequence.sequence(
-        self._text,
+        self._text_model,
         r.language,
-        [self._text.pieces(r.text)],
+        [self._text_model.pieces(r.text)],
         [r.tokens],
         self.config.rate(r.language),
       )
@@ -117,7 +136,7 @@ class TokenGenerator:
       len(row) - len(r.tokens) for row, r in zip(ids, recordings, strict=True)
     ]
     nats = 0.0
-    for indices, rows, length in plan(
+    for indices, rows, length in plan_batches(
       [len(row) for row in ids], PROMPT_UNIT, BUDGET
     ):
       chosen = [ids[i] for i in indices]

@@ -1,70 +1,76 @@
-"""Texts and voices as prompts of the AR Transformer."""
+"""Prompts of the AR Transformer, built from a text and a voice."""
 
-import dataclasses
 from collections.abc import Callable
 
 import numpy as np
 
 from s02jax.core.errors import UserError
 from s02jax.synthesis.decode.cache import Sampling
-from s02jax.synthesis.decode.slots import LONGEST, Draft
+from s02jax.synthesis.decode.slots import LONGEST, ARPrompt
 from s02jax.synthesis.voice import Voice
 from s02jax.text import sequence
 from s02jax.text.checks import token_limit
 from s02jax.text.tokenizer import TextModel
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Script:
-  """A text for a voice to speak."""
+class PromptBuilder:
+  """Builder of AR prompts with one text model."""
 
-  text: str
-  language: str
-  voice: Voice
-  seed: int  # 32 bits, of this request alone
-  sampling: Sampling  # numbers
+  def __init__(self, text_model: TextModel, rate: Callable[[str], float]):
+    """Stores the tokenizer and the pace of speech.
 
+    Args:
+      text_model: splits texts into pieces.
+      rate: language code -> text pieces that one audio token speaks.
+    """
+    self._text_model, self._rate = text_model, rate
 
-class Drafter:
-  """Writes the prompts."""
+  def __call__(
+    self,
+    text: str,
+    language: str,
+    voice: Voice,
+    *,
+    seed: int,
+    sampling: Sampling,
+  ) -> ARPrompt:
+    """Builds the prompt after which the AR model speaks `text` as `voice`.
 
-  def __init__(self, text: TextModel, rate: Callable[[str], float]):
-    """Takes the text model, and the pieces a token speaks by language."""
-    self._text, self._rate = text, rate
-
-  def __call__(self, script: Script) -> Draft:
-    """What a slot needs to know of a script.
+    Args:
+      text: to be spoken.
+      language: its code.
+      voice: zero-shot, or one-shot where it has a prompt.
+      seed: 32 bits, of this request alone.
+      sampling: numbers.
 
     Raises:
-      UserError: a text too long to be spoken in one go.
+      UserError: a text too long to be spoken in one pass.
     """
-    ids, cursor = self._prompt(script)
-    limit = token_limit(script.text)
+    ids, cursor = self._sequence(text, language, voice)
+    limit = token_limit(text)
     if len(ids) + limit > LONGEST:
       raise UserError(
-        f"the text {script.text[:40]!r} has {len(ids)} pieces, too many to be"
+        f"the text {text[:40]!r} has {len(ids)} pieces, too many to be"
         " spoken in one go; give it sentence by sentence."
       )
-    return Draft(
+    return ARPrompt(
       ids=ids,
       cursor=cursor,
-      rate=self._rate(script.language),
-      vector=script.voice.ar_vector,
-      seed=script.seed,
+      rate=self._rate(language),
+      vector=voice.ar_vector,
+      seed=seed,
       limit=limit,
-      sampling=script.sampling,
+      sampling=sampling,
     )
 
-  def _prompt(self, script: Script) -> tuple[np.ndarray, np.ndarray]:
-    """Ids and cursor of what the tokens are to follow."""
-    pieces, codes = [self._text.pieces(script.text)], []
-    if script.voice.prompt is not None:
-      pieces.insert(0, self._text.pieces(script.voice.prompt.text))
-      codes = [script.voice.prompt.tokens]
+  def _sequence(
+    self, text: str, language: str, voice: Voice
+  ) -> tuple[np.ndarray, np.ndarray]:
+    """Ids int32 [p] and cursor float32 [p] in front of the drawn tokens."""
+    pieces, codes = [self._text_model.pieces(text)], []
+    if voice.prompt is not None:
+      pieces.insert(0, self._text_model.pieces(voice.prompt.text))
+      codes = [voice.prompt.tokens]
     return sequence.sequence(
-      self._text,
-      script.language,
-      pieces,
-      codes,
-      self._rate(script.language),
+      self._text_model, language, pieces, codes, self._rate(language)
     )

@@ -1,7 +1,8 @@
-"""Drawing the next token; every setting is a run-time input.
+"""Sampling of the next token; every setting is a run-time input.
 
-In this order: repetition penalty, temperature, top-k, top-p, Gumbel-max.
-A row draws from its own key, so its result does not depend on the other rows.
+Steps in this order: repetition penalty, temperature, top-k, top-p, Gumbel-max.
+Each batch entry draws from its own key, so its result does not depend on the
+others.
 
 Shape letters: b batch, c classes.
 """
@@ -14,6 +15,7 @@ from s02jax.synthesis.decode.cache import Sampling
 
 
 def _column(value, b: int) -> Array:
+  """Settings [b, 1] from one value or one per batch entry."""
   return jnp.broadcast_to(jnp.asarray(value), (b,))[:, None]
 
 
@@ -22,7 +24,7 @@ def penalise(
   repeated: Bool[Array, "b c"],
   penalty: Float[Array, "*b"] | float,
 ) -> Float[Array, "b c"]:
-  """Divides positive and multiplies negative logits of repeated classes."""
+  """Lowers logits of repeated classes: positive ones / penalty, others ·."""
   penalty = _column(penalty, logits.shape[0])
   lowered = jnp.where(logits > 0, logits / penalty, logits * penalty)
   return jnp.where(repeated, lowered, logits)
@@ -33,9 +35,9 @@ def restrict(
   top_k: Int[Array, "*b"] | int,
   top_p: Float[Array, "*b"] | float,
 ) -> Float[Array, "b c"]:
-  """-inf outside of the top_k classes, then outside of the top_p mass.
+  """Masks logits with -inf outside of top_k, then of the top_p mass.
 
-  Keeps the fewest classes whose probability reaches top_p, at least one.
+  It keeps the fewest classes whose probability reaches top_p, at least one.
   """
   b, c = logits.shape
   order = jnp.argsort(-logits, axis=-1, stable=True)
@@ -59,13 +61,13 @@ def sample(
   sampling: Sampling,
   repeated: Bool[Array, "b c"],
 ) -> Int[Array, "b"]:
-  """Draws one class per row.
+  """Draws one class per batch entry.
 
   Args:
     logits: float32; -inf forbids a class.
-    keys: b keys, one per row.
-    sampling: the settings.
-    repeated: classes that the repetition penalty is for.
+    keys: b random keys, one per batch entry.
+    sampling: one value for all, or one per batch entry.
+    repeated: classes that the repetition penalty lowers.
   """
   b, c = logits.shape
   logits = penalise(logits, repeated, sampling.repetition_penalty)

@@ -1,7 +1,9 @@
-"""The slots of `decoding` from the host: admission, growth, going back.
+"""Continuous batching on the host: admits, resizes, rewinds.
 
-Shapes are few: a cache has one of SLOTS rows and UNIT · 2^i places, a prompt
-one of `round_up`'s lengths.
+Compiled shapes are few: a cache has one of SLOTS slots and UNIT · 2^i places,
+a prompt one of `round_up`'s lengths.
+
+Shape letters: p prompt positions, o speaker vector.
 """
 
 import dataclasses
@@ -9,11 +11,9 @@ from collections.abc import Sequence
 from typing import Any, Protocol
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from s02jax.synthesis.batching import pad, round_up
-from s02jax.synthesis.decode import cache as state
 from s02jax.synthesis.decode.cache import (
   BURST,
   NOTHING,
@@ -22,33 +22,37 @@ from s02jax.synthesis.decode.cache import (
   CacheShape,
   Sampling,
   Slots,
+  resize,
 )
 
-SLOTS = (1, 2, 4, 8, 32)
+SLOTS = (1, 2, 4, 8, 32)  # allowed numbers of slots of a cache
 UNIT = 256  # least places of a cache
 PROMPT_UNIT = 64  # least padded length of a prompt
 LONGEST = 8192  # places of one request, prompt and tokens together
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Draft:
-  """What a slot needs to know of a request."""
+class ARPrompt:
+  """Prompt of the AR model, with the limits and settings of its decoding."""
 
   ids: np.ndarray  # int32 [p], joint ids of the prompt
   cursor: np.ndarray  # float32 [p], see `s02jax.text.sequence`
-  rate: float  # what a token adds to the cursor
+  rate: float  # by how much each token moves the cursor
   vector: np.ndarray  # float32 [o], the speaker's
-  seed: int  # 32 bits
+  seed: int  # 32 bits, of the draws
   limit: int  # most tokens, at least 1
   sampling: Sampling  # numbers
   least: int = 1  # END is not drawn before so many tokens
 
 
-class Programs(Protocol):
-  """The AR model, compiled here or in an export; see `decoder.py`."""
+class DecodeFunctions(Protocol):
+  """AR decoding, compiled from a model or read from an export.
 
-  text_size: int
-  shape: CacheShape
+  `decode/decoder.py` and `serving/runtime.py` implement it.
+  """
+
+  text_size: int  # joint ids below it are text pieces
+  shape: CacheShape  # of the caches that the functions take
 
   def prefill(
     self, cache: Cache, ids: Any, cursor: Any, length: Any, speaker: Any, slot
@@ -59,114 +63,96 @@ class Programs(Protocol):
   ) -> tuple[Cache, Slots, Any]: ...
 
 
-def _free(rows: int) -> Slots:
-  """So many free slots, in numpy arrays."""
-  whole, real = jnp.zeros(rows, jnp.int32), jnp.zeros(rows, jnp.float32)
-  slots = Slots(
-    active=jnp.zeros(rows, bool),
-    ids=whole,
-    start=whole,
-    count=whole,
-    cursor=real,
-    rate=real,
-    history=jnp.full((rows, WINDOW), NOTHING, jnp.int32),
-    seed=whole.astype(jnp.uint32),
-    limit=whole,
-    least=whole,
-    sampling=Sampling(
-      temperature=real,
-      top_k=whole,
-      top_p=real + 1,
-      repetition_penalty=real + 1,
-    ),
-  )
-  return jax.tree.map(np.array, slots)
-
-
-def _places(need: int) -> int:
+def _round_places(need: int) -> int:
+  """Places of the least allowed cache with at least `need` of them."""
   return max(UNIT, 1 << (need - 1).bit_length())
 
 
-def _rows(need: int) -> int:
+def _round_slots(need: int) -> int:
+  """Slots of the least allowed cache with at least `need` of them."""
   return next(n for n in SLOTS if n >= need)
 
 
 class SlotDecoder:
-  """Decodes many requests side by side; each is known by a ticket."""
+  """Decoder of many requests side by side, each known by a ticket."""
 
-  def __init__(self, programs: Programs):
-    """Takes the AR model."""
-    self._programs = programs
-    self._rows: list[int | None] = [None] * SLOTS[0]  # ticket of each slot
-    self._slots = _free(SLOTS[0])
-    self._cache = programs.shape.empty(SLOTS[0], UNIT)
+  def __init__(self, functions: DecodeFunctions):
+    """Starts with one free slot.
+
+    Args:
+      functions: of the AR model.
+    """
+    self._functions = functions
+    self._owners: list[int | None] = [None] * SLOTS[0]  # ticket of each slot
+    self._slots = Slots.free(SLOTS[0])
+    self._cache = functions.shape.empty(SLOTS[0], UNIT)
 
   @property
   def tickets(self) -> list[int]:
-    """Of the requests that have a slot."""
-    return [ticket for ticket in self._rows if ticket is not None]
+    """Tickets of the requests that have a slot."""
+    return [ticket for ticket in self._owners if ticket is not None]
 
   @property
   def room(self) -> int:
-    """Slots that could be had."""
+    """Number of requests that could still be admitted."""
     return SLOTS[-1] - len(self.tickets)
 
-  def admit(self, ticket: int, draft: Draft) -> None:
-    """Gives a request a slot; there must be room."""
-    length = round_up(len(draft.ids) - 1, PROMPT_UNIT)
-    if None not in self._rows or length > self._cache.length:
+  def admit(self, ticket: int, prompt: ARPrompt) -> None:
+    """Gives a request a slot and reads its prompt; there must be room."""
+    start = len(prompt.ids) - 1
+    length = round_up(start, PROMPT_UNIT)
+    if None not in self._owners or length > self._cache.length:
       self._resize(len(self.tickets) + 1, length)
-    row = self._rows.index(None)
-    start = len(draft.ids) - 1
-    self._cache = self._programs.prefill(
+    slot = self._owners.index(None)
+    self._cache = self._functions.prefill(
       self._cache,
-      pad([draft.ids[:-1]], 1, length)[0],
-      pad([draft.cursor[:-1]], 1, length)[0],
+      pad([prompt.ids[:-1]], 1, length)[0],
+      pad([prompt.cursor[:-1]], 1, length)[0],
       np.int32(start),
-      draft.vector,
-      np.int32(row),
+      prompt.vector,
+      np.int32(slot),
     )
-    self._rows[row] = ticket
+    self._owners[slot] = ticket
     self._set(
-      row,
-      active=draft.limit > 0,
-      ids=draft.ids[-1],
+      slot,
+      active=prompt.limit > 0,
+      ids=prompt.ids[-1],
       start=start,
       count=0,
-      cursor=draft.cursor[-1],
-      rate=draft.rate,
+      cursor=prompt.cursor[-1],
+      rate=prompt.rate,
       history=NOTHING,
-      seed=draft.seed,
-      limit=draft.limit,
-      least=draft.least,
-      sampling=draft.sampling,
+      seed=prompt.seed,
+      limit=prompt.limit,
+      least=prompt.least,
+      sampling=prompt.sampling,
     )
 
   def rewind(self, ticket: int, tokens: Sequence[int], seed: int) -> None:
-    """Lets a request go on behind its first `tokens`, under another seed."""
+    """Continues a request after its first `tokens`, with another seed."""
     history = np.full(WINDOW, NOTHING, np.int32)
     last = tokens[-WINDOW:]
     history[WINDOW - len(last) :] = last
     self._set(
-      self._rows.index(ticket),
+      self._owners.index(ticket),
       active=True,
-      ids=self._programs.text_size + tokens[-1],
+      ids=self._functions.text_size + tokens[-1],
       count=len(tokens),
       history=history,
       seed=seed,
     )
 
   def release(self, ticket: int) -> None:
-    """Takes the slot back."""
-    row = self._rows.index(ticket)
-    self._rows[row] = None
-    self._set(row, active=False)
+    """Frees the slot of a request."""
+    slot = self._owners.index(ticket)
+    self._owners[slot] = None
+    self._set(slot, active=False)
 
   def step(self, tokens: int, refill: bool) -> dict[int, np.ndarray]:
-    """What each request says next, END included.
+    """Draws the next tokens int32 of every request, END included, by ticket.
 
     Args:
-      tokens: most of each, up to BURST.
+      tokens: most of each request, up to BURST.
       refill: stop as soon as one request ends, since another waits.
     """
     tokens = min(tokens, BURST)
@@ -174,7 +160,7 @@ class SlotDecoder:
     if not active:
       return {}
     self._resize(len(self.tickets), 0, tokens)
-    self._cache, slots, drawn = self._programs.decode(
+    self._cache, slots, drawn = self._functions.decode(
       self._cache,
       self._slots,
       np.int32(tokens),
@@ -183,16 +169,16 @@ class SlotDecoder:
     self._slots = jax.tree.map(np.array, slots)
     return {
       ticket: row[row != NOTHING]
-      for ticket, row in zip(self._rows, np.array(drawn), strict=True)
+      for ticket, row in zip(self._owners, np.array(drawn), strict=True)
       if ticket is not None
     }
 
-  def _set(self, row: int, **values) -> None:
-    """Writes one slot's entries."""
+  def _set(self, slot: int, **values) -> None:
+    """Writes the given entries of one slot."""
 
     def write(array: np.ndarray, value) -> np.ndarray:
       array = np.array(array)
-      array[row] = value
+      array[slot] = value
       return array
 
     entries = {
@@ -201,23 +187,30 @@ class SlotDecoder:
     }
     self._slots = dataclasses.replace(self._slots, **entries)
 
-  def _resize(self, rows: int, length: int, tokens: int = 0) -> None:
-    """Makes the cache fit: larger at once, smaller when far too large."""
-    held = [i for i, ticket in enumerate(self._rows) if ticket is not None]
+  def _resize(self, slots: int, length: int, tokens: int = 0) -> None:
+    """Makes the cache fit: larger at once, smaller when far too large.
+
+    Args:
+      slots: least number of slots.
+      length: least number of places.
+      tokens: places needed behind what the requests have filled.
+    """
+    held = [i for i, ticket in enumerate(self._owners) if ticket is not None]
     ends = (self._slots.start + self._slots.count)[held]
     length = max(length, int(ends.max(initial=0)) + tokens)
-    now, places = len(self._rows), self._cache.length
-    if rows > now or _rows(min(rows + rows // 2, SLOTS[-1])) < now:
-      now = _rows(rows)
-    if length > places or _places(2 * length) < places:
-      places = _places(length)
-    if (now, places) == (len(self._rows), self._cache.length):
+    count, places = len(self._owners), self._cache.length
+    if (
+      slots > count or _round_slots(min(slots + slots // 2, SLOTS[-1])) < count
+    ):
+      count = _round_slots(slots)
+    if length > places or _round_places(2 * length) < places:
+      places = _round_places(length)
+    if (count, places) == (len(self._owners), self._cache.length):
       return
-    free = [i for i in range(len(self._rows)) if i not in held]
-    order = (held + free + [0] * now)[:now]
-    self._cache = state.resize(
-      self._cache, np.array(order, np.int32), length=places
-    )
-    self._rows = ([self._rows[i] for i in held] + [None] * now)[:now]
+    free = [i for i in range(len(self._owners)) if i not in held]
+    order = (held + free + [0] * count)[:count]
+    self._cache = resize(self._cache, np.array(order, np.int32), length=places)
+    owners = [self._owners[i] for i in held]
+    self._owners = (owners + [None] * count)[:count]
     self._slots = jax.tree.map(lambda x: np.asarray(x)[order], self._slots)
     self._slots.active[len(held) :] = False

@@ -1,1 +1,1 @@
-"""Audio tokens to sound, chunk by chunk."""
+"""Audio tokens to sound, chunk by chunk: flow matching and vocoder."""

@@ -1,7 +1,7 @@
-"""Chunks of an utterance on their way to sound, batched to few static shapes.
+"""Chunks of utterances, batched into few static shapes for the models.
 
-`synthesis/render/flow.py` and `synthesis/render/codecs.py` compute on them, or
-the same functions out of an export.
+The models' functions are those of `synthesis/render/flow.py` and
+`synthesis/render/codecs.py`, or the same functions from an export.
 
 Shape letters: b batch, s tokens of the window, r latents per token, l latents,
 c latent channels, e speaker vector, n samples.
@@ -13,58 +13,58 @@ from typing import Any
 
 import numpy as np
 
-from s02jax.synthesis.batching import counts, groups, pad, stack
+from s02jax.synthesis.batching import counts, group_equal, pad, stack
 
-CONTEXT = 25  # tokens whose latents a chunk sees
+CONTEXT = 25  # tokens in front of a chunk whose latents it is solved with
 FIRST, LARGEST = 6, 50  # tokens of the first chunk and of later ones
 WINDOWS = (3 * FIRST, CONTEXT + LARGEST)  # tokens a window has room for
-FEWEST = 32  # latents that a window of the vocoder has room for, at least
+FEWEST = 32  # latents of the vocoder's smallest window
 
 
 def chunk_size(start: int) -> int:
-  """Tokens of the chunk that begins at a token of the utterance."""
+  """Size in tokens of the chunk that begins at token `start`."""
   return max(FIRST, min(2 * start, LARGEST))
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class FlowChunk:
-  """What one chunk of an utterance is solved from."""
+  """Input of flow matching for one chunk: a window of tokens and latents."""
 
   tokens: np.ndarray  # int32, those of the window and of the reach around it
-  before: int  # of these in front of the window; fewer than the reach: a start
+  before: int  # tokens in front of the window; less than the reach at a start
   size: int  # tokens of the chunk itself, at the window's end
   known: np.ndarray  # float32 [k r, c], latents of the window before the chunk
   first: int  # frame number of the window's first latent
-  vector: np.ndarray  # float32 [e]
+  vector: np.ndarray  # float32 [e], the speaker's
   seed: int  # 32 bits, of the utterance's noise
-  steps: int  # of the solver
-  guidance: float
+  steps: int  # of the Euler solver
+  guidance: float  # weight of the condition; 1 is no guidance
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class SoundChunk:
-  """Latents to be heard, among those that they are heard with."""
+  """Input of the vocoder for one chunk: latents and those around them."""
 
-  latents: np.ndarray  # float32 [l, c]
-  before: int  # latents in front of the first to be heard; few at a start
-  size: int  # latents to be heard
+  latents: np.ndarray  # float32 [l, c], of the chunk and of the reach around
+  before: int  # latents in front of the chunk; less than the reach at a start
+  size: int  # latents of the chunk itself
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class FlowSolver:
-  """Tokens to latents; latents are standardised."""
+  """Batched flow matching: chunks of tokens to standardised latents."""
 
   reach: tuple[int, int]  # tokens before and behind that a condition sees
-  latents_per_token: int
-  channels: int
+  latents_per_token: int  # latents of one token, r
+  channels: int  # channels of a latent, c
   run: Callable[..., Any]  # `flow.flow_chunk` of a model, arrays by name
 
   def __call__(self, chunks: Sequence[FlowChunk]) -> list[np.ndarray]:
-    """Latents float32 [size · r, c] of each chunk."""
+    """Solves chunks; latents float32 [size · r, c] of each."""
     r = self.latents_per_token
     results: list[Any] = [None] * len(chunks)
     shapes = [(self._window(chunk), chunk.steps) for chunk in chunks]
-    for indices, rows, (window, steps) in groups(shapes):
+    for indices, rows, (window, steps) in group_equal(shapes):
       chosen = [chunks[i] for i in indices]
       arrays = self._arrays(chosen, rows, window)
       solved = np.array(self.run(**arrays, steps=np.int32(steps)))
@@ -74,12 +74,12 @@ class FlowSolver:
     return results
 
   def _window(self, chunk: FlowChunk) -> int:
-    """Tokens of the least window with room for the chunk."""
+    """Size in tokens of the least window with room for the chunk."""
     size = len(chunk.known) // self.latents_per_token + chunk.size
     return next(w for w in WINDOWS if w >= size)
 
   def _arrays(self, chunks, rows: int, window: int) -> dict[str, np.ndarray]:
-    """A batch, padded to [rows, window]."""
+    """Batch of chunks as arrays by name, padded to [rows, window]."""
     r, (left, right) = self.latents_per_token, self.reach
     tokens = np.zeros((rows, left + window + right), np.int32)
     mask = np.zeros(tokens.shape, bool)
@@ -104,21 +104,24 @@ class FlowSolver:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Vocoder:
-  """Latents to sound."""
+  """Batched vocoder: chunks of latents to sound."""
 
-  reach: tuple[int, int]  # latents before and behind that a sample hears
+  reach: tuple[int, int]  # latents before and behind that a sample depends on
   hop: int  # samples of a latent
-  channels: int
-  run: Callable[..., Any]  # `codec.vocode_chunk` of a model: z and mask
+  channels: int  # channels of a latent, c
+  run: Callable[..., Any]  # `codecs.vocode_chunk` of a model: z and mask
 
   def __call__(self, chunks: Sequence[SoundChunk]) -> list[np.ndarray]:
-    """Sound float32 [size · hop] of each chunk, equal to the whole's."""
+    """Vocodes chunks; sound float32 [size · hop] of each.
+
+    It equals that part of the sound of all latents at once.
+    """
     left, right = self.reach
     results: list[Any] = [None] * len(chunks)
     sizes = [
       max(FEWEST, 1 << (chunk.size - 1).bit_length()) for chunk in chunks
     ]
-    for indices, rows, size in groups(sizes):
+    for indices, rows, size in group_equal(sizes):
       z = np.zeros((rows, left + size + right, self.channels), np.float32)
       mask = np.zeros(z.shape[:2], bool)
       for row, i in enumerate(indices):

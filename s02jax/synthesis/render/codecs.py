@@ -1,4 +1,4 @@
-"""Waves to codes and latents, and back: the two audio models at inference.
+"""Audio tokenizer and Flow-VAE at inference: waves to codes or latents, back.
 
 Lists of waves of any length go in and out; inside they are padded to few
 static shapes, and the models' masks keep the padding out of every result.
@@ -31,8 +31,8 @@ from s02jax.synthesis.batching import (
 )
 from s02jax.synthesis.render.chunks import Vocoder
 
-# Compiled functions are of the module, static in a model's config: two bundles
-# of one architecture share them.
+# Jitted functions are module-level, with the model as a static argument: two
+# bundles of one architecture share the compiled code.
 
 
 @functools.partial(jax.jit, static_argnames=("model", "mel"))
@@ -43,7 +43,7 @@ def encode(
   wave: Float[Array, "b n"],
   samples: Int[Array, "b"],
 ) -> Int[Array, "b s"]:
-  """Codes of waves of which the first `samples` exist; behind them anything."""
+  """Codes of waves whose first `samples` exist; behind them anything."""
   frames = spectra.log_mel(wave, mel)
   mask = lengths_to_mask(samples // mel.hop, frames.shape[1])
   return model.apply(variables, frames, mask, method="encode")
@@ -51,6 +51,7 @@ def encode(
 
 @functools.partial(jax.jit, static_argnames=("model",))
 def _transcribe(model: AudioTokenizer, variables, codes, mask):
+  """Best CTC path [b, s] of codes [b, s]."""
   logits = model.apply(variables, codes, mask, method="ctc_logits")
   return jnp.argmax(logits, axis=-1)
 
@@ -59,9 +60,10 @@ def _transcribe(model: AudioTokenizer, variables, codes, mask):
 def _reconstruct(
   model: AudioTokenizer, mel: spectra.LogMel, variables, codes, mask
 ):
+  """Waves [b, n] of codes [b, s], by the decoder and Griffin-Lim."""
   frames = model.apply(variables, codes, mask, method="decode")
   valid = jnp.repeat(mask, model.config.frames_per_token, axis=1)
-  # Padding sounds as silence does, so that Griffin-Lim hears none of it.
+  # Padding becomes silence, so that it adds nothing to Griffin-Lim's phases.
   silence = np.log(mel.floor)
   return spectra.griffin_lim(jnp.where(valid[..., None], frames, silence), mel)
 
@@ -70,7 +72,7 @@ def _reconstruct(
 def posterior(
   model: FlowVAE, variables, wave: Float[Array, "b n"], samples: Int[Array, "b"]
 ) -> tuple[Float[Array, "b l c"], Float[Array, "b l c"]]:
-  """μ and σ of z, of waves of which the first `samples` exist."""
+  """Mean μ and deviation σ of z, of waves whose first `samples` exist."""
   hop = model.config.hop
   mask = lengths_to_mask(samples // hop, wave.shape[1] // hop)
   mu, log_sigma = model.apply(variables, wave, mask, method="encode")
@@ -79,6 +81,7 @@ def posterior(
 
 @functools.partial(jax.jit, static_argnames=("model",))
 def _vocode(model: FlowVAE, variables, z, mask):
+  """Waves [b, n] of latents [b, l, c]."""
   return model.apply(variables, z, mask, method="decode")
 
 
@@ -93,8 +96,8 @@ def vocode_chunk(
 
   Args:
     model: whose `config.decoder_reach` is (left, right).
-    variables: of it.
-    z: latents, `left` in front of and `right` behind those to be heard.
+    variables: of the model.
+    z: latents, `left` in front of and `right` behind those that become sound.
     mask: latents that exist.
   """
   left, right = model.config.decoder_reach
@@ -104,10 +107,15 @@ def vocode_chunk(
 
 
 class TokenizerCodec:
-  """The audio tokenizer of a bundle or of a stage's workdir."""
+  """Audio tokenizer of a bundle or of a stage's workdir."""
 
   def __init__(self, config: Mapping[str, Any], variables: Mapping[str, Any]):
-    """Takes the stage's resolved config and its inference parameters."""
+    """Builds the model.
+
+    Args:
+      config: resolved, of the stage.
+      variables: inference parameters of the stage.
+    """
     self.config = build(AudioTokenizerConfig, config["model"], "model")
     self.mel = build(spectra.LogMel, config["mel"], "mel")
     self.rate = self.mel.rate
@@ -120,7 +128,7 @@ class TokenizerCodec:
     return map_waves(self.encode_batch, waves, self.rate)
 
   def encode_batch(self, batch: Batch) -> list[np.ndarray]:
-    """`encode` of padded waves."""
+    """Codes int32 [s] of each wave of a padded batch."""
     codes = encode(
       self.model, self.mel, self.variables, batch.values, batch.lengths
     )
@@ -143,7 +151,7 @@ class TokenizerCodec:
     return map_batches(run, codes, unit=UNIT, budget=BUDGET)
 
   def text_ids(self, codes: Sequence[np.ndarray]) -> list[list[int]]:
-    """Text ids that the CTC head hears: best path, repeats and blanks gone."""
+    """Text ids that the CTC head hears, by its best path."""
     blank = self.config.vocab_size
 
     def run(batch: Batch):
@@ -157,17 +165,22 @@ class TokenizerCodec:
 
 
 def collapse(path: np.ndarray, blank: int) -> list[int]:
-  """The labels of a CTC path [s]."""
+  """Labels of a CTC path [s]: repeats merged, blanks dropped."""
   fresh = np.ones(len(path), bool)
   fresh[1:] = path[1:] != path[:-1]
   return [int(x) for x in path[fresh] if x != blank]
 
 
 class VaeCodec:
-  """The Flow-VAE of a bundle or of a stage's workdir; z is not normalised."""
+  """Flow-VAE of a bundle or of a stage's workdir; z is not normalised."""
 
   def __init__(self, config: Mapping[str, Any], variables: Mapping[str, Any]):
-    """Takes the stage's resolved config and its inference parameters."""
+    """Builds the model.
+
+    Args:
+      config: resolved, of the stage.
+      variables: inference parameters of the stage.
+    """
     self.config = build(FlowVAEConfig, config["model"], "model")
     self.rate = config["rate"]
     self.latents_per_token = self.rate // TOKENS_PER_SECOND // self.config.hop
@@ -183,7 +196,7 @@ class VaeCodec:
   def posterior_batch(
     self, batch: Batch
   ) -> list[tuple[np.ndarray, np.ndarray]]:
-    """`posterior` of padded waves."""
+    """Mean and deviation float32 [l, c] of each wave of a padded batch."""
     mu, sigma = posterior(
       self.model, self.variables, batch.values, batch.lengths
     )
@@ -195,7 +208,7 @@ class VaeCodec:
 
   @property
   def vocoder(self) -> Vocoder:
-    """The decoder, chunk by chunk."""
+    """Decoder of chunks of latents."""
     return Vocoder(
       reach=self.config.decoder_reach,
       hop=self.config.hop,
@@ -216,6 +229,6 @@ class VaeCodec:
 
     return map_batches(run, latents, unit=UNIT * r, budget=BUDGET * r)
 
-  def copy(self, waves: Sequence[np.ndarray]) -> list[np.ndarray]:
-    """Waves through the model, by the mean of z."""
+  def reconstruct(self, waves: Sequence[np.ndarray]) -> list[np.ndarray]:
+    """Waves float32 [n] coded and decoded, by the mean of z."""
     return self.decode([mean for mean, _ in self.posterior(waves)])

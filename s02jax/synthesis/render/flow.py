@@ -1,10 +1,10 @@
-"""Tokens and voices to latents: flow matching at inference, chunk by chunk.
+"""Flow matching at inference: tokens and a voice to latents, by chunks.
 
-A chunk is solved behind a context of latents that are known: the end of the
-voice's prompt, then what was solved before. Its conditions are those of the
-whole utterance exactly, since it brings all the tokens that their convolutions
-reach; its noise is a function of the frame's number. A whole utterance is the
-same chunks one after the other.
+A chunk is solved behind a context of known latents: the end of the voice's
+prompt, then the chunks solved before. Its conditions are exactly those of the
+whole utterance, since it brings all the tokens that their convolutions reach;
+its noise is a function of the frame's number. A whole utterance is the same
+chunks one after the other.
 
 Shape letters: b batch, i tokens of the conditions' reach and the window, s
 tokens of the window, r latents per token, l = s · r latents, c latent channels,
@@ -42,21 +42,24 @@ def flow_chunk(
   guidance: Float[Array, "b"],
   steps: Int[Array, ""],
 ) -> Float[Array, "b l c"]:
-  """Solves the windows' latents; static in the shapes alone.
+  """Solves the windows' latents; only the shapes are static.
 
   Args:
     model: whose `config.reach` is (left, right).
-    variables: of it.
+    variables: of the model.
     tokens: left + s + right of them, the window in the middle.
     token_mask: tokens that exist.
-    speaker: vectors v.
+    speaker: vectors of the speakers.
     known: latents of the context, anything behind them.
     known_lengths: how many are known.
     lengths: latents of each window, the known ones included.
     first: frame number of each window's first latent.
     seeds: uint32, of the noise.
-    guidance: of each row; 1 is none.
+    guidance: of each window; 1 is none.
     steps: of the Euler solver.
+
+  Returns:
+    Standardised latents of the windows, the known ones included.
   """
   c = model.config
   left = c.reach[0] * c.latents_per_token
@@ -90,10 +93,15 @@ def flow_chunk(
 
 
 class FlowDecoder:
-  """The flow-matching model of a bundle; latents are standardised."""
+  """Flow-matching model of a bundle; latents are standardised."""
 
   def __init__(self, config: Mapping[str, Any], variables: Mapping[str, Any]):
-    """Takes the stage's resolved config and its inference parameters."""
+    """Builds the model.
+
+    Args:
+      config: resolved, of the stage.
+      variables: inference parameters of the stage.
+    """
     self.config = build(FlowMatchingConfig, config["model"], "model")
     self.variables = jax.tree.map(jnp.asarray, variables)
     self.model = FlowMatching(self.config)

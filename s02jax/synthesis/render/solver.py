@@ -25,7 +25,7 @@ Velocity = Callable[
 
 
 def time_of(u: Float[Array, "*b"], sway: Float[Array, ""] | float):
-  """Equation 3: maps 0..1 onto itself, increasing for sway in −1..2 / π."""
+  """Time t(u) of equation 3: maps 0..1 onto itself for sway in −1..2 / π."""
   return u + sway * (jnp.cos(0.5 * jnp.pi * u) - 1.0 + u)
 
 
@@ -33,14 +33,14 @@ def guide(
   velocity: Callable[..., Float[Array, "2b l c"]],
   guidance: Float[Array, "*b"] | float,
 ) -> Velocity:
-  """Equation 2 as one call of twice the batch.
+  """Guided velocity, equation 2, as one call of twice the batch.
 
   Args:
-    velocity: (x [2b, l, c], t [2b], keep bool [2b]) -> [2b, l, c]; rows whose
-      `keep` is False are computed with every condition dropped. The conditions
-      it closes over hold the batch twice.
-    guidance: g, one or one a row; at 1 the result is the conditional velocity,
-      exactly.
+    velocity: (x [2b, l, c], t [2b], keep bool [2b]) -> [2b, l, c]; entries
+      whose `keep` is False are computed with every condition dropped. The
+      conditions it closes over hold the batch twice.
+    guidance: g, one for all or one per batch entry; at 1 the result is exactly
+      the conditional velocity.
 
   Returns:
     (x [b, l, c], t [b]) -> [b, l, c].
@@ -62,7 +62,7 @@ def euler(
   steps: Int[Array, ""] | int,
   sway: Float[Array, ""] | float = SWAY,
 ) -> Float[Array, "b l c"]:
-  """Integrates equation 1 from t = 0 to t = 1.
+  """Integrates equation 1 from t = 0 to t = 1 by equation 4.
 
   `steps` and `sway` are run-time inputs: another count compiles nothing. The
   state is float32 throughout.
@@ -90,15 +90,15 @@ def start_noise(
   frames: int,
   channels: int,
 ) -> Float[Array, "b l c"]:
-  """Standard normal noise that depends on its row's key and frame number only.
+  """Standard normal noise that depends on key and frame number only.
 
-  So a row gets the same noise in any batch, chunk and under any padding; to
-  the last bit where c is a multiple of 8, for a CPU may compute what does not
-  fill its vectors by other instructions.
+  So an utterance gets the same noise in any batch, chunk and under any padding:
+  to the last bit where c is a multiple of 8, since a CPU may compute what does
+  not fill its vectors by other instructions.
 
   Args:
-    keys: one a row.
-    first: number of each row's first frame.
+    keys: one per batch entry.
+    first: number of each entry's first frame.
     frames: l.
     channels: c.
   """
@@ -118,10 +118,10 @@ def follow(
   known: Float[Array, "b l c"],
   mask: Bool[Array, "b l"],
 ) -> Velocity:
-  """`velocity` of an x whose latents under `mask` are known beforehand.
+  """Velocity of an x whose latents under `mask` are known beforehand.
 
-  There x(t) = (1 − t) · noise + t · known, as in training, whatever the solver
-  holds.
+  Under the mask x(t) = (1 − t) · noise + t · known, as in training, whatever
+  the solver holds.
   """
 
   def known_too(x, t):

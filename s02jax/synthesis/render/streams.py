@@ -1,13 +1,14 @@
-"""One utterance's tokens to sound while they come, in constant memory.
+"""Incremental rendering: tokens to sound while they come, in constant memory.
 
-When a piece of sound is due, and what it is made of, is a function of the
-tokens alone: so sound that is streamed and sound that is not are the same.
+When a chunk of sound is due, and from what it is computed, is a function of the
+tokens alone: so streamed and whole synthesis give the same sound.
 
 Shape letters: n samples, s tokens, r latents per token, c latent channels.
 """
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Hashable, Mapping
+from typing import TypeVar
 
 import numpy as np
 
@@ -21,24 +22,31 @@ from s02jax.synthesis.render.chunks import (
 )
 from s02jax.synthesis.voice import Voice
 
+Key = TypeVar("Key", bound=Hashable)
+
 
 class Tail:
-  """The newest rows of an array that grows; older ones are let go."""
+  """Growing array that keeps its newest rows and drops older ones.
+
+  Attributes:
+    begin: number of the oldest row kept.
+  """
 
   def __init__(self, rows: np.ndarray):
     self._rows = rows
-    self.begin = 0  # number of the oldest row kept
+    self.begin = 0
 
   @property
   def end(self) -> int:
-    """Rows there ever were."""
+    """Number of rows ever appended."""
     return self.begin + len(self._rows)
 
   def append(self, rows: np.ndarray) -> None:
+    """Adds rows at the end."""
     self._rows = np.concatenate([self._rows, rows])
 
   def forget(self, before: int) -> None:
-    """Lets rows of lower numbers go."""
+    """Drops the rows of numbers below `before`."""
     if before > self.begin:
       self._rows = self._rows[before - self.begin :].copy()
       self.begin = before
@@ -48,30 +56,32 @@ class Tail:
     return self._rows[numbers.start - self.begin : numbers.stop - self.begin]
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Models:
-  """Flow matching and vocoder, and the statistics of the latents between."""
+class RenderStream:
+  """Rendering state of one utterance.
 
-  flow: FlowSolver
-  vocoder: Vocoder
-  mean: np.ndarray  # float32 [c]
-  std: np.ndarray  # float32 [c]
-
-
-class Sounding:
-  """The state of one utterance; numbers count from the prompt's beginning."""
+  Tokens and latents are numbered from the beginning of the voice's prompt.
+  """
 
   def __init__(
     self,
-    models: Models,
+    renderer: "Renderer",
     voice: Voice,
     *,
     seed: int,
     steps: int,
     guidance: float,
   ):
-    prompt, channels = voice.prompt, models.flow.channels
-    self._models = models
+    """Starts behind the voice's prompt.
+
+    Args:
+      renderer: that is to render the stream.
+      voice: of the utterance.
+      seed: 32 bits, of the noise.
+      steps: of the Euler solver.
+      guidance: of flow matching; 1 is none.
+    """
+    prompt, channels = voice.prompt, renderer.flow.channels
+    self._renderer = renderer
     self._settings = dict(
       vector=voice.flow_vector, seed=seed, steps=steps, guidance=guidance
     )
@@ -79,44 +89,54 @@ class Sounding:
     latents = prompt.latents if prompt else np.zeros((0, channels))
     self._tokens = Tail(np.asarray(tokens, np.int32))
     self._latents = Tail(np.asarray(latents, np.float32))
-    self._spoken_from = len(tokens)
+    self._first_token = len(tokens)  # of the utterance, behind the prompt
     self._solved = len(tokens)  # tokens that have latents
-    self._heard = len(latents)  # latents that have sound
+    self._vocoded = len(latents)  # latents that have sound
     self._complete = False
 
   def append(self, tokens: np.ndarray) -> None:
-    """Takes tokens int32 [s] that will not be taken back."""
+    """Adds tokens int32 [s] that will not be taken back."""
     self._tokens.append(np.asarray(tokens, np.int32))
 
   def finish(self) -> None:
-    """No token comes any more."""
+    """Declares that no token follows."""
     self._complete = True
 
   @property
-  def _next(self) -> int:
-    """Where the chunk that is to be solved next ends, if tokens reach it."""
-    return self._solved + chunk_size(self._solved - self._spoken_from)
+  def _next_end(self) -> int:
+    """End of the chunk that is to be solved next, if tokens reach it."""
+    return self._solved + chunk_size(self._solved - self._first_token)
 
   @property
   def missing(self) -> int:
-    """Tokens that must come before another chunk can be solved."""
-    right = self._models.flow.reach[1]
-    return max(self._next + right - self._tokens.end, 0)
+    """Number of tokens that must come before another chunk can be solved."""
+    right = self._renderer.flow.reach[1]
+    return max(self._next_end + right - self._tokens.end, 0)
 
   @property
   def silent(self) -> bool:
-    """Whether no sound has come yet."""
-    return self._solved == self._spoken_from
+    """Whether no chunk has been solved yet."""
+    return self._solved == self._first_token
 
-  def due(self) -> FlowChunk | None:
-    """The chunk to be solved now, or None."""
+  @property
+  def exhausted(self) -> bool:
+    """Whether every token has its latents and none follows."""
+    return self._complete and self._solved == self._tokens.end
+
+  @property
+  def held(self) -> int:
+    """Number of tokens and latents that are kept in memory."""
+    return sum(tail.end - tail.begin for tail in (self._tokens, self._latents))
+
+  def flow_chunk(self) -> FlowChunk | None:
+    """Chunk whose latents can be solved now, or None."""
     end = self._tokens.end
     if self._complete and self._solved == end:
       return None
     if self.missing and not self._complete:
       return None
-    (left, right), r = self._models.flow.reach, self._ratio
-    stop = min(self._next, end)
+    (left, right), r = self._renderer.flow.reach, self._ratio
+    stop = min(self._next_end, end)
     begin = max(0, self._solved - CONTEXT)
     reached = slice(max(0, begin - left), min(stop + right, end))
     return FlowChunk(
@@ -130,64 +150,66 @@ class Sounding:
 
   @property
   def _ratio(self) -> int:
-    return self._models.flow.latents_per_token
+    """Latents per token, r."""
+    return self._renderer.flow.latents_per_token
 
-  def solved(self, latents: np.ndarray) -> None:
-    """Takes the latents [size · r, c] of the chunk that was due."""
-    left = self._models.flow.reach[0]
+  def add_latents(self, latents: np.ndarray) -> None:
+    """Adds the latents [size · r, c] of the chunk from `flow_chunk`."""
+    left = self._renderer.flow.reach[0]
     self._latents.append(latents)
     self._solved += len(latents) // self._ratio
     self._tokens.forget(self._solved - CONTEXT - left)
 
-  def audible(self) -> SoundChunk | None:
-    """Latents that can be heard now, or None."""
-    left, right = self._models.vocoder.reach
+  def sound_chunk(self) -> SoundChunk | None:
+    """Latents that can become sound now, or None."""
+    left, right = self._renderer.vocoder.reach
     end = self._latents.end
     stop = end if self.exhausted else end - right
-    if stop <= self._heard:
+    if stop <= self._vocoded:
       return None
-    around = slice(max(0, self._heard - left), min(stop + right, end))
-    latents = self._latents[around] * self._models.std + self._models.mean
+    around = slice(max(0, self._vocoded - left), min(stop + right, end))
+    latents = self._latents[around] * self._renderer.std + self._renderer.mean
     return SoundChunk(
       latents=latents,
-      before=self._heard - around.start,
-      size=stop - self._heard,
+      before=self._vocoded - around.start,
+      size=stop - self._vocoded,
     )
 
-  def heard(self, chunk: SoundChunk) -> None:
-    """Notes that the audible chunk has become sound."""
-    self._heard += chunk.size
-    left = self._models.vocoder.reach[0]
+  def mark_vocoded(self, chunk: SoundChunk) -> None:
+    """Notes that the chunk from `sound_chunk` has become sound."""
+    self._vocoded += chunk.size
+    left = self._renderer.vocoder.reach[0]
     context = CONTEXT * self._ratio
     self._latents.forget(
-      min(self._heard - left, self._solved * self._ratio - context)
+      min(self._vocoded - left, self._solved * self._ratio - context)
     )
-
-  @property
-  def exhausted(self) -> bool:
-    """Whether every token has its latents and none comes any more."""
-    return self._complete and self._solved == self._tokens.end
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Heard:
-  """Sound of one utterance."""
+class Renderer:
+  """Flow matching and vocoder, and the statistics of the latents between."""
 
-  owner: Sounding
-  wave: np.ndarray  # float32 [n]
+  flow: FlowSolver  # tokens to standardised latents
+  vocoder: Vocoder  # latents to sound
+  mean: np.ndarray  # float32 [c], of the latents
+  std: np.ndarray  # float32 [c], of the latents
 
+  def advance(
+    self, streams: Mapping[Key, RenderStream]
+  ) -> dict[Key, np.ndarray]:
+    """Solves at most one chunk of each stream, and makes its sound.
 
-def advance(models: Models, soundings: Sequence[Sounding]) -> list[Heard]:
-  """Solves at most one chunk of each utterance, and makes its sound."""
-  waiting = [(s, chunk) for s in soundings if (chunk := s.due()) is not None]
-  solved = models.flow([chunk for _, chunk in waiting])
-  for (sounding, _), latents in zip(waiting, solved, strict=True):
-    sounding.solved(latents)
-  ready = [(s, c) for s in soundings if (c := s.audible()) is not None]
-  waves = models.vocoder([chunk for _, chunk in ready])
-  for sounding, chunk in ready:
-    sounding.heard(chunk)
-  return [
-    Heard(owner=sounding, wave=wave)
-    for (sounding, _), wave in zip(ready, waves, strict=True)
-  ]
+    Args:
+      streams: under keys of the caller's choice.
+
+    Returns:
+      New sound float32 [n] by key, of the streams that have any.
+    """
+    due = {k: c for k, s in streams.items() if (c := s.flow_chunk())}
+    for key, latents in zip(due, self.flow(list(due.values())), strict=True):
+      streams[key].add_latents(latents)
+    ready = {k: c for k, s in streams.items() if (c := s.sound_chunk())}
+    waves = self.vocoder(list(ready.values()))
+    for key, chunk in ready.items():
+      streams[key].mark_vocoded(chunk)
+    return dict(zip(ready, waves, strict=True))

@@ -1,4 +1,4 @@
-"""Sampling, and decoding with a cache."""
+"""Decoding with a cache: slots, company, limits."""
 
 import functools
 
@@ -9,10 +9,13 @@ import pytest
 
 from s02jax.models import ar
 from s02jax.models.layers.transformer import TransformerConfig
-from s02jax.synthesis.decode import decoder as decoding
 from s02jax.synthesis.decode import sampling, slots
-from s02jax.synthesis.decode.cache import WINDOW, Sampling
-from s02jax.synthesis.decode.slots import Draft, SlotDecoder
+from s02jax.synthesis.decode.cache import WINDOW, CacheShape, Sampling
+from s02jax.synthesis.decode.decoder import (
+  CompiledDecodeFunctions,
+  decode_weights,
+)
+from s02jax.synthesis.decode.slots import ARPrompt, SlotDecoder
 
 TEXT, CODES = 20, 12
 MODEL = ar.ARTransformer(
@@ -67,42 +70,47 @@ def cursor_of(ids: list[int], size: int, rate: float) -> np.ndarray:
   return out
 
 
-def draft(row: int, speakers, settings=GREEDY, **changes) -> Draft:
-  """Of the prompt of this number."""
-  ids = PROMPTS[row]
+def prompt(number: int, speakers, settings=GREEDY, **changes) -> ARPrompt:
+  """Builds the AR prompt of PROMPTS[number]."""
+  ids = PROMPTS[number]
   fields = dict(
     ids=np.array(ids, np.int32),
     cursor=cursor_of(ids, len(ids), rate_of(ids)),
     rate=rate_of(ids),
-    vector=np.asarray(speakers[row]),
-    seed=row,
+    vector=np.asarray(speakers[number]),
+    seed=number,
     limit=N,
     sampling=settings,
   )
-  return Draft(**(fields | changes))
+  return ARPrompt(**(fields | changes))
+
+
+def functions_of(variables) -> CompiledDecodeFunctions:
+  """Decode functions of MODEL with these variables."""
+  weights = decode_weights(variables, jnp.float32)
+  return CompiledDecodeFunctions(MODEL, weights)
 
 
 def decoder_of(variables) -> SlotDecoder:
-  """Fresh slots."""
-  serving = decoding.serving(variables, jnp.float32)
-  return SlotDecoder(decoding.Decoding(MODEL, serving))
+  """Decoder with free slots."""
+  return SlotDecoder(functions_of(variables))
 
 
-def speak(decoder, drafts: dict, late=(), burst=3) -> dict[int, list[int]]:
+def speak(decoder, prompts: dict, late=(), burst=3) -> dict[int, list[int]]:
   """Tokens of each ticket, END included; `late` ones as slots get free."""
-  late, said = list(late), {ticket: [] for ticket in drafts}
-  for ticket in drafts:
+  late, said = list(late), {ticket: [] for ticket in prompts}
+  for ticket in prompts:
     if ticket not in late:
-      decoder.admit(ticket, drafts[ticket])
+      decoder.admit(ticket, prompts[ticket])
   while decoder.tickets:
     drawn = decoder.step(burst, refill=bool(late))
     for ticket, row in drawn.items():
       said[ticket] += row.tolist()
       codes = [t for t in said[ticket] if t != CODES]
-      if said[ticket][-1] == CODES or len(codes) == drafts[ticket].limit:
+      if said[ticket][-1] == CODES or len(codes) == prompts[ticket].limit:
         decoder.release(ticket)
         if late:
-          decoder.admit(late[0], drafts[late.pop(0)])
+          decoder.admit(late[0], prompts[late.pop(0)])
   return said
 
 
@@ -117,22 +125,27 @@ def next_logits(variables, ids, cursor, length, speaker):
   return jnp.take(logits[0], length - 1, axis=0)
 
 
-def slowly(variables, draft: Draft) -> list[int]:
-  """Tokens of a draft by whole passes and one draw each, END included."""
-  ids, said = list(draft.ids), []
-  for step in range(draft.limit):
+@jax.jit
+def draw(logits, keys, settings, repeated):
+  return sampling.sample(logits, keys, settings, repeated)
+
+
+def slowly(variables, prompt: ARPrompt) -> list[int]:
+  """Tokens of a prompt by whole passes and one draw each, END included."""
+  ids, said = list(prompt.ids), []
+  for step in range(prompt.limit):
     row = np.zeros((1, 24), np.int32)
     row[0, : len(ids)] = ids
-    cursor = cursor_of(ids, 24, draft.rate)
+    cursor = cursor_of(ids, 24, prompt.rate)
     logits = np.array(
-      next_logits(variables, row, cursor, len(ids), draft.vector)
+      next_logits(variables, row, cursor, len(ids), prompt.vector)
     )
-    if step < draft.least:
+    if step < prompt.least:
       logits[CODES] = -np.inf
     repeated = np.isin(np.arange(CODES + 1), said[-WINDOW:])
-    key = jax.random.fold_in(jax.random.key(np.uint32(draft.seed)), step)
+    key = jax.random.fold_in(jax.random.key(np.uint32(prompt.seed)), step)
     said.append(
-      int(draw(logits[None], key[None], draft.sampling, repeated[None])[0])
+      int(draw(logits[None], key[None], prompt.sampling, repeated[None])[0])
     )
     if said[-1] == CODES:
       break
@@ -149,10 +162,10 @@ MIXED = (
 
 
 @pytest.fixture(scope="module")
-def drafts(speakers):
+def prompts(speakers):
   """Eight requests, each with its own seed, settings and bounds."""
   return {
-    i: draft(
+    i: prompt(
       i % 4,
       speakers,
       MIXED[(i + i // 4) % 4],
@@ -165,60 +178,80 @@ def drafts(speakers):
 
 
 @pytest.fixture(scope="module")
-def alone(variables, drafts):
+def alone(variables, prompts):
   """What each of them says by itself."""
   return {
     i: speak(decoder_of(variables), {i: one}, burst=32)[i]
-    for i, one in drafts.items()
+    for i, one in prompts.items()
   }
 
 
-def test_slots_say_what_whole_passes_say(variables, drafts, alone):
+def test_slots_say_what_whole_passes_say(variables, prompts, alone):
   """Same seed, same tokens; the cache changes nothing."""
   assert len({tuple(said) for said in alone.values()}) > 5
   assert any(said[-1] == CODES for said in alone.values())
-  for i, one in drafts.items():
+  for i, one in prompts.items():
     assert alone[i] == slowly(variables, one)
 
 
 @pytest.mark.parametrize("late", [(), (4, 2, 7, 0), (1, 5, 6, 3, 0)])
 def test_a_request_does_not_depend_on_its_company(
-  variables, drafts, alone, late
+  variables, prompts, alone, late
 ):
   """Whoever else speaks, in whatever slot, admitted whenever."""
-  assert speak(decoder_of(variables), drafts, late) == alone
+  assert speak(decoder_of(variables), prompts, late) == alone
+
+
+class Watched(CompiledDecodeFunctions):
+  """Decode functions that note how many places their caches have."""
+
+  def __init__(self, variables):
+    super().__init__(MODEL, decode_weights(variables, jnp.float32))
+    self.lengths = []
+
+  def decode(self, cache, *rest):
+    self.lengths.append(cache.length)
+    return super().decode(cache, *rest)
 
 
 def test_a_cache_grows_and_shrinks(variables, speakers, monkeypatch):
   never = silent_end(variables)
   long, short = (
-    draft(i, speakers, Sampling(temperature=1.0), seed=i, limit=limit)
+    prompt(i, speakers, Sampling(temperature=1.0), seed=i, limit=limit)
     for i, limit in ((1, 80), (0, 3))
   )
   expected = speak(decoder_of(never), {5: long}, burst=32)
   monkeypatch.setattr(slots, "UNIT", 64)
-  decoder = decoder_of(never)
-  assert decoder._cache.length == 64
+  functions = Watched(never)
+  decoder = SlotDecoder(functions)
   assert speak(decoder, {5: long}, burst=32) == expected
-  assert decoder._cache.length == 128
+  assert functions.lengths[0] == 64
+  assert functions.lengths[-1] == 128
   assert len(speak(decoder, {6: short})[6]) == 3
-  assert decoder._cache.length == 64
+  assert functions.lengths[-1] == 64
 
 
-def test_nan_in_other_slots_changes_nothing(variables, drafts, alone):
-  decoder = decoder_of(variables)
-  decoder._cache = jax.tree.map(
-    lambda x: jnp.full_like(x, jnp.nan), decoder._cache
-  )
-  assert speak(decoder, {1: drafts[1]}) == {1: alone[1]}
+class Poisoned(CacheShape):
+  """Shape whose empty caches hold NaN."""
+
+  def empty(self, slots, length):
+    cache = super().empty(slots, length)
+    return jax.tree.map(lambda x: jnp.full_like(x, jnp.nan), cache)
 
 
-def test_a_request_may_go_back(variables, drafts, alone):
+def test_nan_in_other_slots_changes_nothing(variables, prompts, alone):
+  functions = functions_of(variables)
+  functions.shape = Poisoned(**vars(functions.shape))
+  decoder = SlotDecoder(functions)
+  assert speak(decoder, {1: prompts[1]}) == {1: alone[1]}
+
+
+def test_a_request_may_go_back(variables, prompts, alone):
   """Under its own seed it says the same again, under another something else."""
   said = []
-  for seed in (drafts[3].seed, 99):
+  for seed in (prompts[3].seed, 99):
     decoder = decoder_of(variables)
-    decoder.admit(3, drafts[3])
+    decoder.admit(3, prompts[3])
     decoder.step(5, refill=False)
     decoder.rewind(3, alone[3][:2], seed)
     said.append(alone[3][:2] + decoder.step(32, refill=False)[3].tolist())
@@ -236,25 +269,25 @@ def silent_end(variables, bias=-50.0):
 
 def test_limits_hold_and_end_is_not_early(variables, speakers):
   limits = dict(enumerate((1, 4, 7)))
-  drafts = {
-    i: draft(i, speakers, limit=limit, least=3) for i, limit in limits.items()
+  prompts = {
+    i: prompt(i, speakers, limit=limit, least=3) for i, limit in limits.items()
   }
-  said = speak(decoder_of(silent_end(variables)), drafts)
+  said = speak(decoder_of(silent_end(variables)), prompts)
   assert {i: len(row) for i, row in said.items()} == limits
-  said = speak(decoder_of(silent_end(variables, 50.0)), {2: drafts[2]})
+  said = speak(decoder_of(silent_end(variables, 50.0)), {2: prompts[2]})
   assert len(said[2]) == 4
   assert said[2][-1] == CODES
 
 
 def test_what_pads_a_prompt_does_not_matter(variables):
-  programs = decoding.Decoding(MODEL, decoding.serving(variables, jnp.float32))
+  functions = functions_of(variables)
   ids, cursor = np.zeros(8, np.int32), np.zeros(8, np.float32)
   ids[:5], cursor[:5] = PROMPTS[0], range(5)
   real = np.arange(8) < 5
   dirty = np.where(real, ids, 10**6), np.where(real, cursor, np.nan)
   caches = [
-    programs.prefill(
-      programs.shape.empty(2, 16),
+    functions.prefill(
+      functions.shape.empty(2, 16),
       *row,
       np.int32(5),
       np.ones(8, np.float32),
@@ -268,74 +301,3 @@ def test_what_pads_a_prompt_does_not_matter(variables):
     np.testing.assert_array_equal(a[:, :, :5], b[:, :, :5])
   assert all(np.isfinite(x).all() for x in jax.tree.leaves(caches))
   assert not any(np.any(x[0]) for x in jax.tree.leaves(caches))
-
-
-# ----------------------------------------------------------------- sampling
-
-
-@pytest.fixture(scope="module")
-def logits():
-  return 2 * jax.random.normal(jax.random.PRNGKey(7), (4, 9))
-
-
-@jax.jit
-def draw(logits, keys, settings, repeated):
-  return sampling.sample(logits, keys, settings, repeated)
-
-
-def many(logits, settings, draws=4000):
-  """Frequencies of the classes of one row of logits."""
-  rows = jnp.tile(logits[None], (draws, 1))
-  keys = jax.random.split(jax.random.PRNGKey(0), draws)
-  drawn = draw(rows, keys, settings, jnp.zeros(rows.shape, bool))
-  return np.bincount(np.asarray(drawn), minlength=logits.shape[0]) / draws
-
-
-def test_frequencies_follow_the_tempered_softmax(logits):
-  for temperature in (0.5, 1.0, 2.0):
-    expected = np.asarray(jax.nn.softmax(logits[0] / temperature))
-    found = many(logits[0], Sampling(temperature=temperature))
-    error = 4000 * ((found - expected) ** 2 / expected).sum()
-    assert error < 26.1  # chi-square, 8 degrees of freedom, p = 0.001
-
-
-@pytest.mark.parametrize(
-  "settings",
-  [
-    Sampling(temperature=0.0),
-    Sampling(temperature=1e-4),
-    Sampling(temperature=1.0, top_k=1),
-    Sampling(temperature=1.0, top_p=0.0),
-  ],
-)
-def test_limits_of_the_settings_are_greedy(logits, settings):
-  assert many(logits[0], settings, 64)[int(logits[0].argmax())] == 1
-
-
-def test_top_k_and_top_p_keep_the_fewest_that_suffice(logits):
-  for k in (1, 3, 9, 0, 50):
-    kept = np.isfinite(sampling.restrict(logits, k, 1.0))
-    assert (kept.sum(1) == (k if 0 < k < 9 else 9)).all()
-  for p in (0.2, 0.6, 0.95, 1.0):
-    kept = np.isfinite(sampling.restrict(logits, 0, p))
-    mass = np.asarray(jax.nn.softmax(logits))
-    for row in range(4):
-      inside = mass[row][kept[row]]
-      assert inside.sum() >= p - 1e-6
-      assert inside.sum() - inside.min() < p
-      assert inside.min() >= mass[row][~kept[row]].max(initial=0)
-
-
-def test_settings_may_differ_from_row_to_row(logits):
-  kept = np.isfinite(sampling.restrict(logits, jnp.asarray([1, 2, 3, 0]), 1.0))
-  np.testing.assert_array_equal(kept.sum(1), [1, 2, 3, 9])
-
-
-def test_repetition_penalty_lowers_only_what_was_said():
-  logits = jnp.asarray([[-1.0, 2.0, 4.0, 3.0, 0.5, -2.0]])
-  repeated = jnp.asarray([[True, True, False, False, False, False]])
-  lowered = sampling.penalise(logits, repeated, 2.0)
-  np.testing.assert_allclose(lowered, [[-2.0, 1.0, 4.0, 3.0, 0.5, -2.0]])
-  np.testing.assert_array_equal(
-    sampling.penalise(logits, repeated, 1.0), logits
-  )

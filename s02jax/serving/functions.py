@@ -1,4 +1,8 @@
-"""Functions of an export, traced from a bundle's models and lowered."""
+"""Functions of an export: traced from a bundle's models, lowered to StableHLO.
+
+Each takes the weights of its model as an argument, so that they are stored
+once.
+"""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
@@ -10,11 +14,10 @@ from jax import export
 from s02jax import sharding
 from s02jax.core.rates import TOKENS_PER_SECOND
 from s02jax.core.trees import flatten, unflatten
-from s02jax.serving import runtime as runtimes
 from s02jax.synthesis import speaker_vectors
-from s02jax.synthesis.batching import ROWS, UNIT, round_up
+from s02jax.synthesis.batching import BATCH_SIZES, UNIT, round_up
 from s02jax.synthesis.decode import decoder
-from s02jax.synthesis.decode.cache import WINDOW, Cache, Sampling, Slots
+from s02jax.synthesis.decode.cache import Cache, Slots
 from s02jax.synthesis.decode.slots import LONGEST, PROMPT_UNIT, SLOTS
 from s02jax.synthesis.decode.slots import UNIT as PLACES
 from s02jax.synthesis.render import codecs, flow
@@ -22,17 +25,17 @@ from s02jax.synthesis.render.chunks import FEWEST, WINDOWS
 from s02jax.synthesis.synthesizer import Synthesizer
 
 Shape = jax.ShapeDtypeStruct
-Program = tuple[str, Callable[..., Any], tuple[Any, ...]]
+# Name, function and abstract arguments.
+Exportable = tuple[str, Callable[..., Any], tuple[Any, ...]]
 _I32, _F32 = np.dtype(np.int32), np.dtype(np.float32)
 
 
-# -------------------------------------------------------------------- programs
-
-
-def weights(synthesizer: Synthesizer) -> dict[str, dict[str, np.ndarray]]:
-  """Arrays by name, by model, as the programs take them."""
+def exported_weights(
+  synthesizer: Synthesizer,
+) -> dict[str, dict[str, np.ndarray]]:
+  """Weights of each model as flat dicts of arrays, as functions take them."""
   trees = {
-    "ar": synthesizer.generator.decoding.weights,
+    "ar": synthesizer.generator.decode_functions.weights,
     "flow_matching": synthesizer.flow.variables,
     "flow_vae": synthesizer.vae.variables,
     "audio_tokenizer": synthesizer.tokenizer.variables,
@@ -44,7 +47,7 @@ def weights(synthesizer: Synthesizer) -> dict[str, dict[str, np.ndarray]]:
 
 
 def _tree(flat: Mapping[str, Any]) -> dict[str, Any]:
-  """The tree of `weights`."""
+  """Weights of a model as its modules take them, from a flat dict."""
   tree = unflatten(flat)
   if "layers" in tree:
     layers = tree["layers"]
@@ -52,36 +55,40 @@ def _tree(flat: Mapping[str, Any]) -> dict[str, Any]:
   return tree
 
 
-def programs(
+def exported_functions(
   synthesizer: Synthesizer, stored: Mapping[str, Mapping[str, np.ndarray]]
-) -> Iterator[Program]:
-  """Name, function and abstract arguments of all that serving needs.
+) -> Iterator[Exportable]:
+  """All functions that serving needs, with abstract arguments.
 
   Args:
-    synthesizer: whose models they are.
-    stored: what `weights` says of it.
+    synthesizer: that is exported.
+    stored: its weights, by `exported_weights`.
   """
   abstract = {
     model: {name: Shape(x.shape, x.dtype) for name, x in arrays.items()}
     for model, arrays in stored.items()
   }
   yield from _decoding(synthesizer, abstract["ar"])
-  yield from _sound(synthesizer, abstract)
+  yield from _rendering(synthesizer, abstract)
   yield from _velocity(synthesizer, abstract["flow_matching"])
   yield from _encoders(synthesizer, abstract)
 
 
-def _decoding(synthesizer: Synthesizer, w: Any) -> Iterator[Program]:
+def _decoding(synthesizer: Synthesizer, w: Any) -> Iterator[Exportable]:
+  """AR decoding: `decode_{slots}` and `prompt_{positions}`."""
   model = synthesizer.generator.model
-  shape = synthesizer.generator.decoding.shape
+  shape = synthesizer.generator.decode_functions.shape
 
   def decode(w, cache, slots, steps, enough):
-    slots = Slots(**slots | {"sampling": Sampling(**slots["sampling"])})
-    cache = Cache(keys=cache[0], values=cache[1])
     cache, after, drawn = decoder.decode(
-      model, _tree(w), cache, slots, steps, enough
+      model,
+      _tree(w),
+      Cache(keys=cache[0], values=cache[1]),
+      Slots.from_dict(slots),
+      steps,
+      enough,
     )
-    changed = runtimes.as_dict(after)
+    changed = after.to_dict()
     del changed["sampling"]
     return (cache.keys, cache.values), changed, drawn
 
@@ -90,14 +97,17 @@ def _decoding(synthesizer: Synthesizer, w: Any) -> Iterator[Program]:
     return cache.keys, cache.values
 
   whole = Shape((), _I32)
-  for rows in SLOTS:
+  for count in SLOTS:
     (t,) = export.symbolic_shape("t", constraints=[f"t >= {PLACES}"])
-    of = shape.layers * [Shape((rows, shape.kv_heads), shape.dtype)]
+    heads = (count, shape.kv_heads)
     cache = (
-      tuple(Shape((*x.shape, shape.features, t), x.dtype) for x in of),
-      tuple(Shape((*x.shape, t, shape.features), x.dtype) for x in of),
+      shape.layers * (Shape((*heads, shape.features, t), shape.dtype),),
+      shape.layers * (Shape((*heads, t, shape.features), shape.dtype),),
     )
-    yield f"decode_{rows}", decode, (w, cache, _slots(rows), whole, whole)
+    slots = jax.tree.map(
+      lambda x: Shape(x.shape, x.dtype), Slots.free(count).to_dict()
+    )
+    yield f"decode_{count}", decode, (w, cache, slots, whole, whole)
   vector = Shape((synthesizer.generator.config.speaker.features,), _F32)
   size = PROMPT_UNIT
   while size <= LONGEST:
@@ -106,30 +116,10 @@ def _decoding(synthesizer: Synthesizer, w: Any) -> Iterator[Program]:
     size = round_up(size + 1, PROMPT_UNIT)
 
 
-def _slots(rows: int) -> dict[str, Any]:
-  """`Slots` of so many rows, as programs take them."""
-  whole, real = Shape((rows,), _I32), Shape((rows,), _F32)
-  return {
-    "active": Shape((rows,), np.dtype(bool)),
-    "ids": whole,
-    "start": whole,
-    "count": whole,
-    "cursor": real,
-    "rate": real,
-    "history": Shape((rows, WINDOW), _I32),
-    "seed": Shape((rows,), np.dtype(np.uint32)),
-    "limit": whole,
-    "least": whole,
-    "sampling": {
-      "temperature": real,
-      "top_k": whole,
-      "top_p": real,
-      "repetition_penalty": real,
-    },
-  }
-
-
-def _sound(synthesizer: Synthesizer, w: Mapping[str, Any]) -> Iterator[Program]:
+def _rendering(
+  synthesizer: Synthesizer, w: Mapping[str, Any]
+) -> Iterator[Exportable]:
+  """Rendering: `flow_{batch}_{tokens}`, `vocode_{batch}`, `vocode_whole`."""
   matching, vae = synthesizer.flow.model, synthesizer.vae.model
   c = matching.config
 
@@ -142,7 +132,7 @@ def _sound(synthesizer: Synthesizer, w: Mapping[str, Any]) -> Iterator[Program]:
   def vocode_whole(w, z, mask):
     return vae.apply(_tree(w), z, mask, method="decode")
 
-  for rows in ROWS:
+  for rows in BATCH_SIZES:
     for window in WINDOWS:
       places, latents = window + sum(c.reach), window * c.latents_per_token
       arrays = {
@@ -173,11 +163,11 @@ def _sound(synthesizer: Synthesizer, w: Mapping[str, Any]) -> Iterator[Program]:
   yield "vocode_whole", vocode_whole, (w["flow_vae"], z, mask)
 
 
-def _velocity(synthesizer: Synthesizer, w: Any) -> Iterator[Program]:
-  """Flow matching in parts, for another solver than ours.
+def _velocity(synthesizer: Synthesizer, w: Any) -> Iterator[Exportable]:
+  """Flow matching in parts for other solvers: `condition_…`, `velocity_…`.
 
-  The conditions of a window, one row; the velocity of two rows, of which
-  guidance needs one with its conditions and one without.
+  The conditions are those of one window. The velocity is computed for a batch
+  of two, of which guidance needs one with its conditions and one without.
   """
   model = synthesizer.flow.model
   c = model.config
@@ -218,7 +208,8 @@ def _velocity(synthesizer: Synthesizer, w: Any) -> Iterator[Program]:
 
 def _encoders(
   synthesizer: Synthesizer, w: Mapping[str, Any]
-) -> Iterator[Program]:
+) -> Iterator[Exportable]:
+  """Encoders of one wave: speaker vectors, audio tokens, posterior of z."""
   generator, matching = synthesizer.generator, synthesizer.flow
   tokenizer, vae = synthesizer.tokenizer, synthesizer.vae
 
@@ -251,11 +242,17 @@ def _encoders(
     yield function.__name__, function, (w[model], *wave)
 
 
-def lowered(
+def lower(
   function: Callable[..., Any],
   arguments: Sequence[Any],
   platforms: Sequence[str],
 ) -> export.Exported:
-  """One program for all platforms, the same on whichever it is written."""
+  """Lowers a function for all platforms, the same on whichever this runs.
+
+  Args:
+    function: to be jitted.
+    arguments: abstract ones.
+    platforms: by `jax.export`'s names.
+  """
   with sharding.any_platform():
     return export.export(jax.jit(function), platforms=platforms)(*arguments)

@@ -1,0 +1,19 @@
+"""Fixtures of synthesis: tiny random models of the real classes."""
+
+import pytest
+
+from s02jax.synthesis.synthesizer import Synthesizer
+from tests import tiny
+
+
+@pytest.fixture(scope="session")
+def synthesizer():
+  """Synthesizer of the tiny bundle; tests must not change it."""
+  return Synthesizer(tiny.bundle())
+
+
+@pytest.fixture(scope="session")
+def voices(synthesizer):
+  """Two voices, one without and one with a prompt."""
+  waves = [tiny.wave(0.8, seed) for seed in (3, 4)]
+  return synthesizer.voices(waves, [None, "Good morning"])
