@@ -42,7 +42,7 @@ def flow_chunk(
   guidance: Float[Array, "b"],
   steps: Int[Array, ""],
 ) -> Float[Array, "b l c"]:
-  """Solves the windows' latents; only the shapes are static.
+  """Solves standardised latents of windows, the known ones included.
 
   Args:
     model: whose `config.reach` is (left, right).
@@ -57,9 +57,6 @@ def flow_chunk(
     seeds: uint32, of the noise.
     guidance: of each window; 1 is none.
     steps: of the Euler solver.
-
-  Returns:
-    Standardised latents of the windows, the known ones included.
   """
   c = model.config
   left = c.reach[0] * c.latents_per_token
