@@ -51,7 +51,8 @@ def commands(path: pathlib.Path) -> list[list[str]]:
   """The words of every `s02 …` command in a document's code blocks."""
   blocks = re.findall(r"^```\n(.*?)^```", path.read_text(), re.M | re.S)
   lines = "\n".join(blocks).replace("\\\n", " ").splitlines()
-  return [line.split(" # ")[0].split() for line in lines if line[:4] == "s02 "]
+  ours = [re.split(" -- | # ", line)[0] for line in lines]
+  return [line.split() for line in ours if line.startswith("s02 ")]
 
 
 @pytest.mark.parametrize("path", DOCS, ids=lambda path: path.name)
