@@ -1,5 +1,6 @@
 """README and docs: the paths, verbs and options they name exist."""
 
+import contextlib
 import importlib
 import pathlib
 import re
@@ -64,7 +65,7 @@ def test_options_exist(path, capsys):
     subcommand = words[:1] if verb in ("bench", "corpus", "voice") else []
     if verb == "bench":
       assert words[0] in bench.BENCHES
-    with pytest.raises(SystemExit):
+    with contextlib.suppress(SystemExit):
       main([*subcommand, "--help"])
     shown = capsys.readouterr().out
     options = {word.split("=")[0] for word in words if word[:2] == "--"}
