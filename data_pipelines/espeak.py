@@ -219,7 +219,7 @@ def render(task: Task) -> clips.Example:
     raise UserError(
       f"espeak-ng says nothing for {task.text!r} in {speaker.language!r}"
     )
-  wave = loudness.condition(wave, task.rate, task.rate)
+  wave = loudness.trim_and_level(wave, task.rate, task.rate)
   audio, num_samples = clips.encode(wave, task.rate)
   return clips.Example(
     id=task.id,

@@ -352,7 +352,7 @@ def _condition(
 ) -> tuple[bytes, int]:
   """The file as FLAC at the corpus rate, and its length in samples."""
   wave, rate = media.read(path, arguments.max_seconds)
-  wave = loudness.condition(wave, rate, arguments.rate)
+  wave = loudness.trim_and_level(wave, rate, arguments.rate)
   seconds = len(wave) / arguments.rate
   if seconds < arguments.min_seconds:
     raise clips.Unusable(

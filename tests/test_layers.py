@@ -50,7 +50,6 @@ PROGRAMS = {
 }
 # Not mended yet.
 PENDING = (
-  "s02jax.audio.effects imports s02jax.text.chunks",
   "s02jax.evaluation.benchmark.tabulate.rows has",
   "s02jax.pretrained.wavlm._params has",
   "data_pipelines.corpus_writer prints",

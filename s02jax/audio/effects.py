@@ -1,11 +1,11 @@
-"""Speed, pitch, volume and rate of speech, and joins, all while it is made.
+"""Streaming effects: speed, pitch, volume and rate of speech, and joins.
 
   samples ─► blocks ─► atempo(speed / k) ─► resample(1 / k, rate) ─► limiter
 
-with k = 2^(pitch / 12): stretched without a change of pitch, then read k times
-faster, which undoes the stretch and moves the pitch; formants move with it.
-What goes in is cut anew into blocks of one size, so that what comes out does
-not depend on how it came.
+with k = 2^(pitch / 12): speech is stretched without a change of pitch, then
+read k times faster, which undoes the stretch and moves the pitch; formants move
+with it. Input is cut anew into blocks of one size, so that the output does not
+depend on the blocks in which it came.
 
 Shape letters: n samples.
 """
@@ -29,7 +29,7 @@ _NOTHING = np.zeros(0, np.float32)
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Changes:
-  """How speech is to be changed."""
+  """Changes of speech to be made; raises UserError for one out of range."""
 
   speed: float = 1.0  # 0.5 to 2; durations are divided by it
   pitch: float = 0.0  # semitones up, -12 to 12
@@ -37,7 +37,7 @@ class Changes:
   rate: int | None = None  # Hz of the result, 8000 to 48000; None: unchanged
 
   def __post_init__(self):
-    """Raises UserError for a field out of range, by its name."""
+    """Checks the ranges; raises UserError that names a field."""
     for name, good, want in (
       ("speed", 0.5 <= self.speed <= 2, "from 0.5 to 2"),
       ("pitch", -12 <= self.pitch <= 12, "from -12 to 12 semitones"),
@@ -56,7 +56,7 @@ class Changes:
 
 
 class _Graph:
-  """A chain of libavfilter's filters for mono float32."""
+  """Chain of libavfilter's filters for mono float32."""
 
   def __init__(self, filters: Iterable[tuple[str, str]], rate: int):
     av = _av()
@@ -73,7 +73,7 @@ class _Graph:
     self._graph.link_nodes(*nodes, self._graph.add("abuffersink")).configure()
 
   def push(self, samples: np.ndarray) -> np.ndarray:
-    """What is ready after float32 [n] more."""
+    """Filters float32 [n] more; returns what is ready."""
     if not len(samples):
       return _NOTHING
     frame = self._av.AudioFrame.from_ndarray(
@@ -86,11 +86,12 @@ class _Graph:
     return self._pull()
 
   def finish(self) -> np.ndarray:
-    """The rest."""
+    """Ends the input; returns the rest."""
     self._graph.push(None)
     return self._pull()
 
   def _pull(self) -> np.ndarray:
+    """Samples float32 that the graph has ready."""
     made = [_NOTHING]
     while True:
       try:
@@ -101,7 +102,7 @@ class _Graph:
 
 
 class _Tempo:
-  """n samples become round(n / tempo), at the same pitch."""
+  """Change of tempo at the same pitch: n samples become round(n / tempo)."""
 
   def __init__(self, tempo: float, rate: int):
     # Beyond 2, atempo would drop samples instead of blending them.
@@ -112,16 +113,18 @@ class _Tempo:
     self._ready = _NOTHING
 
   def push(self, samples: np.ndarray) -> np.ndarray:
+    """Stretches float32 [n] more; returns what is ready."""
     self._taken += len(samples)
     return self._give(self._graph.push(samples))
 
   def finish(self) -> np.ndarray:
+    """Ends the input; returns the rest."""
     silence = np.zeros(self._settle, np.float32)
     tail = self._graph.push(silence), self._graph.finish()
     return self._give(np.concatenate(tail))
 
   def _give(self, made: np.ndarray) -> np.ndarray:
-    """As much of what is ready as is due."""
+    """Samples that are ready, up to the number that is due."""
     ready = np.concatenate([self._ready, made])
     due = round(self._taken / self._tempo) - self._given
     self._ready = ready[due:]
@@ -130,23 +133,28 @@ class _Tempo:
 
 
 class _Resample:
+  """Band-limited change of the sample rate."""
+
   def __init__(self, from_rate: float, to_rate: float):
     self._stream = soxr.ResampleStream(from_rate, to_rate, 1, quality="HQ")
 
   def push(self, samples: np.ndarray) -> np.ndarray:
+    """Resamples float32 [n] more; returns what is ready."""
     return self._stream.resample_chunk(samples)
 
   def finish(self) -> np.ndarray:
+    """Ends the input; returns the rest."""
     return self._stream.resample_chunk(_NOTHING, last=True)
 
 
 def _limiter(volume: float, rate: int) -> _Graph:
-  """Gain, and peaks held below CEILING by gain reduction that looks ahead."""
+  """Gain by `volume`, with peaks held below CEILING by a look-ahead limiter."""
   arguments = f"level_in={volume}:limit={CEILING}:level=0:latency=1"
   return _Graph([("aformat", "sample_fmts=dbl"), ("alimiter", arguments)], rate)
 
 
 def _av():
+  """Module `av`; raises UserError if PyAV is not installed."""
   try:
     import av
     import av.filter
@@ -161,14 +169,22 @@ def _av():
 
 
 class Effects:
-  """Changes speech as it comes; its result does not depend on the blocks.
+  """Chain of effects on a stream; its output does not depend on the blocks.
 
   Attributes:
     rate: Hz of what comes out.
   """
 
   def __init__(self, changes: Changes, rate: int):
-    """Takes what to do, and the rate in Hz of what is pushed."""
+    """Builds the chain.
+
+    Args:
+      changes: to be made.
+      rate: of the input, Hz.
+
+    Raises:
+      UserError: PyAV is needed and not installed.
+    """
     k = 2 ** (changes.pitch / 12)
     self.rate = changes.rate or rate
     self._block, self._waiting = round(BLOCK * rate), _NOTHING
@@ -181,7 +197,7 @@ class Effects:
       self._stages.append(_limiter(changes.volume, self.rate))
 
   def push(self, samples: np.ndarray) -> np.ndarray:
-    """float32 [n] in; what is ready, float32."""
+    """Changes float32 [n] more; returns what is ready, float32."""
     waiting = np.concatenate([self._waiting, samples]).astype(
       np.float32, copy=False
     )
@@ -195,12 +211,13 @@ class Effects:
     return np.concatenate(made)
 
   def _run(self, samples: np.ndarray) -> np.ndarray:
+    """Passes samples through all stages."""
     for stage in self._stages:
       samples = stage.push(samples)
     return samples
 
   def finish(self) -> np.ndarray:
-    """The rest, float32; nothing may be pushed after it."""
+    """Ends the input; returns the rest, float32. Nothing may follow."""
     samples, self._waiting = self._waiting, _NOTHING
     for stage in self._stages:
       samples = np.concatenate([stage.push(samples), stage.finish()])
@@ -237,7 +254,7 @@ def join(
 def _chunk(
   blocks: Iterable[np.ndarray], before: np.ndarray, paused: bool, fade: int
 ):
-  """Yields `before` and a chunk, joined, but for the tail, which it returns."""
+  """Yields `before` joined with a chunk; returns the tail not yet yielded."""
   held, begun = _NOTHING, False
   for block in blocks:
     held = np.concatenate([held, block])
@@ -252,7 +269,7 @@ def _chunk(
 def _begin(
   head: np.ndarray, before: np.ndarray, paused: bool, fade: int
 ) -> np.ndarray:
-  """`before` and `head` as one; faded in where a pause went before."""
+  """Joins `before` and `head`; after a pause `head` fades in from nothing."""
   overlap = min(fade, len(head) // 2, len(head) if paused else len(before))
   rise = np.sin(np.pi / 2 * (np.arange(overlap) + 0.5) / max(overlap, 1))
   start = head[:overlap] * rise.astype(np.float32)
@@ -263,12 +280,13 @@ def _begin(
 
 
 def _fade_out(tail: np.ndarray) -> np.ndarray:
+  """Samples times a falling quarter of a cosine."""
   fall = np.cos(np.pi / 2 * (np.arange(len(tail)) + 0.5) / max(len(tail), 1))
   return tail * fall.astype(np.float32)
 
 
 def _silence(samples: int, rate: int) -> Iterator[np.ndarray]:
-  """Zeros, a second at a time."""
+  """Yields zeros, at most a second at a time."""
   while samples > 0:
     yield np.zeros(min(samples, rate), np.float32)
     samples -= rate

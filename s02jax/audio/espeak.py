@@ -1,4 +1,4 @@
-"""espeak-ng as one pure function: text and voice in, samples out.
+"""Synthesizer espeak-ng as one pure function from text and voice to samples.
 
 The library and its data ship inside the `espeakng-loader` wheel, so no system
 package is needed. espeak-ng keeps global state (two random generators, the
@@ -40,18 +40,18 @@ def render(
   pitch: int = 50,
   pitch_range: int = 50,
 ) -> tuple[np.ndarray, int]:
-  """Speaks `text`; deterministic, thread-safe.
+  """Speaks `text` by espeak-ng, deterministically; safe to use from threads.
 
   Args:
-    text: what to say.
+    text: to be spoken.
     voice: an espeak-ng voice, such as "en-us", "cmn" or "de".
-    variant: a speaker variant, such as "klatt2" or "f3".
+    variant: a voice variant, such as "klatt2" or "f3".
     rate: words per minute, 80 to 450.
     pitch: base pitch, 0 to 99.
     pitch_range: liveliness of the intonation, 0 to 99.
 
   Returns:
-    (wave float32[n] in [-1, 1], 22050). Where nothing is speakable, n is a
+    (wave float32 [n] in -1..1, rate 22050). Where nothing is speakable, n is a
     few hundred or zero, and all samples are silent.
 
   Raises:
@@ -70,12 +70,13 @@ def render(
 
 @functools.cache
 def variants() -> tuple[str, ...]:
-  """Names of the speaker variants, sorted."""
+  """Names of espeak-ng's voice variants, sorted."""
   folder = pathlib.Path(_loader().get_data_path(), "voices", "!v")
   return tuple(sorted(path.name for path in folder.iterdir()))
 
 
 def _speak(text: str, name: str, settings: dict[str, int]) -> np.ndarray:
+  """Speaks with a freshly opened library; samples float32 [n]."""
   library = _open_library()
   blocks: list[np.ndarray] = []
 
@@ -113,6 +114,7 @@ def _speak(text: str, name: str, settings: dict[str, int]) -> np.ndarray:
 
 @functools.cache
 def _loader():
+  """Module `espeakng_loader`; raises UserError if it is not installed."""
   try:
     import espeakng_loader
   except ImportError as error:
@@ -123,7 +125,7 @@ def _loader():
 
 
 def _open_library() -> ctypes.CDLL:
-  """A fresh copy: unloading it is what resets its static variables."""
+  """Opens the library; unloading it later resets its static variables."""
   library = ctypes.CDLL(_loader().get_library_path())
   library.espeak_Initialize.argtypes = [
     ctypes.c_int, ctypes.c_int, ctypes.c_char_p, ctypes.c_int
@@ -141,4 +143,5 @@ def _open_library() -> ctypes.CDLL:
 
 @functools.cache
 def _libc() -> ctypes.CDLL:
+  """The C library of this process."""
   return ctypes.CDLL(None)

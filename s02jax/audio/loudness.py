@@ -1,7 +1,7 @@
-"""From a recording to what the models are trained on: trimmed, levelled.
+"""Loudness of recordings: silence trimmed, levelled to one loudness.
 
-Corpora and references of voices alike. Free of JAX, so that the worker
-processes of the builders start quickly.
+Applied to corpora and to reference recordings of voices alike. Free of JAX, so
+that the worker processes of the builders start quickly.
 """
 
 import numpy as np
@@ -13,10 +13,15 @@ CEILING = 0.95  # highest absolute sample value after levelling
 SILENCE = 1e-3  # a wave that never exceeds this (-60 dBFS) is silence
 
 
-def condition(wave: np.ndarray, rate: int, to_rate: int) -> np.ndarray:
-  """f32[n] at `rate` Hz, without silence at its ends, at -23 LUFS.
+def trim_and_level(wave: np.ndarray, rate: int, to_rate: int) -> np.ndarray:
+  """Trims, resamples and levels a recording to -23 LUFS.
 
-  What is no sound, silence or not finite, stays as it is.
+  A wave that is silent or not finite is not levelled.
+
+  Args:
+    wave: float32 [n].
+    rate: of `wave`, Hz.
+    to_rate: of the result, Hz.
   """
   wave = resample(trim(wave, rate), rate, to_rate)
   loud = np.max(np.abs(wave), initial=0.0) > SILENCE
@@ -24,7 +29,7 @@ def condition(wave: np.ndarray, rate: int, to_rate: int) -> np.ndarray:
 
 
 def trim(wave: np.ndarray, rate: int, keep: float = 0.08) -> np.ndarray:
-  """Cuts silence off both ends of f32[n], leaving `keep` seconds of it.
+  """Trims silence off both ends of float32 [n], leaving `keep` seconds of it.
 
   Silence is 40 dB below the loudest 10 ms, or below -60 dBFS.
   """
@@ -42,7 +47,7 @@ def trim(wave: np.ndarray, rate: int, keep: float = 0.08) -> np.ndarray:
 
 
 def level(wave: np.ndarray, rate: int) -> np.ndarray:
-  """Scales f32[n] to -23 LUFS, or as near as the peak ceiling allows.
+  """Scales float32 [n] to -23 LUFS, or as near as the peak ceiling allows.
 
   Waves shorter than the 0.4 s a loudness block needs are scaled by their RMS.
   """
@@ -58,5 +63,5 @@ def level(wave: np.ndarray, rate: int) -> np.ndarray:
 
 
 def resample(wave: np.ndarray, rate: float, to_rate: int) -> np.ndarray:
-  """Band-limited resampling of f32[n]; the rates need not be whole."""
+  """Resamples float32 [n], band-limited; `rate` need not be whole."""
   return wave if rate == to_rate else soxr.resample(wave, rate, to_rate)

@@ -50,7 +50,7 @@ def read(path) -> tuple[np.ndarray, int]:
 
 
 def _read_with_av(path, name) -> tuple[np.ndarray, int]:
-  """Decodes what libsndfile cannot; float32 [n, channels] and the rate."""
+  """Decodes a file by PyAV: float32 [n, channels] and the rate in Hz."""
   try:
     import av
   except ImportError as e:
@@ -77,7 +77,7 @@ def _read_with_av(path, name) -> tuple[np.ndarray, int]:
 
 
 def encode_flac(wave: np.ndarray, rate: int) -> bytes:
-  """16-bit FLAC of float [n] in -1..1."""
+  """Encodes float [n] in -1..1 as 16-bit FLAC."""
   buffer = io.BytesIO()
   soundfile.write(
     buffer, np.clip(wave, -1.0, 1.0), rate, format="FLAC", subtype="PCM_16"
@@ -86,7 +86,7 @@ def encode_flac(wave: np.ndarray, rate: int) -> bytes:
 
 
 def decode_flac(data: bytes) -> tuple[np.ndarray, int]:
-  """float32 [n] in -1..1 and the rate."""
+  """Decodes FLAC: float32 [n] in -1..1, and the rate in Hz."""
   return soundfile.read(io.BytesIO(data), dtype="float32")
 
 
@@ -96,9 +96,9 @@ def decode_flac(data: bytes) -> tuple[np.ndarray, int]:
 def frame(
   wave: Float[Array, "b n"], window: int, hop: int
 ) -> Float[Array, "b t w"]:
-  """Frames on the grid of the module docstring; window % hop must be 0.
+  """Cuts waves into frames on the module's grid; window % hop must be 0.
 
-  Only reshapes and concatenations: no gather, on any platform.
+  It compiles to reshapes and concatenations, on no platform to a gather.
   """
   b, n = wave.shape
   t, k = n // hop, window // hop
@@ -110,7 +110,7 @@ def frame(
 
 
 def overlap_add(frames: Float[Array, "b t w"], hop: int) -> Float[Array, "b n"]:
-  """Adjoint of `frame`: sums the frames where they overlap, [b, t * hop]."""
+  """Overlap-add, the adjoint of `frame`: n = t * hop samples."""
   b, t, window = frames.shape
   k = window // hop
   left = (window - hop) // 2
@@ -129,15 +129,18 @@ def hann(window: int) -> np.ndarray:
 
 
 def _dft_matrix(n: int) -> Float[Array, "w w"]:
-  """Of n samples, n even: cosines of bins 0 to n/2 - 1, beside them the cosine
-  of bin n/2 and the negative sines of bins 1 to n/2 - 1.
+  """Real DFT of n samples, n even, as a square matrix.
 
-  Two halves of one product, as wide as the samples are many. Computed by the
-  program: as constants they would be hundreds of megabytes of it. The barrier
-  keeps them from being computed again in every tile of a product. Sample i + j
-  has its angles by addition, cos(a + b) = cos a cos b − sin a sin b: a TPU's
-  compiler takes a minute for as many cosines as there are entries. The product
-  of indices is reduced in integers, so that angles are exact.
+  The left half holds the cosines of bins 0 to n/2 - 1; the right half the
+  cosine of bin n/2 and the negative sines of bins 1 to n/2 - 1. So one product
+  as wide as the frame computes both.
+
+  The matrix is computed at run time: as a constant it would add hundreds of
+  megabytes to the compiled code. The barrier keeps it from being computed again
+  in every tile of a product. Angles come by addition,
+  cos(a + b) = cos a cos b − sin a sin b, since a TPU's compiler takes a minute
+  for one cosine per entry. The product of indices is reduced in integers, so
+  that angles are exact.
   """
   step = math.gcd(n, 32)
 
@@ -156,10 +159,10 @@ def _dft_matrix(n: int) -> Float[Array, "w w"]:
 
 
 def _rfft_by_matrix(x: Float[Array, "*b w"]) -> Complex[Array, "*b f"]:
-  """`rfft` as one product.
+  """DFT of real frames as one matrix product.
 
-  It needs float32-like precision: bfloat16 passes err by up to two nats in
-  quiet bins.
+  The product needs float32-like precision: in bfloat16 quiet bins are wrong by
+  up to two nats.
   """
   half = x.shape[-1] // 2
   y = jnp.matmul(x, _dft_matrix(x.shape[-1]), precision=jax.lax.Precision.HIGH)
@@ -172,7 +175,7 @@ def _rfft_by_matrix(x: Float[Array, "*b w"]) -> Complex[Array, "*b f"]:
 
 
 def _irfft_by_matrix(x: Complex[Array, "*b f"]) -> Float[Array, "*b w"]:
-  """`irfft` as one product."""
+  """Inverse DFT to real frames as one matrix product."""
   window = 2 * (x.shape[-1] - 1)
   half = window // 2
   weight = np.full(window, 2.0 / window, np.float32)
@@ -188,14 +191,14 @@ def _irfft_by_matrix(x: Complex[Array, "*b f"]) -> Float[Array, "*b w"]:
 
 
 def rfft(x: Float[Array, "*b w"]) -> Complex[Array, "*b f"]:
-  """DFT of real frames, w even: an FFT, or on TPU a matrix product."""
+  """DFT of real frames, w even: an FFT, on TPU a matrix product."""
   return jax.lax.platform_dependent(
     x.astype(jnp.float32), tpu=_rfft_by_matrix, default=jnp.fft.rfft
   )
 
 
 def irfft(x: Complex[Array, "*b f"]) -> Float[Array, "*b w"]:
-  """Inverse of `rfft` for an even window of 2 (f - 1) samples."""
+  """Inverse DFT, of `rfft`, for an even window of 2 (f - 1) samples."""
   return jax.lax.platform_dependent(
     x, tpu=_irfft_by_matrix, default=jnp.fft.irfft
   )
@@ -213,7 +216,7 @@ def stft(
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class LogMel:
-  """A log-mel spectrogram."""
+  """Sizes of a log-mel spectrogram."""
 
   rate: int = 16000  # Hz of the waveform
   hop: int = 320  # samples from frame to frame
@@ -224,7 +227,7 @@ class LogMel:
 
 @functools.cache
 def mel_filters(rate: int, window: int, bins: int) -> np.ndarray:
-  """Triangles of height 1 on the HTK mel scale, float32 [f, m]."""
+  """Mel filters float32 [f, m]: triangles of height 1 on the HTK mel scale."""
 
   def mel(hz):
     return 2595.0 * np.log10(1.0 + hz / 700.0)
@@ -242,7 +245,7 @@ def mel_filters(rate: int, window: int, bins: int) -> np.ndarray:
 
 
 def log_mel(wave: Float[Array, "b n"], spec: LogMel) -> Float[Array, "b t m"]:
-  """log(floor + mel(|STFT|)), float32, t = n // hop frames."""
+  """Log-mel spectrogram log(floor + mel(|STFT|)), float32, t = n // hop."""
   filters = mel_filters(spec.rate, spec.window, spec.bins)
   spectrum = stft(wave.astype(jnp.float32), spec.window, spec.hop)
   magnitude = magnitude_of(spectrum)
@@ -255,14 +258,14 @@ def log_mel(wave: Float[Array, "b n"], spec: LogMel) -> Float[Array, "b t m"]:
 def magnitude_of(
   spectrum: Complex[Array, "*b"], epsilon: float = 1e-8
 ) -> Float[Array, "*b"]:
-  """|x| with a finite gradient at zero: sqrt(re^2 + im^2 + epsilon)."""
+  """Magnitude sqrt(re^2 + im^2 + epsilon), its gradient finite at zero."""
   return jnp.sqrt(spectrum.real**2 + spectrum.imag**2 + epsilon)
 
 
 def griffin_lim(
   mel: Float[Array, "b t m"], spec: LogMel, iterations: int = 32
 ) -> Float[Array, "b n"]:
-  """A waveform whose log-mel is near `mel` (Griffin and Lim, 1984).
+  """Waveform whose log-mel is near `mel` (Griffin and Lim, 1984).
 
   Phases start at a fixed random draw, so the result is deterministic.
   """

@@ -1,4 +1,4 @@
-"""Sound files, written while the sound is made.
+"""Writer of sound files while the sound is made.
 
 Shape letters: n samples.
 """
@@ -12,8 +12,8 @@ import soundfile
 from s02jax.core import files
 from s02jax.core.errors import UserError
 
-# Suffix -> libsndfile's names of container and coding. All have 16 bits or
-# their own compression; .pcm is bare little-endian samples.
+# Suffix -> libsndfile's names of container and coding. Samples have 16 bits or
+# are compressed; .pcm holds little-endian samples without a header.
 FORMATS = {
   ".wav": ("WAV", "PCM_16"),
   ".flac": ("FLAC", "PCM_16"),
@@ -22,7 +22,7 @@ FORMATS = {
   ".opus": ("OGG", "OPUS"),
   ".pcm": ("RAW", "PCM_16"),
 }
-# Rates that a coding knows, Hz; the others take any.
+# Rates in Hz that a format allows; formats not listed allow any.
 RATES = {
   ".mp3": (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000),
   ".opus": (8000, 12000, 16000, 24000, 48000),
@@ -31,10 +31,10 @@ _BLOCK = 1 << 14  # samples a call: libsndfile's Vorbis keeps them on its stack
 
 
 def check_out(path, rate: int | None = None) -> pathlib.Path:
-  """`path`, if sound could be written there.
+  """Checks that sound can be written to `path`; returns it as a Path.
 
   Args:
-    path: of a file that need not exist.
+    path: of the file, which need not exist.
     rate: of the sound, Hz; None if it is not known yet.
 
   Raises:
@@ -56,17 +56,25 @@ def check_out(path, rate: int | None = None) -> pathlib.Path:
 
 
 class Writer:
-  """A mono sound file in the format of its suffix, in constant memory.
+  """Writer of a mono sound file in the format of its suffix.
 
   with Writer("out.flac", 24000) as out:
     for samples in speech:
       out.write(samples)
 
-  The file stands at its name once all is written, and never by half.
+  It needs constant memory. The file gets its name once all is written.
   """
 
   def __init__(self, path, rate: int):
-    """Raises UserError where nothing can be written."""
+    """Opens a temporary file.
+
+    Args:
+      path: of the file to be written.
+      rate: of the sound, Hz.
+
+    Raises:
+      UserError: it cannot be written, see `check_out`.
+    """
     self._path = check_out(path, rate)
     self._rate, self.seconds = rate, 0.0
     self._temporary = files.part_of(self._path)
@@ -85,7 +93,7 @@ class Writer:
       self._discard(e)
 
   def write(self, samples: np.ndarray) -> None:
-    """Appends float [n]; what lies outside of -1..1 is cut off."""
+    """Appends float [n], clipped to -1..1."""
     samples = np.clip(np.asarray(samples, np.float32), -1.0, 1.0)
     try:
       for start in range(0, len(samples), _BLOCK):
@@ -95,6 +103,7 @@ class Writer:
     self.seconds += len(samples) / self._rate
 
   def _discard(self, error: Exception) -> None:
+    """Deletes the temporary file and raises UserError."""
     self._temporary.unlink(missing_ok=True)
     raise UserError(
       f"{self._path}: cannot write audio ({error}); give a folder you may write"

@@ -86,7 +86,7 @@ def recorded(
   waves = []
   for file in recordings:
     wave, rate = spectra.read(file)
-    waves.append(loudness.condition(wave, rate, synthesizer.rate))
+    waves.append(loudness.trim_and_level(wave, rate, synthesizer.rate))
   transcripts = [transcript, *[None] * (len(waves) - 1)]
   voice = average(synthesizer.voices(waves, transcripts))
   return voice, sum(map(len, waves)) / synthesizer.rate

@@ -59,7 +59,7 @@ def main(argv: list[str]) -> int:
   waves = []
   for file in args.reference:
     wave, rate = spectra.read(file)
-    waves.append(loudness.condition(wave, rate, synthesizer.rate))
+    waves.append(loudness.trim_and_level(wave, rate, synthesizer.rate))
   found = endurance.measure(
     synthesizer,
     waves,
