@@ -1,1 +1,1 @@
-"""Text on its way to ids: normalising, checking, cutting, tokenizing."""
+"""Text before the models: normalising, checking, cutting, tokenizing."""

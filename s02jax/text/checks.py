@@ -5,8 +5,8 @@ import unicodedata
 from s02jax.core import languages
 from s02jax.core.errors import UserError
 
-# ISO 15924 code -> name for people, and words of the Unicode names of its
-# letters. A language of another script is not checked.
+# ISO 15924 code -> name for messages, and the words by which the Unicode names
+# of its letters are known. Languages of other scripts are not checked.
 SCRIPTS = {
   "Arab": ("Arabic", {"ARABIC"}),
   "Cyrl": ("Cyrillic", {"CYRILLIC"}),
@@ -22,11 +22,11 @@ SCRIPTS = {
 
 
 def check_words(text: str, what: str = "text") -> str:
-  """`text` in NFC, without spaces at its ends.
+  """Checks that a text has a letter; returns its NFC without outer spaces.
 
   Args:
     text: in any language.
-    what: the text's name in messages.
+    what: name of the text in messages.
 
   Raises:
     UserError: it has no letter.
@@ -41,7 +41,11 @@ def check_words(text: str, what: str = "text") -> str:
 
 
 def check_text(text: str, language: str) -> str:
-  """`check_words` of a text to be spoken in a language, code or alias.
+  """Checks a text to be spoken; returns its NFC without outer spaces.
+
+  Args:
+    text: to be spoken.
+    language: code or alias.
 
   Raises:
     UserError: unknown language, no letter, or none of the language's script.
@@ -61,11 +65,12 @@ def check_text(text: str, language: str) -> str:
 
 
 def _letters(text: str) -> list[str]:
+  """Letters of a text, of any script."""
   return [c for c in text if unicodedata.category(c).startswith("L")]
 
 
 def token_limit(text: str) -> int:
-  """Most audio tokens that `text` may take, several times what it needs.
+  """Limit of audio tokens for `text`: several times what it needs.
 
   Slow speech has some 2 tokens a byte; a figure is read out as a word.
   """

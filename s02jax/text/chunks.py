@@ -1,14 +1,14 @@
-"""Long texts in chunks that are spoken one after another.
+"""Division of long texts into pauses and chunks of like length.
 
   text ─► pauses <#1.5#> ─► sentences ─► atoms ─► chunks of like length
 
-An atom is what one would rather not cut: a word with the space after it, or
-the characters up to a comma where words have no spaces. Between two atoms a
-chunk may end, at a price: nothing at the end of a paragraph, little after a
-sentence, more after a comma, much inside a word. A chunk costs the square of
-its distance from the budget. The cheapest cut through the next few budgets of
-text decides where the next chunk ends, so chunks come out alike, none exceeds
-the budget, and memory does not grow with the text.
+An atom is rarely cut: it is a word with the space after it, or the characters
+up to a comma where words have no spaces. Between two atoms a chunk may end, at
+a price: nothing at the end of a paragraph, little after a sentence, more after
+a comma, much inside a word. A chunk costs the square of its distance from the
+budget. The cheapest cuts through the next few budgets of text decide where the
+next chunk ends. So chunks come out alike, none exceeds the budget, and memory
+does not grow with the text.
 """
 
 import dataclasses
@@ -24,11 +24,10 @@ from s02jax.core.errors import UserError
 
 CONTEXT = 40.0  # expected seconds of one pass, its prompt included
 HORIZON = 3  # budgets of text that are looked at to place one cut
-MAX_PAUSE = 99.99  # seconds
-MIN_PAUSE = 0.01
+MAX_PAUSE, MIN_PAUSE = 99.99, 0.01  # seconds
 
 # Seconds of a character at an unhurried pace, by the first word of its Unicode
-# name; other letters and marks are as Latin ones.
+# name; other letters and marks take as long as Latin ones.
 _LETTER = 0.075
 _LETTERS = {
   "ARABIC": 0.1,
@@ -43,7 +42,7 @@ _STOP, _COMMA = 0.3, 0.15  # seconds of silence after a mark
 _STOPS = ".!?…;:。！？；：؟۔؛।॥"
 _COMMAS = ",،、，"
 
-# What a cut costs; a chunk of half a budget costs 0.25.
+# Prices of a cut; for comparison, a chunk of half a budget costs 0.25.
 _PARAGRAPH, _SENTENCE, _CLAUSE, _PHRASE = 0.0, 0.05, 0.3, 0.5
 _WORD, _CHARACTER = 1.5, 4.0
 
@@ -60,25 +59,29 @@ _NUMBER = re.compile(r"[0-9]{1,2}(\.[0-9]{1,2})?")
 
 @dataclasses.dataclass(frozen=True)
 class Speech:
-  """A text to be spoken in one go."""
+  """Text to be spoken in one pass."""
 
-  text: str
+  text: str  # with its spaces
 
 
 @dataclasses.dataclass(frozen=True)
 class Pause:
-  """Silence."""
+  """Silence between two texts."""
 
-  seconds: float
+  seconds: float  # length of the silence
 
 
 # ------------------------------------------------------------------- reading
 
 
 def normalise(text: str) -> str:
-  """NFC; a blank line becomes one line break, any other white space a space.
+  """Normalises a text to NFC, with one line break or space between words.
 
-  Spaces at the ends go. Raises UserError for half a surrogate pair.
+  A blank line becomes a line break, other white space a space; none is left at
+  the ends.
+
+  Raises:
+    UserError: half a surrogate pair.
   """
   if any("\ud800" <= character <= "\udfff" for character in text):
     raise UserError("the text holds an unpaired surrogate: write it in UTF-8.")
@@ -88,7 +91,7 @@ def normalise(text: str) -> str:
 
 
 def parse(text: str) -> Iterator[Speech | Pause]:
-  """What lies between the pause marks of `text`, and the pauses, in order.
+  """Splits `text` at its pause marks: speech and pauses, in order.
 
   Raises:
     UserError: a mark that is not <#seconds#>.
@@ -104,6 +107,7 @@ def parse(text: str) -> Iterator[Speech | Pause]:
 
 
 def _seconds_of_mark(mark: re.Match) -> float:
+  """Seconds of a pause mark; raises UserError if it is malformed."""
   good = mark[0].endswith("#>") and _NUMBER.fullmatch(mark[1])
   if not good or not MIN_PAUSE <= float(mark[1]) <= MAX_PAUSE:
     raise UserError(
@@ -115,6 +119,7 @@ def _seconds_of_mark(mark: re.Match) -> float:
 
 @functools.cache
 def _seconds_of(character: str) -> float:
+  """Seconds that a character takes to read."""
   if character in _STOPS:
     return _STOP
   if character in _COMMAS:
@@ -127,7 +132,7 @@ def _seconds_of(character: str) -> float:
 
 
 def expected_seconds(text: str) -> float:
-  """About how long an unhurried reader takes for `text`."""
+  """Estimated seconds in which an unhurried reader speaks `text`."""
   return sum(map(_seconds_of, text))
 
 
@@ -135,10 +140,10 @@ def expected_seconds(text: str) -> float:
 
 
 def sentences(text: str, language: str) -> Iterator[str]:
-  """Sentences of one paragraph, with the spaces after them.
+  """Splits one paragraph into sentences, with the spaces after them.
 
-  Where sentencex ends a sentence after what looks like an abbreviation, it
-  goes on: cutting a sentence is worse than keeping two together.
+  Where sentencex ends a sentence after a likely abbreviation, the two parts are
+  joined: cutting a sentence is worse than keeping two together.
   """
   held = ""
   for part in sentencex.segment(languages.resolve(language).code, text):
@@ -153,7 +158,7 @@ def sentences(text: str, language: str) -> Iterator[str]:
 
 
 def _ends(sentence: str, following: str) -> bool:
-  """Whether a sentence that a full stop may have ended is over."""
+  """Whether a sentence is over where sentencex ends it."""
   bare = sentence.rstrip().rstrip(_CLOSING)
   if not bare.endswith(".") or bare.endswith(".."):
     return True
@@ -168,13 +173,15 @@ def _ends(sentence: str, following: str) -> bool:
 
 @dataclasses.dataclass(frozen=True)
 class _Atom:
-  text: str
-  seconds: float
+  """Piece of text that is kept in one chunk."""
+
+  text: str  # with the spaces after it
+  seconds: float  # expected length
   price: float  # of a cut behind it
 
 
 def _atoms(text: str, language: str, longest: float) -> Iterator[_Atom]:
-  """`text` in atoms of at most `longest` seconds."""
+  """Splits `text` into atoms of at most `longest` seconds."""
   for paragraph in text.splitlines(keepends=True):
     parts = list(sentences(paragraph, language))
     for i, sentence in enumerate(parts):
@@ -186,7 +193,7 @@ def _atoms(text: str, language: str, longest: float) -> Iterator[_Atom]:
 
 
 def _price(piece: str) -> float:
-  """Of a cut behind `piece`, inside of a sentence."""
+  """Price of a cut behind `piece`, inside of a sentence."""
   mark = piece.rstrip().rstrip(_CLOSING)[-1:]
   if mark in _COMMAS:
     return _PHRASE
@@ -197,7 +204,7 @@ def _price(piece: str) -> float:
 
 
 def _divide(piece: str, price: float, longest: float) -> Iterator[_Atom]:
-  """`piece`, or where it is too long, runs of its characters."""
+  """Splits `piece` into runs of characters where it is too long for an atom."""
   seconds = expected_seconds(piece)
   if seconds <= longest:
     yield _Atom(piece, seconds, price)
@@ -218,16 +225,16 @@ def _divide(piece: str, price: float, longest: float) -> Iterator[_Atom]:
 
 
 def _first_cut(atoms: list[_Atom], budget: float, final: bool) -> int:
-  """How many atoms the next chunk takes on the cheapest way through `atoms`.
+  """Number of atoms of the next chunk, on the cheapest way through `atoms`.
 
   Args:
     atoms: at least one.
     budget: seconds that no chunk may exceed, unless one atom does.
-    final: whether the text ends with them; else the last chunk is open, and
+    final: whether the text ends with them; else the last chunk may go on, and
       costs nothing.
   """
   count = len(atoms)
-  # cost[i] of the best way from atom i to the end, and where it cuts first.
+  # Cost of the cheapest way from atom i to the end, and its first cut.
   cost, cut = [0.0] * (count + 1), [count] * (count + 1)
   for i in reversed(range(count)):
     cost[i], seconds = float("inf"), 0.0
@@ -243,7 +250,7 @@ def _first_cut(atoms: list[_Atom], budget: float, final: bool) -> int:
 
 
 def _balanced(atoms: Iterable[_Atom], budget: float) -> Iterator[str]:
-  """Texts of consecutive atoms, none longer than the budget."""
+  """Joins consecutive atoms into texts, none longer than the budget."""
   atoms = iter(atoms)
   held: list[_Atom] = []
   seconds, final = 0.0, False
@@ -266,11 +273,11 @@ def _balanced(atoms: Iterable[_Atom], budget: float) -> Iterator[str]:
 def chunks(
   text: str, language: str, context: float = CONTEXT
 ) -> Iterator[Speech | Pause]:
-  """Speech and pauses of `text`, in order.
+  """Divides `text` into speech and pauses, in order.
 
-  The texts and the marks of the pauses, joined, are `normalise(text)`. What
-  fits into one pass is one chunk between pauses; of a longer text each chunk
-  leaves half of the pass to the one before it, as its prompt.
+  The texts and the marks of the pauses, joined, are `normalise(text)`. A text
+  that fits into one pass is one chunk between pauses; of a longer text each
+  chunk leaves half of the pass to the one before it, as its prompt.
 
   Args:
     text: with pauses, such as "Wait <#1.5#> a moment."

@@ -1,7 +1,6 @@
 """Edits between two texts, counted by RapidFuzz after a normalisation.
 
-RapidFuzz is what jiwer counts by; jiwer itself would take words apart again
-that are apart already.
+jiwer counts by RapidFuzz too, but would split into words what is split already.
 """
 
 import dataclasses
@@ -14,13 +13,13 @@ from s02jax.text.normalize import units
 from s02jax.text.normalize.fair import fair as normalise
 
 __all__ = ["Edit", "Edits", "ErrorRate", "edits", "error_rate", "normalise"]
-# RapidFuzz's names of edits, and ours.
+# RapidFuzz's name of an edit -> our name.
 _OPS = {"replace": "substitute", "delete": "delete", "insert": "insert"}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Edit:
-  """A stretch of two texts: equal, or what was done to the first."""
+  """Aligned stretch of two texts, and the edit between them."""
 
   op: str  # "equal", "substitute", "delete" or "insert"
   ref: tuple[str, ...]  # units; none where op is "insert"
@@ -29,26 +28,32 @@ class Edit:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Edits:
-  """The least edits that make a hypothesis of a reference."""
+  """Least edits that turn a reference into a hypothesis."""
 
-  substitutions: int
-  deletions: int
-  insertions: int
-  units: int  # of the reference
-  alignment: tuple[Edit, ...]
+  substitutions: int  # units replaced
+  deletions: int  # units of the reference that are missing
+  insertions: int  # units of the hypothesis that are too many
+  units: int  # units of the reference
+  alignment: tuple[Edit, ...]  # stretches in order
 
   @property
   def errors(self) -> int:
+    """Number of all edits."""
     return self.substitutions + self.deletions + self.insertions
 
   @property
   def rate(self) -> float:
-    """Above 1 where more was inserted than the reference is long."""
+    """Errors per unit of the reference; above 1 with many insertions."""
     return self.errors / self.units
 
 
 def edits(reference: Sequence[str], hypothesis: Sequence[str]) -> Edits:
-  """Counts and aligns units; one reference unit or more."""
+  """Counts and aligns the edits of two sequences of units.
+
+  Args:
+    reference: at least one unit.
+    hypothesis: any number of units.
+  """
   counts = dict.fromkeys(("equal", *_OPS.values()), 0)
   alignment = []
   for found in Levenshtein.opcodes(reference, hypothesis):
@@ -68,9 +73,9 @@ def edits(reference: Sequence[str], hypothesis: Sequence[str]) -> Edits:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ErrorRate:
-  """Edits over the whole set divided by its reference units."""
+  """Error rate of a set of texts."""
 
-  value: float | None  # None where no reference has a unit
+  value: float | None  # errors per reference unit; None without units
   n: int  # texts compared
 
 
@@ -81,10 +86,16 @@ def error_rate(
   *,
   unit: str,
 ) -> ErrorRate:
-  """Corpus-level rate of `unit`, "word" or "character".
+  """Error rate of a set: all edits divided by all reference units.
 
-  Characters are compared without spaces, texts that normalise to nothing are
+  Characters are compared without spaces; texts that normalise to nothing are
   left out.
+
+  Args:
+    texts: that were to be spoken.
+    heard: transcripts of what was spoken.
+    languages: of the texts.
+    unit: "word" or "character".
   """
   metric = "wer" if unit == "word" else "cer"
   pairs = [

@@ -1,4 +1,4 @@
-"""Which language a text is in.
+"""Language identification of texts.
 
 The script that takes longest to read aloud decides first. Where several
 languages share it, letters that only one of them has decide, and after them
@@ -16,25 +16,25 @@ from s02jax.core.languages import Language
 from s02jax.text.checks import SCRIPTS
 from s02jax.text.chunks import expected_seconds
 
-# Share of kana among kana and Chinese characters from which on a text is
-# Japanese; less is a quotation.
+# Least share of kana among kana and Chinese characters of a Japanese text; less
+# is a quotation.
 KANA = 0.15
-# The likeliest language must be so many times likelier than the next.
+# Least ratio of the likeliest language's probability to the next one's.
 ODDS = 1.2
 _CHINESE = {"Hans", "Hant"}
-# Letters that no other of our languages of the script has.
+# Letters that no other supported language of the script has.
 _ONLY = {"ru": "ыэё", "uk": "іїєґ", "yue": "咗嘅唔喺嗰啲嚟哋嘢㗎"}
-# What py3langid calls Norwegian; it has our codes for all others.
+# py3langid's codes that differ from ours.
 _LABELS = {"no": "nb", "nn": "nb"}
 
 
 def detect(text: str, candidates: Collection[str] | None = None) -> str:
-  """The code of the language that `text` is written in.
+  """Detects the language of `text`; returns its code.
 
   Args:
     text: of any length; from some twenty letters on, the answer is rarely
       wrong.
-    candidates: codes or aliases to choose from; None is all of ours.
+    candidates: codes or aliases to choose from; None is all supported ones.
 
   Raises:
     UserError: it cannot be told, or py3langid is needed and missing.
@@ -57,7 +57,7 @@ def detect(text: str, candidates: Collection[str] | None = None) -> str:
 
 @functools.cache
 def _word(character: str) -> str:
-  """The word of its Unicode name that tells a letter's script, or ""."""
+  """Word of a letter's Unicode name that tells its script, or ""."""
   if unicodedata.category(character)[0] not in "LM":
     return ""
   name = unicodedata.name(character, "").replace("-", " ").split()
@@ -66,7 +66,7 @@ def _word(character: str) -> str:
 
 
 def _letters(text: str) -> dict[str, str]:
-  """Letters of `text` by `_word`."""
+  """Letters of `text`, grouped by `_word`."""
   found: dict[str, list[str]] = collections.defaultdict(list)
   for character in text:
     found[_word(character)].append(character)
@@ -76,7 +76,7 @@ def _letters(text: str) -> dict[str, str]:
 def _seconds(
   letters: dict[str, str], scripts: Collection[str]
 ) -> dict[str, float]:
-  """Of each script, how long its letters take to read."""
+  """Seconds that the letters of each script take to read."""
 
   def total(*words: str) -> float:
     return sum(expected_seconds(letters.get(word, "")) for word in words)
@@ -93,7 +93,7 @@ def _seconds(
 
 
 def _by_letters(rows: list[Language], text: str) -> list[Language]:
-  """The row with most letters of its own, or all rows where there are none."""
+  """Language with most letters of its own, or all where there are none."""
   counts = [sum(c in _ONLY.get(r.code, "") for c in text.lower()) for r in rows]
   most = max(counts)
   return [rows[counts.index(most)]] if most else rows
@@ -101,6 +101,7 @@ def _by_letters(rows: list[Language], text: str) -> list[Language]:
 
 @functools.cache
 def _identifier():
+  """Classifier of py3langid; raises UserError if it is not installed."""
   try:
     from py3langid.langid import MODEL_FILE, LanguageIdentifier
   except ImportError as e:
@@ -112,7 +113,7 @@ def _identifier():
 
 
 def _likeliest(words: str, rows: Sequence[Language], text: str) -> str:
-  """The code of the row that `words` most likely are of."""
+  """Code of the language that `words` most likely are in."""
   codes = {row.code for row in rows}
   shares: dict[str, float] = dict.fromkeys(codes, 0.0)
   for label, probability in _identifier().rank(words):
@@ -126,6 +127,7 @@ def _likeliest(words: str, rows: Sequence[Language], text: str) -> str:
 
 
 def _undecidable(text: str) -> UserError:
+  """Error for a text whose language cannot be told."""
   return UserError(
     f"the language of {text[:40]!r} cannot be told: give its code, such as en."
   )

@@ -1,7 +1,7 @@
-"""A dictionary of words that are to be said as other words.
+"""Pronunciation dictionary: words respelt before they are spoken.
 
-A file of tab-separated lines (.tsv), `word respelling` for all languages or
-`word respelling language` for one, with # before a remark; or a JSON file:
+It is a file of tab-separated lines (.tsv), `word respelling` for all languages
+or `word respelling language` for one, with # before a remark; or a JSON file:
 
   {"en": {"SQL": "sequel", "Nguyen": "win"}, "all": {"s02": "S zero two"}}
 """
@@ -18,23 +18,23 @@ from s02jax.core import languages
 from s02jax.core.errors import UserError
 
 ALL = "all"
-_Entries = dict[str, dict[str, str]]  # language or ALL -> word -> respelling
-# Scripts whose words run on, or take endings that no dictionary lists: their
-# words are found inside of others.
+_Words = dict[str, dict[str, str]]  # language or ALL -> word -> respelling
+# Scripts whose words are not separated, or take endings that no dictionary
+# lists: their words are found inside of others.
 _RUNNING = ("CJK", "HIRAGANA", "KATAKANA", "HANGUL", "THAI", "IDEOGRAPHIC")
 
 
 class Pronunciation:
-  """Respells whole words, whatever their case; each piece of text once."""
+  """Dictionary that respells whole words, whatever their case."""
 
   def __init__(self, entries: Mapping[str, Mapping[str, str]]):
-    """Takes language code or "all" -> word -> respelling."""
+    """Stores the entries: language code or "all" -> word -> respelling."""
     self._entries = entries
     self._tables: dict[str, _Table] = {}
 
   @classmethod
   def load(cls, path) -> "Pronunciation":
-    """Reads a .tsv or .json file.
+    """Loads a .tsv or .json file.
 
     Raises:
       UserError: it cannot be read, or an entry is wrong; it names the line.
@@ -51,13 +51,17 @@ class Pronunciation:
       raise UserError(
         f"{path}: cannot be read ({e}); give a file in UTF-8."
       ) from e
-    triples = readers[path.suffix.lower()](text, str(path))
-    return cls(_gather(triples))
+    listed = readers[path.suffix.lower()](text, str(path))
+    return cls(_gather(listed))
 
   def respell(self, text: str, language: str) -> str:
-    """NFC of `text`, its words replaced where a longest entry fits.
+    """Respells the words of `text`, the longest entry first; returns NFC.
 
-    Pause marks are left alone.
+    Pause marks are left alone, and what was respelt is not respelt again.
+
+    Args:
+      text: to be spoken.
+      language: code or alias.
     """
     text, table = _nfc(text), self._table(languages.resolve(language).code)
     made, i = [], 0
@@ -74,6 +78,7 @@ class Pronunciation:
     return "".join(made)
 
   def _table(self, code: str) -> "_Table":
+    """Table of a language, made when it is first needed."""
     if code not in self._tables:
       entries = self._entries.get(ALL, {}), self._entries.get(code, {})
       self._tables[code] = _Table(entries)
@@ -81,10 +86,10 @@ class Pronunciation:
 
 
 class _Table:
-  """The words of one language."""
+  """Words of one language by their first letter and length."""
 
   def __init__(self, sources: Iterable[Mapping[str, str]]):
-    """Takes word -> respelling, later ones before earlier ones."""
+    """Merges dicts of word -> respelling; later ones override earlier ones."""
     self._respellings: dict[str, str] = {}
     lengths: dict[str, set[int]] = collections.defaultdict(set)
     for word, respelling in (x for source in sources for x in source.items()):
@@ -95,7 +100,7 @@ class _Table:
     self._lengths = {k: sorted(v, reverse=True) for k, v in lengths.items()}
 
   def find(self, text: str, start: int) -> tuple[int, str] | None:
-    """End and respelling of the longest word at `start`."""
+    """Finds the longest word at `start`; its end and respelling, or None."""
     for length in self._lengths.get(_key(text[start]), ()):
       end = start + length
       respelling = self._respellings.get(text[start:end].casefold())
@@ -105,16 +110,18 @@ class _Table:
 
 
 def _nfc(text: str) -> str:
+  """Canonical composition of `text`."""
   return unicodedata.normalize("NFC", text)
 
 
 def _key(word: str) -> str:
+  """First letter of a word, case folded."""
   return word[0].casefold()
 
 
 @functools.cache
 def _kind(character: str) -> str:
-  """ "mark", "running", "letter" (or figure), or "" for what ends a word."""
+  """Kind of a character: mark, running, letter (or figure), "" ends a word."""
   category = unicodedata.category(character)[0]
   if category == "M":
     return "mark"
@@ -137,7 +144,7 @@ def _is_whole(text: str, start: int, end: int) -> bool:
 
 
 def _bare(text: str) -> str:
-  """`text` without the marks at its end."""
+  """Text without the combining marks at its end."""
   while text and _kind(text[-1]) == "mark":
     text = text[:-1]
   return text
@@ -145,10 +152,11 @@ def _bare(text: str) -> str:
 
 # --------------------------------------------------------------------- files
 
-_Triples = Iterator[tuple[str, str, str, str]]  # where, language, word, other
+_Entries = Iterator[tuple[str, str, str, str]]  # where, language, word, other
 
 
-def _read_tsv(text: str, name: str) -> _Triples:
+def _read_tsv(text: str, name: str) -> _Entries:
+  """Entries of a .tsv file's text; raises UserError that names the line."""
   for number, line in enumerate(text.split("\n"), 1):
     if not line.strip() or line.startswith("#"):
       continue
@@ -163,7 +171,8 @@ def _read_tsv(text: str, name: str) -> _Triples:
     yield where, language, word, respelling
 
 
-def _read_json(text: str, name: str) -> _Triples:
+def _read_json(text: str, name: str) -> _Entries:
+  """Entries of a .json file's text; raises UserError that names the line."""
   try:
     # Pairs, so that a word that is there twice is seen.
     pairs = json.loads(text, object_pairs_hook=list)
@@ -186,22 +195,26 @@ def _read_json(text: str, name: str) -> _Triples:
 
 
 def _is_object(value) -> bool:
-  """Whether a value came from a JSON object, by the hook above."""
+  """Whether a value was a JSON object, which `_read_json` reads as pairs."""
   return isinstance(value, list) and all(isinstance(x, tuple) for x in value)
 
 
 def _line_of(text: str, word: str) -> int:
-  """The last line on which `word` is a JSON key; 1 if it is spelt otherwise."""
+  """Last line on which `word` is a JSON key; 1 if it is escaped there."""
   keys = re.escape(json.dumps(word, ensure_ascii=False)) + r"\s*:"
   found = list(re.finditer(keys, text))
   return text.count("\n", 0, found[-1].start()) + 1 if found else 1
 
 
-def _gather(triples: Iterable[tuple[str, str, str, str]]) -> _Entries:
-  """Checked entries. Raises UserError that names the place of a wrong one."""
-  entries: _Entries = collections.defaultdict(dict)
+def _gather(listed: Iterable[tuple[str, str, str, str]]) -> _Words:
+  """Checks entries and groups them by language.
+
+  Raises:
+    UserError: a wrong entry; it names the line.
+  """
+  entries: _Words = collections.defaultdict(dict)
   seen: dict[tuple[str, str], str] = {}
-  for where, language, word, respelling in triples:
+  for where, language, word, respelling in listed:
     if not word or not respelling:
       raise UserError(f"{where}: the word or its respelling is empty.")
     if "<#" in word or "<#" in respelling:

@@ -1,10 +1,10 @@
-"""The AR Transformer's sequence, the same for training rows and prompts.
+"""Sequence of the AR Transformer, the same for training rows and prompts.
 
   [speaker] [language] text [start] audio                          zero-shot
   [speaker] [language] text₁ space text₂ [start] audio₁ audio₂     one-shot
 
 (report 3.2). Beside the ids goes a cursor: the place in the text that a
-position belongs to, which is what its rotary position is. A text piece stands
+position belongs to, which serves as its rotary position. A text piece stands
 at its own place p = 0, 1, 2, … in the sequence. Audio token j of a text that
 begins at b stands, once read, at b + r·(j + 1), where r is the pieces that one
 token speaks on average in its language. So the model finds what to say next at
@@ -21,11 +21,11 @@ import numpy as np
 
 
 class Text(Protocol):
-  """What is needed of `s02jax.text.tokenizer.TextModel`."""
+  """Text model as far as sequences need it; see `tokenizer.TextModel`."""
 
-  size: int
-  speaker_id: int
-  start_id: int
+  size: int  # number of ids
+  speaker_id: int  # id of [speaker]
+  start_id: int  # id of [start]
 
   def language_id(self, code: str) -> int: ...
 
@@ -39,9 +39,10 @@ def sequence(
   codes: Sequence[np.ndarray],
   rate: float,
 ) -> tuple[np.ndarray, np.ndarray]:
-  """Joint ids i32 [s] and cursor f32 [s].
+  """Builds a sequence: joint ids int32 [s] and cursor float32 [s].
 
   Args:
+    text: the text model.
     language: code of the text's language.
     pieces: ids of each text, that of the prompt first.
     codes: audio of each text, or of all but the last, which is yet to come.

@@ -1,4 +1,4 @@
-"""Text as ids: NFC, a language tag, and BPE with bytes to fall back on.
+"""Text tokenizer: NFC, a language tag, and BPE with bytes to fall back on.
 
 One vocabulary serves every language. It starts with the unknown symbol, the
 control symbols and the 256 bytes; then come the pieces learnt from the text.
@@ -30,6 +30,7 @@ _log = logging.getLogger(__name__)
 
 
 def _tag(code: str) -> str:
+  """Control symbol of a language."""
   return f"<{code}>"
 
 
@@ -39,7 +40,7 @@ SMALLEST_VOCABULARY = 1 + len(CONTROLS) + 256 + 4
 
 
 class TextModel:
-  """Ids of a text and back. Safe to use from several threads.
+  """Text model: ids of a text and back. Safe to use from several threads.
 
   Attributes:
     size: number of ids.
@@ -61,7 +62,11 @@ class TextModel:
 
   @classmethod
   def load(cls, path: str | os.PathLike) -> "TextModel":
-    """Raises UserError if there is no model of ours at `path`."""
+    """Loads a model that `s02 text` trained.
+
+    Raises:
+      UserError: there is none at `path`, or it is of another kind.
+    """
     try:
       model = cls(pathlib.Path(path).read_bytes())
     except FileNotFoundError as error:
@@ -81,13 +86,14 @@ class TextModel:
     return TextModel, (self._model,)
 
   def language_id(self, code: str) -> int:
-    """The tag of a language, by code or alias. Raises UserError."""
+    """Id of a language's tag, by code or alias; raises UserError if unknown."""
     return self._languages[languages.resolve(code).code]
 
   def pieces(self, text: str) -> list[int]:
     """Ids of the NFC of `text`, without a tag.
 
-    Raises UserError for half a surrogate pair, which is not text.
+    Raises:
+      UserError: half a surrogate pair, which is not text.
     """
     text = unicodedata.normalize("NFC", text)
     if any("\ud800" <= character <= "\udfff" for character in text):
@@ -99,7 +105,7 @@ class TextModel:
     return ids
 
   def encode(self, text: str, language: str) -> list[int]:
-    """The language's tag, then the pieces of `text`."""
+    """Ids of the language's tag and of the pieces of `text`."""
     return [self.language_id(language), *self.pieces(text)]
 
   def decode(self, ids: Iterable[int]) -> str:
@@ -119,8 +125,11 @@ def train_text_model(
   """Trains a model on `texts` and writes it to `out`.
 
   If the texts cannot fill `vocab_size` ids the model is smaller, and a line
-  in the log says so. Characters too rare for the size are left to the bytes.
-  Raises UserError if there is no text or the size is too small for any model.
+  in the log says so. Characters too rare for the size are spelt in bytes.
+
+  Raises:
+    UserError: there is no text, the size is too small for any model, or the
+      file cannot be written.
   """
   model = train_model(texts, vocab_size)
   with files.explain_errors(out, "the text model"):
@@ -129,7 +138,7 @@ def train_text_model(
 
 
 def train_model(texts: Iterable[str], vocab_size: int) -> bytes:
-  """What train_text_model does, without a file."""
+  """Trains a model as `train_text_model` does; returns it serialised."""
   if vocab_size < SMALLEST_VOCABULARY:
     raise UserError(
       f"--vocab_size {vocab_size} is too small: {SMALLEST_VOCABULARY} is the"
@@ -175,7 +184,7 @@ def train_model(texts: Iterable[str], vocab_size: int) -> bytes:
 
 
 def _without_rare(lines: Sequence[str], vocab_size: int) -> Iterator[str]:
-  """Cuts lines at characters that are not to have an id of their own.
+  """Cuts lines at characters too rare for an id of their own.
 
   At most half of the learnt ids go to single characters, most frequent first;
   the others, and those that sentencepiece reserves, are left to the bytes.

@@ -1,10 +1,10 @@
-"""What counts as the same text: two pipelines for every language.
+"""Normalisation of texts before they are compared: two pipelines.
 
-`OFFICIAL` does what the benchmarks' own scripts do, flaws included, so that a
-figure may stand beside a published one. `FAIR` forgives what no listener hears
-(case, punctuation of any script, digits for words, two spellings of one word)
-and nothing else. Both are applied to the text that was to be spoken and to
-what a recogniser heard; `units` cuts the result into what is counted.
+`OFFICIAL` repeats the benchmarks' own scripts, flaws included, so that a figure
+may stand beside a published one. `FAIR` forgives only differences that no
+listener hears: case, punctuation of any script, digits for words, two spellings
+of one word. Both are applied to the text that was to be spoken and to the
+recogniser's transcript; `units` cuts the result into words or characters.
 """
 
 import dataclasses
@@ -37,11 +37,11 @@ Metric = Literal["wer", "cer"]
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Pipeline:
-  """A way of normalising the two texts that are compared."""
+  """Normalisation of the two texts that are compared."""
 
-  name: str
-  reference: Callable[[str, Language], str]  # the text to be spoken
-  hypothesis: Callable[[str, Language], str]  # what was heard
+  name: str  # of the pipeline, in tables
+  reference: Callable[[str, Language], str]  # of the text to be spoken
+  hypothesis: Callable[[str, Language], str]  # of the transcript
 
 
 OFFICIAL = Pipeline(

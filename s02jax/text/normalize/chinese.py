@@ -1,4 +1,4 @@
-"""Traditional to simplified characters, by the package `zhconv`."""
+"""Conversion of traditional to simplified Chinese, by the package `zhconv`."""
 
 import functools
 import warnings
@@ -6,18 +6,18 @@ from collections.abc import Callable
 
 
 def simplified(text: str) -> str:
-  """Character for character and phrase, the vocabulary left as it is."""
+  """Converts to simplified characters; the vocabulary stays as it is."""
   return _zhconv()(text, "zh-hans")
 
 
 def mainland(text: str) -> str:
-  """Simplified, and the mainland's word for Taiwan's and Hong Kong's."""
+  """Converts to simplified characters and to the mainland's vocabulary."""
   return _zhconv()(text, "zh-cn")
 
 
 @functools.cache
 def _zhconv() -> Callable[[str, str], str]:
-  """Its `convert`, tables loaded; it warns of its own open file meanwhile."""
+  """Function `convert` of zhconv, its tables loaded without warnings."""
   with warnings.catch_warnings():
     warnings.simplefilter("ignore")
     import zhconv

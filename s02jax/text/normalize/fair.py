@@ -1,8 +1,8 @@
-"""Normalisation that forgives what no listener hears, language by language.
+"""Normalisation `fair`: forgives only differences that no listener hears.
 
-Small steps from text to text, each named for what it unifies; `STEPS` says
-which of them a language takes and in which order. A language without steps of
-its own takes the common ones, so a 33rd needs no line here.
+It consists of small steps from text to text; `STEPS` lists those of each
+language in order. A language without steps of its own takes the common ones, so
+a 33rd needs no line here.
 
 Kept, because they are heard or because nobody can tell: every letter and
 every combining mark that spells one (Vietnamese tones, Hindi vowels), accents,
@@ -31,27 +31,27 @@ _ARABIC = str.maketrans(
 
 
 def apostrophes(text: str) -> str:
-  """One apostrophe, whichever key it was typed with."""
+  """Unifies apostrophes of all shapes."""
   return text.translate(_APOSTROPHES)
 
 
 def compatibility(text: str) -> str:
-  """NFKC: full-width forms, ligatures, marks composed; no trade marks."""
+  """Applies NFKC and drops trade marks: no full-width forms, no ligatures."""
   return unicodedata.normalize("NFKC", text.translate(_UNHEARD))
 
 
 def lower_case(text: str) -> str:
-  """Case folded: ß is ss."""
+  """Folds case; ß becomes ss."""
   return text.casefold()
 
 
 def turkish_lower_case(text: str) -> str:
-  """As above, but I is ı and İ is i."""
+  """Folds case as Turkish does: I becomes ı, İ becomes i."""
   return text.replace("İ", "i").replace("I", "ı").casefold()
 
 
 def spoken_only(text: str) -> str:
-  """Letters, their marks, digits, inner apostrophes; else a word ends.
+  """Keeps letters, their marks, digits, inner apostrophes; all else is space.
 
   Invisible format characters (soft hyphen, joiners, directions) vanish, and so
   does a mark that stands on no letter, as NFKC leaves of a lone accent.
@@ -64,7 +64,7 @@ def spoken_only(text: str) -> str:
 
 
 class _Spoken(dict[int, int | str | None]):
-  """A table for `str.translate`, filled as characters are met."""
+  """Table of `spoken_only` for `str.translate`, filled on demand."""
 
   def __missing__(self, code: int) -> int | str | None:
     kind = unicodedata.category(chr(code))
@@ -77,50 +77,51 @@ _SPOKEN = _Spoken()
 
 
 def _on_a_letter(part: str) -> str:
+  """Drops combining marks in front of the first letter."""
   while part and unicodedata.category(part[0])[0] == "M":
     part = part[1:]
   return part
 
 
 def without_spaces(text: str) -> str:
-  """For scripts that put none between words."""
+  """Drops spaces, in scripts that put none between words."""
   return text.replace(" ", "")
 
 
 def without_acute(text: str) -> str:
-  """Stress marks off: за́мок, één."""
+  """Drops stress marks: за́мок, één."""
   apart = unicodedata.normalize("NFD", text).replace("\u0301", "")
   return unicodedata.normalize("NFC", apart)
 
 
 def arabic_letters(text: str) -> str:
-  """No vowel signs, no tatweel, one alef, one ya and one kaf."""
+  """Drops Arabic vowel signs and tatweel; unifies alef, ya and kaf."""
   bare = "".join(c for c in text if unicodedata.category(c) != "Mn")
   return bare.translate(_ARABIC)
 
 
 def yo_as_ye(text: str) -> str:
-  """Russian ё is mostly printed е."""
+  """Writes Russian ё as е, as print mostly does."""
   return text.replace("ё", "е")
 
 
 def comma_below(text: str) -> str:
-  """Romanian ș and ț, where old fonts had cedillas."""
+  """Writes Romanian ș and ț with a comma, where old fonts had cedillas."""
   return text.replace("ş", "ș").replace("ţ", "ț")
 
 
 def final_sigma(text: str) -> str:
-  """Greek σ at the end of a word as it is written, after case folding."""
+  """Restores Greek final sigma, which case folding removes."""
   return re.sub(r"σ\b", "ς", text)
 
 
 def split_ligatures(text: str) -> str:
-  """French œ and æ as two letters."""
+  """Writes French œ and æ as two letters."""
   return text.replace("œ", "oe").replace("æ", "ae")
 
 
 def new_tone_place(text: str) -> str:
-  """Vietnamese hòa, khỏe, thủy as hoà, khoẻ, thuỷ."""
+  """Moves Vietnamese tone marks: hòa, khỏe, thủy become hoà, khoẻ, thuỷ."""
   apart = unicodedata.normalize("NFD", text)
   moved = re.sub(
     r"(?:(?<=o)([\u0300\u0301\u0303\u0309\u0323])([ae])"
@@ -132,18 +133,18 @@ def new_tone_place(text: str) -> str:
 
 
 def thai_letters(text: str) -> str:
-  """Sara am in one piece again, and sara ae not typed as two sara e."""
+  """Unifies Thai vowels: sara am in one piece, sara ae not as two sara e."""
   text = re.sub("\u0e4d([\u0e48-\u0e4b]?)\u0e32", "\\1\u0e33", text)
   return text.replace("เเ", "แ")
 
 
-# Steps beside the common ones, by the normaliser that a language's row names,
+# Steps beside the common ones, by the normaliser of the language's table row.
 _FAMILY: dict[str, tuple[Step, ...]] = {
   "casefold": (),
   "chinese": (chinese.simplified,),
   "arabic": (arabic_letters,),
 }
-# and by its code.
+# Further steps, by the language's code.
 _OWN: dict[str, tuple[Step, ...]] = {
   "fr": (split_ligatures,),
   "el": (final_sigma,),
@@ -160,6 +161,7 @@ _LOWER_CASE: dict[str, Step] = {"tr": turkish_lower_case}
 
 
 def _steps(language: Language) -> tuple[Step, ...]:
+  """Steps of a language in order."""
   return (
     apostrophes,
     compatibility,
@@ -180,7 +182,7 @@ STEPS: dict[str, tuple[Step, ...]] = {
 
 
 def fair(text: str, language: Language) -> str:
-  """The text as a careful reader would compare it."""
+  """Normalises a text, so that only audible differences remain."""
   for step in STEPS.get(language.code) or _steps(language):
     text = step(text)
   return text

@@ -1,17 +1,17 @@
 """Numbers as words: "6,5 %" becomes "sechs Komma fünf Prozent" in German.
 
 Recognisers write digits where a text has words, and the other way round, and
-no listener hears which. The words are those of Unicode CLDR's spell-out rules
-(package `unicode_rbnf`), which has all of the 32 languages. What no rule can
-know is left alone: case and gender ("два", "две"), dates, the times of a
-clock, ordinals but the English ones; signs of currencies and degrees and a
-minus, which `fair` then takes for punctuation and drops. Where a
-space parts thousands, "200 300" is one number, as it is mostly meant; both
-sides of a comparison are read alike, so that this costs only where one of them
-is in words.
+no listener hears which. The words come from Unicode CLDR's spell-out rules
+(package `unicode_rbnf`), which has all of the 32 languages. No rule can know
+case and gender ("два", "две"), dates, times of a clock, or ordinals but the
+English ones: these are left alone. So are signs of currencies and degrees and a
+minus, which `fair` then takes for punctuation and drops. Where a space parts
+thousands, "200 300" is one number, as it is mostly meant; both sides of a
+comparison are read alike, so that this costs only where one of them is in
+words.
 
-A language that CLDR cannot spell has its digits set apart, each a word of its
-own; `is_spoken` says which one that is.
+In a language that CLDR cannot spell, each digit becomes a word of its own; see
+`is_spoken`.
 """
 
 import dataclasses
@@ -26,11 +26,11 @@ _LONGEST = 12  # digits of a number; longer ones are read digit by digit
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class NumberWords:
-  """How a language writes and reads what surrounds the digits."""
+  """Marks and words of a language around the digits of a number."""
 
   mark: str  # before the decimals, as written
   point: str  # before the decimals, as spoken
-  percent: str
+  percent: str  # the word for %
   percent_first: bool = False  # spoken before the number
   spaced: bool = False  # "10 000" is one number
   year: bool = False  # 1999 is read as nineteen ninety-nine
@@ -38,6 +38,7 @@ class NumberWords:
 
 
 def _row(mark: str, point: str, percent: str, **more: bool) -> NumberWords:
+  """Entry of WORDS in short form."""
   return NumberWords(mark=mark, point=point, percent=percent, **more)
 
 
@@ -77,11 +78,11 @@ WORDS: dict[str, NumberWords] = {
   "sv": _row(",", "komma", "procent", spaced=True, year=True),
 }
 # fmt: on
-_PLAIN = _row(".", "", "")  # not in the table: its marks are not read
+_PLAIN = _row(".", "", "")  # for languages that are not in the table
 
-# Where CLDR's file has another name.
+# Our code -> name of CLDR's file, where it is another.
 _CLDR = {"nb": "no"}
-# Where CLDR's words are not what is written.
+# Patterns and replacements, where CLDR's words are not the written ones.
 _AMENDED = {
   "zh": (("〇", "零"),),
   "ja": (("〇", "零"),),
@@ -95,11 +96,11 @@ _AMENDED = {
 
 
 def spell(text: str, code: str) -> str:
-  """Every number of an NFKC text in words, set apart by spaces (not in Korean).
+  """Spells every number of a text, set apart by spaces but in Korean.
 
   Args:
-    text: digits of any script, numbers as the language writes them.
-    code: the language's.
+    text: in NFKC, with digits of any script.
+    code: of the language.
   """
   if re.search(r"\d", text) is None:
     return text
@@ -122,11 +123,12 @@ def spell(text: str, code: str) -> str:
 
 @functools.cache
 def is_spoken(code: str) -> bool:
-  """Whether numbers become words; else each digit is a word of its own."""
+  """Whether numbers of a language become words; else digits stay digits."""
   return _engine(code) is not None
 
 
 def _western_digits(text: str) -> str:
+  """Writes digits and Arabic number signs of any script as ASCII."""
   text = text.translate({0x66A: "%", 0x66B: ".", 0x66C: ","})
   return "".join(
     str(unicodedata.decimal(c)) if c.isdecimal() else c for c in text
@@ -135,7 +137,7 @@ def _western_digits(text: str) -> str:
 
 @functools.cache
 def _pattern(words: NumberWords) -> re.Pattern:
-  """A number with its thousands, decimals and percent sign."""
+  """Pattern of a number with its thousands, decimals and percent sign."""
   group = "[',]" if words.mark == "." else "['.]"
   if words.spaced:
     group = f"(?:{group}| )"
@@ -152,6 +154,7 @@ def _pattern(words: NumberWords) -> re.Pattern:
 
 
 def _read(match: re.Match, code: str, words: NumberWords) -> str:
+  """Words of a number found by `_pattern`."""
   whole = re.sub(r"\D", "", match["whole"])
   grouped = whole != match["whole"]
   parts = [_whole(whole, code, words.year and not grouped)]
@@ -164,6 +167,7 @@ def _read(match: re.Match, code: str, words: NumberWords) -> str:
 
 
 def _whole(digits: str, code: str, year: bool) -> str:
+  """Words of a whole number; of a year, where `year` allows it."""
   leading_zero = len(digits) > 1 and digits[0] == "0"
   if len(digits) > _LONGEST or leading_zero:
     return _each_digit(digits, code)
@@ -176,11 +180,13 @@ def _is_year(number: int, code: str) -> bool:
 
 
 def _each_digit(digits: str, code: str) -> str:
+  """Words of the digits, one by one."""
   return " ".join(_cardinal(int(digit), code, False) for digit in digits)
 
 
 @functools.lru_cache(maxsize=65536)
 def _cardinal(number: int, code: str, year: bool) -> str:
+  """Words of a number, read as a year or not; its digits where none exist."""
   engine = _engine(code)
   if engine is None:
     return " ".join(str(number))
@@ -195,6 +201,7 @@ def _cardinal(number: int, code: str, year: bool) -> str:
 
 @functools.lru_cache(maxsize=4096)
 def _ordinal(digits: str) -> str:
+  """English ordinal of a number."""
   engine = _engine("en")
   assert engine is not None
   purpose = unicode_rbnf.FormatPurpose.ORDINAL
@@ -203,6 +210,7 @@ def _ordinal(digits: str) -> str:
 
 @functools.cache
 def _engine(code: str) -> unicode_rbnf.RbnfEngine | None:
+  """Speller of a language, None where CLDR has none."""
   try:
     return unicode_rbnf.RbnfEngine.for_language(_CLDR.get(code, code))
   except ValueError:

@@ -1,14 +1,14 @@
-"""Normalisation as the benchmarks' own scripts have it, flaws included.
+"""Normalisation `official`: repeats the benchmarks' own scripts, with flaws.
 
-Mirrors, for `zh` and `en`, the function `process_one` of `run_wer.py` in
+It mirrors, for `zh` and `en`, the function `process_one` of `run_wer.py` in
 BytedanceSpeech/seed-tts-eval (read at commit 95003fe), and the line before it
-that passes what Paraformer heard through `zhconv` to zh-cn:
+that passes Paraformer's transcript through `zhconv` to zh-cn:
 
 1. every character of `zhon.hanzi.punctuation + string.punctuation` is deleted,
    the ASCII apostrophe excepted: "well-known" becomes "wellknown", and the
    typographic apostrophe goes;
 2. two spaces become one, in a single pass;
-3. zh: every character becomes a word (only what was heard is simplified, not
+3. zh: every character becomes a word (only the transcript is simplified, not
    the text; nothing is lower-cased); en: lower case.
 
 Spaces that are left over do not count, for jiwer's default transform drops
@@ -28,7 +28,7 @@ from s02jax.text.normalize import chinese
 
 
 def official_reference(text: str, language: Language) -> str:
-  """The text that was to be spoken."""
+  """Normalises the text that was to be spoken."""
   text = text.translate(_deleted()).replace("  ", " ")
   if language.code != "zh":
     text = text.lower()
@@ -36,7 +36,7 @@ def official_reference(text: str, language: Language) -> str:
 
 
 def official_hypothesis(text: str, language: Language) -> str:
-  """What was heard."""
+  """Normalises the transcript of what was spoken."""
   if language.code == "zh":
     text = chinese.mainland(text)
   return official_reference(text, language)
@@ -44,6 +44,7 @@ def official_hypothesis(text: str, language: Language) -> str:
 
 @functools.cache
 def _deleted() -> dict[int, None]:
+  """Table for `str.translate` that deletes punctuation."""
   from zhon import hanzi
 
   marks = (hanzi.punctuation + string.punctuation).replace("'", "")
