@@ -1,5 +1,8 @@
-"""FLOPs of matrix products: by formula for model-FLOP utilisation, and counted
-in what a function traces to."""
+"""FLOPs of matrix products, by formula and counted in a traced function.
+
+The formula (`kernel_flops`) serves model-FLOP utilisation; the count
+(`traced_products`) has everything that is executed, recomputation included.
+"""
 
 import dataclasses
 import math
@@ -9,17 +12,17 @@ import jax
 import numpy as np
 from jax.extend.core import ClosedJaxpr, Jaxpr, Literal
 
-Known = dict[Any, Any]  # values by variable of a program
+Known = dict[Any, Any]  # values by variable of a jaxpr
 
 
-def products(params, positions: int) -> int:
-  """Forward and backward FLOPs of a stack of matrix products.
+def kernel_flops(params, positions: int) -> int:
+  """Forward and backward FLOPs of all kernels in a tree of parameters.
 
   Each kernel entry is used once per position: 2 FLOPs forward, 4 backward.
 
   Args:
-    params: parameters (or their shapes) that all see the same positions.
-    positions: rows × frames they are applied to.
+    params: parameters, or their shapes, that all see the same positions.
+    positions: rows × frames that they are applied to.
   """
   kernels = [
     math.prod(x.shape)
@@ -31,7 +34,7 @@ def products(params, positions: int) -> int:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Product:
-  """A matrix product [m, k] · [k, n], `times` a step over all devices."""
+  """Matrix product [m, k] · [k, n] that runs `times` a step over all devices."""
 
   m: int
   k: int
@@ -40,30 +43,31 @@ class Product:
 
   @property
   def flops(self) -> float:
+    """FLOPs of all its repetitions."""
     return 2.0 * self.m * self.k * self.n * self.times
 
   def filled(self, unit: int) -> float:
-    """Share of a `unit` × `unit` matrix unit that k and n make use of."""
+    """Share of a `unit` × `unit` matrix unit that k and n fill."""
     return math.prod(d / (math.ceil(d / unit) * unit) for d in (self.k, self.n))
 
 
-def counted(
-  program: ClosedJaxpr, times: float = 1, known: Known | None = None
+def traced_products(
+  jaxpr: ClosedJaxpr, times: float = 1, known: Known | None = None
 ) -> list[Product]:
-  """Every matrix product and convolution of a program, loops multiplied out.
+  """Matrix products and convolutions of a jaxpr, loops multiplied out.
 
-  Of the branches of a condition the costliest counts. A loop without a known
-  end counts once. Of the attention kernel's tiles those that it computes.
+  A condition counts as its costliest branch, a loop without a known end as one
+  turn, an attention kernel as the tiles that it computes.
 
   Args:
-    program: as `jax.make_jaxpr` gives it.
-    times: that it runs.
-    known: values of its inputs, where they are known when it is compiled.
+    jaxpr: result of `jax.make_jaxpr`.
+    times: how often it runs.
+    known: values of its inputs that are known when it is compiled.
   """
   known = dict(known or {})
-  known |= dict(zip(program.jaxpr.constvars, program.consts, strict=True))
+  known |= dict(zip(jaxpr.jaxpr.constvars, jaxpr.consts, strict=True))
   found = []
-  for eqn in program.jaxpr.eqns:
+  for eqn in jaxpr.jaxpr.eqns:
     name = eqn.primitive.name
     if name == "dot_general":
       found.append(_dot(eqn, times))
@@ -74,7 +78,7 @@ def counted(
     else:
       repeats = times * _repeats(eqn, known)
       parts = [
-        counted(inner, repeats, _passed(eqn, inner, known))
+        traced_products(inner, repeats, _passed(eqn, inner, known))
         for inner in _inner(eqn)
       ]
       if name == "cond":
@@ -83,17 +87,17 @@ def counted(
   return found
 
 
-# What changes where a value lies or how it is laid out, but not how many of
-# its entries are zero.
+# Primitives that move or lay out a value anew, and keep its number of zeros.
 _SAME = ("copy", "device_put", "reshape", "sharding_constraint", "transpose")
 
 
 def _value(x: Any, known: Known) -> Any:
+  """Value of a variable or literal; None where it is not known."""
   return x.val if isinstance(x, Literal) else known.get(x)
 
 
 def _passed(eqn: Any, inner: ClosedJaxpr, known: Known) -> Known:
-  """Values that an equation hands to the program inside it."""
+  """Known values that an equation passes to the jaxpr inside it."""
   outside = eqn.invars[1:] if eqn.primitive.name == "cond" else eqn.invars
   if len(outside) != len(inner.jaxpr.invars):  # a kernel, a loop of two parts
     return {}
@@ -103,7 +107,7 @@ def _passed(eqn: Any, inner: ClosedJaxpr, known: Known) -> Known:
 
 
 def _inner(eqn: Any) -> list[ClosedJaxpr]:
-  """Programs among an equation's parameters."""
+  """Jaxprs among the parameters of an equation."""
   found = []
   for value in eqn.params.values():
     for leaf in value if isinstance(value, (list, tuple)) else [value]:
@@ -115,6 +119,7 @@ def _inner(eqn: Any) -> list[ClosedJaxpr]:
 
 
 def _repeats(eqn: Any, known: Known) -> float:
+  """Number of times that an equation runs the jaxpr inside it."""
   if eqn.primitive.name == "scan":
     return eqn.params["length"]
   if eqn.primitive.name == "shard_map":  # shapes inside are one device's
@@ -126,8 +131,10 @@ def _repeats(eqn: Any, known: Known) -> float:
 
 
 def _visited(eqn: Any, grid: Any, known: Known) -> float:
-  """Share of a kernel's grid that is computed: the splash kernel's second
-  table says of each tile whether any of its keys is seen."""
+  """Share of a kernel's grid that is computed.
+
+  The splash kernel's second table says of each tile whether any key is seen.
+  """
   if not (eqn.params["name"] or "").startswith("splash"):
     return 1.0
   tiles = _value(eqn.invars[1], known)
@@ -135,6 +142,7 @@ def _visited(eqn: Any, grid: Any, known: Known) -> float:
 
 
 def _dot(eqn: Any, times: float) -> Product:
+  """Matrix product of a dot_general equation."""
   left, right = (v.aval.shape for v in eqn.invars)
   (contract, right_contract), (batch, _) = eqn.params["dimension_numbers"]
   k = math.prod(left[d] for d in contract)
@@ -147,6 +155,7 @@ def _dot(eqn: Any, times: float) -> Product:
 
 
 def _convolution(eqn: Any, times: float) -> Product:
+  """Matrix product that a convolution equation is equal to."""
   out, kernel = eqn.outvars[0].aval.shape, eqn.invars[1].aval.shape
   n = kernel[eqn.params["dimension_numbers"].rhs_spec[0]]
   # The gradient of a stride reads zeros between its inputs.

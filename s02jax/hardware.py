@@ -1,4 +1,4 @@
-"""What the makers say of their accelerators, one device each."""
+"""Accelerators: published figures of TPUs, peak FLOP/s of devices at hand."""
 
 import dataclasses
 import math
@@ -10,14 +10,14 @@ import numpy as np
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Chip:
-  """One device of a kind of TPU."""
+  """Published figures of one device of a kind of TPU."""
 
-  names: tuple[str, ...]  # `device_kind` in JAX
-  hbm: float  # GiB of a device
+  names: tuple[str, ...]  # spellings of JAX's `device_kind`
+  hbm: float  # memory of a device, GiB
   flops: float  # dense bfloat16 FLOP/s of a device
   bandwidth: float  # bytes/s between a device and its HBM
   link: float  # bytes/s of one interconnect port in one direction
-  network: float  # bytes/s of a chip towards other slices
+  network: float  # bytes/s of a chip to other slices
   unit: int  # rows and columns of the matrix unit
   cores: int = 1  # devices of a chip, which share its ports
 
@@ -84,23 +84,24 @@ PEAK_FLOPS = {
 
 
 def peak_flops() -> float | None:
-  """Peak of all devices in FLOP/s; None where it is not known.
+  """Peak FLOP/s of all devices together; None where it is not known.
 
-  On the CPU it is measured: a matrix product, about 0.3 s.
+  On a CPU it is measured with a matrix product, which takes about 0.3 s.
   """
   if jax.default_backend() == "cpu":
-    return product_flops()
+    return measured_flops()
   each = PEAK_FLOPS.get(jax.devices()[0].device_kind)
   return None if each is None else each * jax.device_count()
 
 
-def product_flops() -> float:
-  """FLOP/s of the fastest matrix product seen, on all devices together.
+def measured_flops() -> float:
+  """Measured FLOP/s of a matrix product, on all devices together.
 
-  float32 on the cores that this process may use, bfloat16 elsewhere.
+  The best of 0.2 s of repetitions: float32 on the cores that this process may
+  use, bfloat16 on accelerators.
   """
   cpu = jax.default_backend() == "cpu"
-  # On a CPU no power of two: rows that far apart share few sets of its caches.
+  # No power of two on a CPU: rows that far apart share few sets of its caches.
   n, dtype = (1040, np.float32) if cpu else (8192, jax.numpy.bfloat16)
   x = jax.device_put(np.ones((n, n), dtype), jax.local_devices()[0])
   product = jax.jit(lambda a: a @ a).lower(x).compile()

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from s02jax import stages
-from s02jax.flops import counted
+from s02jax.flops import traced_products
 from s02jax.models.layers import attention
 
 NAMES = ("audio_tokenizer", "flow_vae", "ar", "flow_matching")
@@ -31,7 +31,7 @@ def test_formula_of_flops_agrees_with_what_is_traced(name):
   stage = make(name, "small")
   spec = stage.batch_specs(2)[-1]
   step = jax.make_jaxpr(stage.train_step)(state_of(stage), spec)
-  traced = sum(p.flops for p in counted(step))
+  traced = sum(p.flops for p in traced_products(step))
   # Recomputation adds up to a third; scores, DFTs and codes come on top.
   assert 0.95 < traced / float(stage.flops(spec)) < 2.0
 
@@ -61,10 +61,10 @@ def test_tiles_that_the_kernel_skips_are_not_counted(block, tiles):
     return jnp.sum(jax.lax.scan(again, x, length=3)[0])
 
   x = jax.ShapeDtypeStruct((b, s, h, f), jnp.float32)
-  forward = counted(jax.make_jaxpr(layer)(x))
+  forward = traced_products(jax.make_jaxpr(layer)(x))
   one = 2 * b * h * s * s * f  # a product of all queries and keys
   assert sum(p.flops for p in forward) == 2 * one * tiles / 4
-  both = counted(jax.make_jaxpr(jax.grad(layers))(x))
+  both = traced_products(jax.make_jaxpr(jax.grad(layers))(x))
   # Sums of rows come on top.
   total = 3 * (2 + 2 + 5) * one * tiles / 4
   assert sum(p.flops for p in both) == pytest.approx(total, rel=1e-3)
@@ -76,6 +76,6 @@ def test_counted_products_multiply_loops_and_take_the_costlier_branch():
     return jax.lax.cond(y[0, 0] > 0, lambda a: a @ w @ w, lambda a: a @ w, y)
 
   x, w = np.zeros((3, 8), np.float32), np.zeros((8, 8), np.float32)
-  found = counted(jax.make_jaxpr(f)(x, w))
+  found = traced_products(jax.make_jaxpr(f)(x, w))
   assert sum(p.flops for p in found) == 7 * 2 * 3 * 8 * 8
   assert found[0].filled(8) == 1.0 and found[0].filled(16) == 0.25

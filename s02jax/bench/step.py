@@ -88,7 +88,7 @@ def measure(
     audio_seconds=audio_seconds(config, spec),
     seconds=float(np.median(times[2:])),
     flops=float(stage.flops(spec)),
-    product_peak=hardware.product_flops(),
+    product_peak=hardware.measured_flops(),
     datasheet_peak=None if on_cpu else hardware.peak_flops(),
     torch_seconds=twin and twin.seconds(jax.device_get(batch), steps),
   )

@@ -20,7 +20,7 @@ from s02jax import sharding, stages
 from s02jax.compiler import hlo, roofline, tpu
 from s02jax.core import trees
 from s02jax.core.errors import UserError
-from s02jax.flops import Product, counted
+from s02jax.flops import Product, traced_products
 from s02jax.hardware import Chip
 from s02jax.stages import train_state
 from s02jax.training import programs
@@ -186,7 +186,7 @@ def _trace(config: ConfigDict, devices: list[Any], rows: int | None) -> _Traced:
   batch = _batch(stage, mesh, rows * _shards(mesh))
   step = programs.train_program(stage, mesh, state)
   with jax.set_mesh(mesh):
-    products = counted(jax.make_jaxpr(step)(state, batch))
+    products = traced_products(jax.make_jaxpr(step)(state, batch))
     lowered = step.lower(state, batch)
   return _Traced(
     mesh=mesh,

@@ -1,23 +1,25 @@
-"""Stages: what the one loop can train. One file each, read top to bottom.
+"""Training stages: one file per model, with its loss, step, rows and FLOPs.
 
-A stage is named in the config, by a name of `STAGES` or by "module:Class".
-Its class is made from the resolved config; its module may define
-`resolve(config)`, which fills what only the corpus knows (sample rate,
-vocabulary size, number of codes, latent statistics). `assume(config)` fills the
-same fields with usual values, for what is done without a corpus.
+A config names its stage by a key of `STAGES` or as "module:Class". The class is
+made from the resolved config. Some fields only the corpus knows (sample rate,
+vocabulary size, number of codes, latent statistics): `resolve(config)` of the
+module fills them from it, `assume(config)` with usual values, for checks that
+have no corpus.
 """
 
 import importlib
+from collections.abc import Mapping
 from typing import Any, Protocol
 
 import jax
 from ml_collections import ConfigDict
 
-from s02jax.core import errors
+from s02jax.core.errors import UserError
+from s02jax.data.records import Corpus
 from s02jax.data.rows import Rows
 
 PyTree = Any
-State = Any  # A pytree with `.step` (int32) that holds TrainStates.
+State = Any  # a pytree with `.step` (int32) that holds TrainStates
 Batch = dict[str, jax.Array]
 Spec = dict[str, jax.ShapeDtypeStruct]
 Metrics = dict[str, jax.Array]
@@ -31,64 +33,65 @@ STAGES = {
 
 
 class Stage(Protocol):
-  """What `s02jax.training.loop` asks of a stage. Made as `Class(config)`."""
+  """Interface of a stage to the training loop; made as `Class(config)`."""
 
   name: str
-  starts: tuple[int, ...]  # steps from which on more is computed
+  starts: tuple[int, ...]  # steps from which on a step computes more
 
   def rows(self, corpus: str, split: str, batch_size: int, seed: int) -> Rows:
-    """The rows of a split; a pure function of its arguments."""
+    """Rows of a split; a pure function of the arguments."""
     ...
 
   def batch_specs(self, batch_size: int) -> list[Spec]:
-    """Shapes and dtypes of the batches, one per shape, shortest first; what
-    only a corpus knows is assumed."""
+    """Shapes and dtypes of the batches, one per shape, shortest first.
+
+    Sizes that only a corpus knows must have been assumed.
+    """
     ...
 
   def init_state(self, key: jax.Array) -> State:
-    """The state before step 0; traceable."""
+    """State before step 0; traceable."""
     ...
 
   def train_step(self, state: State, batch: Batch) -> tuple[State, Metrics]:
-    """One step; pure. Metrics are f32 scalars, among them loss, grad_norm
-    and skipped (1 where the step was not finite and changed nothing)."""
+    """One pure training step.
+
+    Returns:
+      Next state, and f32 scalars, among them loss, grad_norm and skipped (1
+      where the step was not finite and changed nothing).
+    """
     ...
 
   def eval_step(self, state: State, batch: Batch) -> Metrics:
-    """Deterministic, with the averaged parameters."""
+    """Deterministic metrics of the averaged parameters."""
     ...
 
   def flops(self, batch: Batch | Spec, step: int | None = None) -> float:
-    """Analytic model FLOPs of a train step on a batch of these shapes; where
-    it is not said which, of one with everything that the run ever computes.
-    They change at the steps of `starts` only."""
+    """Analytic model FLOPs of a train step on a batch of these shapes.
+
+    Args:
+      batch: arrays, or their shapes and dtypes.
+      step: steps taken before; where absent, a step that computes all that any
+        step of the run does. FLOPs change at the steps of `starts` only.
+    """
     ...
 
   def inference_params(self, state: State) -> PyTree:
-    """The averaged parameters that go into the bundle."""
+    """Variables of the averaged model, which go into the bundle."""
     ...
 
 
-def _module_and_class(name: str) -> tuple[Any, str]:
-  target = STAGES.get(name, name)
-  module, _, cls = target.partition(":")
-  if not cls:
-    raise errors.UserError(
-      f"config.stage is {name!r}; it must be one of {', '.join(STAGES)}, "
-      "or module:Class."
-    )
-  try:
-    return importlib.import_module(module), cls
-  except ModuleNotFoundError as error:
-    if error.name is None or not module.startswith(error.name):
-      raise
-    raise errors.UserError(
-      f"config.stage is {name!r}, but there is no module {module}."
-    ) from error
+# ---------------------------------------------------- from config to stage
+
+
+def make(config: ConfigDict) -> Stage:
+  """Makes the stage that a resolved config names."""
+  module, cls = _module_and_class(config.stage)
+  return getattr(module, cls)(config)
 
 
 def resolve(config: ConfigDict) -> ConfigDict:
-  """Returns a copy of `config` with the corpus's own values filled in."""
+  """Copy of `config` with the values that only its corpus knows."""
   module, _ = _module_and_class(config.stage)
   copy = config.copy_and_resolve_references()
   if hasattr(module, "resolve"):
@@ -98,22 +101,68 @@ def resolve(config: ConfigDict) -> ConfigDict:
 
 
 def assume(config: ConfigDict) -> ConfigDict:
-  """Returns a copy of `config` with what a corpus would fill in assumed."""
+  """Copy of `config` with usual values for what only a corpus knows."""
   module, _ = _module_and_class(config.stage)
   copy = config.copy_and_resolve_references()
   with copy.unlocked():
     return module.assume(copy)
 
 
-def spec(batch_size: int, **shapes: tuple) -> Spec:
-  """A batch's shapes: name=(dtype, *shape of a row)."""
+def _module_and_class(name: str) -> tuple[Any, str]:
+  """Imported module and class name of config.stage."""
+  target = STAGES.get(name, name)
+  module, _, cls = target.partition(":")
+  if not cls:
+    raise UserError(
+      f"config.stage is {name!r}; it must be one of {', '.join(STAGES)}, "
+      "or module:Class."
+    )
+  try:
+    return importlib.import_module(module), cls
+  except ModuleNotFoundError as error:
+    if error.name is None or not module.startswith(error.name):
+      raise
+    raise UserError(
+      f"config.stage is {name!r}, but there is no module {module}."
+    ) from error
+
+
+# ------------------------------------------------------- for the stage files
+
+
+def batch_spec(batch_size: int, **shapes: tuple) -> Spec:
+  """Shapes and dtypes of a batch, from name=(dtype, *shape of a row)."""
   return {
     name: jax.ShapeDtypeStruct((batch_size, *shape), dtype)
     for name, (dtype, *shape) in shapes.items()
   }
 
 
-def make(config: ConfigDict) -> Stage:
-  """Makes the stage that a resolved config names."""
-  module, cls = _module_and_class(config.stage)
-  return getattr(module, cls)(config)
+def corpus_rate(config: ConfigDict) -> int:
+  """Sample rate of config.corpus in Hz."""
+  return Corpus.open(config.corpus, "train").rate
+
+
+def check_rate(config: ConfigDict, rate: int) -> None:
+  """Raises UserError unless config.corpus has this sample rate in Hz."""
+  found = corpus_rate(config)
+  if found != rate:
+    raise UserError(
+      f"{config.corpus} is sampled at {found} Hz but mel.rate is {rate}; build"
+      f" the corpus with --rate {rate}, or choose another size."
+    )
+
+
+def feature_sources(card: Mapping[str, Any], *models: str) -> dict[str, str]:
+  """Fingerprints of the checkpoints of `models` that wrote the features.
+
+  A run keeps them in its config: features of another checkpoint are other
+  numbers under the same names.
+
+  Args:
+    card: card.json of the corpus's features.
+  """
+  return {
+    name: card["sources"].get(name, {}).get("fingerprint", "unknown")
+    for name in models
+  }

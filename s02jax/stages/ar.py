@@ -1,12 +1,13 @@
 """Stage: AR Transformer and its speaker encoder, together (report 3.1, 3.2).
 
 Loss = -sum w log p(target) / sum w, over audio tokens and END of packed rows.
-The reference of a segment is another clip of its speaker. Of the audio tokens
-that the model reads, a share is replaced by random ones, so that it cannot
-recite the training set and has to read the text.
+The reference of a segment is another clip of its speaker. A share of the audio
+tokens that the model reads is random, so that it cannot recite the training
+set and has to read the text.
 
-Evaluation repeats the loss with the reference, then with the text, of another
-segment: what that costs, in nats per token, is what the model takes from each.
+Evaluation computes the loss again with the reference of another segment, then
+with its text: the differences, in nats per token, say how much the model takes
+from each.
 
 Shape letters: as in `models/ar.py`; n samples of a reference.
 """
@@ -26,11 +27,10 @@ from s02jax.core.rates import TOKENS_PER_SECOND, samples
 from s02jax.data.features import Features, open_speaker_vectors
 from s02jax.data.records import Corpus
 from s02jax.data.rows.packed_sequences import PackedSequences
-from s02jax.flops import products
+from s02jax.flops import kernel_flops
 from s02jax.models import ar
 from s02jax.models.layers.convnext import lengths_to_mask
 from s02jax.sharding import shard
-from s02jax.stages.corpus import check_rate, origins
 from s02jax.stages.losses import cross_entropy, weighted_mean
 from s02jax.stages.train_state import (
   OptimizerConfig,
@@ -44,7 +44,7 @@ from s02jax.text.tokenizer import TextModel
 
 
 def next_real(real: Bool[Array, "n"]) -> Int[Array, "n"]:
-  """For each real item the number of the next one, round and round."""
+  """Index of the next real item, cyclically."""
   order = jnp.argsort(~real, stable=True)
   rank = jnp.cumsum(real) - 1
   return order[(rank + 1) % jnp.maximum(real.sum(), 1)]
@@ -57,11 +57,14 @@ def swap_texts(
   is_text: Bool[Array, "b s"],
   segments: int,
 ) -> Int[Array, "b s"]:
-  """Gives every segment the text of the next segment of the batch.
+  """Replaces the text of every segment by that of the next one in the batch.
 
-  It is cut or repeated to the length of the text it replaces.
+  The new text is cut or repeated to the length of the old one.
 
   Args:
+    ids: tokens of packed rows.
+    segment: number of each position's segment in its row, from 1; 0 is padding.
+    position: place of each position in its segment.
     is_text: positions of text; in a segment they are consecutive.
     segments: most segments of a row.
   """
@@ -85,14 +88,14 @@ def swap_texts(
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class LossConfig:
-  """What is done to the input, and how the loss is computed."""
+  """Input noise of the AR model, and the chunk size of its loss."""
 
-  noise: float = 0.1  # share of audio tokens read as random ones
+  noise: float = 0.1  # share of the audio tokens read that are random
   chunk: int = 512  # positions of a row whose logits exist at once
 
 
 class ARStage:
-  """Trains `ARTransformer` on packed rows."""
+  """Stage that trains `ARTransformer` on packed rows."""
 
   name = "ar"
   starts = ()
@@ -109,7 +112,7 @@ class ARStage:
     self.optimizer = make_optimizer(self.optimizer_config, config.steps)
 
   def rows(self, corpus: str, split: str, batch_size: int, seed: int):
-    """Packed sequences, each with another clip of its speaker."""
+    """Packed sequences; each segment has another clip of its speaker."""
     return PackedSequences(
       Corpus.open(corpus, split),
       Features.open(corpus, split),
@@ -135,7 +138,7 @@ class ARStage:
     return open_speaker_vectors(corpus, split)
 
   def batch_specs(self, batch_size: int) -> list[stages.Spec]:
-    """The one shape of packed rows."""
+    """Shapes of packed rows, all of one size."""
     data = self.config.data
     s, m = data.row_tokens, data.max_segments
     n = samples(data.reference_seconds, self.mel.rate)
@@ -143,7 +146,7 @@ class ARStage:
     if not self.encodes:
       features = self.model_config.speaker.features
       speakers = {"speaker_vectors": (jnp.float32, m, features)}
-    spec = stages.spec(
+    spec = stages.batch_spec(
       batch_size,
       **dict.fromkeys(("ids", "segment", "position", "target"), (jnp.int32, s)),
       **dict.fromkeys(("weight", "cursor"), (jnp.float32, s)),
@@ -153,7 +156,7 @@ class ARStage:
     return [spec]
 
   def init_state(self, key) -> TrainState:
-    """Fresh parameters."""
+    """State with random parameters."""
     variables = ar.init(self.model, key)
     return TrainState.create(variables["params"], self.optimizer)
 
@@ -173,7 +176,14 @@ class ARStage:
     return shard(vectors.reshape(b, r, -1), "batch", None, None)
 
   def measure(self, params, batch, ids, speakers) -> tuple[Array, Array]:
-    """Loss and accuracy, means over the target tokens."""
+    """Loss and accuracy, means over the target tokens.
+
+    Args:
+      params: parameters of the model.
+      batch: packed rows.
+      ids: tokens to read, int32 [b, s].
+      speakers: speaker vectors [b, r, o], one per segment.
+    """
     variables = {"params": params}
     hidden = self.model.apply(
       variables,
@@ -193,12 +203,12 @@ class ARStage:
     return weighted_mean(nats, weight), weighted_mean(hits, weight)
 
   def nats(self, params, batch) -> tuple[Array, Array]:
-    """`measure` of a batch with its own texts and references."""
+    """Loss and accuracy of a batch with its own texts and references."""
     speakers = self.speakers(params, batch)
     return self.measure(params, batch, batch["ids"], speakers)
 
   def corrupt(self, key, ids: Int[Array, "b s"]) -> Int[Array, "b s"]:
-    """Replaces a share of the audio tokens by random ones."""
+    """Replaces a share of the audio tokens, `loss.noise`, by random ones."""
     cfg = self.model_config
     first, second = jax.random.split(key)
     chosen = jax.random.bernoulli(first, self.loss.noise, ids.shape)
@@ -206,8 +216,8 @@ class ARStage:
     is_audio = ids >= cfg.text_size
     return jnp.where(chosen & is_audio, random + cfg.text_size, ids)
 
-  def train_step(self, state: TrainState, batch):
-    """One step."""
+  def train_step(self, state: TrainState, batch) -> tuple[TrainState, dict]:
+    """One pure training step on packed rows."""
     key = step_key(self.config.seed, state.step)
     batch = batch | {"ids": self.corrupt(key, batch["ids"])}
 
@@ -230,7 +240,7 @@ class ARStage:
     return state, metrics | step_metrics
 
   def eval_step(self, state: TrainState, batch) -> dict:
-    """Of the averaged parameters: loss, and what wrong conditions add."""
+    """Loss of the averaged parameters, and what wrong conditions add to it."""
     cfg, ids = self.model_config, batch["ids"]
     speakers = self.speakers(state.ema, batch)
     b, r, o = speakers.shape
@@ -252,19 +262,19 @@ class ARStage:
     }
 
   def inference_params(self, state: TrainState) -> dict:
-    """Variables of `ARTransformer.apply`."""
+    """Variables of `ARTransformer.apply`, averaged."""
     return {"params": state.ema}
 
   def flops(self, batch, step=None) -> float:
-    """Matrix products of any step, causal scores counted as half."""
+    """FLOPs of the matrix products of any step; causal scores as half."""
     del step
     cfg = self.model_config.transformer
     b, s = batch["ids"].shape
     r = batch["reference_samples"].shape[1]
     params = jax.eval_shape(self.init_state, jax.random.key(0)).params
     total = float(
-      products((params["stack"], params["head"]), b * s)
-      + products(params.get("speaker_in", {}), b * r)
+      kernel_flops((params["stack"], params["head"]), b * s)
+      + kernel_flops(params.get("speaker_in", {}), b * r)
       + 6 * cfg.layers * b * s * s * cfg.width
     )
     if not self.encodes:
@@ -274,13 +284,17 @@ class ARStage:
     speaker = params["speaker_encoder"]
     return (
       total
-      + products((speaker["body"], speaker["pool_scores"]), b * r * joined)
-      + products(speaker["out"], b * r)
+      + kernel_flops((speaker["body"], speaker["pool_scores"]), b * r * joined)
+      + kernel_flops(speaker["out"], b * r)
     )
 
 
 def text_rates(corpus: Corpus) -> tuple[float, tuple[tuple[str, float], ...]]:
-  """Text pieces that an audio token speaks: overall, and of each language."""
+  """Text pieces per audio token: over all records, and by language code.
+
+  Raises:
+    UserError: no record has a text.
+  """
   pieces = corpus.text_tokens.astype(int) - 1
   tokens = corpus.num_samples // (corpus.rate // TOKENS_PER_SECOND)
 
@@ -301,7 +315,7 @@ def text_rates(corpus: Corpus) -> tuple[float, tuple[tuple[str, float], ...]]:
 
 
 def assume(config):
-  """Vocabularies of a large corpus."""
+  """Fills the vocabularies and rates of a usual large corpus."""
   config.model.update(
     text_size=8192, speaker_id=1, text_rate=0.3, num_codes=8192
   )
@@ -309,8 +323,8 @@ def assume(config):
 
 
 def resolve(config):
-  """Fills the vocabularies, text ids and audio codes, and the text's rates."""
-  check_rate(config, config.mel.rate)
+  """Fills the sizes of the text and audio vocabularies, and the text rates."""
+  stages.check_rate(config, config.mel.rate)
   text = TextModel.load(f"{config.corpus}/text.model")
   card = Features.open(config.corpus, "train").card
   config.model.text_size = text.size
@@ -318,5 +332,5 @@ def resolve(config):
   overall, each = text_rates(Corpus.open(config.corpus, "train"))
   config.model.text_rate, config.model.text_rates = overall, each
   config.model.num_codes = card["num_codes"]
-  config.features = origins(card, "audio_tokenizer")
+  config.features = stages.feature_sources(card, "audio_tokenizer")
   return config

@@ -2,7 +2,7 @@
 
 Loss = |mel − mel̂|₁ + ctc · CTC per text token + commitment · (1 − cos(e, c)).
 The codebook follows exponential averages of the vectors assigned to each code;
-a code nobody uses restarts at a random vector of the batch.
+an unused code restarts at a random vector of the batch.
 
 Shape letters: as in `models/audio_tokenizer.py`;
 n samples, l text tokens of a row.
@@ -23,14 +23,13 @@ from s02jax.core.errors import UserError
 from s02jax.core.rates import TOKENS_PER_SECOND, samples, tokens
 from s02jax.data.records import Corpus
 from s02jax.data.rows.packed_utterances import SEPARATOR, PackedUtterances
-from s02jax.flops import products
+from s02jax.flops import kernel_flops
 from s02jax.models.audio_tokenizer import (
   AudioTokenizer,
   AudioTokenizerConfig,
   normalise,
 )
 from s02jax.models.layers.convnext import lengths_to_mask
-from s02jax.stages.corpus import check_rate
 from s02jax.stages.train_state import (
   OptimizerConfig,
   TrainState,
@@ -41,22 +40,22 @@ from s02jax.stages.train_state import (
 )
 from s02jax.text.tokenizer import TextModel
 
-_IMPOSSIBLE = -1e5  # a logit, as far down as CTC's own zero
+_IMPOSSIBLE = -1e5  # logit of a label that must not occur, as in optax's CTC
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class LossConfig:
-  """Weights, and the codebook's averages."""
+  """Loss weights, and constants of the codebook's averages."""
 
-  ctc: float = 0.5  # per text token
-  commitment: float = 0.25
-  codebook_decay: float = 0.98  # per step
-  restart_below: float = 0.03  # average uses per step of a dead code
+  ctc: float = 0.5  # weight of the CTC loss per text token
+  commitment: float = 0.25  # weight of the commitment loss
+  codebook_decay: float = 0.98  # decay of the codebook's averages per step
+  restart_below: float = 0.03  # a code of fewer average uses a step is dead
 
 
 @flax.struct.dataclass
 class Codebook:
-  """Averages behind the codes."""
+  """Codes and the exponential averages that they are computed from."""
 
   codes: Float[Array, "k c"]  # unit norm
   uses: Float[Array, "k"]  # average uses per step
@@ -65,13 +64,14 @@ class Codebook:
 
 @flax.struct.dataclass
 class State:
-  """Trained by gradients, and the codebook, which is not."""
+  """Training state: parameters trained by gradients, and the codebook."""
 
   train: TrainState
   codebook: Codebook
 
   @property
   def step(self):
+    """Steps taken, int32 scalar."""
     return self.train.step
 
 
@@ -83,7 +83,16 @@ def move_codebook(
   key,
   config: LossConfig,
 ) -> Codebook:
-  """One step of the averages; dead codes restart at vectors of the batch."""
+  """Moves the averages by one step; dead codes restart at batch vectors.
+
+  Args:
+    codebook: codebook before the step.
+    vectors: encoder outputs before quantisation.
+    codes: code assigned to each of them.
+    valid: positions that are not padding.
+    key: random key of the restarts.
+    config: decay and the threshold of dead codes.
+  """
   k = codebook.codes.shape[0]
   one_hot = jax.nn.one_hot(codes, k) * valid[:, :, None]
   decay = config.codebook_decay
@@ -105,13 +114,14 @@ def spread_evenly(
   """Rows and places of k valid positions, as far apart as they can be.
 
   The first is random, the others follow in equal strides (systematic
-  sampling): all differ where k are valid. Only counts of rows and the rows of
-  the chosen are looked at, so that no device sorts the positions of all.
+  sampling): all differ where at least k are valid. Only the rows' counts and
+  the rows of the chosen positions are read, so that no device has to sort the
+  positions of all.
   """
   counts = valid.sum(1)
   before = jnp.cumsum(counts)
   total = jnp.maximum(before[-1], 1)
-  # i · total / k in integers that do not overflow.
+  # i · total / k, in integers that do not overflow.
   i = jnp.arange(k)
   rank = i * (total // k) + i * (total % k) // k
   rank = (rank + jax.random.randint(key, (), 0, total)) % total
@@ -125,10 +135,10 @@ def spread_evenly(
 def separate(
   logits: Float[Array, "b s v"], segment: Int[Array, "b s"]
 ) -> Float[Array, "b s v"]:
-  """Logits that say SEPARATOR between the utterances of a row, nowhere else.
+  """Logits that force SEPARATOR between utterances of a row, and only there.
 
   With SEPARATOR between the texts, CTC then aligns every text with its own
-  utterance: the loss of a row is the sum of what they have alone.
+  utterance: the loss of a row is the sum of the utterances' own losses.
   """
   between = (segment == 0)[..., None]
   separator = jnp.arange(logits.shape[-1]) == SEPARATOR
@@ -143,7 +153,7 @@ def ctc_per_token(
   text: Int[Array, "b l"],
   text_length: Int[Array, "b"],
 ) -> Float[Array, ""]:
-  """CTC loss per text token, over rows that have a text; see `separate`."""
+  """CTC loss per text token, over the rows that have a text; see `separate`."""
   labels = lengths_to_mask(text_length, text.shape[1])
   ends = jnp.max(
     jnp.where(segment > 0, jnp.arange(1, segment.shape[1] + 1), 0), 1
@@ -162,7 +172,7 @@ def ctc_per_token(
 
 
 class AudioTokenizerStage:
-  """Trains `AudioTokenizer` on packed utterances."""
+  """Stage that trains `AudioTokenizer` on packed utterances."""
 
   name = "audio_tokenizer"
   starts = ()
@@ -189,11 +199,11 @@ class AudioTokenizerStage:
     )
 
   def batch_specs(self, batch_size: int) -> list[stages.Spec]:
-    """One shape."""
+    """Shapes of packed rows, all of one size."""
     data = self.config.data
     size = tokens(data.row_seconds)
     return [
-      stages.spec(
+      stages.batch_spec(
         batch_size,
         wave=(jnp.float32, samples(data.row_seconds, self.mel.rate)),
         segment=(jnp.int32, size),
@@ -203,7 +213,7 @@ class AudioTokenizerStage:
     ]
 
   def init_state(self, key) -> State:
-    """Fresh parameters and an empty codebook, filled by the first batch."""
+    """Random parameters and an empty codebook, which the first batch fills."""
     r = self.model_config.frames_per_token
     mel = jnp.zeros((1, 2 * r, self.model_config.mel_bins))
     variables = self.model.init(key, mel, jnp.ones((1, 2 * r), bool))
@@ -218,13 +228,13 @@ class AudioTokenizerStage:
     )
 
   def features(self, batch) -> tuple[Array, Array]:
-    """Log-mel [b, t, m] and its mask."""
+    """Log-mel [b, t, m] of a batch and its mask [b, t]."""
     mel = spectra.log_mel(batch["wave"], self.mel)
     frames = self.model_config.frames_per_token
     return mel, jnp.repeat(batch["segment"] > 0, frames, axis=1)
 
   def losses(self, params, codes, batch):
-    """Loss, and what the step needs besides."""
+    """Loss, its metrics, and the arguments of `move_codebook` as a dict."""
     mel, mask = self.features(batch)
     out = self.model.apply(
       {"params": params, "codebook": {"codes": codes}}, mel, mask
@@ -251,7 +261,7 @@ class AudioTokenizerStage:
     return loss, (metrics | {"loss": loss}, used)
 
   def train_step(self, state: State, batch) -> tuple[State, dict]:
-    """One step of parameters and codebook."""
+    """One pure training step of parameters and codebook."""
 
     def gradients(microbatch):
       grads, (metrics, used) = jax.grad(self.losses, has_aux=True)(
@@ -287,14 +297,14 @@ class AudioTokenizerStage:
     return metrics
 
   def inference_params(self, state: State) -> dict:
-    """Variables of `AudioTokenizer.apply`."""
+    """Variables of `AudioTokenizer.apply`, averaged."""
     return {
       "params": state.train.ema,
       "codebook": {"codes": state.codebook.codes},
     }
 
   def flops(self, batch, step=None) -> int:
-    """Matrix products of any step."""
+    """FLOPs of the matrix products of any step."""
     del step
     b, n = batch["wave"].shape
     frames = b * n // self.mel.hop
@@ -302,23 +312,25 @@ class AudioTokenizerStage:
     params = jax.eval_shape(self.init_state, jax.random.key(0)).train.params
     at_frames = ("encoder", "decoder", "to_mel")
     return sum(
-      products(tree, frames if name in at_frames else spoken)
+      kernel_flops(tree, frames if name in at_frames else spoken)
       for name, tree in params.items()
     )
 
 
 def assume(config):
-  """The text vocabulary of a large corpus."""
+  """Fills the text vocabulary of a usual large corpus."""
   config.model.vocab_size = 8192
   return config
 
 
 def resolve(config):
-  """Fills the text vocabulary's size; the corpus must have the mel's rate.
+  """Fills the size of the text vocabulary.
 
-  Raises UserError for another rate, or a hop that does not make 25 tokens/s.
+  Raises:
+    UserError: the corpus has not the rate of the mel spectrogram, or the hop
+      does not make TOKENS_PER_SECOND.
   """
-  check_rate(config, config.mel.rate)
+  stages.check_rate(config, config.mel.rate)
   samples = config.mel.hop * config.model.frames_per_token
   if samples * TOKENS_PER_SECOND != config.mel.rate:
     raise UserError(

@@ -3,9 +3,10 @@
 Loss = |v − u|² over latents that are neither padding nor prompt
   + mean · |m − x₁|² + scale · Gaussian log-likelihood of log s alone.
 
-Of each row one of three things is drawn from the step's number: a prompt (the
-beginning of the utterance itself, outside the loss), no prompt, or no condition
-at all. Of the batch: chunked or full attention.
+Every step draws one of three kinds for each row: with a prompt (the beginning
+of the utterance itself, outside the loss), without one, or without any
+condition; and for the batch, block-causal or full attention. The draw is a
+function of the step's number.
 
 Shape letters: as in `models/flow_matching.py`.
 """
@@ -22,11 +23,10 @@ from s02jax.core.rates import samples, tokens
 from s02jax.data.features import Features
 from s02jax.data.records import Corpus
 from s02jax.data.rows.latent_utterances import LatentUtterances
-from s02jax.flops import products
+from s02jax.flops import kernel_flops
 from s02jax.models.flow_matching import FlowMatching, FlowMatchingConfig
 from s02jax.models.layers.attention import Either
 from s02jax.models.layers.convnext import lengths_to_mask
-from s02jax.stages.corpus import check_rate, origins
 from s02jax.stages.train_state import (
   OptimizerConfig,
   TrainState,
@@ -39,25 +39,25 @@ from s02jax.stages.train_state import (
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class LossConfig:
-  """Weights and probabilities."""
+  """Loss weights, and probabilities of the kinds of rows and attention."""
 
-  mean: float = 1.0  # of the regressed mean
-  scale: float = 0.1  # of the regressed scale's log-likelihood
-  drop: float = 0.15  # rows without any condition
-  prompt: float = 0.5  # of the others: rows with a prompt
+  mean: float = 1.0  # weight of the regressed mean's error
+  scale: float = 0.1  # weight of the regressed scale's log-likelihood
+  drop: float = 0.15  # share of rows without any condition
+  prompt: float = 0.5  # share of the other rows that have a prompt
   prompt_share: float = 0.6  # longest prompt, as a share of the utterance
   chunk: int = 50  # latents per chunk of block-causal attention
-  chunked: float = 0.3  # steps with block-causal attention
+  chunked: float = 0.3  # share of steps with block-causal attention
 
 
 def masked_mean(x, mask):
-  """Mean of x [b, l, c] over channels and frames where mask [b, l]."""
+  """Mean of x [b, l, c] over channels, and frames where mask [b, l] is true."""
   total = jnp.sum(jnp.where(mask[..., None], x, 0.0))
   return total / jnp.maximum(mask.sum(), 1) / x.shape[-1]
 
 
 class FlowMatchingStage:
-  """Trains `FlowMatching` on whole utterances."""
+  """Stage that trains `FlowMatching` on whole utterances."""
 
   name = "flow_matching"
   starts = ()
@@ -84,10 +84,10 @@ class FlowMatchingStage:
     )
 
   def batch_specs(self, batch_size: int) -> list[stages.Spec]:
-    """One shape a bucket."""
+    """Shapes of the batches, one for each bucket of length."""
     c, data = self.model_config, self.config.data
     return [
-      stages.spec(
+      stages.batch_spec(
         batch_size,
         tokens=(jnp.int32, tokens(seconds)),
         latents=(
@@ -106,7 +106,7 @@ class FlowMatchingStage:
     ]
 
   def init_state(self, key) -> TrainState:
-    """Fresh parameters."""
+    """State with random parameters."""
     c = self.model_config
     r = c.latents_per_token
     latents = jnp.zeros((1, 2 * r, c.channels))
@@ -127,7 +127,7 @@ class FlowMatchingStage:
     return TrainState.create(variables["params"], self.optimizer)
 
   def draw(self, key, batch):
-    """Noise, times and the rows' roles, all a function of the key."""
+    """Noise, times, prompts and dropped conditions of a batch, by the key."""
     keys = jax.random.split(key, 7)
     b, frames, _ = batch["latents"].shape
     offset = jax.random.uniform(keys[0], (1,))
@@ -146,7 +146,7 @@ class FlowMatchingStage:
     }
 
   def losses(self, params, batch, draw):
-    """Loss and metrics of one batch under one draw."""
+    """Loss and metrics of a batch, given the result of `draw`."""
     x1 = jnp.where(draw["mask"][..., None], batch["latents"], 0.0)
     t = draw["t"][:, None, None]
     mel = spectra.log_mel(batch["reference"], self.mel)
@@ -178,8 +178,8 @@ class FlowMatchingStage:
     loss = flow + self.loss.mean * mean + self.loss.scale * scale
     return loss, {"loss": loss, "flow": flow, "mean": mean, "scale": scale}
 
-  def train_step(self, state: TrainState, batch):
-    """One step."""
+  def train_step(self, state: TrainState, batch) -> tuple[TrainState, dict]:
+    """One pure training step on whole utterances."""
     key = step_key(self.config.seed, state.step)
     batch = batch | {"draw": self.draw(key, batch)}
 
@@ -194,16 +194,16 @@ class FlowMatchingStage:
     return state, metrics | step_metrics
 
   def eval_step(self, state: TrainState, batch) -> dict:
-    """Losses of the averaged parameters under one fixed draw."""
+    """Losses of the averaged parameters, with one draw for all steps."""
     draw = self.draw(jax.random.key(0), batch)
     return self.losses(state.ema, batch, draw)[1]
 
   def inference_params(self, state: TrainState) -> dict:
-    """Variables of `FlowMatching.apply`."""
+    """Variables of `FlowMatching.apply`, averaged."""
     return {"params": state.ema}
 
   def flops(self, batch, step=None) -> int:
-    """Matrix products of any step, attention's scores not counted."""
+    """FLOPs of the matrix products of any step, attention scores left out."""
     del step
     b, tokens = batch["tokens"].shape
     latents = tokens * self.model_config.latents_per_token
@@ -220,25 +220,25 @@ class FlowMatchingStage:
     }
     params = jax.eval_shape(self.init_state, jax.random.key(0)).params
     return sum(
-      products(tree, b * positions.get(name, latents))
+      kernel_flops(tree, b * positions.get(name, latents))
       for name, tree in params.items()
     )
 
 
 def assume(config):
-  """Codes of a large tokenizer, latents of the Flow-VAE's configs."""
+  """Fills the codes of a large tokenizer and latents of the usual Flow-VAE."""
   config.model.update(num_codes=8192, channels=64, latents_per_token=2)
   config.latents = dict(mean=[0.0] * 64, std=[1.0] * 64)
   return config
 
 
 def resolve(config):
-  """Fills what `s02 extract` wrote: codes, channels, latents per token."""
-  check_rate(config, config.mel.rate)
+  """Fills the sizes and statistics of the features that `s02 extract` wrote."""
+  stages.check_rate(config, config.mel.rate)
   card = Features.open(config.corpus, "train").card
   config.model.num_codes = card["num_codes"]
   config.model.channels = card["channels"]
   config.model.latents_per_token = card["latents_per_token"]
-  config.features = origins(card, "audio_tokenizer", "flow_vae")
+  config.features = stages.feature_sources(card, "audio_tokenizer", "flow_vae")
   config.latents = dict(mean=card["mean"], std=card["std"])
   return config

@@ -3,9 +3,9 @@
 Generator loss = Σ log-mel L1 at several resolutions + compressed complex L1
   + kl · KL per latent dimension + adversarial · hinge + matching · features.
 
-The state holds two parameter sets and two optimizers. Until
-`adversarial_start` the discriminators are neither computed nor moved:
-regression alone learns faster at equal time. A run that ends before does not
+The state holds generator and discriminators, each with an optimizer. Until
+`adversarial_start` the discriminators are neither computed nor updated:
+regression alone learns faster in equal time. A run that ends before does not
 even compile them.
 
 Shape letters: b batch, n samples, t frames, m mel bins.
@@ -24,7 +24,7 @@ from s02jax.core.config import build
 from s02jax.core.errors import UserError
 from s02jax.data.records import Corpus
 from s02jax.data.rows.audio_crops import AudioCrops
-from s02jax.flops import products
+from s02jax.flops import kernel_flops
 from s02jax.models.discriminators import (
   Discriminators,
   DiscriminatorsConfig,
@@ -33,7 +33,6 @@ from s02jax.models.discriminators import (
   generator_loss,
 )
 from s02jax.models.flow_vae import FlowVAE, FlowVAEConfig
-from s02jax.stages.corpus import corpus_rate
 from s02jax.stages.train_state import (
   OptimizerConfig,
   TrainState,
@@ -45,42 +44,43 @@ from s02jax.stages.train_state import (
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class LossConfig:
-  """Weights of the generator's loss."""
+  """Resolutions and weights of the generator's loss."""
 
   windows: tuple[int, ...] = (2048, 1024, 512, 256)  # samples; hop = a quarter
-  mel_bins: tuple[int, ...] = (80, 80, 40, 20)  # one per window
-  mel: float = 1.0
-  complex: float = 1.0  # compressed complex spectrum at the second window
-  kl: float = 0.02  # per latent dimension
-  adversarial: float = 0.1
-  matching: float = 0.5
+  mel_bins: tuple[int, ...] = (80, 80, 40, 20)  # mel bands, one per window
+  mel: float = 1.0  # weight of the log-mel L1
+  complex: float = 1.0  # weight of the complex L1, at the second window
+  kl: float = 0.02  # weight of the KL divergence per latent dimension
+  adversarial: float = 0.1  # weight of the hinge loss
+  matching: float = 0.5  # weight of feature matching
   adversarial_start: int = 10**9  # step of the first adversarial update
-  dither: float = 1e-4  # noise against digital silence
+  dither: float = 1e-4  # standard deviation of noise added to the input
 
 
 @flax.struct.dataclass
 class State:
-  """Both players."""
+  """Training state of generator and discriminators."""
 
   generator: TrainState
   discriminator: TrainState
 
   @property
   def step(self):
+    """Steps taken, int32 scalar."""
     return self.generator.step
 
 
 @flax.struct.dataclass
-class Verdict:
-  """What the discriminators say of an output."""
+class AdversarialLosses:
+  """Losses of generator and discriminators on one output waveform."""
 
-  adversarial: Float[Array, ""]  # loss of the generator
-  gradient: Float[Array, "b n"]  # of that loss, by the output
-  discriminator: Float[Array, ""]  # loss of their own
+  adversarial: Float[Array, ""]  # weighted loss of the generator
+  gradient: Float[Array, "b n"]  # gradient of that loss by the output
+  discriminator: Float[Array, ""]  # loss of the discriminators
 
 
 def compressed(wave: Float[Array, "b n"], window: int) -> Float[Array, "..."]:
-  """Real and imaginary parts of S · |S|^(-0.7), [b, t, f, 2]."""
+  """Compressed spectrum S · |S|^(-0.7), real and imaginary, [b, t, f, 2]."""
   spectrum = spectra.stft(wave, window, window // 4)
   scale = spectra.magnitude_of(spectrum, 1e-5) ** -0.7
   return jnp.stack([spectrum.real, spectrum.imag], -1) * scale[..., None]
@@ -92,7 +92,7 @@ def spectral_losses(
   rate: int,
   config: LossConfig,
 ) -> dict[str, Float[Array, ""]]:
-  """Mean log-mel L1 over the resolutions, and the complex L1."""
+  """Mean log-mel L1 over the resolutions, and complex L1 at the second."""
   mel = jnp.zeros(())
   for window, bins in zip(config.windows, config.mel_bins, strict=True):
     spec = spectra.LogMel(rate=rate, hop=window // 4, window=window, bins=bins)
@@ -108,7 +108,7 @@ def spectral_losses(
 
 
 class FlowVAEStage:
-  """Trains `FlowVAE` on fixed crops."""
+  """Stage that trains `FlowVAE` on crops of one length."""
 
   name = "flow_vae"
 
@@ -128,7 +128,7 @@ class FlowVAEStage:
     self.starts = (self.loss.adversarial_start,)
 
   def rows(self, corpus: str, split: str, batch_size: int, seed: int):
-    """Random crops of the waveform."""
+    """Random crops of the recordings."""
     return AudioCrops(
       Corpus.open(corpus, split),
       batch_size=batch_size,
@@ -137,12 +137,12 @@ class FlowVAEStage:
     )
 
   def batch_specs(self, batch_size: int) -> list[stages.Spec]:
-    """The one shape of crops."""
+    """Shape of the crops, one for all."""
     crop = self.config.data.crop_samples
-    return [stages.spec(batch_size, wave=(jnp.float32, crop))]
+    return [stages.batch_spec(batch_size, wave=(jnp.float32, crop))]
 
   def init_state(self, key) -> State:
-    """Fresh players."""
+    """State with random parameters of generator and discriminators."""
     wave = jnp.zeros((1, self.config.data["crop_samples"]))
     first, second = jax.random.split(key)
     return State(
@@ -155,7 +155,7 @@ class FlowVAEStage:
     )
 
   def regression(self, params, wave, key):
-    """The non-adversarial loss, its metrics and the output waveform."""
+    """Non-adversarial loss, its metrics and the output waveform."""
     out = self.model.apply({"params": params}, wave, key)
     parts = spectral_losses(out["wave"], wave, self.config.rate, self.loss)
     parts["kl"] = jnp.mean(out["kl"])
@@ -167,7 +167,7 @@ class FlowVAEStage:
     return loss, parts | {"spectral": loss}, out["wave"]
 
   def train_step(self, state: State, batch) -> tuple[State, dict]:
-    """One step of both players, on the output of the generator before it."""
+    """One pure training step of generator and discriminators."""
     key = step_key(self.config.seed, state.step)
     dither_key, key = jax.random.split(key)
     wave = batch["wave"] + self.loss.dither * jax.random.normal(
@@ -181,44 +181,61 @@ class FlowVAEStage:
     (loss, out), back, metrics = jax.vjp(
       generator, state.generator.params, has_aux=True
     )
-    verdict, judges = self.judge(state, out, wave)
-    (grads,) = back((jnp.ones(()), verdict.gradient))
+    # Both are judged by the output of the generator before this step.
+    losses, discriminator = self.adversarial(state, out, wave)
+    (grads,) = back((jnp.ones(()), losses.gradient))
     moved, step_metrics = update(
       state.generator, grads, self.optimizer, self.optimizer_config.ema
     )
-    return State(generator=moved, discriminator=judges), (
+    return State(generator=moved, discriminator=discriminator), (
       metrics
       | step_metrics
       | {
-        "loss": loss + verdict.adversarial,
-        "adversarial": verdict.adversarial,
-        "discriminator": verdict.discriminator,
+        "loss": loss + losses.adversarial,
+        "adversarial": losses.adversarial,
+        "discriminator": losses.discriminator,
       }
     )
 
-  def judge(self, state: State, fake, real) -> tuple[Verdict, TrainState]:
-    """The verdict, and the discriminators one step on; before their start
-    nothing counts and nothing moves."""
-    silent = Verdict(
+  def adversarial(
+    self,
+    state: State,
+    fake: Float[Array, "b n"],
+    real: Float[Array, "b n"],
+  ) -> tuple[AdversarialLosses, TrainState]:
+    """Adversarial losses and the discriminators' next state.
+
+    Before `adversarial_start` the losses are zero and the state is as it was.
+    """
+    none = AdversarialLosses(
       adversarial=jnp.zeros(()),
       gradient=jnp.zeros_like(fake),
       discriminator=jnp.zeros(()),
     )
     if not self.ever_adversarial:
-      return silent, state.discriminator
+      return none, state.discriminator
     return jax.lax.cond(
       state.step >= self.loss.adversarial_start,
-      lambda: self.contest(state.discriminator, fake, real),
-      lambda: (silent, state.discriminator),
+      lambda: self.adversarial_step(state.discriminator, fake, real),
+      lambda: (none, state.discriminator),
     )
 
-  def contest(
+  def adversarial_step(
     self,
-    judges: TrainState,
+    state: TrainState,
     fake: Float[Array, "b n"],
     real: Float[Array, "b n"],
-  ) -> tuple[Verdict, TrainState]:
-    """One pass over both waves, which each player's loss goes back through."""
+  ) -> tuple[AdversarialLosses, TrainState]:
+    """One pass of the discriminators, which both losses go back through.
+
+    Args:
+      state: state of the discriminators.
+      fake: output of the generator.
+      real: recordings.
+
+    Returns:
+      Losses, and the state of the discriminators after their update.
+    """
 
     def of_generator(*maps) -> Float[Array, ""]:
       return self.loss.adversarial * generator_loss(*maps) + (
@@ -226,17 +243,17 @@ class FlowVAEStage:
       )
 
     found = self.discriminators.contest(
-      judges.params, real, fake, of_generator, discriminator_loss
+      state.params, real, fake, of_generator, discriminator_loss
     )
     moved, _ = update(
-      judges, found.grads, self.optimizer, self.optimizer_config.ema
+      state, found.grads, self.optimizer, self.optimizer_config.ema
     )
-    verdict = Verdict(
+    losses = AdversarialLosses(
       adversarial=found.of_fake,
       gradient=found.to_fake,
       discriminator=found.of_params,
     )
-    return verdict, moved
+    return losses, moved
 
   def eval_step(self, state: State, batch) -> dict:
     """Regression losses of the averaged parameters."""
@@ -246,16 +263,20 @@ class FlowVAEStage:
     return metrics | {"loss": loss}
 
   def inference_params(self, state: State) -> dict:
-    """Variables of `FlowVAE.apply`."""
+    """Variables of `FlowVAE.apply`, averaged."""
     return {"params": state.generator.ema}
 
   def flops(self, batch, step=None) -> float:
-    """Matrix products of the generator, and of the discriminators from their
-    start on: they see two waves (2), the generator's loss goes back to one of
-    them (1), theirs to the parameters and through the layers of both (4)."""
+    """FLOPs of the matrix products; from their start on, with discriminators.
+
+    Discriminators see two waves (2), the generator's loss goes back to one of
+    them (1), their own to the parameters and through the layers of both (4).
+    """
     b, n = batch["wave"].shape
     params = jax.eval_shape(self.init_state, jax.random.key(0))
-    flops = products(params.generator.params, b * n // self.model_config.hop)
+    flops = kernel_flops(
+      params.generator.params, b * n // self.model_config.hop
+    )
     judged = step is None or step >= self.loss.adversarial_start
     if not (self.ever_adversarial and judged):
       return flops
@@ -263,19 +284,24 @@ class FlowVAEStage:
 
 
 def assume(config):
-  """The rate that the config's hop, a fiftieth of a second, was made for."""
+  """Fills the sample rate at which the hop is a fiftieth of a second."""
   config.rate = config.model.hop * 50
   return config
 
 
 def resolve(config):
-  """Fills the sample rate, which the hop must divide into 25 a second."""
+  """Fills the sample rate.
+
+  Raises:
+    UserError: latents would not come at a multiple of 25 a second, or the
+      config asks for microbatches.
+  """
   if config.accumulate != 1:
     raise UserError(
       f"config.accumulate is {config.accumulate}; the Flow-VAE takes its batch "
       "at once: lower config.batch_size or config.data.crop_samples instead."
     )
-  config.rate = corpus_rate(config)
+  config.rate = stages.corpus_rate(config)
   if config.rate % config.model.hop or (config.rate // config.model.hop) % 25:
     raise UserError(
       f"model.hop is {config.model.hop} at {config.rate} Hz; latents must come"

@@ -1,4 +1,4 @@
-"""Losses shared by stages."""
+"""Losses shared by stages: weighted means, cross-entropy in chunks."""
 
 from collections.abc import Callable
 
@@ -11,7 +11,7 @@ from jaxtyping import Array, Bool, Float, Int
 def weighted_mean(
   x: Float[Array, "b s"], weight: Float[Array, "b s"]
 ) -> Float[Array, ""]:
-  """Mean over the positions that have a weight, 0 where none has."""
+  """Weighted mean over all positions; 0 where no position has a weight."""
   total = jnp.sum(jnp.where(weight > 0, x * weight, 0.0))
   return total / jnp.maximum(weight.sum(), 1e-6)
 
@@ -22,15 +22,17 @@ def cross_entropy(
   target: Int[Array, "b s"],
   chunk: int,
 ) -> tuple[Float[Array, "b s"], Bool[Array, "b s"]]:
-  """Nats of each target, and whether it is the likeliest.
+  """Cross-entropy of each target in nats, and whether the target is likeliest.
 
   The logits of a row exist for at most `chunk` positions at once, and are
-  computed again for the gradient. Chunk i takes every n-th position from i on,
-  so that a split time stays split.
+  computed again for the gradient. Chunk i consists of every n-th position from
+  i on, so that a time axis split over devices stays split.
 
   Args:
-    head: hidden states to float32 logits.
-    chunk: positions; a row of no more of them is taken whole.
+    head: function from hidden states to float32 logits.
+    hidden: hidden states.
+    target: ids of the targets.
+    chunk: most positions of a chunk; a shorter row is computed whole.
   """
   b, s, d = hidden.shape
   n = -(-s // chunk)

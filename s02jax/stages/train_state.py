@@ -1,7 +1,7 @@
-"""Parameters, optimizer, average: what a step turns into the next.
+"""Training state: parameters, optimizer, average, and their update by a step.
 
-norm  = ‖g‖₂ over all gradients; a non-finite one leaves everything as it
-        was but for the two counters                                   (1)
+norm  = ‖g‖₂ over all gradients; where it is not finite, the two counters
+        change and nothing else                                        (1)
 ema   = d·ema + (1−d)·params,  d = min(decay, (1+s)/(10+s))            (2)
 """
 
@@ -20,23 +20,23 @@ PyTree = Any
 
 
 class TrainState(flax.struct.PyTreeNode):
-  """All that one model's training is, at one step."""
+  """Training state of one model after some steps."""
 
-  # int32 scalar, steps taken.
+  # Steps taken, int32 scalar.
   step: jax.Array
-  # float32.
+  # Parameters, float32.
   params: PyTree
   opt_state: optax.OptState
   # Averaged parameters, shaped like `params`; never the same buffers.
   ema: PyTree
-  # int32 scalar, steps among them that were not finite.
+  # Steps that were not finite and changed nothing, int32 scalar.
   skipped: jax.Array
 
   @classmethod
   def create(
     cls, params: PyTree, optimizer: optax.GradientTransformation
   ) -> "TrainState":
-    """The state before the first step; the average is a copy of `params`."""
+    """State before the first step; the average is a copy of `params`."""
     return cls(
       step=jnp.zeros((), jnp.int32),
       params=params,
@@ -47,7 +47,7 @@ class TrainState(flax.struct.PyTreeNode):
 
 
 def skipped_steps(state: PyTree) -> jax.Array:
-  """Updates skipped so far, int32, of all TrainStates that a state holds."""
+  """Sum of the skipped updates of all TrainStates in a state, int32 scalar."""
   leaves = jax.tree.leaves(state, is_leaf=lambda x: isinstance(x, TrainState))
   counts = [x.skipped for x in leaves if isinstance(x, TrainState)]
   return jnp.sum(jnp.stack(counts))
@@ -55,14 +55,16 @@ def skipped_steps(state: PyTree) -> jax.Array:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class OptimizerConfig:
-  """AdamW behind a clip, warm-up then cosine."""
+  """Config of AdamW with clipped gradients, linear warm-up and cosine decay."""
 
+  # Peak learning rate.
   learning_rate: float = 1e-3
   # Steps of linear warm-up from zero.
   warmup: int = 100
+  # Decay of the averages of gradients and of their squares.
   b1: float = 0.9
   b2: float = 0.99
-  # Of matrices only; vectors are not decayed.
+  # Weight decay of matrices; vectors are not decayed.
   weight_decay: float = 0.01
   # Largest global gradient norm.
   clip: float = 1.0
@@ -73,7 +75,7 @@ class OptimizerConfig:
 
 
 def schedule(cfg: OptimizerConfig, steps: int) -> optax.Schedule:
-  """Returns the learning rate as a function of the step."""
+  """Learning rate as a function of the step."""
   warmup = min(cfg.warmup, max(steps - 1, 0))
   return optax.warmup_cosine_decay_schedule(
     init_value=0.0 if warmup else cfg.learning_rate,
@@ -87,7 +89,7 @@ def schedule(cfg: OptimizerConfig, steps: int) -> optax.Schedule:
 def make_optimizer(
   cfg: OptimizerConfig, steps: int
 ) -> optax.GradientTransformation:
-  """Clip, AdamW, warm-up and cosine over `steps`."""
+  """Optimizer of OptimizerConfig, whose schedule spans `steps`."""
   return optax.chain(
     optax.clip_by_global_norm(cfg.clip),
     optax.adamw(
@@ -101,7 +103,7 @@ def make_optimizer(
 
 
 def _decayed(params: PyTree) -> PyTree:
-  """True for the matrices: kernels and embeddings."""
+  """Mask of the parameters with weight decay: kernels and embeddings."""
   return jax.tree_util.tree_map_with_path(
     lambda path, _: jax.tree_util.keystr(path, simple=True).endswith(
       ("kernel", "embedding")
@@ -116,10 +118,16 @@ def update(
   optimizer: optax.GradientTransformation,
   ema: float,
 ) -> tuple[TrainState, dict[str, jax.Array]]:
-  """Applies `grads`, or skips them when their norm is not finite.
+  """Applies `grads`, or skips them where their norm (1) is not finite.
+
+  Args:
+    state: state before the step.
+    grads: gradients, shaped like `state.params`.
+    optimizer: optimizer that `state` was created with.
+    ema: decay of the averaged parameters (2).
 
   Returns:
-    The next state and {"grad_norm", "skipped"}, f32 scalars.
+    Next state and the metrics {"grad_norm", "skipped"}, f32 scalars.
   """
   norm = optax.tree.norm(grads).astype(jnp.float32)  # (1)
   good = jnp.isfinite(norm)
@@ -143,7 +151,7 @@ def update(
 def ema_update(
   ema: PyTree, params: PyTree, step: jax.Array, decay: float
 ) -> PyTree:
-  """Equation (2), `step` being the steps taken before this one."""
+  """Averaged parameters (2); `step` is the number of steps before this one."""
   s = step.astype(jnp.float32)
   d = jnp.minimum(decay, (1.0 + s) / (10.0 + s))
   return jax.tree.map(lambda e, p: d * e + (1.0 - d) * p, ema, params)
@@ -168,18 +176,18 @@ def accumulate(
   """Averages `gradients` over `n` microbatches, one after another.
 
   Args:
-    gradients: a function of a microbatch that returns a tuple. Its first two
+    gradients: function of a microbatch that returns a tuple. Its first two
       elements, say gradients and metrics in either order, are averaged. An
       optional third holds arrays with one entry a row, which are gathered.
       Noise that should differ between microbatches must come from `batch`.
-    batch: arrays of equal leading size, a multiple of `n`; a scalar is given
-      to every microbatch.
-    n: 1 calls `gradients` directly.
-    weight: of a microbatch in the average, for losses that are themselves
-      weighted means; equal where absent.
+    batch: arrays of equal leading size, a multiple of `n`; a scalar goes to
+      every microbatch.
+    n: number of microbatches; 1 calls `gradients` directly.
+    weight: function from a microbatch to its weight in the average, for losses
+      that are themselves weighted means; equal weights where absent.
 
   Returns:
-    What `gradients` returns on the whole batch, up to rounding.
+    Result of `gradients` on the whole batch, up to rounding.
   """
   if n == 1:
     return gradients(batch)
@@ -202,7 +210,7 @@ def accumulate(
 
 
 def check_microbatches(n: int, rows: int) -> None:
-  """Raises UserError where a batch has not `n` microbatches of equal size."""
+  """Raises UserError unless `rows` split into `n` equal microbatches."""
   if n < 1 or rows % n:
     raise UserError(
       f"config.accumulate is {n}; it must divide the batch, which has {rows} "
@@ -211,17 +219,20 @@ def check_microbatches(n: int, rows: int) -> None:
 
 
 def _halves(result: tuple) -> tuple[tuple, tuple]:
+  """Averaged and gathered elements of a result of `gradients`."""
   return result[:2], result[2:]
 
 
 def _split(x: jax.Array, n: int) -> jax.Array:
-  """[b, …] to [n, b/n, …]: row i to microbatch i mod n, so that each has
-  rows of every device."""
+  """Reshapes [b, …] to [n, b/n, …]; row i goes to microbatch i mod n.
+
+  So each microbatch has rows of every device.
+  """
   if x.ndim == 0:
     return jnp.broadcast_to(x, (n,))
   return jnp.moveaxis(x.reshape(x.shape[0] // n, n, *x.shape[1:]), 1, 0)
 
 
 def _join(x: jax.Array) -> jax.Array:
-  """The inverse of `_split`."""
+  """Inverse of `_split`."""
   return jnp.moveaxis(x, 0, 1).reshape(-1, *x.shape[2:])

@@ -1,4 +1,4 @@
-"""Stages: what a step moves, what it leaves, and what it may not notice."""
+"""Training steps of the stages: what they update, leave alone, and ignore."""
 
 import pathlib
 import subprocess
@@ -11,13 +11,17 @@ import pytest
 
 from configs import audio_tokenizer, flow_matching, flow_vae
 from s02jax import stages
-from s02jax.models import discriminators as judges
+from s02jax.models.discriminators import (
+  discriminator_loss,
+  feature_matching_loss,
+  generator_loss,
+)
 from s02jax.stages import train_state
 
 
 @pytest.fixture(scope="module")
 def vae():
-  """The stage whose discriminators start at the second step, and its step."""
+  """Flow-VAE stage with discriminators from the second step on, step, state."""
   config = flow_vae.get_config("test")
   config.rate = 16000
   config.model.update(dict(encoder_width=8, decoder_width=8, channels=4))
@@ -31,11 +35,13 @@ def vae():
 
 
 def _wave(stage, rows=2):
+  """Batch of noise."""
   shape = (rows, stage.config.data["crop_samples"])
   return {"wave": 0.1 * jax.random.normal(jax.random.key(1), shape)}
 
 
 def _same(a, b):
+  """Whether two trees have equal leaves."""
   pairs = zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True)
   return all(np.array_equal(x, y) for x, y in pairs)
 
@@ -51,8 +57,8 @@ def test_discriminators_wait_for_their_start(vae):
   assert int(third.generator.step) == int(third.step) == 2
 
 
-def test_one_pass_serves_both_players(vae):
-  """As if each had looked for itself."""
+def test_one_pass_serves_generator_and_discriminators(vae):
+  """Losses and gradients equal those of a pass for each."""
   stage, _, state = vae
   real, fake = (
     0.3 * jax.random.normal(jax.random.key(i), (3, 2048)) for i in (5, 6)
@@ -61,7 +67,7 @@ def test_one_pass_serves_both_players(vae):
   groups = stage.discriminators.groups(real.shape[1])
 
   def played(params, real, fake, loss):
-    """Mean of a loss over the discriminators, each of which looks alone."""
+    """Mean of a loss over the discriminators, each run by itself."""
     lines = [stage.discriminators.lay(wave) for wave in (real, fake)]
     losses = []
     for name, group in groups.items():
@@ -84,26 +90,28 @@ def test_one_pass_serves_both_players(vae):
   def of_generator(wave):
     def loss(real, fake, inside):
       maps = (real, fake, inside)
-      return stage.loss.adversarial * judges.generator_loss(*maps) + (
-        stage.loss.matching * judges.feature_matching_loss(*maps)
+      return stage.loss.adversarial * generator_loss(*maps) + (
+        stage.loss.matching * feature_matching_loss(*maps)
       )
 
     return played(state.discriminator.params, real, wave, loss)
 
   def of_discriminators(params):
-    return played(params, real, fake, judges.discriminator_loss)
+    return played(params, real, fake, discriminator_loss)
 
-  verdict, moved = jax.jit(stage.contest)(state.discriminator, fake, real)
+  found, moved = jax.jit(stage.adversarial_step)(
+    state.discriminator, fake, real
+  )
   loss, gradient = jax.value_and_grad(of_generator)(fake)
-  np.testing.assert_allclose(verdict.adversarial, loss, rtol=1e-5)
+  np.testing.assert_allclose(found.adversarial, loss, rtol=1e-5)
   assert np.abs(gradient).max() > 1e-6
   np.testing.assert_allclose(
-    verdict.gradient, gradient, rtol=1e-4, atol=1e-5 * np.abs(gradient).max()
+    found.gradient, gradient, rtol=1e-4, atol=1e-5 * np.abs(gradient).max()
   )
   loss, grads = jax.value_and_grad(of_discriminators)(
     state.discriminator.params
   )
-  np.testing.assert_allclose(verdict.discriminator, loss, rtol=1e-5)
+  np.testing.assert_allclose(found.discriminator, loss, rtol=1e-5)
   expected, _ = train_state.update(
     state.discriminator, grads, stage.optimizer, stage.optimizer_config.ema
   )
@@ -115,7 +123,7 @@ def test_one_pass_serves_both_players(vae):
     np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-7)
 
 
-def test_a_broken_batch_moves_neither_player(vae):
+def test_a_broken_batch_updates_neither_parameters(vae):
   stage, step, first = vae
   started, _ = step(first, _wave(stage))
   wave = {"wave": _wave(stage)["wave"].at[0, 0].set(jnp.nan)}
@@ -126,6 +134,7 @@ def test_a_broken_batch_moves_neither_player(vae):
 
 
 def _tokenizer():
+  """Small audio tokenizer stage."""
   config = audio_tokenizer.get_config("test")
   config.model.update(dict(width=8, num_codes=16, vocab_size=10))
   return stages.make(config)

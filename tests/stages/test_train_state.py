@@ -1,4 +1,4 @@
-"""Updates: skipping, averaging, accumulating, warming up."""
+"""Updates of a training state: skipping, averaging, accumulating, warm-up."""
 
 import jax
 import jax.numpy as jnp
