@@ -34,7 +34,7 @@ def kernel_flops(params, positions: int) -> int:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Product:
-  """Matrix product [m, k] · [k, n] that runs `times` a step over all devices."""
+  """Matrix product [m, k] · [k, n] run `times` a step over all devices."""
 
   m: int
   k: int
