@@ -18,7 +18,7 @@ from typing import Any
 from s02jax.core import languages
 from s02jax.evaluation.benchmark import plan
 from s02jax.evaluation.benchmark.datasets import Item
-from s02jax.evaluation.benchmark.ledger import Asked, Ledger
+from s02jax.evaluation.benchmark.ledger import Answer, Asked, Ledger
 from s02jax.pretrained import recognisers
 
 WRONG = 0.1  # share of the words, or of the characters
@@ -91,7 +91,7 @@ def measure(
       other = rng.choice(items).text
       said = heard(item.text, code, other, rng)
       asked = Asked("clip", item.subset, item.key, 0, specs[code])
-      answers.append((asked, {"file": "", "heard": said}))
+      answers.append((asked, Answer(file="", heard=said)))
     listed.write_text("".join(lines), encoding="utf-8")
     Ledger(out, plan.Shard()).add(answers)
     command = ["--benchmark", "manifest", "--data", str(listed)]

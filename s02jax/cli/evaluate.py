@@ -16,32 +16,22 @@ then it counts as wholly wrong and is listed.
 """
 
 import argparse
-import logging
 import pathlib
+from collections.abc import Iterable
 
-from s02jax.bundle import Bundle
-from s02jax.core import startup
-from s02jax.evaluation.benchmark import (
-  datasets,
-  tabulate,
-)
-from s02jax.evaluation.benchmark import plan as runs
-from s02jax.evaluation.benchmark.passes import (
-  PASSES,
-  Evaluation,
-  judge,
-  make_judges,
-  parse_evaluation,
-  score,
-  speak,
-)
+from s02jax.core import languages, startup
+from s02jax.core.errors import UserError
+from s02jax.evaluation.benchmark import datasets, passes
+from s02jax.evaluation.benchmark.passes import Outcome
+from s02jax.evaluation.benchmark.plan import PASSES, Options, Shard
 from s02jax.pretrained import recognisers
-from s02jax.synthesis import long_text
 from s02jax.synthesis.request import Settings
-from s02jax.synthesis.synthesizer import Synthesizer
+
+NONE = "none"  # spec that asks no judge
 
 
 def _parser() -> argparse.ArgumentParser:
+  """Command line of the verb."""
   parser = argparse.ArgumentParser(
     prog="s02 evaluate",
     description=__doc__,
@@ -96,49 +86,48 @@ def _parser() -> argparse.ArgumentParser:
   return parser
 
 
+def _options(args: argparse.Namespace) -> Options:
+  """Options of the evaluation from the command line. Raises UserError."""
+  return Options(
+    benchmark=args.benchmark,
+    data=args.data,
+    out=args.out,
+    bundle=args.bundle,
+    audio=args.audio,
+    truth=args.truth,
+    name=args.name,
+    subsets=args.subsets,
+    cloning=args.cloning,
+    seeds=args.seeds,
+    settings=Settings(
+      steps=args.steps, guidance=args.guidance, temperature=args.temperature
+    ),
+    recognisers=_overrides(args.recogniser),
+    speaker_judge=None if args.speaker_judge == NONE else args.speaker_judge,
+    quality_judge=None if args.quality_judge == NONE else args.quality_judge,
+    passes=(args.only,) if args.only else PASSES,
+    shard=Shard.parse(args.shard),
+    allow_missing=args.allow_missing,
+  )
+
+
+def _overrides(texts: Iterable[str]) -> dict[str, str]:
+  """Specs by language code or "*" from LANGUAGE=SPEC. Raises UserError."""
+  found = {}
+  for text in texts:
+    code, equals, spec = text.partition("=")
+    if not (equals and spec):
+      raise UserError(f"--recogniser {text}: give LANGUAGE=SPEC or *=SPEC.")
+    found[code if code == "*" else languages.resolve(code).code] = spec
+  return found
+
+
 def main(argv: list[str]) -> None:
-  """The verb."""
-  args = _parser().parse_args(argv)
+  """Runs `s02 evaluate`."""
+  options = _options(_parser().parse_args(argv))
   startup.set_up()
-  evaluation = parse_evaluation(args)
-  passes = [args.only] if args.only else list(PASSES)
-  logging.info(
-    "%s: %d items of %s, %d clip(s) each, by %s",
-    ", ".join(passes),
-    len(evaluation.items),
-    args.benchmark,
-    args.seeds,
-    evaluation.pins["system"],
-  )
-  # A judge that is not here is said before anything is spoken.
-  chosen = make_judges(evaluation) if "judge" in passes else None
-  runs.pin(args.out, evaluation.pins)
-  if "speak" in passes and args.bundle and not _spoken(evaluation):
-    bundle = Bundle.load(args.bundle)
-    speak(evaluation, Synthesizer(bundle), long_text.trained_context(bundle))
-  if chosen is not None:
-    judge(evaluation, chosen)
-  if "score" in passes:
-    _finish(evaluation)
-
-
-def _spoken(evaluation: Evaluation) -> bool:
-  """Whether every clip of the shard is there."""
-  find = evaluation.find
-  return all(
-    find(item, group.seed) is not None
-    for group in evaluation.groups()
-    for item in group.items
-  )
-
-
-def _finish(evaluation: Evaluation) -> None:
-  args = evaluation.args
-  try:
-    score(evaluation)
-  except tabulate.Unjudged:
-    if args.only or evaluation.shard.count == 1:
-      raise
-    print(f"Part {args.shard} is judged; the last of the others scores.")
-    return
-  print(f"Wrote {args.out / 'scores.json'} and, to read, report.html.")
+  outcome = passes.run(options)
+  if outcome is Outcome.WAITING:
+    print(f"Part {options.shard} is judged; the last of the others scores.")
+  elif outcome is Outcome.SCORED:
+    print(f"Wrote {options.out / 'scores.json'} and, to read, report.html.")

@@ -11,7 +11,7 @@ from configs import ar as ar_config
 from configs import flow_vae as flow_vae_config
 from s02jax import stages
 from s02jax.bench import data, step
-from s02jax.cli import bench, evaluate
+from s02jax.cli import bench
 from s02jax.cli import corpus as corpus_door
 from s02jax.cli import text as text_door
 from s02jax.core.errors import UserError
@@ -144,9 +144,11 @@ def test_many_transcripts_are_scored_by_the_verb_itself(
 
   def kept(evaluation):
     score(evaluation)
-    found.update(json.loads((evaluation.args.out / "scores.json").read_text()))
+    found.update(
+      json.loads((evaluation.options.out / "scores.json").read_text())
+    )
 
-  monkeypatch.setattr(evaluate, "score", kept)
+  monkeypatch.setattr(passes, "score", kept)
   argv = ["scoring", "--data", str(path), "--pairs", "200", "--json"]
   assert bench.main([*argv, str(tmp_path / "out.json")]) == 0
   assert "200 pairs in 2 languages" in capsys.readouterr().out

@@ -1,14 +1,14 @@
-"""The clips of an evaluation: spoken into OUT/clips, or found where they are.
+"""Clips of an evaluation: spoken into OUT/clips, or found in any folder.
 
-OUT/clips/<subset>/<key>.wav is what a system said, <key>.<seed>.wav what it
-said with another seed than 0.
+OUT/clips/<subset>/<key>.wav is the clip of seed 0, <key>.<seed>.wav that of
+another seed.
 """
 
+import dataclasses
 import functools
 import logging
 import pathlib
-from collections.abc import Callable, Iterable
-from typing import Any
+from collections.abc import Iterable
 
 import numpy as np
 import soundfile
@@ -17,7 +17,7 @@ from s02jax.audio import spectra, writer
 from s02jax.audio.loudness import SILENCE
 from s02jax.core.errors import UserError
 from s02jax.evaluation.benchmark.datasets import Item
-from s02jax.evaluation.benchmark.plan import Group, clip_name
+from s02jax.evaluation.benchmark.plan import Find, Group, clip_name
 from s02jax.synthesis import long_text, voice_store
 from s02jax.synthesis.long_text import Passage
 from s02jax.synthesis.request import Request, Settings
@@ -28,17 +28,15 @@ FOLDER = "clips"
 SUFFIXES = (
   ".wav", ".flac", ".ogg", ".opus", ".mp3", ".m4a", ".aif", ".aiff", ".au",
 )  # fmt: skip
-SHORTEST = 0.1  # seconds in which there may be a word
-_VOICES = 64  # kept in memory
-
-Find = Callable[[Item, int], pathlib.Path | None]  # item, seed -> its clip
+SHORTEST = 0.1  # seconds: shorter clips hold no word
+_VOICES = 64  # prompts' vectors that are kept in memory
 
 
 # -------------------------------------------------------------------- finding
 
 
 def spoken(out: pathlib.Path) -> Find:
-  """Finds what `Speaker` wrote."""
+  """Finder of the clips that `ClipMaker` wrote into `out`."""
 
   def find(item: Item, seed: int) -> pathlib.Path | None:
     path = _path(out, item, seed)
@@ -48,17 +46,17 @@ def spoken(out: pathlib.Path) -> Find:
 
 
 def truth(item: Item, seed: int) -> pathlib.Path | None:
-  """The recording itself."""
+  """Finder of the set's own recordings."""
   del seed
   return item.truth
 
 
 def folder(root: pathlib.Path, items: Iterable[Item]) -> Find:
-  """Finds the clips of any system: `<subset>/<key>.wav`, or `<key>.wav`.
+  """Finder of any system's clips: `<subset>/<key>.wav`, or `<key>.wav`.
 
   Raises:
-    UserError: no such folder, two clips of one name, or a clip that may be of
-      two subsets.
+    UserError: there is no such folder, two clips have one name, or a clip may
+      be of two subsets.
   """
   if not root.is_dir():
     raise UserError(f"--audio {root}: no such folder; give that of the clips.")
@@ -84,7 +82,7 @@ def folder(root: pathlib.Path, items: Iterable[Item]) -> Find:
 
 
 def _listed(root: pathlib.Path) -> dict[str, pathlib.Path]:
-  """The clips in a folder, by name."""
+  """Lists the clips in a folder, by name without suffix."""
   found: dict[str, pathlib.Path] = {}
   for path in sorted(root.iterdir()) if root.is_dir() else ():
     if path.suffix.lower() not in SUFFIXES or path.name.startswith("."):
@@ -105,7 +103,7 @@ def check_rates(paths: Iterable[pathlib.Path]) -> None:
     try:
       rate = soundfile.info(path).samplerate
     except soundfile.LibsndfileError:
-      continue  # said by whoever reads it
+      continue  # the pass that reads it names the fault
     first = first or (path, rate)
     if rate != first[1]:
       raise UserError(
@@ -116,7 +114,11 @@ def check_rates(paths: Iterable[pathlib.Path]) -> None:
 
 
 def is_silent(path: pathlib.Path) -> bool:
-  """Whether nobody can be speaking there. Raises UserError if unreadable."""
+  """Whether a clip is too short or too quiet to hold speech.
+
+  Raises:
+    UserError: it cannot be read.
+  """
   wave, rate = spectra.read(path)
   wave = wave[np.isfinite(wave)]
   if len(wave) < SHORTEST * rate:
@@ -128,11 +130,12 @@ def is_silent(path: pathlib.Path) -> bool:
 
 
 def _path(out: pathlib.Path, item: Item, seed: int) -> pathlib.Path:
+  """File of an item's clip."""
   return out / FOLDER / item.subset / f"{clip_name(item.key, seed)}.wav"
 
 
-class Speaker:
-  """Speaks groups of items into files."""
+class ClipMaker:
+  """Synthesizes groups of items into files."""
 
   def __init__(
     self,
@@ -140,17 +143,17 @@ class Speaker:
     out: pathlib.Path,
     *,
     context: float,
-    settings: dict[str, Any],
+    settings: Settings,
     allow_missing: bool,
   ):
-    """Takes what to speak with.
+    """Keeps the synthesizer and its settings.
 
     Args:
       synthesizer: of the bundle.
       out: folder of the evaluation.
-      context: seconds of one pass, see `long.trained_context`.
-      settings: fields of `Settings` but the seed.
-      allow_missing: go on where an item cannot be spoken.
+      context: seconds of one pass, see `long_text.trained_context`.
+      settings: of synthesis; the group decides the seed.
+      allow_missing: an item that cannot be spoken is left out with a warning.
     """
     self._synthesizer, self._out = synthesizer, out
     self._context, self._settings = context, settings
@@ -160,14 +163,14 @@ class Speaker:
     )
 
   def __call__(self, group: Group) -> None:
-    """Speaks all items of a group, unless all have their clips.
+    """Synthesizes all items of a group, unless all have their clips.
 
     Raises:
-      UserError: one cannot be spoken.
+      UserError: an item cannot be spoken.
     """
     if not self._lacking(group.items, group.seed):
       return
-    settings = Settings(seed=group.seed, **self._settings)
+    settings = dataclasses.replace(self._settings, seed=group.seed)
     engine = self._synthesizer.engine()
     tickets: dict[int, Item] = {}
     alone = []
@@ -199,9 +202,11 @@ class Speaker:
       self._write(item, group.seed, blocks)
 
   def _lacking(self, items: Iterable[Item], seed: int) -> bool:
+    """Whether one of the items has no clip."""
     return not all(_path(self._out, i, seed).is_file() for i in items)
 
   def _voice_of(self, item: Item) -> Voice:
+    """Voice of an item's prompt. Raises UserError."""
     if item.prompt_audio is None:
       raise UserError("the line names no voice; give the prompt's recording.")
     try:
@@ -210,11 +215,13 @@ class Speaker:
       raise UserError(f"{item.prompt_audio}: {error}") from error
 
   def _refuse(self, item: Item, error: UserError) -> None:
+    """Raises the error with the item's line, or logs it if allowed."""
     if not self._allow_missing:
       raise UserError(f"{item.where}: {error}") from error
     logging.warning("%s: not spoken: %s", item.where, error)
 
   def _write(self, item: Item, seed: int, blocks: Iterable[np.ndarray]) -> None:
+    """Writes a clip's file from float32[n] blocks."""
     path = _path(self._out, item, seed)
     path.parent.mkdir(parents=True, exist_ok=True)
     with writer.Writer(path, self._synthesizer.rate) as file:

@@ -1,8 +1,8 @@
-"""The pass of the judges: every clip, prompt and truth, a group at a time.
+"""Judging pass: asks the judges about clips, prompts and truths, by groups.
 
-What was judged is in the ledger and is not judged again, unless the file has
-changed since. A clip in which nobody speaks was heard to say nothing; no judge
-is asked, for some recognisers find words in silence.
+Answers are kept in the ledger; a file is judged again only once it changes. No
+judge is asked about a silent clip, for some recognisers find words in silence:
+its transcript is empty.
 """
 
 import dataclasses
@@ -13,62 +13,59 @@ import numpy as np
 
 from s02jax.core.errors import UserError
 from s02jax.evaluation.benchmark import clips
-from s02jax.evaluation.benchmark.ledger import (
-  Asked,
-  Ledger,
-  Record,
-  digest,
-  encode,
+from s02jax.evaluation.benchmark.ledger import Answer, Asked, Ledger, digest
+from s02jax.evaluation.benchmark.plan import (
+  Find,
+  Group,
+  JudgeSpecs,
+  clip_name,
 )
-from s02jax.evaluation.benchmark.plan import Group, clip_name
-from s02jax.pretrained.recognisers import QualityJudge, Recogniser, SpeakerJudge
+from s02jax.pretrained.judges import QualityJudge, Recogniser, SpeakerJudge
 
-_LISTED = 10  # of missing clips
+_LISTED = 10  # missing clips that a message names
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Judges:
-  """Who is asked, and by which spec it is known in the ledger."""
+  """Judges of an evaluation, loaded, and their names in the ledger."""
 
-  recognisers: Mapping[str, Recogniser]  # by language
-  speaker: SpeakerJudge | None
-  quality: QualityJudge | None
-  specs: "Specs"
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Specs:
-  """The judges by name."""
-
-  recognisers: Mapping[str, str]  # by language
-  speaker: str | None
-  quality: str | None
+  recognisers: Mapping[str, Recogniser]  # by language code
+  speaker: SpeakerJudge | None  # None: voices are not judged
+  quality: QualityJudge | None  # None: quality is not judged
+  specs: JudgeSpecs  # without folders
 
 
 @dataclasses.dataclass(frozen=True)
-class _Clip:
+class _File:
   """One file to be judged, or the lack of it."""
 
-  role: str
-  subset: str
-  key: str
+  role: str  # "clip", "prompt" or "truth"
+  subset: str  # "" for a prompt or a truth
+  key: str  # of the item; path in the set for a prompt or a truth
   seed: int
   where: str  # file and line of the item
-  path: pathlib.Path | None
+  path: pathlib.Path | None  # None: there is no clip
 
 
-# One answer for each file.
-_Ask = Callable[[list[pathlib.Path]], list[Record]]
+# Paths to one answer each.
+_Ask = Callable[[list[pathlib.Path]], list[Answer]]
 
 
 class Listener:
-  """Asks the judges what the ledger does not know."""
+  """Asks the judges about the files that the ledger does not know."""
 
   def __init__(self, judges: Judges, ledger: Ledger, *, allow_missing: bool):
+    """Keeps the judges and the ledger of their answers.
+
+    Args:
+      judges: loaded.
+      ledger: read for what is known, appended to.
+      allow_missing: a clip that cannot be judged is noted, not refused.
+    """
     self._judges, self._ledger = judges, ledger
     self._allow_missing = allow_missing
 
-  def clips(self, group: Group, find: clips.Find) -> None:
+  def clips(self, group: Group, find: Find) -> None:
     """Judges the clips of a group.
 
     Raises:
@@ -76,7 +73,7 @@ class Listener:
     """
     (language,) = {item.language for item in group.items}
     found = [
-      _Clip("clip", item.subset, item.key, group.seed, item.where,
+      _File("clip", item.subset, item.key, group.seed, item.where,
             find(item, group.seed))
       for item in group.items
     ]  # fmt: skip
@@ -85,7 +82,7 @@ class Listener:
       (
         self._judges.specs.recognisers[language],
         lambda paths: [
-          {"heard": text} for text in recogniser.transcribe(paths, language)
+          Answer(heard=text) for text in recogniser.transcribe(paths, language)
         ],
       )
     ]
@@ -98,95 +95,108 @@ class Listener:
   def recordings(
     self, role: str, named: Sequence[tuple[str, str, pathlib.Path]]
   ) -> None:
-    """Says whose voice prompts or truths have.
+    """Judges the voices of prompts or truths.
 
     Args:
       role: "prompt" or "truth".
-      named: name, file and line that name it, and the recording.
+      named: path in the set, file and line of the item, and the recording.
 
     Raises:
-      UserError: one cannot be read, or nobody speaks there.
+      UserError: a recording cannot be read, or is silent.
     """
     found = [
-      _Clip(role, "", name, 0, where, path) for name, where, path in named
+      _File(role, "", name, 0, where, path) for name, where, path in named
     ]
     self._judge(found, [(self._judges.specs.speaker, self._voices)])
 
   # ---------------------------------------------------------------- asking
 
-  def _voices(self, paths) -> list[Record]:
+  def _voices(self, paths: list[pathlib.Path]) -> list[Answer]:
+    """Asks the speaker judge."""
     assert self._judges.speaker is not None
-    return [{"voice": encode(x)} for x in self._judges.speaker.embed(paths)]
+    return [Answer(voice=x) for x in self._judges.speaker.embed(paths)]
 
-  def _qualities(self, paths) -> list[Record]:
+  def _qualities(self, paths: list[pathlib.Path]) -> list[Answer]:
+    """Asks the quality judge."""
     assert self._judges.quality is not None
     scores = self._judges.quality.score(paths)
     return [
-      {"quality": {name: _number(x[i]) for name, x in scores.items()}}
+      Answer(quality={name: _number(x[i]) for name, x in scores.items()})
       for i in range(len(paths))
     ]
 
   def _judge(
-    self, found: Sequence[_Clip], asks: Sequence[tuple[str | None, _Ask]]
+    self, found: Sequence[_File], asks: Sequence[tuple[str | None, _Ask]]
   ) -> None:
-    files = [digest(c.path) if c.path else None for c in found]
-    states = None
+    """Asks each judge about all files unless the ledger knows them all."""
+    files = [digest(one.path) if one.path else None for one in found]
+    unasked = None
     for spec, ask in asks:
       assert spec is not None
-      asked = [Asked(c.role, c.subset, c.key, c.seed, spec) for c in found]
+      asked = [Asked(f.role, f.subset, f.key, f.seed, spec) for f in found]
       if all(map(self._known, asked, files)):
         continue
-      states = states or [self._state(c) for c in found]
-      sounding = [
-        (i, clip.path)
-        for i, clip in enumerate(found)
-        if clip.path is not None and not states[i]
+      unasked = unasked or [self._unasked(one) for one in found]
+      answers = dict(enumerate(unasked))
+      heard = [
+        (i, one.path)
+        for i, one in enumerate(found)
+        if one.path is not None and answers[i] is None
       ]
-      answers = ask([path for _, path in sounding]) if sounding else []
-      said = list(states)
-      for (i, _), answer in zip(sounding, answers, strict=True):
-        said[i] = answer
+      said = ask([path for _, path in heard]) if heard else []
+      for (i, _), answer in zip(heard, said, strict=True):
+        answers[i] = answer
       self._ledger.add(
         [
-          (who, {"file": file} | state)
-          for who, file, state in zip(asked, files, said, strict=True)
+          (who, dataclasses.replace(answer, file=file))
+          for who, file, answer in zip(
+            asked, files, answers.values(), strict=True
+          )
+          if answer is not None
         ]
       )
 
   def _known(self, asked: Asked, file: str | None) -> bool:
-    record = self._ledger.get(asked)
-    if record is None or record["file"] != file:
+    """Whether the ledger has a valid answer about this content."""
+    answer = self._ledger.get(asked)
+    if answer is None or answer.file != file:
       return False
-    return self._allow_missing or "missing" not in record
+    return self._allow_missing or answer.missing is None
 
-  def _state(self, clip: _Clip) -> Record:
-    """Nothing for a clip to be judged, else what is the matter."""
+  def _unasked(self, file: _File) -> Answer | None:
+    """Answer about a clip that no judge needs to hear; None for the others.
+
+    Raises:
+      UserError: a prompt or truth is silent or unreadable, or a clip is
+        missing and must not be.
+    """
     fault = "there is no file"
-    if clip.path is not None:
+    if file.path is not None:
       try:
-        if not clips.is_silent(clip.path):
-          return {}
-        if clip.role == "clip":
-          return {"silent": True}
-        fault = f"{clip.path}: nobody speaks there; give another recording."
+        if not clips.is_silent(file.path):
+          return None
+        if file.role == "clip":
+          return Answer(silent=True)
+        fault = f"{file.path}: nobody speaks there; give another recording."
       except UserError as error:
         fault = str(error)
-    if clip.role != "clip":
-      raise UserError(f"{clip.where}: the {clip.role} of the item: {fault}")
+    if file.role != "clip":
+      raise UserError(f"{file.where}: the {file.role} of the item: {fault}")
     if not self._allow_missing:
       raise UserError(
-        f"the clip {clip.subset}/{clip_name(clip.key, clip.seed)}"
-        f" ({clip.where}) cannot be judged: {fault}; make it, or count it as"
+        f"the clip {file.subset}/{clip_name(file.key, file.seed)}"
+        f" ({file.where}) cannot be judged: {fault}; make it, or count it as"
         " wholly wrong by --allow-missing."
       )
-    return {"missing": fault}
+    return Answer(missing=fault)
 
 
 def _number(value) -> float | None:
+  """Number for JSON; None for NaN and infinity."""
   return float(value) if np.isfinite(value) else None
 
 
-def check_present(groups: Sequence[Group], find: clips.Find) -> None:
+def check_present(groups: Sequence[Group], find: Find) -> None:
   """Raises UserError with the names of clips that are not there."""
   missing = [
     (item, f"{item.subset}/{clip_name(item.key, group.seed)}")

@@ -4,195 +4,226 @@ Each continues where it was interrupted. Of several shards the last to finish
 scores. OUT/run.json records what is computed, and another command is refused.
 """
 
-import argparse
-import dataclasses
+import enum
 import functools
 import hashlib
 import logging
+import pathlib
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import tqdm
 
-from s02jax.core import files, languages
+from s02jax.bundle import Bundle
 from s02jax.core.errors import UserError
 from s02jax.evaluation.benchmark import (
   clips,
   datasets,
   listen,
   page,
-  table,
+  plan,
   tabulate,
 )
-from s02jax.evaluation.benchmark import plan as runs
 from s02jax.evaluation.benchmark.datasets import Item
 from s02jax.evaluation.benchmark.ledger import Ledger
-from s02jax.evaluation.benchmark.listen import Judges, Listener, Specs
-from s02jax.evaluation.benchmark.plan import Group, Shard
+from s02jax.evaluation.benchmark.listen import Judges, Listener
+from s02jax.evaluation.benchmark.plan import (
+  Evaluation,
+  Find,
+  JudgeSpecs,
+  Options,
+  Pins,
+)
+from s02jax.evaluation.benchmark.result import VERSION
 from s02jax.pretrained import recognisers
-from s02jax.synthesis.request import Settings
+from s02jax.synthesis import long_text
 from s02jax.synthesis.synthesizer import Synthesizer
 
-PASSES = ("speak", "judge", "score")
-NONE = "none"
-_SETTINGS = ("steps", "guidance", "temperature")
+_SETTINGS = ("steps", "guidance", "temperature")  # pinned in run.json
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Evaluation:
-  """All that the passes share."""
+class Outcome(enum.Enum):
+  """Result of a command."""
 
-  args: argparse.Namespace
-  items: Sequence[Item]
-  asked: Specs  # as the command line names the judges
-  pins: Mapping[str, Any]
-  shard: Shard
-  find: clips.Find
-
-  @property
-  def specs(self) -> Specs:
-    """As ledger and tables name the judges."""
-    return Specs(**self.pins["judges"])
-
-  def groups(self) -> list[Group]:
-    """Of this shard."""
-    return list(self.shard.of(runs.groups(self.items, self.args.seeds)))
+  PASSED = "the passes that were asked for are done"
+  WAITING = "this shard is judged, others are not: nothing is scored yet"
+  SCORED = "the scores are written"
 
 
-# -------------------------------------------------------------------- reading
+def run(options: Options) -> Outcome:
+  """Runs the passes of one command.
 
-
-def parse_evaluation(args: argparse.Namespace) -> Evaluation:
-  _check(args)
-  items = datasets.read(
-    args.benchmark, args.data, subsets=args.subsets, cloning=args.cloning
+  Raises:
+    UserError: an option is out of range, the set or a clip is faulty, a judge
+      is not installed, or the folder holds another evaluation.
+  """
+  evaluation = prepare(options)
+  passes = options.passes
+  logging.info(
+    "%s: %d items of %s, %d clip(s) each, by %s",
+    ", ".join(passes),
+    len(evaluation.items),
+    options.benchmark,
+    options.seeds,
+    evaluation.pins.system,
   )
-  runs.check_items(items, args.seeds)
-  if args.truth:
-    _check_truth(args, items)
-  asked = _specs(args, items)
-  pins = {
-    "version": tabulate.VERSION,
-    "benchmark": args.benchmark,
-    "data": runs.digest(items, args.data),
-    "items": len(items),
-    "cloning": args.cloning,
-    "seeds": args.seeds,
-    "system": args.name or _system(args),
-    "source": _source(args),
-    "judges": {
-      "recognisers": {
-        code: runs.spec_name(spec) for code, spec in asked.recognisers.items()
-      },
-      "speaker": asked.speaker and runs.spec_name(asked.speaker),
-      "quality": asked.quality and runs.spec_name(asked.quality),
-    },
-  }
+  # A judge that is not installed is reported before anything is spoken.
+  judges = make_judges(evaluation) if "judge" in passes else None
+  plan.pin(options.out, evaluation.pins)
+  if "speak" in passes and options.bundle:
+    speak(evaluation)
+  if judges is not None:
+    judge(evaluation, judges)
+  if "score" not in passes:
+    return Outcome.PASSED
+  try:
+    score(evaluation)
+  except tabulate.Unjudged:
+    if len(passes) == 1 or options.shard.count == 1:
+      raise
+    return Outcome.WAITING
+  return Outcome.SCORED
+
+
+# ----------------------------------------------------------------- preparation
+
+
+def prepare(options: Options) -> Evaluation:
+  """Checks the options and reads the set. Raises UserError."""
+  _check(options)
+  items = datasets.read(
+    options.benchmark,
+    options.data,
+    subsets=options.subsets,
+    cloning=options.cloning,
+  )
+  plan.check_items(items, options.seeds)
+  if options.truth:
+    _check_truth(options, items)
+  asked = _specs(options, items)
   return Evaluation(
-    args=args,
+    options=options,
     items=items,
     asked=asked,
-    pins=pins,
-    shard=Shard.parse(args.shard),
-    find=_find(args, items),
+    pins=Pins(
+      version=VERSION,
+      benchmark=options.benchmark,
+      data=plan.digest(items, options.data),
+      items=len(items),
+      cloning=options.cloning,
+      seeds=options.seeds,
+      system=options.name or _system(options),
+      source=_source(options),
+      judges=asked.portable(),
+    ),
+    find=_finder(options, items),
   )
 
 
-def _find(args: argparse.Namespace, items: Sequence[Item]) -> clips.Find:
-  if args.bundle:
-    return clips.spoken(args.out)
-  return clips.folder(args.audio, items) if args.audio else clips.truth
+def _finder(options: Options, items: Sequence[Item]) -> Find:
+  """Finder of the clips that are scored."""
+  if options.bundle:
+    return clips.spoken(options.out)
+  return clips.folder(options.audio, items) if options.audio else clips.truth
 
 
-def _check(args: argparse.Namespace) -> None:
-  if args.seeds < 1:
-    raise UserError(f"--seeds {args.seeds}: give 1 or more.")
-  if args.only == "speak" and not args.bundle:
+def _check(options: Options) -> None:
+  """Raises UserError for options that are out of range or contradictory."""
+  if options.seeds < 1:
+    raise UserError(f"--seeds {options.seeds}: give 1 or more.")
+  if tuple(options.passes) == ("speak",) and not options.bundle:
     raise UserError("--pass speak needs --bundle, which speaks.")
-  if args.truth and args.seeds > 1:
+  if options.truth and options.seeds > 1:
     raise UserError("--truth has one recording of an item; leave out --seeds.")
-  Settings(**{name: getattr(args, name) for name in _SETTINGS}).check()
+  options.settings.check()
 
 
-def _check_truth(args: argparse.Namespace, items: Sequence[Item]) -> None:
+def _check_truth(options: Options, items: Sequence[Item]) -> None:
+  """Raises UserError where an item has no recording to be scored."""
   mute = [item for item in items if item.truth is None]
   if mute:
     raise UserError(
-      f"{mute[0].where or args.data}: --truth needs a recording of every item,"
-      f" which {len(mute)} of {len(items)} lack, {mute[0].key!r} first; choose"
-      " --subsets that have them."
+      f"{mute[0].where or options.data}: --truth needs a recording of every"
+      f" item, which {len(mute)} of {len(items)} lack, {mute[0].key!r} first;"
+      " choose --subsets that have them."
     )
 
 
-def _specs(args: argparse.Namespace, items: Sequence[Item]) -> Specs:
+def _specs(options: Options, items: Sequence[Item]) -> JudgeSpecs:
+  """Specs of the judges, with a recogniser for each language of the set."""
   codes = list(dict.fromkeys(item.language for item in items))
-  overrides = {}
-  for text in args.recogniser:
-    code, equals, spec = text.partition("=")
-    if not (equals and spec):
-      raise UserError(f"--recogniser {text}: give LANGUAGE=SPEC or *=SPEC.")
-    overrides[code if code == "*" else languages.resolve(code).code] = spec
-  return Specs(
+  return JudgeSpecs(
     recognisers={
-      code: recognisers.recogniser_spec(code, overrides) for code in codes
+      code: recognisers.recogniser_spec(code, options.recognisers)
+      for code in codes
     },
-    speaker=None if args.speaker_judge == NONE else args.speaker_judge,
-    quality=None if args.quality_judge == NONE else args.quality_judge,
+    speaker=options.speaker_judge,
+    quality=options.quality_judge,
   )
 
 
-def _system(args: argparse.Namespace) -> str:
-  if args.truth:
-    return "recordings"
-  return (args.bundle or args.audio).resolve().name
+def _system(options: Options) -> str:
+  """Name of the system where none was given: that of its folder."""
+  folder = options.bundle or options.audio
+  return folder.resolve().name if folder else "recordings"
 
 
-def _source(args: argparse.Namespace) -> dict[str, Any]:
-  if args.truth:
+def _source(options: Options) -> dict[str, Any]:
+  """Origin of the clips for run.json. Raises UserError."""
+  if options.truth:
     return {"kind": "truth"}
-  if args.audio:
+  if options.bundle is None:
     return {"kind": "audio"}
   digest = hashlib.sha256()
   for name in ("config.json", "card.json"):
     try:
-      digest.update((args.bundle / name).read_bytes())
+      digest.update((options.bundle / name).read_bytes())
     except OSError as error:
       raise UserError(
-        f"{args.bundle}: not a bundle; give the folder that `s02 bundle` wrote."
+        f"{options.bundle}: not a bundle; give the folder that `s02 bundle`"
+        " wrote."
       ) from error
   return {
     "kind": "bundle",
     "bundle": digest.hexdigest()[:16],
-    **{name: getattr(args, name) for name in _SETTINGS},
+    **{name: getattr(options.settings, name) for name in _SETTINGS},
   }
 
 
 # --------------------------------------------------------------------- passes
 
 
-def speak(
-  evaluation: Evaluation, synthesizer: Synthesizer, context: float
-) -> None:
-  """Speaks what has no clip yet.
-
-  Args:
-    evaluation: whose shard is spoken.
-    synthesizer: of the bundle.
-    context: seconds of one pass, see `long.trained_context`.
+def speak(evaluation: Evaluation) -> None:
+  """Speaking pass: synthesizes the shard's clips that are not there yet.
 
   Raises:
-    UserError: an item cannot be spoken.
+    UserError: the bundle cannot be read, or an item cannot be spoken.
   """
-  args = evaluation.args
-  speaker = clips.Speaker(
-    synthesizer,
-    args.out,
-    context=context,
-    settings={name: getattr(args, name) for name in _SETTINGS},
-    allow_missing=args.allow_missing,
+  options, groups = evaluation.options, evaluation.groups()
+  spoken = all(
+    evaluation.find(item, group.seed) is not None
+    for group in groups
+    for item in group.items
   )
-  _each("speak", evaluation.groups(), speaker)
+  if spoken:
+    return
+  assert options.bundle is not None
+  synthesizer, context = load_synthesizer(options.bundle)
+  maker = clips.ClipMaker(
+    synthesizer,
+    options.out,
+    context=context,
+    settings=options.settings,
+    allow_missing=options.allow_missing,
+  )
+  _each("speak", groups, maker)
+
+
+def load_synthesizer(path: pathlib.Path) -> tuple[Synthesizer, float]:
+  """Loads a bundle: its synthesizer, and seconds that it was trained on."""
+  bundle = Bundle.load(path)
+  return Synthesizer(bundle), long_text.trained_context(bundle)
 
 
 def make_judges(evaluation: Evaluation) -> Judges:
@@ -205,86 +236,62 @@ def make_judges(evaluation: Evaluation) -> Judges:
     recognisers=recognisers.recognisers(texts, asked.recognisers, texts=texts),
     speaker=recognisers.speaker_judge(asked.speaker) if asked.speaker else None,
     quality=recognisers.quality_judge(asked.quality) if asked.quality else None,
-    specs=evaluation.specs,
+    specs=evaluation.pins.judges,
   )
 
 
-def judge(evaluation: Evaluation, chosen: Judges) -> None:
-  """Asks the judges what has not been asked.
+def judge(evaluation: Evaluation, judges: Judges) -> None:
+  """Judging pass: asks about the files that the ledger does not know.
 
   Raises:
     UserError: a clip is missing or cannot be read.
   """
-  args, groups = evaluation.args, evaluation.groups()
+  options, groups = evaluation.options, evaluation.groups()
   find = evaluation.find
-  if not args.allow_missing:
+  if not options.allow_missing:
     listen.check_present(groups, find)
-  if args.audio:  # of all shards
+  if options.audio:  # clips of all shards
     found = (
       find(item, seed)
       for item in evaluation.items
-      for seed in range(args.seeds)
+      for seed in range(options.seeds)
     )
     clips.check_rates(path for path in found if path is not None)
-  ledger = Ledger(args.out, evaluation.shard)
-  listener = Listener(chosen, ledger, allow_missing=args.allow_missing)
-  if chosen.speaker is not None:
+  ledger = Ledger(options.out, options.shard)
+  listener = Listener(judges, ledger, allow_missing=options.allow_missing)
+  if judges.speaker is not None:
     _judge_recordings(evaluation, listener)
   _each("judge", groups, lambda group: listener.clips(group, find))
 
 
 def _judge_recordings(evaluation: Evaluation, listener: Listener) -> None:
-  args = evaluation.args
+  """Judges the voices of the shard's prompts and truths."""
+  options = evaluation.options
   roles = {"prompt": [(i.prompt_audio, i.where) for i in evaluation.items]}
-  if not args.truth:
+  if not options.truth:
     roles["truth"] = [(i.truth, i.where) for i in evaluation.items]
   for role, paths in roles.items():
     # A recording of several items is judged once.
     first = {path: where for path, where in reversed(paths) if path}
     named = [
-      (runs.relative(path, args.data), where, path)
+      (plan.relative(path, options.data), where, path)
       for path, where in reversed(first.items())
     ]
-    parts = list(evaluation.shard.of(runs.batched(named, runs.GROUP)))
+    parts = list(options.shard.of(plan.batched(named, plan.GROUP)))
     _each(f"judge {role}s", parts, functools.partial(listener.recordings, role))
 
 
 def score(evaluation: Evaluation) -> None:
-  """Counts, and writes the scores.
+  """Scoring pass: writes scores, tables and page.
 
   Raises:
-    scores.Unjudged: of some clips there is no judgement, or an old one.
+    tabulate.Unjudged: some clips have no judgement, or an old one.
     UserError: a clip is missing.
   """
-  args = evaluation.args
-  count = tabulate.Count(
-    items=evaluation.items,
-    seeds=args.seeds,
-    root=args.data,
-    out=args.out,
-    find=evaluation.find,
-    specs=evaluation.specs,
-    truth=args.truth,
-    allow_missing=args.allow_missing,
-  )
-  rows, worst = tabulate.rows(count, Ledger(args.out, evaluation.shard))
-  pins = evaluation.pins
-  found = {
-    "version": tabulate.VERSION,
-    **{name: pins[name] for name in ("benchmark", "cloning", "system")},
-    "judges": pins["judges"],
-    "source": pins["source"],
-    "data": str(args.data),
-    "data_digest": pins["data"],
-    "items": len(evaluation.items),
-    "seeds": args.seeds,
-    "rows": rows,
-    "mean": tabulate.mean(rows),
-    "worst": worst,
-  }
-  tabulate.write(found, args.out)
-  files.write_text(args.out / "paper.md", table.markdown(found))
-  page.write(found, args.out)
+  options = evaluation.options
+  found = tabulate.tabulate(evaluation, Ledger(options.out, options.shard))
+  tabulate.write(found, options.out)
+  page.write(found, options.out)
 
 
 def _each(what: str, parts: Sequence[Any], do: Callable[[Any], None]) -> None:

@@ -1,4 +1,4 @@
-"""Error rates and voice similarity of a benchmark, with their intervals.
+"""Error rates and speaker similarity of a benchmark, with their intervals.
 
 Two rates, each under its name, because papers mix them up:
 
@@ -28,8 +28,8 @@ from s02jax.text.normalize import FAIR, Metric, Pipeline, units
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Clip:
-  """One recording of an item and what a recogniser made of it."""
+class Transcript:
+  """Text of an item beside what a recogniser made of one of its clips."""
 
   key: str  # of the item
   language: str  # code
@@ -39,64 +39,76 @@ class Clip:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Utterance:
-  """A clip, compared."""
+class Comparison:
+  """One transcript with its aligned edits."""
 
-  clip: Clip
+  transcript: Transcript
   edits: Edits
 
   @property
   def missing(self) -> bool:
-    return self.clip.heard is None
+    """Whether there is no clip."""
+    return self.transcript.heard is None
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Score:
-  """The error rates of one set of clips of one language."""
+class Rates:
+  """Error rates of one set of clips, as fractions of 1."""
 
-  metric: Metric  # words or characters are counted
-  pipeline: str  # by which the texts were normalised
   utterance_mean: Figure  # n: items
-  corpus_level: Figure
+  corpus_level: Figure  # n: items
   substitutions: int
   deletions: int
   insertions: int
-  units: int  # of the references
+  units: int  # words or characters of the references
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class TextScore:
+  """Error rates of one set of clips of one language, and their origin."""
+
+  metric: Metric  # words or characters are counted
+  pipeline: str  # by which the texts were normalised
+  rates: Rates
   clips: int
   missing: tuple[str, ...]  # "key" or "key (seed 2)", wholly wrong
-  utterances: tuple[Utterance, ...]
+  comparisons: tuple[Comparison, ...]
 
 
 # -------------------------------------------------------------- error rates
 
 
 def compare(
-  clip: Clip, *, pipeline: Pipeline = FAIR, metric: Metric | None = None
-) -> Utterance:
-  """Counts and aligns the edits of a clip.
+  transcript: Transcript,
+  *,
+  pipeline: Pipeline = FAIR,
+  metric: Metric | None = None,
+) -> Comparison:
+  """Counts and aligns the edits of a transcript.
 
   Args:
-    clip: to be compared.
-    pipeline: of the normalisation.
-    metric: of the counting; None takes the language's own.
+    transcript: text of the item and what was heard.
+    pipeline: normalisation of both.
+    metric: unit that is counted; None takes the language's own.
 
   Raises:
     UserError: the text has nothing in it that could be spoken.
   """
-  metric = metric or BY_CODE[clip.language].metric
-  truth = reference(clip.key, clip.text, clip.language, pipeline, metric)
-  return Utterance(
-    clip=clip, edits=edits(truth, _heard(clip, pipeline, metric))
+  metric = metric or BY_CODE[transcript.language].metric
+  truth = reference(
+    transcript.key, transcript.text, transcript.language, pipeline, metric
   )
+  heard = _hypothesis(transcript, pipeline, metric)
+  return Comparison(transcript=transcript, edits=edits(truth, heard))
 
 
 def reference(
   key: str, text: str, language: str, pipeline: Pipeline, metric: Metric
 ) -> list[str]:
-  """The units of a text that was to be spoken.
+  """Units of a normalised text that was to be spoken.
 
   Raises:
-    UserError: it has nothing in it that could be spoken.
+    UserError: the text has nothing in it that could be spoken.
   """
   found = units(pipeline.reference(text, BY_CODE[language]), metric)
   if not found:
@@ -107,43 +119,57 @@ def reference(
   return found
 
 
-def _heard(clip: Clip, pipeline: Pipeline, metric: Metric) -> list[str]:
-  """No unit where the clip is missing: then everything was deleted."""
-  if clip.heard is None:
+def _hypothesis(
+  transcript: Transcript, pipeline: Pipeline, metric: Metric
+) -> list[str]:
+  """Units that were heard; none for a missing clip: all of it was deleted."""
+  if transcript.heard is None:
     return []
-  heard = pipeline.hypothesis(clip.heard, BY_CODE[clip.language])
-  return units(heard, metric)
+  row = BY_CODE[transcript.language]
+  return units(pipeline.hypothesis(transcript.heard, row), metric)
 
 
-def score(
-  clips: Sequence[Clip],
+def score_texts(
+  transcripts: Sequence[Transcript],
   *,
   pipeline: Pipeline = FAIR,
   metric: Metric | None = None,
   seed: int = 0,
-) -> Score:
-  """The error rates of clips of one language.
+) -> TextScore:
+  """Computes the error rates of clips of one language.
 
   Args:
-    clips: of one language; those of one key are seeds of one item.
-    pipeline: of the normalisation.
-    metric: of the counting; None takes the language's own.
+    transcripts: of one language; those of one key are seeds of one item.
+    pipeline: normalisation of the texts.
+    metric: unit that is counted; None takes the language's own.
     seed: of the bootstrap.
 
   Raises:
     UserError: there is no clip, an item is there twice with one seed, or has a
       text without words.
   """
-  _check(clips)
-  metric = metric or BY_CODE[clips[0].language].metric
-  found = tuple(compare(c, pipeline=pipeline, metric=metric) for c in clips)
+  _check(transcripts)
+  metric = metric or BY_CODE[transcripts[0].language].metric
+  found = tuple(
+    compare(t, pipeline=pipeline, metric=metric) for t in transcripts
+  )
   groups = collections.defaultdict(list)
-  for utterance in found:
-    groups[utterance.clip.key].append(utterance.edits)
-  items = list(groups.values())
-  return Score(
+  for one in found:
+    groups[one.transcript.key].append(one.edits)
+  return TextScore(
     metric=metric,
     pipeline=pipeline.name,
+    rates=_rates(list(groups.values()), seed),
+    clips=len(found),
+    missing=tuple(_name(one.transcript) for one in found if one.missing),
+    comparisons=found,
+  )
+
+
+def _rates(items: Sequence[Sequence[Edits]], seed: int) -> Rates:
+  """Error rates of [i][s] edits."""
+  every = [e for item in items for e in item]
+  return Rates(
     utterance_mean=item_mean(
       [[e.rate for e in item] for item in items], seed=seed
     ),
@@ -152,35 +178,36 @@ def score(
       [[e.units for e in item] for item in items],
       seed=seed,
     ),
-    substitutions=sum(u.edits.substitutions for u in found),
-    deletions=sum(u.edits.deletions for u in found),
-    insertions=sum(u.edits.insertions for u in found),
-    units=sum(u.edits.units for u in found),
-    clips=len(found),
-    missing=tuple(_name(u.clip) for u in found if u.missing),
-    utterances=found,
+    substitutions=sum(e.substitutions for e in every),
+    deletions=sum(e.deletions for e in every),
+    insertions=sum(e.insertions for e in every),
+    units=sum(e.units for e in every),
   )
 
 
 def by_language(
-  clips: Sequence[Clip], *, pipeline: Pipeline = FAIR, seed: int = 0
-) -> dict[str, Score]:
-  """One score for each language, in the order of the clips."""
+  transcripts: Sequence[Transcript],
+  *,
+  pipeline: Pipeline = FAIR,
+  seed: int = 0,
+) -> dict[str, TextScore]:
+  """Computes a score for each language, in the order of the transcripts."""
   groups = collections.defaultdict(list)
-  for clip in clips:
-    groups[clip.language].append(clip)
+  for transcript in transcripts:
+    groups[transcript.language].append(transcript)
   return {
-    code: score(group, pipeline=pipeline, seed=seed)
+    code: score_texts(group, pipeline=pipeline, seed=seed)
     for code, group in groups.items()
   }
 
 
-def _check(clips: Sequence[Clip]) -> None:
-  if not clips:
+def _check(transcripts: Sequence[Transcript]) -> None:
+  """Raises an error unless clips of one language differ by key or seed."""
+  if not transcripts:
     raise UserError("there is no clip to score; give the items of a benchmark.")
-  if len({clip.language for clip in clips}) > 1:
+  if len({t.language for t in transcripts}) > 1:
     raise ValueError("clips of several languages; use by_language")
-  counts = collections.Counter((clip.key, clip.seed) for clip in clips)
+  counts = collections.Counter((t.key, t.seed) for t in transcripts)
   (key, seed), most = counts.most_common(1)[0]
   if most > 1:
     raise UserError(
@@ -189,7 +216,8 @@ def _check(clips: Sequence[Clip]) -> None:
     )
 
 
-def _name(clip: "Clip | Voice") -> str:
+def _name(clip: "Transcript | Embeddings") -> str:
+  """Name of a clip in a list of missing ones."""
   return f"{clip.key} (seed {clip.seed})" if clip.seed else clip.key
 
 
@@ -197,37 +225,44 @@ def _name(clip: "Clip | Voice") -> str:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Voice:
+class Embeddings:
   """Speaker embeddings, float32[e], of one clip of an item and its prompt."""
 
   key: str  # of the item
   language: str  # code, of the text
-  prompt_name: str  # the same for items with the same prompt
+  prompt_name: str  # equal for items with the same prompt
   prompt: np.ndarray
   clip: np.ndarray | None  # None: the clip is missing
-  truth: np.ndarray | None  # of another recording of the speaker, if any
+  truth: np.ndarray | None  # another recording of the speaker, if any
   seed: int = 0
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Similarity:
-  """Cosines of one judge, and what they are worth.
+class Cosines:
+  """Speaker similarity of one set of clips, between its two calibrations.
 
   A cosine says nothing by itself: read `to_prompt` between `other_speaker`
   (no cloning at all) and `same_speaker` (the speaker's own recordings).
   """
 
-  judge: str  # never compare cosines of two judges
-  to_prompt: Figure  # generated clips; n: items
-  same_speaker: Figure  # recordings with their prompts; n: items
-  other_speaker: Figure  # prompts with each other; n: pairs, no interval
-  missing: tuple[str, ...]  # counted as 0
+  to_prompt: Figure  # generated clips to prompts; n: items
+  same_speaker: Figure  # recordings to prompts of their speakers; n: items
+  other_speaker: Figure  # prompts to each other; n: pairs, no interval
 
 
-def similarity(
-  voices: Sequence[Voice], *, judge: str, seed: int = 0
-) -> Similarity:
-  """One row of the similarity table.
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class VoiceScore:
+  """Speaker similarity of one set of clips, and its origin."""
+
+  judge: str  # spec; cosines of two judges are not comparable
+  cosines: Cosines
+  missing: tuple[str, ...]  # names of clips that were counted as 0
+
+
+def score_voices(
+  voices: Sequence[Embeddings], *, judge: str, seed: int = 0
+) -> VoiceScore:
+  """Computes the speaker similarity of clips.
 
   Prompts are taken for different speakers where they are different clips of
   one language of text; where a set has two prompts of one speaker, as
@@ -235,8 +270,11 @@ def similarity(
 
   Args:
     voices: of the clips; those of one key are seeds of one item.
-    judge: its name.
+    judge: spec of the judge that made the embeddings.
     seed: of the bootstrap.
+
+  Raises:
+    UserError: there is no clip.
   """
   if not voices:
     raise UserError("there is no clip to compare; give items of a benchmark.")
@@ -244,26 +282,28 @@ def similarity(
   for voice in voices:
     groups[voice.key].append(_cosine(voice.prompt, voice.clip))
   truths = {v.key: v for v in voices if v.truth is not None}
-  return Similarity(
+  return VoiceScore(
     judge=judge,
-    to_prompt=item_mean(list(groups.values()), seed=seed),
-    same_speaker=item_mean(
-      [[_cosine(v.prompt, v.truth)] for v in truths.values()], seed=seed
+    cosines=Cosines(
+      to_prompt=item_mean(list(groups.values()), seed=seed),
+      same_speaker=item_mean(
+        [[_cosine(v.prompt, v.truth)] for v in truths.values()], seed=seed
+      ),
+      other_speaker=_between_prompts(voices),
     ),
-    other_speaker=_between_prompts(voices),
     missing=tuple(_name(v) for v in voices if v.clip is None),
   )
 
 
 def _cosine(a: np.ndarray, b: np.ndarray | None) -> float:
-  """0 where there is no voice in one of them."""
+  """Cosine of two vectors; 0 where one of them has no voice."""
   if b is None:
     return 0.0
   norm = float(np.linalg.norm(a) * np.linalg.norm(b))
   return float(a @ b) / norm if norm else 0.0
 
 
-def _between_prompts(voices: Sequence[Voice]) -> Figure:
+def _between_prompts(voices: Sequence[Embeddings]) -> Figure:
   """Mean cosine of all pairs of prompts of the same language of text."""
   prompts = collections.defaultdict(dict)
   for voice in voices:
@@ -278,5 +318,6 @@ def _between_prompts(voices: Sequence[Voice]) -> Figure:
 
 
 def _unit(x: np.ndarray) -> np.ndarray:
+  """Vector of length 1, in double precision."""
   x = np.asarray(x, np.float64)
   return x / max(float(np.linalg.norm(x)), 1e-12)

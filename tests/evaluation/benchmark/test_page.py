@@ -10,10 +10,10 @@ import pytest
 import soundfile
 
 from s02jax.core.errors import UserError
-from s02jax.evaluation.benchmark import page as score_page
-from s02jax.evaluation.benchmark import published
-from s02jax.evaluation.benchmark import table as score_table
+from s02jax.evaluation.benchmark import published, table
 from s02jax.evaluation.benchmark.datasets import CROSS_LINGUAL, MINIMAX24
+from s02jax.evaluation.benchmark.page import render, write
+from s02jax.evaluation.benchmark.result import Scores
 
 WHISPER = "faster-whisper:large-v3"
 WAVLM = "wavlm:wavlm_large_finetune.pth"
@@ -45,6 +45,7 @@ def row(subset, language, rate=0.0375, **changes):
     "items": 100,
     "clips": 200,
     "missing": [],
+    "silent": [],
     "official": of,
     "fair": of | {"utterance_mean": figure(rate / 3)},
     "similarity": {
@@ -57,6 +58,7 @@ def row(subset, language, rate=0.0375, **changes):
 
 
 def scores(rows, benchmark="minimax24", **changes):
+  """Content of a scores.json."""
   codes = {r["language"]: WHISPER for r in rows}
   if "zh" in codes:
     codes["zh"] = "funasr:paraformer-zh"
@@ -67,7 +69,9 @@ def scores(rows, benchmark="minimax24", **changes):
     "cloning": "zero-shot",
     "system": "the system",
     "judges": {"recognisers": codes, "speaker": WAVLM, "quality": None},
+    "source": {"kind": "audio"},
     "data": "the set",
+    "data_digest": "0123",
     "items": 100 * len(rows),
     "seeds": 2,
     "rows": rows,
@@ -132,7 +136,7 @@ class Reader(html.parser.HTMLParser):
 
 
 def read(given, out=pathlib.Path()):
-  return Reader(score_page.render(given, out))
+  return Reader(render(Scores.from_json(given), out))
 
 
 def cells(reader):
@@ -146,8 +150,10 @@ def test_every_row_is_shown_with_all_that_is_known():
   rows[5]["quality"] = {"OVRL": figure(3.21)}
   page = read(scores(rows))
   text = cells(page)
-  for one in rows:
-    name = score_table.name_of(one)
+  for one, subset in zip(
+    rows, Scores.from_json(scores(rows)).subsets, strict=True
+  ):
+    name = table.name_of(subset)
     of_it = [
       a
       for a in page.of("svg")
@@ -156,8 +162,8 @@ def test_every_row_is_shown_with_all_that_is_known():
     assert len(of_it) == 2, name  # error, similarity
     for pipeline in ("official", "fair"):
       rate = one[pipeline]["utterance_mean"]
-      assert score_table.percent(rate["value"]) in text
-      assert score_table.percent(rate["low"]) in text
+      assert table.percent(rate["value"]) in text
+      assert table.percent(rate["low"]) in text
   for shown in ("701", "702", "703", "70400", "0.741", "0.112", "3.21"):
     assert shown in text
   for name in ("clip_a, clip_b (seed 1)", "clip_c"):
@@ -169,7 +175,7 @@ def test_nothing_is_loaded_from_elsewhere(tmp_path):
   for tag, attrs in read(given, tmp_path).tags:
     for name in ("src", "href", "data", "poster", "srcset", "action"):
       assert attrs.get(name, "#").startswith(("#", "data:")), (tag, attrs)
-  page = score_page.render(given, tmp_path)
+  page = render(Scores.from_json(given), tmp_path)
   policy = "default-src 'none'"
   assert policy in page and "@import" not in page and "url(" not in page
 
@@ -229,7 +235,7 @@ def test_marks_only_where_the_judges_are_the_same(foreign):
   assert page.of("section", id="published")
   assert "2.164 / 0.756" in text and "16.026 / 0.677" in text
   assert "arXiv:2505.07916, table 2" in text
-  assert ("3.750†" in score_table.markdown(given)) == foreign
+  assert ("3.750†" in table.paper(Scores.from_json(given))) == foreign
 
 
 def test_one_foreign_recogniser_takes_only_its_own_marks():
@@ -288,7 +294,8 @@ def test_sounds_stand_in_the_page_and_stay_small(tmp_path):
   (tmp_path / "broken.wav").write_bytes(b"no sound")
   worst = [bad(str(i), clip=long, prompt=short) for i in range(18)]
   worst += [bad("b", clip="broken.wav"), bad("gone", clip="gone.wav")]
-  score_page.write(scores([row("en", "en")], worst=worst), tmp_path)
+  given = scores([row("en", "en")], worst=worst)
+  write(Scores.from_json(given), tmp_path)
   page = Reader((tmp_path / "report.html").read_text("utf-8"))
   players = page.of("audio")
   assert len(players) == 36
@@ -300,26 +307,25 @@ def test_sounds_stand_in_the_page_and_stay_small(tmp_path):
   assert not list(tmp_path.glob(".report*"))
 
 
-def test_a_full_page_leaves_sounds_out(tmp_path, monkeypatch):
-  monkeypatch.setattr(score_page, "_SOUND_BYTES", 20_000)
+def test_a_full_page_leaves_sounds_out(tmp_path):
   name = noise(tmp_path / "a.wav", 1)
   given = scores(
     [row("en", "en")], worst=[bad(str(i), clip=name) for i in range(9)]
   )
-  page = read(given, tmp_path)
+  page = Reader(render(Scores.from_json(given), tmp_path, sound_bytes=20_000))
   assert 0 < len(page.of("audio")) < 9
   assert "page is full" in cells(page)
 
 
 def test_the_paper_table_turns_where_there_are_many_subsets():
   many = scores([row(code, code) for code in MINIMAX24])
-  lines = score_page.markdown(many).splitlines()
-  table = [line for line in lines if line.startswith("|")]
-  assert len(table) == 2 + 24
-  assert len({line.count("|") for line in table}) == 1
-  assert "| English | 3.750 / 0.613 | 2.164 / 0.756 | 2.339 / 0.613 |" in table
+  lines = table.paper(Scores.from_json(many)).splitlines()
+  shown = [line for line in lines if line.startswith("|")]
+  assert len(shown) == 2 + 24
+  assert len({line.count("|") for line in shown}) == 1
+  assert "| English | 3.750 / 0.613 | 2.164 / 0.756 | 2.339 / 0.613 |" in shown
   few = scores([row(c, c) for c in ("zh", "en")], "seed-tts", system="a|b")
-  lines = score_page.markdown(few).splitlines()
+  lines = table.paper(Scores.from_json(few)).splitlines()
   assert r"| a\|b, zero-shot | 3.750 / 0.613 | 3.750 / 0.613 |" in lines
   assert "| Qwen3-TTS 1.7B, one-shot | 0.77 / – | 1.24 / – |" in lines
 
@@ -330,7 +336,7 @@ def test_published_figures_are_plausible_and_have_sources():
   assert set(published.FIGURES["seed-tts"]) == {"zh", "en"}
   for subsets in published.FIGURES.values():
     for rows in subsets.values():
-      labels = [score_table.label(p) for p in rows]
+      labels = [table.label(p) for p in rows]
       assert len(set(labels)) == len(labels)
       for p in rows:
         assert p.source and 0 < p.error < 100
@@ -359,14 +365,15 @@ def test_recognisers_are_told_apart(language, spec, same):
 def test_a_folder_that_cannot_be_written_is_named(tmp_path):
   (tmp_path / "file").write_text("")
   with pytest.raises(UserError, match="file"):
-    score_page.write(scores([row("en", "en")]), tmp_path / "file")
+    write(Scores.from_json(scores([row("en", "en")])), tmp_path / "file")
 
 
 def test_scores_come_back_from_json():
-  given = scores([row("en", "en")], worst=[bad()])
-  again = json.loads(json.dumps(given))
+  given = Scores.from_json(scores([row("en", "en")], worst=[bad()]))
+  again = Scores.from_json(json.loads(json.dumps(given.to_json())))
+  assert again == given
   out = pathlib.Path()
-  assert score_page.render(again, out) == score_page.render(given, out)
+  assert render(again, out) == render(given, out)
 
 
 @pytest.mark.parametrize(

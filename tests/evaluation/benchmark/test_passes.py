@@ -12,11 +12,11 @@ from s02jax import cli
 from s02jax.cli import evaluate
 from s02jax.core.errors import UserError
 from s02jax.evaluation.benchmark import clips, passes, plan
-from s02jax.evaluation.benchmark import ledger as judged
 from s02jax.evaluation.benchmark.datasets import Item
-from s02jax.evaluation.benchmark.ledger import Asked, Ledger
+from s02jax.evaluation.benchmark.ledger import Answer, Asked, Ledger
 from s02jax.evaluation.benchmark.plan import Group, Shard
 from s02jax.synthesis.engine import Piece, Spoken
+from s02jax.synthesis.request import Settings
 from s02jax.synthesis.synthesizer import Synthesizer
 from s02jax.synthesis.voice import Voice
 from s02jax.text.checks import check_text
@@ -146,11 +146,8 @@ def world(tmp_path, monkeypatch):
   speaking, judging = Budget(), Budget()
   synthesizer = FakeSynthesizer(speaking)
   judge = FakeJudge(judging)
-  monkeypatch.setattr(evaluate, "Bundle", types.SimpleNamespace(
-    load=lambda path: path))  # fmt: skip
-  monkeypatch.setattr(evaluate, "Synthesizer", lambda bundle: synthesizer)
   monkeypatch.setattr(
-    evaluate.long_text, "trained_context", lambda bundle: 40.0
+    passes, "load_synthesizer", lambda path: (synthesizer, 40.0)
   )
   made = passes.recognisers
   monkeypatch.setattr(
@@ -509,10 +506,10 @@ def test_groups_keep_subsets_apart_and_seeds_together():
 def test_a_ledger_keeps_what_was_said_last(tmp_path):
   asked = Asked("clip", "en", "a", 0, "judge")
   vector = np.linspace(-1, 1, 7, dtype=np.float32)
-  Ledger(tmp_path, Shard(2, 2)).add([(asked, {"heard": "old"})])
-  Ledger(tmp_path, Shard(1, 2)).add([(asked, {"voice": judged.encode(vector)})])
+  Ledger(tmp_path, Shard(2, 2)).add([(asked, Answer(heard="old"))])
+  Ledger(tmp_path, Shard(1, 2)).add([(asked, Answer(voice=vector))])
   found = Ledger(tmp_path, Shard()).get(asked)
-  np.testing.assert_array_equal(judged.decode(found["voice"]), vector)
+  np.testing.assert_array_equal(found.voice, vector)
   path = tmp_path / "judged-1-of-2.jsonl"
   path.write_text("nonsense\n" + path.read_text())
   with pytest.raises(UserError, match=r"judged-1-of-2.jsonl, line 1: no judg"):
@@ -528,14 +525,14 @@ def test_a_real_bundle_speaks_the_same_after_an_interruption(tmp_path):
   synthesizer = Synthesizer(tiny.bundle())
 
   def speak(out):
-    speaker = clips.Speaker(
+    maker = clips.ClipMaker(
       synthesizer,
       tmp_path / out,
       context=4.0,  # the second needs two passes
-      settings={"steps": 2},
+      settings=Settings(steps=2),
       allow_missing=False,
     )
-    speaker(Group(seed=1, items=items))
+    maker(Group(seed=1, items=items))
     files = sorted((tmp_path / out / "clips" / "en").iterdir())
     assert [f.name for f in files] == ["k0.1.wav", "k1.1.wav"]
     return [f.read_bytes() for f in files]

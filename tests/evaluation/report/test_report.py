@@ -13,7 +13,6 @@ from s02jax.audio import espeak
 from s02jax.cli import report
 from s02jax.core.errors import UserError
 from s02jax.core.languages import BY_CODE
-from s02jax.evaluation import figure as figure_lib
 from s02jax.evaluation import media
 from s02jax.evaluation.report import (
   clip_judge,
@@ -369,15 +368,6 @@ def test_groups_hold_one_speaker_and_every_case_once():
   groups = judge.speaker_groups(cases, 16000)
   assert sorted(i for g in groups for i in g) == list(range(len(cases)))
   assert all(len({cases[i].speaker for i in g}) == 1 for g in groups)
-
-
-def test_shares_have_an_interval_that_holds_them():
-  figure = figure_lib.share([True, None, False, True])
-  assert figure.n == 3
-  assert_allclose(figure.value, 2 / 3)
-  assert 0 < figure.low < figure.value < figure.high < 1
-  assert figure_lib.share([True] * 5).high == 1
-  assert figure_lib.share([]) == figure_lib.Figure(value=None, n=0)
 
 
 # ------------------------------------------------------------------- report
