@@ -1,9 +1,9 @@
-"""The bundle: one folder that holds all that synthesis needs.
+"""Bundle format: one folder that holds all that synthesis needs.
 
   config.json                  format_version, rate, the four resolved configs
   <model>.safetensors          float32 parameters, keys joined by "/"
-  text.model                   the text vocabulary
-  voices/                      named voices
+  text.model                   text vocabulary, as sentencepiece serialises it
+  voices/                      named voices, one .safetensors each
   card.json                    data, steps, parameter counts, commit, metrics
 
 No pickle: a bundle from a stranger is only numbers and text.
@@ -31,27 +31,24 @@ FORMAT_VERSION = 3
 MODELS = ("audio_tokenizer", "flow_vae", "ar", "flow_matching")
 
 
-# ------------------------------------------------------------------ bundle
-
-
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Bundle:
-  """A bundle in memory."""
+  """Bundle in memory, without its voices."""
 
-  rate: int  # Hz of every waveform in and out
-  configs: Mapping[str, Mapping[str, Any]]  # model -> its stage's config
+  rate: int  # sample rate of every waveform in and out, Hz
+  configs: Mapping[str, Mapping[str, Any]]  # model -> resolved config
   params: Mapping[str, Mapping[str, Any]]  # model -> nested numpy arrays
-  text_model: bytes  # as sentencepiece serialises it
-  card: Mapping[str, Any]
+  text_model: bytes  # text vocabulary, as sentencepiece serialises it
+  card: Mapping[str, Any]  # content of card.json
 
   @functools.cached_property
   def text(self) -> TextModel:
-    """The text vocabulary."""
+    """Text vocabulary."""
     return TextModel(self.text_model)
 
   @functools.cached_property
   def fingerprint(self) -> str:
-    """Hexadecimal digest of all parameters."""
+    """Hexadecimal digest of all parameters; voices name the bundle by it."""
     digest = hashlib.sha256()
     for name in MODELS:
       for key, leaf in sorted(flatten(self.params[name]).items()):
@@ -60,13 +57,13 @@ class Bundle:
     return digest.hexdigest()[:16]
 
   def write(self, out) -> None:
-    """Writes the folder `out`; there is never half a bundle at that name.
+    """Writes the bundle to the folder `out`, whole or not at all.
 
-    An existing bundle at `out` is replaced, but for its voices: they stay, and
-    those made with other models are named in a warning.
+    An existing bundle there is replaced, but its voices stay; a warning names
+    those made with other models.
 
     Raises:
-      UserError: `out` is something else than a bundle, or cannot be written.
+      UserError: `out` is not a bundle, or cannot be written.
     """
     out = pathlib.Path(out)
     _check_replaceable(out)
@@ -78,6 +75,7 @@ class Bundle:
       _keep_voices(out, temporary, self.fingerprint)
 
   def _write_files(self, folder: pathlib.Path) -> None:
+    """Writes all files into an empty folder."""
     config = {
       "format_version": FORMAT_VERSION,
       "rate": self.rate,
@@ -85,7 +83,7 @@ class Bundle:
     }
     (folder / "config.json").write_text(_json(config))
     for name in MODELS:
-      # Not save_file: that reports a full disk as an error of its own kind.
+      # `save_file` would report a full disk as another kind of error.
       data = safetensors.numpy.save(flatten(self.params[name]))
       (folder / f"{name}.safetensors").write_bytes(data)
     (folder / "text.model").write_bytes(self.text_model)
@@ -94,7 +92,7 @@ class Bundle:
 
   @classmethod
   def load(cls, path) -> "Bundle":
-    """Reads a bundle.
+    """Reads a bundle from its folder.
 
     Raises:
       UserError: no bundle, an incomplete one, or one of another version.
@@ -122,11 +120,12 @@ class Bundle:
 
 
 def _json(value) -> str:
+  """JSON text in the bundle's style."""
   return json.dumps(value, indent=1, sort_keys=True) + "\n"
 
 
 def _read_config(path: pathlib.Path) -> dict[str, Any]:
-  """config.json of a bundle of this version."""
+  """Content of config.json; raises UserError unless it has this version."""
   try:
     config = json.loads((path / "config.json").read_text())
     version = config["format_version"]
@@ -143,6 +142,7 @@ def _read_config(path: pathlib.Path) -> dict[str, Any]:
 
 
 def _read_params(path: pathlib.Path, name: str) -> dict[str, Any]:
+  """Parameters of one model as nested dicts."""
   file = path / f"{name}.safetensors"
   data = file.read_bytes()
   try:
@@ -154,7 +154,7 @@ def _read_params(path: pathlib.Path, name: str) -> dict[str, Any]:
 
 
 def _is_bundle(path: pathlib.Path) -> bool:
-  """Whether `path` is a bundle of any version, which may be replaced."""
+  """Whether `path` is a bundle of any version."""
   try:
     return "format_version" in json.loads((path / "config.json").read_text())
   except (OSError, ValueError, TypeError):
@@ -162,6 +162,7 @@ def _is_bundle(path: pathlib.Path) -> bool:
 
 
 def _check_replaceable(out: pathlib.Path) -> None:
+  """Raises UserError unless `out` is a bundle, an empty folder or nothing."""
   empty = out.is_dir() and not any(out.iterdir())
   if out.exists() and not empty and not _is_bundle(out):
     raise UserError(
@@ -173,7 +174,13 @@ def _check_replaceable(out: pathlib.Path) -> None:
 def _keep_voices(
   old: pathlib.Path, new: pathlib.Path, fingerprint: str
 ) -> None:
-  """Copies the voices of the bundle `old`, if it is one, to `new`."""
+  """Copies the voices of `old`, if it is a bundle, and warns of misfits.
+
+  Args:
+    old: folder of the bundle that is replaced, if any.
+    new: folder of the bundle that replaces it.
+    fingerprint: digest of the new bundle's parameters.
+  """
   strangers = []
   for file in sorted((old / "voices").glob("*.safetensors")):
     shutil.copy2(file, new / "voices" / file.name)

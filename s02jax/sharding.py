@@ -1,4 +1,4 @@
-"""Where arrays live: the only file that names a mesh axis.
+"""Sharding of parameters and activations: the only file that names mesh axes.
 
   A mesh has four axes. `data` holds replicas (and may span slices), `fsdp`
   splits parameters and batch, `sequence` splits time, `tensor` splits width.
@@ -10,7 +10,7 @@
   meaning: `shard(x, "batch", "time", "embed")`. A dimension that an axis
   does not divide is replicated.
 
-`-1` devices on one axis means: all that the others leave.
+A size of -1 on one axis stands for all devices that the others leave.
 """
 
 import re
@@ -74,7 +74,7 @@ def make_mesh(
 
   Args:
     config: devices along each of `AXES`; at most one may be -1.
-    devices: all of the process group's devices where absent.
+    devices: devices to use; those of all processes where absent.
 
   Raises:
     UserError: the sizes do not multiply to the number of devices.
@@ -105,7 +105,7 @@ def _device_grid(
   """Devices in the shape of the mesh; slices lie along the data axis."""
   if devices[0].platform != "tpu":
     return np.array(devices, dtype=object).reshape(sizes)
-  # Devices of a topology that is only described have no slice of their own.
+  # Devices of a described topology, which are not there, have no slice.
   slices = len({getattr(device, "slice_index", 0) for device in devices})
   if slices == 1:
     return mesh_utils.create_device_mesh(
@@ -123,7 +123,7 @@ def _device_grid(
 
 
 def parameter_spec(path: str, shape: tuple[int, ...], mesh: Mesh) -> P:
-  """The PartitionSpec of one parameter, by its path.
+  """PartitionSpec of one parameter, by its path.
 
   Raises:
     ValueError: no rule matches; a new kind of parameter needs a line in
@@ -143,7 +143,7 @@ def parameter_spec(path: str, shape: tuple[int, ...], mesh: Mesh) -> P:
 
 
 def parameter_shardings(mesh: Mesh, tree: PyTree) -> PyTree:
-  """NamedShardings for a state or for parameters, leaf by leaf."""
+  """NamedShardings of a state or of parameters, leaf by leaf."""
 
   def place(path: tuple, leaf: Any) -> NamedSharding:
     name = jax.tree_util.keystr(path, simple=True, separator="/")
@@ -153,15 +153,15 @@ def parameter_shardings(mesh: Mesh, tree: PyTree) -> PyTree:
 
 
 def batch_sharding(mesh: Mesh) -> NamedSharding:
-  """Rows over the replicas; everything else whole."""
+  """Sharding of a batch: its rows over data × fsdp, other dimensions whole."""
   return NamedSharding(mesh, P(ACTIVATION_RULES["batch"]))
 
 
 def local_rows(mesh: Mesh, batch_size: int) -> np.ndarray:
-  """Which rows of a global batch this process must bring, ascending.
+  """Rows of a global batch that this process must load, ascending.
 
-  They need not be neighbours: how a TPU's devices lie in the mesh is for its
-  links to decide. Processes that hold other parts of the same rows bring the
+  They need not be neighbours, because a TPU's links decide where its devices
+  lie in the mesh. Processes that hold other parts of the same rows load the
   same ones.
 
   Raises:
@@ -178,7 +178,7 @@ def local_rows(mesh: Mesh, batch_size: int) -> np.ndarray:
 
 
 def rows_in(slices: Sequence[slice], batch_size: int) -> np.ndarray:
-  """Row numbers that any of the slices holds, ascending."""
+  """Row numbers in any of the slices, ascending."""
   held = np.zeros(batch_size, bool)
   for rows in slices:
     held[rows] = True
@@ -188,13 +188,13 @@ def rows_in(slices: Sequence[slice], batch_size: int) -> np.ndarray:
 def global_array(
   sharding: NamedSharding, local: np.ndarray, rows: np.ndarray, batch_size: int
 ) -> jax.Array:
-  """The batch of all processes, of which this one brings `rows`.
+  """Global batch of all processes, made of the rows that each has loaded.
 
   Args:
-    sharding: of the batch, as `batch_sharding` gives it.
-    local: [len(rows), ...].
-    rows: as `local_rows` gives them.
-    batch_size: rows of all processes.
+    sharding: result of `batch_sharding`.
+    local: rows of this process, [len(rows), ...].
+    rows: their numbers, the result of `local_rows`.
+    batch_size: rows of all processes together.
   """
 
   def part(index: tuple[slice, ...] | None) -> np.ndarray:
@@ -208,14 +208,16 @@ def global_array(
 
 
 def replicated(mesh: Mesh) -> NamedSharding:
-  """The same on every device."""
+  """Sharding of an array that every device holds whole."""
   return NamedSharding(mesh, P())
 
 
 def shard(x: jax.Array, *names: str | None) -> jax.Array:
-  """Constrains an activation, one logical name per dimension.
+  """Constrains the sharding of an activation by names of its dimensions.
 
-  Outside a mesh (`jax.set_mesh`) the array is returned as it is.
+  Args:
+    x: activation; outside a mesh (`jax.set_mesh`) it is returned as it is.
+    names: keys of ACTIVATION_RULES, one per dimension; None is replicated.
   """
   mesh = jax.sharding.get_abstract_mesh()
   if mesh.empty:
@@ -227,16 +229,16 @@ def shard(x: jax.Array, *names: str | None) -> jax.Array:
 
 
 def platform() -> str:
-  """Of the devices that the program is traced for: cpu, gpu or tpu."""
+  """Platform of the devices that a function is traced for: cpu, gpu or tpu."""
   device = jax.sharding.get_abstract_mesh().abstract_device
   return jax.default_backend() if device is None else device.platform
 
 
 def any_platform() -> jax.sharding.use_abstract_mesh:
-  """A context in which a program is traced for one device of any platform.
+  """Context in which a function is traced for one device of any platform.
 
-  What is traced for a CPU can be lowered for all of them: no other's kernel is
-  in it.
+  It is traced as for a CPU: without any platform's kernels it can be lowered
+  for all of them.
   """
   cpu = AbstractDevice(device_kind="cpu", num_cores=None, platform="cpu")
   return jax.sharding.use_abstract_mesh(
@@ -245,7 +247,7 @@ def any_platform() -> jax.sharding.use_abstract_mesh:
 
 
 def axes(name: str, size: int) -> Axes:
-  """Mesh axes over which a named dimension of this size is split."""
+  """Mesh axes that split a dimension of this name and size; None if none do."""
   mesh = jax.sharding.get_abstract_mesh()
   if mesh.empty:
     return None
@@ -254,7 +256,7 @@ def axes(name: str, size: int) -> Axes:
 
 
 def ways(axes: Axes) -> int:
-  """Into how many parts axes of the mesh split a dimension."""
+  """Number of parts that mesh axes split a dimension into."""
   mesh = jax.sharding.get_abstract_mesh()
   return 1 if mesh.empty else _size(axes, mesh)
 
@@ -264,11 +266,12 @@ def per_device(
   in_specs: Callable[[Any], tuple],
   out_specs: Any,
 ) -> Callable[..., Any]:
-  """`function` on every device's part; outside a mesh, `function` itself.
+  """Maps `function` over the devices' parts; outside a mesh, returns it.
 
   Args:
-    in_specs: of the arguments, from the mesh.
-    out_specs: of the result.
+    function: function of the parts of one device.
+    in_specs: function from the mesh to the PartitionSpecs of the arguments.
+    out_specs: PartitionSpecs of the result.
   """
   mesh = jax.sharding.get_abstract_mesh()
   if mesh.empty:
@@ -283,7 +286,7 @@ def per_device(
 
 
 def _fit(axes: tuple[Axes, ...], shape: tuple[int, ...], mesh: Any) -> P:
-  """Drops the axes that do not divide their dimension, or do not split it."""
+  """PartitionSpec of the axes that divide their dimension and split it."""
   kept = []
   for axis, size in zip(axes, shape, strict=True):
     parts = _size(axis, mesh)
@@ -294,6 +297,7 @@ def _fit(axes: tuple[Axes, ...], shape: tuple[int, ...], mesh: Any) -> P:
 
 
 def _size(axis: Axes, mesh: Any) -> int:
+  """Devices along one or more axes."""
   if axis is None:
     return 1
   names = (axis,) if isinstance(axis, str) else axis

@@ -1,1 +1,4 @@
-"""Foundations that know nothing of speech: errors, files, trees, configs."""
+"""Foundations without speech: errors, files, trees, configs, start-up.
+
+Only `languages` and `rates` hold facts of speech, which every room needs.
+"""

@@ -1,4 +1,4 @@
-"""Errors meant for the person at the keyboard, and exit codes."""
+"""Errors for the person at the keyboard, and the exit codes they lead to."""
 
 import sys
 from collections.abc import Callable
@@ -14,7 +14,7 @@ class UserError(Exception):
 def run(
   main: Callable[[list[str]], int | None], argv: list[str] | None = None
 ) -> int:
-  """Runs a program; a UserError becomes one line on stderr and exit code 2.
+  """Runs a command; a UserError becomes one line on stderr and exit code 2.
 
   Args:
     main: function of the arguments; returns an exit code, or None for 0.

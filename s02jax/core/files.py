@@ -1,7 +1,7 @@
-"""Files and folders that have their name only once they are whole.
+"""Atomic writes: files and folders get their name only once they are whole.
 
 Everything is written beside its name, as `.NAME.part`, and renamed at the end:
-whoever is killed in between leaves the former content under the name.
+a process that is killed in between leaves the former content under the name.
 """
 
 import contextlib
@@ -18,7 +18,7 @@ Path = str | os.PathLike[str]
 
 
 def part_of(path: Path) -> pathlib.Path:
-  """Name under which `path` is written before it is whole."""
+  """Temporary name under which `path` is written, in the same folder."""
   path = pathlib.Path(path)
   return path.with_name(f".{path.name}.part")
 
@@ -28,7 +28,7 @@ def atomic(path: Path) -> Iterator[pathlib.Path]:
   """Context whose temporary file becomes `path` if the block ends well.
 
   Yields:
-    The name to write to, in the same folder, which must exist. After an
+    Temporary name to write to, in the same folder, which must exist. After an
     exception that file is removed and `path` is as it was.
   """
   temporary = part_of(path)
@@ -46,7 +46,7 @@ def atomic_folder(out: Path) -> Iterator[pathlib.Path]:
   """Context whose temporary folder replaces `out` if the block ends well.
 
   Yields:
-    An empty folder beside `out`; parents are made where they are missing.
+    Empty folder beside `out`; parents are made where they are missing.
   """
   out = pathlib.Path(out)
   temporary = part_of(out)
@@ -78,7 +78,7 @@ def explain_errors(path: Path, what: str) -> Iterator[None]:
 
   Args:
     path: file or folder that is written.
-    what: content in words, such as "the bundle".
+    what: name of the content, such as "the report".
 
   Raises:
     UserError: the block raised an OSError.

@@ -1,7 +1,7 @@
-"""The languages of the system: one row each, and nothing else to touch.
+"""Languages of the system: a table of one entry each.
 
-A 33rd language is one more row. Whatever needs to know about a language (the
-text model's tags, the corpus builders, the judges) reads it from here.
+A new language is one more entry. All code that depends on a language (the text
+model's tags, the corpus builders, the metrics) reads it from here.
 """
 
 import dataclasses
@@ -13,16 +13,16 @@ from s02jax.core.errors import UserError
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Language:
-  """What the rest of the system may ask about a language."""
+  """Codes, script and metric of one language."""
 
-  code: str  # the code in records, tags and flags
+  code: str  # our code, in records, tags and flags
   name: str  # English name; in lower case, the name in the test sets
-  script: str  # ISO 15924 code of the script it is written in
+  script: str  # ISO 15924 code of its script
   metric: Literal["wer", "cer"]  # edit distance over words or characters
-  normaliser: Literal["casefold", "chinese", "arabic"]  # before the metric
-  espeak: str  # voice of espeak-ng
-  asr: str  # code that Whisper-like recognisers use
-  separator: str = " "  # what stands between two written words
+  normaliser: Literal["casefold", "chinese", "arabic"]  # applied before that
+  espeak: str  # name of espeak-ng's voice
+  asr: str  # code in Whisper-like recognisers
+  separator: str = " "  # characters between two written words
   aliases: tuple[str, ...] = ()  # codes in other people's data
 
 
@@ -37,6 +37,7 @@ def _language(
   separator: str = " ",
   aliases: tuple[str, ...] = (),
 ) -> Language:
+  """Language with the usual values where they are not given."""
   return Language(
     code=code,
     name=name,
@@ -94,11 +95,17 @@ LANGUAGES: tuple[Language, ...] = (
 )
 # fmt: on
 
-BY_CODE: dict[str, Language] = {row.code: row for row in LANGUAGES}
+BY_CODE: dict[str, Language] = {
+  language.code: language for language in LANGUAGES
+}
 
 
 def by_any_code(languages: Iterable[Language]) -> dict[str, Language]:
-  """Codes and aliases of `languages`, to their rows. A clash is a bug."""
+  """Index of languages by code and alias.
+
+  Raises:
+    ValueError: two languages claim the same code.
+  """
   table: dict[str, Language] = {}
   for language in languages:
     for code in (language.code, *language.aliases):
@@ -112,9 +119,10 @@ _BY_ANY_CODE = by_any_code(LANGUAGES)
 
 
 def resolve(code: str) -> Language:
-  """The row of a code or an alias, in any case, with "-" or "_".
+  """Language of a code or an alias, in upper or lower case, with "-" or "_".
 
-  Raises UserError that names the codes, for any other string.
+  Raises:
+    UserError: no such language; the message lists the codes.
   """
   found = _BY_ANY_CODE.get(code.strip().lower().replace("_", "-"))
   if found is None:

@@ -1,4 +1,4 @@
-"""Tables in Markdown."""
+"""Markdown tables."""
 
 from collections.abc import Iterable, Sequence
 
@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 def table(
   head: Sequence[str], rows: Iterable[Sequence[str]], align: str = ""
 ) -> str:
-  """A Markdown table that ends with a line break.
+  """Markdown table that ends with a line break.
 
   Args:
     head: names of the columns.
@@ -20,4 +20,5 @@ def table(
 
 
 def _cells(cells: Sequence[str]) -> list[str]:
+  """Cells on one line each, with escaped bars."""
   return [" ".join(cell.split()).replace("|", "\\|") for cell in cells]

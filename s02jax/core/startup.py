@@ -1,4 +1,4 @@
-"""Process start-up of a verb: logging and the cache of compiled programs."""
+"""Start of a process that uses JAX: logging and the compilation cache."""
 
 import logging
 import os
@@ -9,7 +9,7 @@ import jax
 
 
 def set_up() -> None:
-  """Plain log lines on stderr; compiled programs are kept for the next run."""
+  """Turns the compilation cache on, and logs plain lines to stderr."""
   use_compilation_cache()
   logging.basicConfig(level=logging.INFO, format="%(message)s", force=True)
   for noisy in ("absl", "jax", "orbax"):
@@ -17,19 +17,19 @@ def set_up() -> None:
 
 
 class CacheCounter:
-  """Programs that this process read from the persistent cache."""
+  """Count of the executables that this process read from the cache."""
 
   hits = 0
 
   @classmethod
   def listen(cls, event: str, **_: Any) -> None:
-    """For `jax.monitoring`."""
+    """Listener for `jax.monitoring`."""
     if event == "/jax/compilation_cache/cache_hits":
       cls.hits += 1
 
 
 def use_compilation_cache() -> None:
-  """Keeps compiled programs in $S02_CACHE, or ~/.cache/s02jax/xla."""
+  """Keeps executables for later runs in $S02_CACHE, or ~/.cache/s02jax/xla."""
   default = pathlib.Path.home() / ".cache" / "s02jax" / "xla"
   folder = os.environ.get("S02_CACHE", str(default))
   jax.config.update("jax_compilation_cache_dir", folder)

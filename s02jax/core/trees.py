@@ -1,4 +1,4 @@
-"""Trees of arrays by path: flatten, unflatten, count."""
+"""Trees of arrays and nested mappings by path: flatten, unflatten, count."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -10,7 +10,10 @@ PyTree = Any
 
 
 def flatten(params: Mapping[str, Any]) -> dict[str, np.ndarray]:
-  """Nested dicts of arrays to one dict whose keys are joined by "/"."""
+  """Flattens nested dicts of arrays to one dict with keys joined by "/".
+
+  Leaves become contiguous numpy arrays.
+  """
   leaves = jax.tree_util.tree_flatten_with_path(params)[0]
   return {
     jax.tree_util.keystr(path, simple=True, separator="/"): (
@@ -21,7 +24,7 @@ def flatten(params: Mapping[str, Any]) -> dict[str, np.ndarray]:
 
 
 def unflatten(flat: Mapping[str, np.ndarray]) -> dict[str, Any]:
-  """Inverse of `flatten`."""
+  """Nested dicts of a flat one; inverse of `flatten`."""
   tree: dict[str, Any] = {}
   for path, leaf in flat.items():
     *folders, name = path.split("/")
@@ -32,13 +35,13 @@ def unflatten(flat: Mapping[str, np.ndarray]) -> dict[str, Any]:
   return tree
 
 
-def count_parameters(params: Mapping[str, Any]) -> int:
-  """Numbers in a tree of arrays."""
+def count_parameters(params: PyTree) -> int:
+  """Count of all numbers in a tree of arrays, or of their shapes."""
   return sum(int(np.size(leaf)) for leaf in jax.tree.leaves(params))
 
 
 def dotted(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-  """Values of nested mappings by dotted name, "model.width"."""
+  """Flattens nested mappings to one dict with dotted names, "model.width"."""
   found: dict[str, Any] = {}
   for name, value in values.items():
     if isinstance(value, Mapping):
@@ -49,7 +52,7 @@ def dotted(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def named(tree: PyTree) -> dict[str, Any]:
-  """Leaves by their paths, the same for dataclasses and for nested dicts."""
+  """Leaves of a tree by path, alike for dataclasses and nested dicts."""
   leaves, _ = jax.tree_util.tree_flatten_with_path(tree)
   return {
     jax.tree_util.keystr(path, simple=True, separator="/"): leaf
