@@ -1,4 +1,4 @@
-"""What the launchers share: arguments, names, and the command they start.
+"""Common parts of the launchers: arguments, names, the command they start.
 
   python -m launch.NAME [options of the launcher] -- [arguments of `s02 train`]
 
@@ -25,11 +25,11 @@ from s02jax.training import arguments
 
 # Seconds that training gets to save after a SIGTERM.
 GRACE = 120
-# The exit code of wrong input: starting again would not help.
+# Exit code of wrong input: starting again would not help.
 WRONG_INPUT = 2
-# Of JAX's coordinator.
+# Port of JAX's coordinator.
 PORT = 8476
-# A launcher tells the processes of each other, so nobody else may.
+# Flags that tell processes of each other: only a launcher may give them.
 _OWN = ("--coordinator", "--num_processes", "--process_id")
 
 Launch = Callable[[argparse.Namespace, Sequence[str]], int]
@@ -72,7 +72,11 @@ def _check_rows(config: ConfigDict) -> None:
 
 
 def parser(doc: str | None) -> argparse.ArgumentParser:
-  """A parser with what every launcher has."""
+  """Argument parser with the options of every launcher.
+
+  Args:
+    doc: docstring of the launcher's module, the help text.
+  """
   out = argparse.ArgumentParser(
     description=doc, formatter_class=argparse.RawDescriptionHelpFormatter
   )
@@ -83,7 +87,7 @@ def parser(doc: str | None) -> argparse.ArgumentParser:
 
 
 def add_remote(out: argparse.ArgumentParser) -> None:
-  """Adds what launchers on other machines have."""
+  """Adds the options of launchers on other machines."""
   out.add_argument(
     "--cache",
     help="folder of compiled programs, for all hosts (default: .cache/xla "
@@ -98,7 +102,7 @@ def add_remote(out: argparse.ArgumentParser) -> None:
 
 
 def positive(text: str) -> int:
-  """An argparse type: a whole number above 0."""
+  """Argparse type of a whole number above 0."""
   value = int(text)
   if value < 1:
     raise argparse.ArgumentTypeError(f"{text} is not at least 1")
@@ -106,12 +110,12 @@ def positive(text: str) -> int:
 
 
 def cache(options: argparse.Namespace, workdir: str) -> str:
-  """Where a run keeps its compiled programs: runs side by side share them."""
+  """Folder of a run's compiled programs, shared by the runs beside it."""
   return options.cache or str(pathlib.PurePath(workdir).parent / ".cache/xla")
 
 
 def name_of(workdir: str) -> str:
-  """A name for a run that SLURM and Kubernetes accept, one per folder.
+  """Name for a run that SLURM and Kubernetes accept, one per folder.
 
   Small letters, digits and dashes, a letter in front, at most 37 characters.
   """
@@ -122,7 +126,7 @@ def name_of(workdir: str) -> str:
 
 
 def train_command(python: str, training: Sequence[str]) -> list[str]:
-  """The command that every launcher starts."""
+  """Command that every launcher starts: `python -m s02jax train`."""
   return [python, "-m", "s02jax", "train", *training]
 
 

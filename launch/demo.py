@@ -1,4 +1,4 @@
-"""From nothing to a page: corpus, four stages, bundle, report.
+"""Demo from nothing to a page: corpus, four stages, bundle, report.
 
   python -m launch.demo [--size demo] [--workdir runs/demo] [--manifest FILE]
 
@@ -18,12 +18,13 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator, Sequence
 
 from s02jax.bundle import MODELS
 from s02jax.core import files
 from s02jax.core.errors import UserError, run
 
-# What `s02 corpus espeak` builds, and the text vocabulary, per size.
+# Options of `s02 corpus espeak` and size of the text vocabulary, by size.
 CORPORA = {
   "test": dict(
     languages="en,es", words=8, speakers=8, clips_per_speaker=4, vocab_size=300
@@ -49,12 +50,12 @@ CORPORA = {
 class Command:
   """One command of the demo."""
 
-  name: str
+  name: str  # name of its log and of its phase
   argv: tuple[str, ...]  # after `python -m`
 
 
 class Phases:
-  """Runs commands and remembers what each took, across interruptions."""
+  """Runner of commands that keeps their seconds across interruptions."""
 
   def __init__(self, workdir: pathlib.Path):
     self.workdir = workdir
@@ -114,7 +115,7 @@ class Phases:
 def _first_failure(
   commands: tuple[Command, ...], processes: list[subprocess.Popen]
 ) -> Command | None:
-  """Waits until all have ended well, or the first has not: which one."""
+  """Waits for all commands; returns the first that fails, at once."""
   while True:
     codes = [process.poll() for process in processes]
     for command, code in zip(commands, codes, strict=True):
@@ -163,17 +164,80 @@ def train_command(args, stage: str, corpus: pathlib.Path) -> Command:
   )
 
 
-def main(argv: list[str]) -> None:
-  """Runs every phase; see the module docstring."""
+def phases_of(
+  args: argparse.Namespace, times: pathlib.Path
+) -> Iterator[tuple[Command, ...]]:
+  """Yields the phases of the demo: commands that run at the same time.
+
+  Args:
+    args: the demo's own arguments.
+    times: file of the seconds that each phase took, for the report.
+  """
+  corpus, bundle = args.workdir / "corpus", args.workdir / "bundle"
+  source = ("--corpus", str(corpus))
+
+  def trained(names: Sequence[str]) -> Iterator[tuple[Command, ...]]:
+    commands = [train_command(args, name, corpus) for name in names]
+    yield from [tuple(commands)] if side_by_side() else zip(commands)
+
+  def workdirs(names: Sequence[str]) -> list[str]:
+    return [x for n in names for x in (f"--{n}", str(args.workdir / n))]
+
+  audio_stages, token_stages = MODELS[:2], MODELS[2:]
+  for command in corpus_commands(args, corpus):
+    yield (command,)
+  yield from trained(audio_stages)
+  words = (*source, *workdirs(audio_stages))
+  yield (Command("extract", ("s02jax", "extract", *words)),)
+  yield from trained(token_stages)
+  words = (*source, *workdirs(MODELS), "--out", str(bundle))
+  yield (Command("bundle", ("s02jax", "bundle", *words)),)
+  words = (
+    *source,
+    *("--bundle", str(bundle), "--out", str(args.workdir / "report")),
+    *("--phases", str(times)),
+    *_report_options(args),
+    *("--runs", *(str(args.workdir / name) for name in MODELS)),
+  )
+  yield (Command("report", ("s02jax", "report", *words)),)
+
+
+def _report_options(args: argparse.Namespace) -> list[str]:
+  options = ["--items", str(args.items)] if args.items else []
+  if args.size != "test":
+    # Models as small as these speak more clearly from likely tokens.
+    options += ["--temperature", "0.3"]
+    if not args.manifest:  # the requirements are those of the embedded corpus
+      options += ["--bars", args.size]
+  return options
+
+
+def _parse(argv: list[str]) -> argparse.Namespace:
   parser = argparse.ArgumentParser(
     description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
   )
-  parser.add_argument("--size", choices=tuple(CORPORA), default="demo")
-  parser.add_argument("--workdir", type=pathlib.Path, default="runs/demo")
-  parser.add_argument("--manifest", help="own recordings instead of espeak")
-  parser.add_argument("--vocab_size", type=int, default=1024)
-  parser.add_argument("--items", type=int, help="items per split in the report")
-  parser.add_argument(
+  add = parser.add_argument
+  add(
+    "--size",
+    choices=tuple(CORPORA),
+    default="demo",
+    help="size of the configs (%(default)s)",
+  )
+  add(
+    "--workdir",
+    type=pathlib.Path,
+    default="runs/demo",
+    help="folder of everything it makes (%(default)s)",
+  )
+  add("--manifest", help="own recordings instead of espeak")
+  add(
+    "--vocab_size",
+    type=int,
+    default=1024,
+    help="ids of the text model, with --manifest (%(default)s)",
+  )
+  add("--items", type=int, help="items per split in the report (the report's)")
+  add(
     "--set",
     action="append",
     default=[],
@@ -186,6 +250,12 @@ def main(argv: list[str]) -> None:
       raise UserError(
         f"--set {override}: it must begin with one of {', '.join(MODELS)}."
       )
+  return args
+
+
+def main(argv: list[str]) -> None:
+  """Runs every phase; see the module docstring."""
+  args = _parse(argv)
   signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # stops the children
   start = time.time()
   args.workdir.mkdir(parents=True, exist_ok=True)
@@ -193,62 +263,15 @@ def main(argv: list[str]) -> None:
   installation = installation_seconds()
   if installation is not None:
     phases.seconds.setdefault("installation", installation)
-  corpus = args.workdir / "corpus"
   print(f"Size {args.size} in {args.workdir}; logs in {args.workdir}/logs.")
-  for command in corpus_commands(args, corpus):
-    phases.run(command)
-
-  def stages(*names):
-    commands = [train_command(args, name, corpus) for name in names]
-    if side_by_side():
-      phases.run(*commands)
-    else:
-      for command in commands:
-        phases.run(command)
-
-  def workdirs(*names):
-    return [x for n in names for x in (f"--{n}", str(args.workdir / n))]
-
-  audio_stages, token_stages = MODELS[:2], MODELS[2:]
-  stages(*audio_stages)
-  source = ("--corpus", str(corpus))
-  phases.run(
-    Command("extract", ("s02jax", "extract", *source, *workdirs(*audio_stages)))
-  )
-  stages(*token_stages)
-  bundle, report = args.workdir / "bundle", args.workdir / "report"
-  phases.run(
-    Command(
-      "bundle",
-      ("s02jax", "bundle", *source, *workdirs(*MODELS), "--out", str(bundle)),
-    )
-  )
-  runs = [str(args.workdir / name) for name in MODELS]
-  options = ["--items", str(args.items)] if args.items else []
-  if args.size != "test":
-    # Models as small as these speak more clearly from likely tokens.
-    options += ["--temperature", "0.3"]
-    if not args.manifest:  # what is required is said of the embedded corpus
-      options += ["--bars", args.size]
-  phases.run(
-    Command(
-      "report",
-      (
-        *("s02jax", "report"),
-        *source,
-        *("--bundle", str(bundle), "--out", str(report)),
-        *("--phases", str(phases.file)),
-        *options,
-        *("--runs", *runs),
-      ),
-    )
-  )
+  for commands in phases_of(args, phases.file):
+    phases.run(*commands)
   print(f"All phases: {time.time() - start:.0f} s in this call.")
-  print(f"Open {(report / 'index.html').resolve()}")
+  print(f"Open {(args.workdir / 'report' / 'index.html').resolve()}")
 
 
 def installation_seconds() -> float | None:
-  """What `make` wrote into the environment it made; None in any other."""
+  """Seconds that `make` took to install; None in other environments."""
   try:
     return float((pathlib.Path(sys.prefix) / "ready").read_text())
   except (OSError, ValueError):

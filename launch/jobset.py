@@ -1,4 +1,4 @@
-"""One training run as a Kubernetes JobSet, on TPU slices or on GPU nodes.
+"""Launches one training run as a Kubernetes JobSet, on TPU slices or GPU nodes.
 
   python -m launch.jobset --image IMAGE --volume CLAIM:/data \\
     --tpu v5p:4x4x8 --slices 2 -- --config configs/ar.py:base \\
@@ -36,7 +36,7 @@ from s02jax.core.errors import STOPPED, UserError, run
 
 DETACHED = True
 
-_JOB = "workers"  # of the JobSet, one replica per slice
+_JOB = "workers"  # name of the JobSet's job, one replica per slice
 _CONTAINER = "train"
 # Slices lie in a node pool each.
 _EXCLUSIVE = "alpha.jobset.sigs.k8s.io/exclusive-topology"
@@ -50,7 +50,7 @@ Tree = dict[str, Any]
 
 
 def parser() -> argparse.ArgumentParser:
-  """The launcher's own arguments."""
+  """Argument parser of this launcher."""
   out = common.parser(__doc__)
   common.add_remote(out)
   number = dict(type=common.positive, default=1)
@@ -94,7 +94,7 @@ def launch(options: argparse.Namespace, training: Sequence[str]) -> int:
 def _commands(
   name: str, namespace: str = "", **_: Any
 ) -> tuple[list[str], list[str], list[str]]:
-  """Of kubectl: asks how a JobSet ended, deletes it, creates one."""
+  """Commands of kubectl: ask how a JobSet ended, delete it, create one."""
   where = [name, "--ignore-not-found"]
   where += [f"--namespace={namespace}"] if namespace else []
   state = "--output=jsonpath={.metadata.name} {.status.terminalState}"
@@ -135,7 +135,7 @@ def _answer(command: Sequence[str]) -> tuple[int, str]:
 def manifest(
   options: argparse.Namespace, training: Sequence[str], workdir: str
 ) -> Tree:
-  """The JobSet.
+  """Manifest of the JobSet.
 
   Raises:
     UserError: an impossible slice, name or pair, or a workdir in no volume.
@@ -193,7 +193,7 @@ def manifest(
 def _job(
   options: argparse.Namespace, training: Sequence[str], workdir: str, name: str
 ) -> Tree:
-  """One slice, or all GPU nodes: as many pods at once as there are hosts."""
+  """Job of one slice, or of all GPU nodes: one pod for each host."""
   hosts = options.nodes
   if options.tpu:
     hosts = tpu_slices.parse(options.tpu, options.chips_per_host).hosts
@@ -217,7 +217,7 @@ def _job(
 
 
 def _failed_with(code: int) -> Tree:
-  """The rule that ends a Job when a pod of it exits with a code."""
+  """Rule that ends a Job when a pod of it exits with a code."""
   return {
     "action": "FailJob",
     "onExitCodes": {
@@ -231,7 +231,7 @@ def _failed_with(code: int) -> Tree:
 def _pod(
   options: argparse.Namespace, training: Sequence[str], workdir: str, name: str
 ) -> Tree:
-  """One host's pod."""
+  """Pod of one host."""
   claims = _claims(options.volume, workdir)
   volumes: list[Tree] = [
     {"name": f"volume-{i}", "persistentVolumeClaim": {"claimName": claim}}
@@ -280,7 +280,7 @@ def _pod(
 
 
 def _processes(name: str, nodes: int) -> list[str]:
-  """Tells GPU pods of each other; Kubernetes fills in the number of each."""
+  """Flags that tell GPU pods of each other; Kubernetes fills in the number."""
   if nodes == 1:
     return []
   return [
@@ -291,7 +291,7 @@ def _processes(name: str, nodes: int) -> list[str]:
 
 
 def _claims(texts: Sequence[str], workdir: str) -> list[tuple[str, str]]:
-  """(claim, mount path) of every --volume; one of them holds the workdir."""
+  """Pairs (claim, mount path) of every --volume; one holds the workdir."""
   claims = []
   for text in texts:
     claim, _, path = text.partition(":")
@@ -318,7 +318,7 @@ def _pairs(flag: str, texts: Sequence[str]) -> dict[str, str]:
 
 
 def main(argv: list[str]) -> int:
-  """See the module docstring."""
+  """Launches by the command line; returns the exit code."""
   return common.main(argv, parser(), launch)
 
 

@@ -1,4 +1,4 @@
-"""One training run as several processes of this machine.
+"""Launches one training run as several processes of this machine.
 
   python -m launch.local --processes 2 -- --config configs/ar.py:test \\
     --config.corpus DIR --workdir DIR
@@ -31,7 +31,7 @@ _PATIENCE = 5.0
 
 
 def parser() -> argparse.ArgumentParser:
-  """The launcher's own arguments."""
+  """Argument parser of this launcher."""
   out = common.parser(__doc__)
   out.add_argument(
     "--processes", type=common.positive, default=1, help="how many (1)"
@@ -40,7 +40,7 @@ def parser() -> argparse.ArgumentParser:
 
 
 def launch(options: argparse.Namespace, training: Sequence[str]) -> int:
-  """Trains; returns the exit code."""
+  """Trains in processes of this machine; returns the exit code."""
   common.check(training)
   lines = commands(options.processes, training)
   if options.dry_run:
@@ -51,7 +51,12 @@ def launch(options: argparse.Namespace, training: Sequence[str]) -> int:
 
 
 def commands(processes: int, training: Sequence[str]) -> list[list[str]]:
-  """One command per process."""
+  """Command line of each process of a job.
+
+  Args:
+    processes: how many; several are told of each other, and of one device each.
+    training: arguments of `s02 train`.
+  """
   command = common.train_command(sys.executable, training)
   if processes == 1:
     return [command]
@@ -70,7 +75,7 @@ def _free_port() -> int:
 
 
 def _run_all(lines: list[list[str]]) -> int:
-  """Runs the commands at the same time; nobody is left behind."""
+  """Runs the commands at the same time; leaves no process behind."""
   alone = len(lines) == 1  # then it may draw on the terminal by itself
   processes: list[subprocess.Popen] = []
   relays: list[threading.Thread] = []
@@ -99,7 +104,7 @@ def _run_all(lines: list[list[str]]) -> int:
 
 @contextlib.contextmanager
 def _stop_signal() -> Iterator[threading.Event]:
-  """An event that a SIGTERM sets, instead of ending this process."""
+  """Event that a SIGTERM sets, instead of ending this process."""
   stop = threading.Event()
   before = signal.signal(signal.SIGTERM, lambda *_: stop.set())
   try:
@@ -116,7 +121,7 @@ def _relay(number: int, stream: IO[str]) -> None:
 
 
 def _wait(processes: list[subprocess.Popen], stop: threading.Event) -> int:
-  """Waits for all, or for the first that fails; passes a stop on."""
+  """Waits for all processes or the first that fails; passes a stop on."""
   passed_on = False
   while True:
     if stop.is_set() and not passed_on:
@@ -145,7 +150,7 @@ def _end(processes: list[subprocess.Popen]) -> None:
 
 
 def main(argv: list[str]) -> int:
-  """See the module docstring."""
+  """Launches by the command line; returns the exit code."""
   return common.main(argv, parser(), launch)
 
 

@@ -1,4 +1,4 @@
-"""One training run as a SLURM job on GPUs.
+"""Launches one training run as a SLURM job on GPUs.
 
   python -m launch.slurm --nodes 2 --gpus-per-node 8 --time 24:00:00 -- \\
     --config configs/ar.py:base --config.corpus DIR --workdir DIR
@@ -44,7 +44,7 @@ exit "$code"
 
 
 def parser() -> argparse.ArgumentParser:
-  """The launcher's own arguments."""
+  """Argument parser of this launcher."""
   out = common.parser(__doc__)
   common.add_remote(out)
   count = dict(type=common.positive, default=1)
@@ -80,7 +80,7 @@ def launch(options: argparse.Namespace, training: Sequence[str]) -> int:
 def script(
   options: argparse.Namespace, training: Sequence[str], workdir: str
 ) -> str:
-  """The batch script."""
+  """Batch script of a run."""
   gpus = options.gpus_per_node
   log = pathlib.Path(workdir).absolute() / "slurm-%j.out"
   directives = [
@@ -111,7 +111,7 @@ def script(
 
 
 def main(argv: list[str]) -> int:
-  """See the module docstring."""
+  """Launches by the command line; returns the exit code."""
   return common.main(argv, parser(), launch)
 
 

@@ -1,4 +1,4 @@
-"""TPU slices: what Kubernetes calls them, and how many hosts they have."""
+"""TPU slices: their names in Kubernetes and their numbers of hosts."""
 
 import dataclasses
 import math
@@ -11,8 +11,8 @@ class Generation:
   """One generation of TPU in GKE."""
 
   accelerator: str  # value of the node label gke-tpu-accelerator
-  dimensions: int  # of a topology
-  most_chips: int  # of a slice
+  dimensions: int  # dimensions of a topology
+  most_chips: int  # chips of the largest slice
 
 
 GENERATIONS = {
@@ -30,7 +30,7 @@ _ONE_HOST = "2x4"
 
 @dataclasses.dataclass(frozen=True)
 class Slice:
-  """Chips that are wired to each other, and their hosts."""
+  """Slice: chips that are wired to each other, and their hosts."""
 
   accelerator: str
   topology: str
@@ -39,10 +39,10 @@ class Slice:
 
 
 def parse(name: str, chips_per_host: int | None = None) -> Slice:
-  """The slice that `GENERATION:TOPOLOGY` names, as v5p:4x4x8.
+  """Slice that `GENERATION:TOPOLOGY` names, as v5p:4x4x8.
 
   Args:
-    name: with one of `GENERATIONS`.
+    name: a topology of one of `GENERATIONS`.
     chips_per_host: 8 for the machines that hold a whole 2x4 of v5e or v6e;
       where absent, 4 (1 for 1x1), which every other machine has.
 

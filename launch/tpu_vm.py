@@ -1,4 +1,4 @@
-"""One training run on a Cloud TPU VM: all hosts, one or more slices.
+"""Launches one training run on a Cloud TPU VM: all hosts, one or more slices.
 
   python -m launch.tpu_vm --tpu NAME --zone ZONE --create \\
     --accelerator-type v5p-128 --runtime-version v2-alpha-tpuv5 [--spot]
@@ -42,7 +42,7 @@ host=$(about tpu-env | sed -n "s/^$name: *'*\([^:']*\).*/\1/p")
 
 
 def parser() -> argparse.ArgumentParser:
-  """The launcher's own arguments."""
+  """Argument parser of this launcher."""
   out = common.parser(__doc__)
   common.add_remote(out)
   out.add_argument("--tpu", required=True, help="name of the TPU VM")
@@ -67,7 +67,7 @@ def parser() -> argparse.ArgumentParser:
 
 
 def launch(options: argparse.Namespace, training: Sequence[str]) -> int:
-  """Trains, and waits for the end; or creates, or stops."""
+  """Trains and waits for the end, or creates the TPU, or stops training."""
   if options.create:
     command = create(options)
   elif options.stop:
@@ -82,10 +82,10 @@ def launch(options: argparse.Namespace, training: Sequence[str]) -> int:
 
 
 def create(options: argparse.Namespace) -> list[str]:
-  """The command that asks for the TPU.
+  """Command that asks Google Cloud for the TPU.
 
   Raises:
-    UserError: it is not said what to create.
+    UserError: no --accelerator-type or no --runtime-version.
   """
   if not (options.accelerator_type and options.runtime_version):
     raise UserError("--create needs --accelerator-type and --runtime-version.")
@@ -103,7 +103,7 @@ def create(options: argparse.Namespace) -> list[str]:
 
 
 def ssh(options: argparse.Namespace, command: str) -> list[str]:
-  """The command that runs a shell command on every host at once."""
+  """Command that runs a shell command on every host at once."""
   kind, nodes = ["tpu-vm"], []
   if options.slices > 1:
     kind, nodes = ["queued-resources"], ["--node=all"]
@@ -124,7 +124,7 @@ def _place(options: argparse.Namespace) -> list[str]:
 def service(
   options: argparse.Namespace, training: Sequence[str], workdir: str
 ) -> str:
-  """The shell command that trains on one host, and waits for the end."""
+  """Shell command that trains on one host and waits for the end."""
   properties = {
     "KillMode": "mixed",  # SIGTERM to training, not to its helpers
     "TimeoutStopSec": options.grace,
@@ -150,7 +150,7 @@ def service(
 
 
 def main(argv: list[str]) -> int:
-  """See the module docstring."""
+  """Launches by the command line; returns the exit code."""
   return common.main(argv, parser(), launch)
 
 

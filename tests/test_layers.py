@@ -56,7 +56,6 @@ PENDING = (
   "data_pipelines.manifest prints",
   "s02jax.evaluation.benchmark.passes imports argparse",
   "s02jax.cli.synthesize.main has",
-  "launch.demo.main has",
 )
 
 

@@ -1,4 +1,4 @@
-"""The AR model decoding in PyTorch, to compare with: `bench synthesis --torch`.
+"""Decoder of the AR model in PyTorch, for `s02 bench synthesis --torch`.
 
 Same architecture and parameters as `s02jax.models.ar`, as a user of PyTorch
 would write it: a cache of fixed size that is written in place,
@@ -21,10 +21,10 @@ Params = Any  # a dict of dicts of tensors, named as in Flax
 
 
 class Decoder:
-  """One batch, all rows at the same position; float32 on the CPU."""
+  """Decoding of one batch, all rows at the same position; float32 on a CPU."""
 
   def __init__(self, config: ARConfig, params: Any, rows: int, slots: int):
-    """Room for `slots` positions of each of `rows` rows."""
+    """Allocates a cache of `slots` positions for each of `rows` rows."""
     self.config, c = config, config.transformer
     tensors = jax.tree.map(lambda x: torch.tensor(np.asarray(x)), params)
     self._embedding = tensors["embed"]["embedding"]
@@ -39,7 +39,7 @@ class Decoder:
 
   @torch.inference_mode()
   def step(self, ids: torch.Tensor, cursor: torch.Tensor) -> torch.Tensor:
-    """Logits [b, c] of what follows joint ids int64 [b]."""
+    """Next-token logits [b, c] after joint ids int64 [b] at cursor [b]."""
     c = self.config.transformer
     x = self._embedding[ids]
     exponent = torch.arange(0, c.head_dim, 2) / c.head_dim
@@ -75,7 +75,7 @@ class Decoder:
     return F.linear(x, self._head["kernel"], self._head["bias"])
 
   def tokens_per_second(self, prompt: int, tokens: int, rate: float) -> float:
-    """Of all rows together, greedily, after `prompt` positions."""
+    """Greedy tokens a second of all rows, after `prompt` positions."""
     self._filled = 0
     rows = self._keys.shape[1]
     codes = torch.zeros(rows, dtype=torch.long)
@@ -90,14 +90,14 @@ class Decoder:
 
 
 def _layer(p: Params, i: int) -> Params:
-  """Of stacked parameters."""
+  """Parameters of layer `i`, from stacked ones."""
   return {
     key: _layer(x, i) if isinstance(x, dict) else x[i] for key, x in p.items()
   }
 
 
 def _by_output(p: Params) -> Params:
-  """Kernels as PyTorch keeps them, [out, in]."""
+  """Parameters whose kernels are [out, in], as PyTorch keeps them."""
   return {
     key: _by_output(x)
     if isinstance(x, dict)

@@ -1,4 +1,4 @@
-"""The AR model's train step in PyTorch, to compare with: `bench step --torch`.
+"""Train step of the AR model in PyTorch, for `s02 bench step --torch`.
 
 Same architecture, parameters, batch and optimizer as `s02jax.stages.ar`, as a
 user of PyTorch would write it: `scaled_dot_product_attention`, grouped
@@ -29,7 +29,7 @@ Batch = dict[str, torch.Tensor]
 
 
 class Twin:
-  """Parameters and optimizer of one model, on the CPU in float32."""
+  """AR model with its optimizer in PyTorch, float32 on a CPU."""
 
   def __init__(self, stage: ARStage, params: Any):
     if stage.model_config.dtype != "float32" or stage.config.accumulate != 1:
@@ -73,7 +73,7 @@ class Twin:
     return (nats * weight).sum() / weight.sum()
 
   def step(self, batch: Batch) -> float:
-    """One train step; returns its loss."""
+    """Takes one train step; returns its loss."""
     ids = batch["ids"]
     chosen = torch.rand(ids.shape) < self.noise
     other = torch.randint_like(ids, self.config.num_codes)
@@ -91,7 +91,7 @@ class Twin:
     return float(loss)
 
   def seconds(self, batch: dict[str, np.ndarray], steps: int) -> float:
-    """Median time of a step, after two that compile and warm up."""
+    """Median seconds of a step, after two that compile and warm up."""
     tensors = {key: torch.tensor(value) for key, value in batch.items()}
     times = []
     for _ in range(2 + steps):
@@ -101,7 +101,7 @@ class Twin:
     return float(np.median(times[2:]))
 
   def first_loss(self, batch: dict[str, np.ndarray]) -> float:
-    """Without the noise."""
+    """Loss of a batch without the noise on its codes."""
     tensors = {key: torch.tensor(value) for key, value in batch.items()}
     with torch.no_grad():
       return float(self.loss(tensors))
@@ -113,7 +113,7 @@ class Twin:
 def forward(
   params: Params, batch: Batch, config: ARConfig, mel: spectra.LogMel
 ) -> torch.Tensor:
-  """Logits [b, s, c]."""
+  """Logits [b, s, c] of the AR model."""
   ids, segment = batch["ids"], batch["segment"]
   b, r, n = batch["references"].shape
   samples = batch["reference_samples"].flatten().clamp(max=n)
@@ -134,7 +134,7 @@ def forward(
 def transformer(
   params: Params, x: torch.Tensor, batch: Batch, config: ARConfig
 ) -> torch.Tensor:
-  """Causal, within segments."""
+  """Causal Transformer stack within segments, [b, s, d] to [b, s, d]."""
   c = config.transformer
   segment, position = batch["segment"], batch["position"]
   mask = (segment[:, :, None] == segment[:, None]) & (segment > 0)[:, None]
@@ -171,7 +171,7 @@ def transformer(
 def speaker(
   params: Params, mel: torch.Tensor, mask: torch.Tensor, config: ARConfig
 ) -> torch.Tensor:
-  """Log-mel [b, t, m] to vectors [b, o] of mean square one."""
+  """Speaker vectors [b, o] of mean square one, from log-mel [b, t, m]."""
   join = config.speaker.join
   short = -mel.shape[1] % join
   mel = F.pad(mel * mask[:, :, None], (0, 0, 0, short))
@@ -195,7 +195,7 @@ def speaker(
 
 
 def _convnext(p: Params, x: torch.Tensor, valid: torch.Tensor) -> torch.Tensor:
-  """Kernel and look-ahead of the speaker encoder: 7 and 3."""
+  """ConvNeXt block of the speaker encoder: kernel 7, look-ahead 3."""
   taps = p["depthwise"]["taps"]
   y = F.conv1d(
     x.transpose(1, 2),
@@ -223,7 +223,7 @@ def _log_mel(wave: torch.Tensor, spec: spectra.LogMel) -> torch.Tensor:
 
 
 def _layer(p: Params, i: int) -> Params:
-  """Of stacked parameters."""
+  """Parameters of layer `i`, from stacked ones."""
   return {
     key: _layer(x, i) if isinstance(x, dict) else x[i] for key, x in p.items()
   }

@@ -1,16 +1,18 @@
-"""`s02 bundle`: gathers trained stages into one folder."""
+"""Gather trained stages into one folder, the bundle.
 
-import argparse
+  s02 bundle --corpus corpus --audio_tokenizer runs/audio_tokenizer \\
+    --flow_vae runs/flow_vae --ar runs/ar --flow_matching runs/flow_matching \\
+    --out bundle
+"""
 
 from s02jax.bundle import MODELS
+from s02jax.cli import options
 from s02jax.training.bundling import gather
 
 
 def main(argv: list[str]) -> None:
-  """`s02 bundle`."""
-  parser = argparse.ArgumentParser(
-    prog="s02 bundle", description="Gather trained stages into one folder."
-  )
+  """Gathers the stages and writes the bundle."""
+  parser = options.parser("bundle", __doc__)
   parser.add_argument("--corpus", required=True, help="folder of `s02 corpus`")
   for name in MODELS:
     parser.add_argument(

@@ -1,10 +1,19 @@
-"""`s02 corpus espeak|manifest`: builds a corpus."""
+"""Build a corpus of speech.
+
+  s02 corpus espeak --out corpus
+  s02 corpus manifest clips.jsonl --out corpus --rate 16000
+
+`espeak` makes synthetic speakers who say random sentences; `manifest` reads
+your own recordings. `s02 corpus espeak --help` shows the options of the one,
+`s02 corpus manifest --help` those of the other.
+"""
 
 import argparse
 import dataclasses
 import os
 import pathlib
 
+from s02jax.cli import options
 from s02jax.core.errors import UserError
 
 
@@ -18,43 +27,58 @@ def _pair(text: str) -> tuple[int, int]:
 
 
 def _parser() -> argparse.ArgumentParser:
-  parser = argparse.ArgumentParser(
-    prog="s02 corpus", description="Build a corpus of speech."
-  )
+  parser = options.parser("corpus", __doc__)
   commands = parser.add_subparsers(dest="command", required=True)
-  _add_espeak(commands.add_parser("espeak", help="synthetic speakers"))
-  _add_manifest(commands.add_parser("manifest", help="your own recordings"))
+  for name, line, add in (
+    ("espeak", "synthetic speakers", _add_espeak),
+    ("manifest", "your own recordings", _add_manifest),
+  ):
+    add(
+      commands.add_parser(
+        name,
+        help=line,
+        description=f"Build a corpus of {line}.",
+        formatter_class=options.HelpFormatter,
+      )
+    )
   return parser
 
 
 def _add_common(parser: argparse.ArgumentParser) -> None:
-  parser.add_argument(
-    "--out", type=pathlib.Path, required=True, help="folder to write"
-  )
-  parser.add_argument(
-    "--rate", type=int, default=16_000, help="Hz of the corpus (%(default)s)"
-  )
-  parser.add_argument(
+  add = parser.add_argument
+  add("--out", type=pathlib.Path, required=True, help="folder to write")
+  add("--rate", type=int, default=16_000, help="Hz of the corpus")
+  add(
     "--processes",
     type=int,
     default=os.cpu_count(),
-    help="processes that make clips (%(default)s)",
+    help="processes that make clips",
   )
+  add("--seed", type=int, default=0, help="seed of every choice")
 
 
 def _add_espeak(parser: argparse.ArgumentParser) -> None:
   _add_common(parser)
   add = parser.add_argument
-  add("--languages", type=_codes, default=("en", "es", "de"), help="codes")
-  add("--speakers", type=int, default=240, help="of train (%(default)s)")
-  add("--clips_per_speaker", type=int, default=8, help="in train")
+  add(
+    "--languages",
+    type=_codes,
+    default=("en", "es", "de"),
+    help="their codes (default: en,es,de)",
+  )
+  add("--speakers", type=int, default=240, help="speakers in train")
+  add("--clips_per_speaker", type=int, default=8, help="their clips in train")
   add("--seen_speakers", type=int, default=40, help="train speakers in seen")
-  add("--seen_clips", type=int, default=2, help="of each of them")
-  add("--unseen_speakers", type=int, default=24, help="never in train")
-  add("--unseen_clips", type=int, default=6, help="of each of them")
+  add("--seen_clips", type=int, default=2, help="clips of each in seen")
+  add("--unseen_speakers", type=int, default=24, help="speakers not in train")
+  add("--unseen_clips", type=int, default=6, help="clips of each in unseen")
   add("--words", type=int, default=40, help="words per language to use")
-  add("--sentence_words", type=_pair, default=(3, 6), help="fewest,most")
-  add("--seed", type=int, default=0)
+  add(
+    "--sentence_words",
+    type=_pair,
+    default=(3, 6),
+    help="fewest,most words of a sentence (default: 3,6)",
+  )
   add("--sentences", default="", help="file of language|text lines to speak")
 
 
@@ -67,32 +91,31 @@ def _add_manifest(parser: argparse.ArgumentParser) -> None:
   )
   _add_common(parser)
   add = parser.add_argument
-  add("--min_seconds", type=float, default=0.3, help="after trimming")
-  add("--max_seconds", type=float, default=30.0)
+  add("--min_seconds", type=float, default=0.3, help="shortest, after trimming")
+  add("--max_seconds", type=float, default=30.0, help="longest, after trimming")
   add(
     "--unseen_speakers",
     type=float,
     default=0.1,
-    help="share of the speakers who are never in train (%(default)s)",
+    help="share of the speakers who are never in train",
   )
   add(
     "--unseen_budget",
     type=float,
     default=0.15,
-    help="largest share of the clips this may cost train (%(default)s)",
+    help="largest share of the clips this may cost train",
   )
   add(
     "--held_out_texts",
     type=float,
     default=0.05,
-    help="share of the texts kept for seen speakers (%(default)s)",
+    help="share of the texts kept for seen speakers",
   )
   add(
     "--allow_empty_text",
     action="store_true",
     help="keep clips without transcript, for the audio models",
   )
-  add("--seed", type=int, default=0)
 
 
 def _build_manifest(arguments: argparse.Namespace) -> None:
@@ -107,7 +130,7 @@ def _build_manifest(arguments: argparse.Namespace) -> None:
 
 
 def _select(cls: type, arguments: argparse.Namespace):
-  """The dataclass of those arguments that are its fields."""
+  """Makes a dataclass of the arguments that are its fields."""
   names = {field.name for field in dataclasses.fields(cls)}
   chosen = vars(arguments).items()
   return cls(**{name: value for name, value in chosen if name in names})
@@ -124,7 +147,7 @@ def _build_espeak(arguments: argparse.Namespace) -> None:
 
 
 def main(argv: list[str]) -> None:
-  """Parses the command line and builds. Raises UserError."""
+  """Builds a corpus."""
   arguments = _parser().parse_args(argv)
   if arguments.processes < 1:
     raise UserError("--processes must be at least 1")

@@ -1,7 +1,9 @@
-"""`s02 export`: a folder that speaks where s02jax is not installed.
+"""Write a folder that speaks where s02jax is not installed.
 
   s02 export --bundle DIR --out DIR [--platforms cpu,cuda,tpu]
     [--weights float32|bfloat16|int8] [--corpus DIR [--clips 32]]
+
+The folder holds
 
   card.json          version, sizes, platforms, SHA-256 of every other file
   weights/*.safetensors
@@ -9,7 +11,7 @@
   text.model, voices/
   speak.py           and the code that it needs: with jax, numpy and
   s02_serving/       sentencepiece it runs as it is
-  flatbuffers/       what jax.export reads programs with
+  flatbuffers/       library with which jax.export reads programs
 
 Weights smaller than float32 are a matter of storage: they are widened when they
 are read. With --corpus, what that costs is measured on held-out clips: nats
@@ -21,29 +23,29 @@ import argparse
 import pathlib
 
 from s02jax.bundle import Bundle
+from s02jax.cli import options
 from s02jax.core import startup
 from s02jax.core.errors import UserError
 from s02jax.serving.export import KINDS, PLATFORMS, write
 from s02jax.serving.weight_loss import loss
 
-# ------------------------------------------------------------------------ door
+
+def _parser() -> argparse.ArgumentParser:
+  parser = options.parser("export", __doc__)
+  add = parser.add_argument
+  folder = pathlib.Path
+  add("--bundle", required=True, type=folder, help="folder of `s02 bundle`")
+  add("--out", required=True, type=folder, help="folder to write")
+  add("--platforms", default=",".join(PLATFORMS), help="separated by commas")
+  add("--weights", default="float32", choices=KINDS, help="stored format")
+  add("--corpus", type=folder, help="measure smaller weights on it")
+  add("--clips", type=int, default=32, help="clips of the corpus to measure on")
+  return parser
 
 
 def main(argv: list[str]) -> None:
-  """`s02 export`."""
-  parser = argparse.ArgumentParser(
-    prog="s02 export",
-    description=__doc__,
-    formatter_class=argparse.RawDescriptionHelpFormatter,
-  )
-  add = parser.add_argument
-  add("--bundle", required=True, type=pathlib.Path, help="that speaks")
-  add("--out", required=True, type=pathlib.Path, help="folder to write")
-  add("--platforms", default=",".join(PLATFORMS), help="separated by commas")
-  add("--weights", default="float32", choices=KINDS, help="as stored")
-  add("--corpus", type=pathlib.Path, help="measure smaller weights on it")
-  add("--clips", type=int, default=32, help="of the corpus (32)")
-  args = parser.parse_args(argv)
+  """Writes the export and prints its size and what small weights cost."""
+  args = _parser().parse_args(argv)
   startup.set_up()
   platforms = tuple(args.platforms.split(","))
   for name in platforms:

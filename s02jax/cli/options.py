@@ -38,14 +38,6 @@ def parser(verb: str, doc: str | None, **more: Any) -> argparse.ArgumentParser:
   )
 
 
-def positive(text: str) -> int:
-  """Argparse type of a whole number above 0."""
-  value = int(text)
-  if value < 1:
-    raise argparse.ArgumentTypeError(f"{text} is not at least 1")
-  return value
-
-
 def config_fields(argv: Sequence[str]) -> tuple[list[str], list[str]]:
   """Splits a command line into `--config.field=value` words and the others.
 

@@ -1,7 +1,15 @@
-"""`s02 train`: trains one stage, or goes on where a stopped run was.
+"""Train one stage, or go on where a stopped run was.
 
   s02 train --config configs/ar.py:demo --config.corpus DIR --workdir DIR \\
     [--config.field=value ...]
+
+options:
+  --config FILE:SIZE         a file of configs/ and one of its sizes (required)
+  --config.FIELD=VALUE       any field of it; config.corpus is required
+  --workdir DIR              folder of the run (required)
+  --coordinator HOST:PORT    of process 0 (default: what the cluster says)
+  --num_processes N          processes of the job (default: what it says)
+  --process_id I             number of this one (default: what it says)
 
 The working directory gets config.json (resolved), checkpoints/, metrics.jsonl,
 tensorboard/ and goodput.json (what the time went into, over all starts); and,
@@ -31,7 +39,7 @@ from s02jax.training.same_run import DISK_ERRORS, disk_error
 
 
 def _in_cluster() -> bool:
-  """Whether the environment says that this is one of several processes."""
+  """True where the environment says that this is one of several processes."""
   env = os.environ
   return (
     "JAX_COORDINATOR_ADDRESS" in env
@@ -42,7 +50,7 @@ def _in_cluster() -> bool:
 
 
 def set_up(arguments: Arguments) -> None:
-  """Logging, processes and the compilation cache; before any array."""
+  """Sets up logging, the job's processes and the cache, before any array."""
   logging.basicConfig(
     level=logging.INFO, format="%(asctime)s %(message)s", force=True
   )
@@ -60,7 +68,7 @@ def set_up(arguments: Arguments) -> None:
 
 
 def main(argv: list[str]) -> int:
-  """`s02 train`."""
+  """Trains; returns the exit code."""
   if set(argv) & {"-h", "--help"}:
     print(__doc__)
     return 0
@@ -72,7 +80,7 @@ def main(argv: list[str]) -> int:
 
 
 def _train(arguments: Arguments, clock: Clock) -> int:
-  """`train`, with the complaints of a full or closed disk as one sentence."""
+  """Trains; the errors of a full or closed disk become one sentence."""
   try:
     return train(arguments.config, arguments.workdir, clock=clock)
   except OSError as error:

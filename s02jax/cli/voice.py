@@ -1,4 +1,4 @@
-"""`s02 voice`: the named voices of a bundle.
+"""Keep voices in a bundle, by name.
 
   s02 voice add anna --bundle DIR --reference a.wav b.wav \\
     [--reference-text "What a.wav says."]
@@ -11,6 +11,7 @@ import argparse
 import dataclasses
 import json
 
+from s02jax.cli import options
 from s02jax.core import startup
 from s02jax.synthesis import voice_store
 from s02jax.synthesis.synthesizer import Synthesizer
@@ -18,17 +19,20 @@ from s02jax.text.checks import check_words
 
 
 def _parser() -> argparse.ArgumentParser:
-  parser = argparse.ArgumentParser(
-    prog="s02 voice", description="Keep voices in a bundle, by name."
-  )
+  parser = options.parser("voice", __doc__)
   verbs = parser.add_subparsers(dest="verb", required=True)
-  for verb, what in (
+  for verb, line in (
     ("add", "make a voice of recordings"),
     ("list", "name all voices"),
     ("show", "print what is known of a voice, as JSON"),
     ("remove", "forget a voice"),
   ):
-    part = verbs.add_parser(verb, help=what, description=what.capitalize())
+    part = verbs.add_parser(
+      verb,
+      help=line,
+      description=f"{line.capitalize()}.",
+      formatter_class=options.HelpFormatter,
+    )
     if verb != "list":
       part.add_argument("name", help="letters, digits, - and _")
     part.add_argument("--bundle", required=True, help="folder of `s02 bundle`")
@@ -86,7 +90,7 @@ def _remove(args: argparse.Namespace) -> None:
 
 
 def main(argv: list[str]) -> None:
-  """The verb."""
+  """Adds, lists, shows or removes voices."""
   args = _parser().parse_args(argv)
   {"add": _add, "list": _list, "show": _show, "remove": _remove}[args.verb](
     args

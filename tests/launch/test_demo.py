@@ -86,3 +86,24 @@ def test_overrides_reach_their_own_stage_only(size):
   assert "--config.steps=5" in demo.train_command(args, "ar", corpus).argv
   other = demo.train_command(args, "flow_vae", corpus).argv
   assert not any("steps" in word for word in other)
+
+
+@pytest.mark.parametrize("together", [True, False])
+def test_phases_come_in_their_order(together, tmp_path, monkeypatch):
+  monkeypatch.setattr(demo, "side_by_side", lambda: together)
+  args = argparse.Namespace(
+    size="demo", workdir=tmp_path, set=[], manifest=None, items=3
+  )
+  phases = list(demo.phases_of(args, tmp_path / "phases.json"))
+  names = [[command.name for command in phase] for phase in phases]
+  audio, tokens = ["audio_tokenizer", "flow_vae"], ["ar", "flow_matching"]
+  first, second = (
+    [pair] if together else [[name] for name in pair]
+    for pair in (audio, tokens)
+  )
+  before, between = [["corpus"], ["text"]], [["extract"]]
+  after = [["bundle"], ["report"]]
+  assert names == before + first + between + second + after
+  (report,) = phases[-1]
+  assert report.argv[:2] == ("s02jax", "report")
+  assert "--bars" in report.argv and "--items" in report.argv

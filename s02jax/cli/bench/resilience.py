@@ -20,7 +20,7 @@ import pathlib
 from launch import common, local
 from s02jax import cli
 from s02jax.bench import resilience
-from s02jax.cli import bench, options
+from s02jax.cli import bench
 from s02jax.core import files
 
 
@@ -28,10 +28,8 @@ def main(argv: list[str]) -> int:
   """Trains twice and prints whether the two runs are equal."""
   parser = bench.parser("resilience", __doc__)
   add = parser.add_argument
-  add("--kills", type=options.positive, default=20, help="signals to send")
-  add(
-    "--processes", type=options.positive, default=2, help="processes of a run"
-  )
+  add("--kills", type=common.positive, default=20, help="signals to send")
+  add("--processes", type=common.positive, default=2, help="processes of a run")
   add(
     "--workdir",
     type=pathlib.Path,
