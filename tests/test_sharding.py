@@ -1,4 +1,4 @@
-"""The sharding table, meshes, and which host brings which rows."""
+"""Sharding table, meshes, and the rows that each host loads."""
 
 import jax
 import jax.numpy as jnp

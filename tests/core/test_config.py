@@ -1,4 +1,4 @@
-"""Wrong input is one sentence that names what is wrong."""
+"""Configs and arguments: wrong input gives one sentence that names it."""
 
 import dataclasses
 import pathlib

@@ -1,4 +1,4 @@
-"""Files and folders that have their name only once they are whole."""
+"""Atomic writes: a name has its old content or the new one, whole."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""The language table: complete, unambiguous, and the only place to touch."""
+"""Table of languages: complete, unambiguous, and enough for a new one."""
 
 import dataclasses
 

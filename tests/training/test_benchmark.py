@@ -49,7 +49,7 @@ scores = {
 
 
 class Weights:
-  """Stands for a bundle: one number of the parameters."""
+  """Fake bundle that holds one number computed from the parameters."""
 
   def __init__(self, params):
     leaves = [float(np.abs(x).sum()) for x in jax.tree.leaves(params)]
@@ -98,7 +98,7 @@ def losses(workdir) -> dict[int, float]:
 
 
 def at_step(monkeypatch, step, act) -> None:
-  """Acts once the line of step `step` is written."""
+  """Calls a function when the metrics of step `step` are written."""
   plain = metrics.Writer.write
 
   def write(self, at, values):
@@ -302,7 +302,7 @@ def lender(tmp_path_factory) -> pathlib.Path:
 
 @pytest.fixture
 def real(lender, tmp_path, monkeypatch) -> ConfigDict:
-  """The config of a run of ar on what the bundle's tokenizer made."""
+  """Config of an AR run on features of the bundle's tokenizer."""
   monkeypatch.undo()
   card = json.loads((lender / "card.json").read_text())
   card["models"] = {

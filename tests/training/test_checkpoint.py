@@ -21,7 +21,7 @@ ON_TWO = [
 
 
 def truncate(folder: pathlib.Path) -> None:
-  """Leaves a few bytes of every file of a folder."""
+  """Cuts every file of a folder to a few bytes."""
   files = [path for path in folder.rglob("*") if path.is_file()]
   assert files
   for path in files:
@@ -34,7 +34,7 @@ def steps_logged(workdir: pathlib.Path) -> list[int]:
 
 
 def finish(workdir: pathlib.Path, steps: int) -> list[str]:
-  """Logs of a job of two processes that share every array."""
+  """Runs a job of two processes that share every array; returns their logs."""
   flags = [*FLAGS, *ON_TWO, f"--config.steps={steps}"]
   processes = job(TOY, workdir, [flags, flags])
   logs = [process.communicate(timeout=400)[1] for process in processes]
@@ -57,7 +57,7 @@ def test_what_one_process_finds_damaged_is_damaged_for_all(tmp_path):
 
 
 def test_missing_values_are_damage(tmp_path):
-  """The index of the arrays is whole, so reading begins."""
+  """Values are cut off and their index is whole, so that reading begins."""
   state = {"kernel": jax.random.normal(jax.random.key(0), (300, 400))}
   with checkpoint.Checkpoints(tmp_path, keep=2) as checkpoints:
     for step in (1, 2):

@@ -13,7 +13,7 @@ from s02jax.training.checkpoint import checksums
 
 
 def reference(x: np.ndarray) -> int:
-  """Equation (1), in Python's integers."""
+  """Checksum by equation (1), in Python's integers."""
   kind = np.dtype(f"u{x.dtype.itemsize}")
   bits = np.ascontiguousarray(x).reshape(-1).view(kind)
   total = sum(int(b) * (2 * i + 1) for i, b in enumerate(bits))

@@ -1,4 +1,4 @@
-"""Every stage: killed runs go on bit for bit, eight devices equal one."""
+"""Faults of every stage: killed runs resume bit for bit on any devices."""
 
 import json
 import pathlib
@@ -102,13 +102,13 @@ def settings(stage: str, corpus: pathlib.Path) -> dict:
 
 
 def spawn(stage: str, corpus, workdir) -> subprocess.Popen:
-  """The command, on one device."""
+  """Process of `s02 train` on one device."""
   flags = [f"--config.{k}={v}" for k, v in settings(stage, corpus).items()]
   return train_process(f"configs/{stage}.py:test", workdir, *flags)
 
 
 def finish(stage: str, corpus, workdir) -> dict[int, float]:
-  """Losses of the command's run, by step; a step twice fails the test."""
+  """Runs `s02 train` to its end; losses by step, each logged once."""
   process = spawn(stage, corpus, workdir)
   _, errors = process.communicate(timeout=900)
   assert process.returncode == 0, errors
@@ -125,7 +125,7 @@ def losses(workdir) -> dict[int, float]:
 
 
 def kill_after(lines: int, stage: str, corpus, workdir) -> int:
-  """kill -9 when so many steps are logged; the process's return code."""
+  """Kills a run when so many steps are logged; returns its exit code."""
   process = spawn(stage, corpus, workdir)
   log = workdir / "metrics.jsonl"
   while process.poll() is None:
@@ -138,7 +138,7 @@ def kill_after(lines: int, stage: str, corpus, workdir) -> int:
 
 @pytest.fixture(scope="module")
 def straight(corpus, tmp_path_factory):
-  """Losses of an undisturbed run of a stage, made once."""
+  """Function that gives the losses of an undisturbed run, made once."""
   made: dict[str, dict[int, float]] = {}
 
   def get(stage: str) -> dict[int, float]:

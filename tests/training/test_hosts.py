@@ -1,4 +1,4 @@
-"""The processes of a job are the same, and end together."""
+"""Multi-process jobs: processes agree at the start and end together."""
 
 import os
 import pathlib
@@ -19,7 +19,7 @@ ENDLESS = ["--config.steps=4000000", "--config.eval_every=0"]
 
 
 def test_the_others_end_within_a_minute_and_name_the_dead(tmp_path):
-  """Killed, either of two; and process 0 as if its machine stood still."""
+  """Cases: process 1 killed, process 0 frozen, process 0 killed."""
   cases = [(1, signal.SIGKILL), (0, signal.SIGSTOP), (0, signal.SIGKILL)]
   jobs = []
   for n, (victim, number) in enumerate(cases):
@@ -96,10 +96,10 @@ def test_the_fingerprint_is_of_every_source(tmp_path, monkeypatch):
 
 
 def test_process_0_outlasts_the_others(monkeypatch):
-  """However the end comes: JAX aborts the others as soon as it is gone."""
+  """Process 0 ends last, because JAX aborts the others when it is gone."""
 
   def waits(me: int) -> tuple[float, float]:
-    """Seconds until the end: of one that follows, of one that tells."""
+    """Seconds until the end of a process that follows and of one that tells."""
     found = []
     watch = object.__new__(hosts._Watch)
     watch._me, watch._client = me, mock.Mock()

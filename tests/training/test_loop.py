@@ -1,4 +1,4 @@
-"""The loop stands faults: what it computes does not depend on them."""
+"""Faults of the training loop: stops, damage and retries change no result."""
 
 import errno
 import json
@@ -44,7 +44,7 @@ ROOT = pathlib.Path(__file__).parents[2]
 
 
 def config(**changes) -> ConfigDict:
-  """The toy experiment, with changes by dotted name."""
+  """Config of the toy stage, with changes by dotted name."""
   out = toy_config.get_config()
   out.update_from_flattened_dict(changes)
   return out
@@ -79,14 +79,14 @@ def evaluations(workdir) -> dict[int, float]:
 
 @pytest.fixture(scope="module")
 def straight(tmp_path_factory) -> pathlib.Path:
-  """A run that nothing disturbed."""
+  """Workdir of an undisturbed run."""
   workdir = tmp_path_factory.mktemp("straight")
   assert run(workdir) == 0
   return workdir
 
 
 def stop_at(monkeypatch, step: int) -> None:
-  """SIGTERM while batch `step` is prepared."""
+  """Sends this process a SIGTERM while batch `step` is read."""
   plain = toy_stage.ToyRows.__getitem__
 
   def getitem(self, index):
@@ -225,7 +225,7 @@ def test_damaged_checkpoint_is_reported_and_the_one_before_used(
 
 
 def test_a_flipped_bit_is_damage(tmp_path, caplog):
-  """One that the files themselves do not tell."""
+  """Checksums find a flipped bit that Orbax reads without an error."""
   state = {"kernel": jax.random.normal(jax.random.key(0), (300, 400))}
   with checkpoint.Checkpoints(tmp_path, keep=2) as checkpoints:
     for step in (1, 2):
@@ -258,7 +258,7 @@ def test_no_readable_checkpoint_is_an_error(tmp_path, monkeypatch):
 
 
 def test_a_checkpoint_that_is_not_to_blame_stays(straight, tmp_path):
-  """What may be otherwise the next time is an error, and nothing moves."""
+  """An error that another try may not meet ends the run; nothing moves."""
   shutil.copytree(straight, tmp_path / "run")
   before = (tmp_path / "run" / "config.json").read_bytes()
 
@@ -380,7 +380,7 @@ def test_load_without_a_run_is_an_error(tmp_path):
 
 
 def test_a_saved_state_may_be_donated(tmp_path):
-  """What is written is the state at the save, not a later one."""
+  """A save writes the state of its own step, not a later one."""
 
   @jax.jit
   def make():
@@ -414,7 +414,7 @@ def test_roll_back_keeps_up_to_the_step(tmp_path):
 
 
 def test_full_disk_is_one_sentence(tmp_path, monkeypatch):
-  """/dev/full takes nothing, like a disk without space."""
+  """A file that is a link to /dev/full behaves like one on a full disk."""
   workdir = tmp_path / "run"
   workdir.mkdir()
   (workdir / ".config.json.part").symlink_to("/dev/full")
@@ -429,7 +429,7 @@ def test_full_disk_is_one_sentence(tmp_path, monkeypatch):
 
 
 def unreadable(monkeypatch, rows: set[int], error: Exception) -> None:
-  """Reading these rows of the training split fails, for ever."""
+  """Lets reading these rows of the training split always fail."""
   plain = toy_stage.ToyRows.__getitem__
 
   def getitem(self, index):
@@ -522,7 +522,7 @@ def test_a_stuck_step_says_where_it_stands(tmp_path):
 
 
 def test_killed_runs_go_on_bit_for_bit(tmp_path):
-  """kill -9 at random moments, then the same command."""
+  """Losses are those of an undisturbed run after kills at random moments."""
   flags = (
     "--config.steps=300",
     "--config.checkpoint_every=7",

@@ -45,7 +45,7 @@ def stage_and_batch(name):
 
 
 def one_step(name, mesh):
-  """Metrics, and the gradients as Adam keeps them."""
+  """Metrics of one step, and its gradients as Adam's first moments."""
   stage, batch = stage_and_batch(name)
   with jax.set_mesh(mesh):
     abstract = programs.abstract_state(stage, mesh)
@@ -70,8 +70,10 @@ def alone(name):
 
 
 def cases():
-  """Every shape on the stage that names every kind of dimension; on the others
-  those that mix the axes."""
+  """Pairs of stage and mesh: all meshes for "ar", others if they mix axes.
+
+  "ar" names every kind of dimension.
+  """
   for name in STAGES:
     for sizes in MESHES:
       if name == "ar" or len(sizes) > 2:
