@@ -1,4 +1,4 @@
-"""Guards of a working directory: one writer at a time, and one run for ever."""
+"""Guards of a working directory: one writer at a time, always the same run."""
 
 import contextlib
 import errno
