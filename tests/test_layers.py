@@ -55,7 +55,6 @@ PENDING = (
   "data_pipelines.corpus_writer prints",
   "data_pipelines.manifest prints",
   "s02jax.evaluation.benchmark.passes imports argparse",
-  "s02jax.cli.synthesize.main has",
 )
 
 

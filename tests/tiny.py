@@ -1,11 +1,13 @@
 """A bundle of tiny models with random weights, for tests."""
 
 import functools
+import pathlib
 import tempfile
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+import soundfile
 
 from configs import ar, audio_tokenizer, flow_matching, flow_vae
 from s02jax.bundle import Bundle
@@ -18,6 +20,8 @@ from s02jax.models.flow_matching import (
   FlowMatchingConfig,
 )
 from s02jax.models.flow_vae import FlowVAE, FlowVAEConfig
+from s02jax.synthesis import voice_store
+from s02jax.synthesis.synthesizer import Synthesizer
 from s02jax.text.tokenizer import TextModel, train_text_model
 
 RATE = 16000
@@ -148,3 +152,22 @@ def bundle() -> Bundle:
     text_model=text_model(),
     card={"data": {"languages": ["en", "es"]}, "models": {}},
   )
+
+
+def write_with_voices(folder: pathlib.Path) -> pathlib.Path:
+  """Writes the bundle with two voices, and their recordings; returns `folder`.
+
+  The bundle is in `bundle`; its voice anna is zero-shot, of the recordings
+  0.wav and 1.wav, and ben one-shot, of 1.wav.
+  """
+  bundle().write(folder / "bundle")
+  synthesizer = Synthesizer(bundle())
+  for i, seconds in enumerate((0.8, 0.9)):
+    soundfile.write(folder / f"{i}.wav", wave(seconds, i), RATE)
+  for name, recordings, text in (
+    ("anna", [folder / "0.wav", folder / "1.wav"], None),
+    ("ben", [folder / "1.wav"], "Good morning"),
+  ):
+    made, seconds = voice_store.recorded(synthesizer, recordings, text)
+    voice_store.add(folder / "bundle", name, made, seconds)
+  return folder

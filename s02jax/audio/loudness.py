@@ -1,12 +1,11 @@
 """Loudness of recordings: silence trimmed, levelled to one loudness.
 
 Applied to corpora and to reference recordings of voices alike. Free of JAX, so
-that the worker processes of the builders start quickly.
+that the worker processes of the builders start quickly; an export has only
+NumPy, so that other packages are imported where they are needed.
 """
 
 import numpy as np
-import pyloudnorm
-import soxr
 
 LOUDNESS = -23.0  # LUFS, the EBU R 128 programme level
 CEILING = 0.95  # highest absolute sample value after levelling
@@ -51,6 +50,8 @@ def level(wave: np.ndarray, rate: int) -> np.ndarray:
 
   Waves shorter than the 0.4 s a loudness block needs are scaled by their RMS.
   """
+  import pyloudnorm
+
   loudness = -np.inf
   if len(wave) >= 0.4 * rate:
     loudness = pyloudnorm.Meter(rate).integrated_loudness(wave)
@@ -64,4 +65,8 @@ def level(wave: np.ndarray, rate: int) -> np.ndarray:
 
 def resample(wave: np.ndarray, rate: float, to_rate: int) -> np.ndarray:
   """Resamples float32 [n], band-limited; `rate` need not be whole."""
-  return wave if rate == to_rate else soxr.resample(wave, rate, to_rate)
+  if rate == to_rate:
+    return wave
+  import soxr
+
+  return soxr.resample(wave, rate, to_rate)

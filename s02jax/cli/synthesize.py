@@ -70,6 +70,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _text(args: argparse.Namespace) -> str:
+  """Text that the command line gives or names; raises UserError."""
   if args.text is not None:
     return args.text
   try:
@@ -80,8 +81,17 @@ def _text(args: argparse.Namespace) -> str:
     ) from e
 
 
+def _checked_text(args: argparse.Namespace) -> long_text.LongText:
+  """Text to be spoken, respelt and checked; raises UserError."""
+  pronunciation = None
+  if args.pronunciation is not None:
+    pronunciation = Pronunciation.load(args.pronunciation)
+  language = None if args.language.lower() == AUTO else args.language
+  return long_text.read(_text(args), language, pronunciation)
+
+
 def main(argv: list[str]) -> None:
-  """The verb."""
+  """Speaks a text into a file."""
   args = _parser().parse_args(argv)
   startup.set_up()
   # What can be wrong without the models is said before they are loaded.
@@ -105,11 +115,7 @@ def main(argv: list[str]) -> None:
         "--reference-text belongs to --reference, not to --voice."
       )
     check_words(args.reference_text, "reference's transcript")
-  pronunciation = None
-  if args.pronunciation is not None:
-    pronunciation = Pronunciation.load(args.pronunciation)
-  language = None if args.language.lower() == AUTO else args.language
-  text = long_text.read(_text(args), language, pronunciation)
+  text = _checked_text(args)
   weights = voice_store.parse_mixture(args.voice or [])
 
   bundle = Bundle.load(args.bundle)

@@ -29,7 +29,7 @@ from s02jax.serving.card import read_card
 from s02jax.synthesis.batching import UNIT, round_up
 from s02jax.synthesis.decode.cache import Cache, CacheShape, Slots, place
 from s02jax.synthesis.decode.prompts import PromptBuilder
-from s02jax.synthesis.pipeline import Parts, Pipeline
+from s02jax.synthesis.pipeline import Parts, Pipeline, Waves
 from s02jax.synthesis.render.chunks import FlowSolver, Vocoder
 from s02jax.synthesis.render.streams import Renderer
 from s02jax.synthesis.voice import Voice
@@ -133,14 +133,8 @@ class Runtime(Pipeline):
     }
     functions = ExportedFunctions(folder, card)
     self.functions, self.weights = functions, w
-    rate = card["rate"]
-
-    def encoder(name: str, model: str, hop: int | None = None):
-      """Encoder of waves: one frame every `hop` samples, or one vector."""
-      encode = functools.partial(functions, name, w[model])
-      return lambda waves: [_encode(encode, x, rate, hop) for x in waves]
-
-    ar, flow, vocoder = card["ar"], card["flow_matching"], card["flow_vae"]
+    rate, ar = card["rate"], card["ar"]
+    encoder = functools.partial(_encoder, functions, w, rate)
     super().__init__(
       Parts(
         rate=rate,
@@ -151,28 +145,11 @@ class Runtime(Pipeline):
           TextModel.load(folder / "text.model"), ar["rates"].__getitem__
         ),
         decode_functions=ExportedDecodeFunctions(card, functions, w["ar"]),
-        renderer=Renderer(
-          flow=FlowSolver(
-            reach=tuple(flow["reach"]),
-            latents_per_token=flow["latents_per_token"],
-            channels=flow["channels"],
-            run=lambda **arrays: _solve(functions, w["flow_matching"], arrays),
-          ),
-          vocoder=Vocoder(
-            reach=tuple(vocoder["reach"]),
-            hop=vocoder["hop"],
-            channels=vocoder["channels"],
-            run=lambda z, mask: functions(
-              f"vocode_{len(z)}", w["flow_vae"], z, mask
-            ),
-          ),
-          mean=np.asarray(flow["mean"], np.float32),
-          std=np.asarray(flow["std"], np.float32),
-        ),
+        renderer=_renderer(card, functions, w),
         ar_vectors=encoder("ar_speaker", "ar"),
         flow_vectors=encoder("flow_speaker", "flow_matching"),
         tokens=encoder("tokens", "audio_tokenizer", rate // TOKENS_PER_SECOND),
-        posterior=encoder("posterior", "flow_vae", vocoder["hop"]),
+        posterior=encoder("posterior", "flow_vae", card["flow_vae"]["hop"]),
       )
     )
 
@@ -224,13 +201,64 @@ class Runtime(Pipeline):
     return sorted(p.stem for p in (self._folder / "voices").glob("*.saf*"))
 
 
-def _solve(
-  functions: ExportedFunctions, weights: Weights, arrays: dict[str, Any]
-) -> Any:
-  """Flow matching of a batch, by the function of its size and token places."""
-  steps = arrays.pop("steps")
-  rows, places = arrays["tokens"].shape
-  return functions(f"flow_{rows}_{places}", weights, arrays, steps)
+def _renderer(
+  card: Mapping[str, Any],
+  functions: ExportedFunctions,
+  weights: Mapping[str, Weights],
+) -> Renderer:
+  """Flow matching and vocoder of an export."""
+  flow, vocoder = card["flow_matching"], card["flow_vae"]
+
+  def solve(*, steps: Any, **arrays: Any) -> Any:
+    rows, places = arrays["tokens"].shape
+    name = f"flow_{rows}_{places}"
+    return functions(name, weights["flow_matching"], arrays, steps)
+
+  def vocode(z: Any, mask: Any) -> Any:
+    return functions(f"vocode_{len(z)}", weights["flow_vae"], z, mask)
+
+  return Renderer(
+    flow=FlowSolver(
+      reach=tuple(flow["reach"]),
+      latents_per_token=flow["latents_per_token"],
+      channels=flow["channels"],
+      run=solve,
+    ),
+    vocoder=Vocoder(
+      reach=tuple(vocoder["reach"]),
+      hop=vocoder["hop"],
+      channels=vocoder["channels"],
+      run=vocode,
+    ),
+    mean=np.asarray(flow["mean"], np.float32),
+    std=np.asarray(flow["std"], np.float32),
+  )
+
+
+def _encoder(
+  functions: ExportedFunctions,
+  weights: Mapping[str, Weights],
+  rate: int,
+  name: str,
+  model: str,
+  hop: int | None = None,
+) -> Callable[[Waves], list[Any]]:
+  """Encoder of waves by an exported function.
+
+  Args:
+    functions: of the export.
+    weights: by model; those of an encoder that nobody calls may be missing.
+    rate: of the waves, Hz.
+    name: of the function.
+    model: whose weights it takes.
+    hop: samples of a frame; None for one vector a wave.
+  """
+
+  def encode(waves: Waves) -> list[Any]:
+    call = functools.partial(functions, name, weights[model])
+    return [_encode(call, wave, rate, hop) for wave in waves]
+
+  return encode
 
 
 def _encode(

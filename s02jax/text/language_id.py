@@ -100,7 +100,7 @@ def _by_letters(rows: list[Language], text: str) -> list[Language]:
 
 
 @functools.cache
-def _identifier():
+def identifier():
   """Classifier of py3langid; raises UserError if it is not installed."""
   try:
     from py3langid.langid import MODEL_FILE, LanguageIdentifier
@@ -116,7 +116,7 @@ def _likeliest(words: str, rows: Sequence[Language], text: str) -> str:
   """Code of the language that `words` most likely are in."""
   codes = {row.code for row in rows}
   shares: dict[str, float] = dict.fromkeys(codes, 0.0)
-  for label, probability in _identifier().rank(words):
+  for label, probability in identifier().rank(words):
     code = _LABELS.get(label, label)
     if code in codes:
       shares[code] += float(probability)

@@ -1,4 +1,4 @@
-"""Speed, pitch, volume, rate and joins, on something like a voice."""
+"""Effects on a buzz like a voice: speed, pitch, volume, rate, joins."""
 
 import numpy as np
 import pytest
@@ -37,7 +37,7 @@ def f0_of(wave, rate):
 
 
 def changed(wave, cuts=(), **settings):
-  """`wave` through the effects, cut where `cuts` say."""
+  """Runs a wave, cut into blocks at `cuts`, through the effects."""
   effects = Effects(Changes(**settings), RATE)
   blocks = np.split(wave, sorted(cuts))
   made = [effects.push(block) for block in blocks] + [effects.finish()]
@@ -177,7 +177,7 @@ def test_a_pause_is_silence_of_its_length():
 
 @pytest.mark.parametrize("pause", [(), (0.05,)])
 def test_joins_do_not_click(pause):
-  """From a crest to a trough no step is much larger than the waves' own."""
+  """No step from a crest to a trough is much larger than the waves' own."""
   t = np.arange(RATE // 2) / RATE
   crest = 0.5 * np.cos(2 * np.pi * 100 * t).astype(np.float32)
   step = np.abs(np.diff(crest)).max()

@@ -1,4 +1,4 @@
-"""References are made what the clips of a corpus are."""
+"""Recordings are trimmed and levelled; silence stays as it is."""
 
 import numpy as np
 import pyloudnorm

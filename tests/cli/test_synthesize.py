@@ -1,4 +1,4 @@
-"""`s02 synthesize`: one short text by a reference or a reference's faults."""
+"""`s02 synthesize`: one command, one file, or one sentence."""
 
 import numpy as np
 import pytest
@@ -7,20 +7,20 @@ import soundfile
 from s02jax.audio import loudness
 from s02jax.cli import run, synthesize
 from s02jax.core import startup
+from s02jax.synthesis.engine import Engine
 from tests import tiny
 
 
 @pytest.fixture(autouse=True)
 def no_set_up(monkeypatch):
-  """A door's log handler would outlive the test whose stderr it writes to."""
+  """Leaves out the log handler, which would outlive the test's stderr."""
   monkeypatch.setattr(startup, "set_up", lambda: None)
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-  """A bundle and a reference at another rate."""
-  path = tmp_path_factory.mktemp("door")
-  tiny.bundle().write(path / "bundle")
+  """Folder of a bundle with two voices and of references at another rate."""
+  path = tiny.write_with_voices(tmp_path_factory.mktemp("door"))
   wave = loudness.resample(tiny.wave(0.8, 2), tiny.RATE, 22050)
   soundfile.write(path / "ref.wav", wave, 22050)
   soundfile.write(path / "silence.wav", np.zeros(22050), 22050)
@@ -87,4 +87,103 @@ def test_faults_are_one_sentence(
   assert match in message
   assert message.count("\n") == 1
   assert sorted(folder.iterdir()) == before
+  assert list(tmp_path.iterdir()) == []
+
+
+# ------------------------------------------------- named voices and long texts
+
+
+def voice_command(folder, out, **changes):
+  flags = {
+    "bundle": folder / "bundle",
+    "text": "Yes.",
+    "language": "en",
+    "voice": ["anna"],
+    "steps": 1,
+    "out": out,
+  } | changes
+  return [
+    f"--{key}={value}"
+    for key, values in flags.items()
+    for value in (values if isinstance(values, list) else [values])
+    if value is not None
+  ]
+
+
+def test_a_text_with_everything_is_spoken(folder, tmp_path, monkeypatch):
+  """Mixed voices, a pause, words respelt, faster, higher, louder, as Opus."""
+  (tmp_path / "words.tsv").write_text("the SQL\tYes\n")
+  (tmp_path / "text.txt").write_text("Yes. <#0.5#>\n\nThe SQL.")
+  asked = []
+  submit = Engine.submit
+
+  def spy(self, request, settings):
+    asked.append(request)
+    return submit(self, request, settings)
+
+  monkeypatch.setattr(Engine, "submit", spy)
+  argv = voice_command(
+    folder,
+    tmp_path / "a.opus",
+    text=None,
+    **{"text-file": tmp_path / "text.txt"},
+    language="auto",
+    voice=["anna:0.7", "ben:0.3"],
+    pronunciation=tmp_path / "words.tsv",
+    speed=2.0,
+    pitch=2,
+    volume=0.5,
+    rate=24000,
+  )
+  assert run(synthesize.main, argv) == 0
+  assert [r.language for r in asked] == ["en", "en"]
+  assert [r.text for r in asked] == ["Yes.", "Yes."]
+  info = soundfile.info(tmp_path / "a.opus")
+  assert info.format == "OGG" and info.subtype == "OPUS"
+  assert info.duration > 0.5 + 0.1
+  assert sorted(p.name for p in tmp_path.iterdir()) == [
+    "a.opus",
+    "text.txt",
+    "words.tsv",
+  ]
+
+
+def test_one_voice_and_a_mixture_differ_and_repeat(folder, tmp_path):
+  for name, voices in (
+    ("a.wav", ["anna"]),
+    ("b.wav", ["anna:3"]),
+    ("c.wav", ["anna", "ben"]),
+  ):
+    argv = voice_command(folder, tmp_path / name, voice=voices)
+    assert run(synthesize.main, argv) == 0
+  a, b, c = (p.read_bytes() for p in sorted(tmp_path.iterdir()))
+  assert a == b
+  assert a != c
+
+
+@pytest.mark.parametrize(
+  "changes,match",
+  [
+    ({"voice": ["carl"]}, "has no voice 'carl'"),
+    ({"voice": ["anna:x"]}, "above 0"),
+    ({"voice": ["anna"], "reference-text": "Yes."}, "belongs to --reference"),
+    ({"text": "Yes <#x#>"}, "pause"),
+    ({"speed": 3}, "speed"),
+    ({"pitch": 13}, "pitch"),
+    ({"volume": 0}, "volume"),
+    ({"rate": 1}, "rate"),
+    ({"rate": 22050, "out": "out.opus"}, "22050"),
+    ({"pronunciation": "none.tsv"}, "cannot be read"),
+    ({"text": "42", "language": "auto"}, "cannot be told"),
+  ],
+)
+def test_faults_with_voices_are_one_sentence(
+  folder, tmp_path, monkeypatch, capsys, changes, match
+):
+  monkeypatch.chdir(tmp_path)
+  argv = voice_command(folder, changes.pop("out", "out.wav"), **changes)
+  assert run(synthesize.main, argv) == 2
+  message = capsys.readouterr().err
+  assert match in message
+  assert message.count("\n") == 1
   assert list(tmp_path.iterdir()) == []

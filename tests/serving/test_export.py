@@ -1,4 +1,4 @@
-"""An exported folder: the same tokens and sound, and nothing of ours needed."""
+"""Exports: the same tokens and sound as the bundle, without s02jax."""
 
 import json
 import os
@@ -54,7 +54,7 @@ def references():
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory, synthesizer, references):
-  """An export with one stored voice."""
+  """Export with one stored voice."""
   root = tmp_path_factory.mktemp("export")
   source = root / "bundle"
   (source / "voices").mkdir(parents=True)
@@ -69,7 +69,7 @@ def folder(tmp_path_factory, synthesizer, references):
 
 @pytest.fixture(scope="module")
 def runtime(folder):
-  """Loaded beside the tests' own compilation cache."""
+  """Runtime of the export that leaves the tests' compilation cache alone."""
   return Runtime(folder, read_card(folder))
 
 
@@ -100,7 +100,7 @@ def test_voices_are_those_of_the_bundle(synthesizer, runtime, references):
 def test_tokens_are_equal_and_sound_within_a_ten_thousandth(
   synthesizer, runtime, references
 ):
-  """Of several requests at once, more than fit the first cache."""
+  """Several requests at once need more slots than the first cache has."""
   voices = synthesizer.voices(references, [PROMPT, None])
   requests = [
     Request(text=text, language="en", voice=voices[i % 2])
@@ -133,7 +133,7 @@ def test_steps_guidance_and_sampling_are_inputs(runtime):
 
 
 def test_the_velocity_solves_to_what_the_solver_gives(synthesizer, runtime):
-  """With the equations of `synthesis/render/solver.py`, guidance and prompt."""
+  """The solver of `synthesis/render/solver.py`, with guidance and a prompt."""
   flow, weights = synthesizer.flow.solver, runtime.weights["flow_matching"]
   random = np.random.default_rng(0)
   r, (left, _) = flow.latents_per_token, flow.reach
@@ -259,7 +259,7 @@ def test_damage_is_named(folder, tmp_path):
 
 
 def test_an_export_of_the_first_version_still_speaks(tmp_path):
-  """Whatever the format becomes: export_v*.tar.xz keep one of each version."""
+  """export_v*.tar.xz keep one export of each version of the format."""
   with tarfile.open(HERE / "export_v1.tar.xz") as archive:
     archive.extractall(tmp_path, filter="data")
   card = read_card(tmp_path)
@@ -290,7 +290,7 @@ def test_functions_are_lowered_for_every_platform(folder):
 
 
 def test_a_gpu_lowers_functions_for_every_platform(monkeypatch):
-  """In bfloat16 and of this length its attention would be cuDNN's."""
+  """A GPU would use cuDNN's attention for bfloat16 of this length."""
   monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
   assert sharding.platform() == "gpu"
 

@@ -136,7 +136,7 @@ class Scripted:
 @pytest.mark.parametrize("then", ["speech", "loop", "end"])
 @pytest.mark.parametrize("most", [1, 7, 32])
 def test_a_loop_is_drawn_anew_once(synthesizer, requests, then, most):
-  """However many tokens a call gives, and what is sure is heard."""
+  """Any number of tokens a call gives the same sound; sure tokens are heard."""
   end = synthesizer.generator.config.end
   request = dataclasses.replace(requests[0], text="Hello")
   (job,) = synthesizer.jobs([request], SETTINGS)

@@ -24,7 +24,7 @@ SENTENCE = "The rain went on, and nobody came to the old house. "
 
 @dataclasses.dataclass
 class Parrot:
-  """A synthesizer that takes 30 ms a letter, and keeps what it was asked."""
+  """Synthesizer of 30 ms a letter that records its requests."""
 
   rate: int = RATE
   ended: bool = True
@@ -47,7 +47,7 @@ class Parrot:
 
 
 class ParrotEngine:
-  """Gives a request's sound in blocks of a tenth of a second."""
+  """Engine that gives a request's sound in blocks of a tenth of a second."""
 
   def __init__(self, parrot):
     self._parrot, self._left = parrot, []

@@ -87,7 +87,7 @@ def test_any_characters_at_all_survive(seed):
 
 @pytest.mark.parametrize("script", ALPHABETS)
 def test_chunks_are_of_like_length(script, random):
-  """Of ordinary sentences; also the last one, whatever is left for it."""
+  """Chunks of ordinary sentences are of like length, the last one included."""
   code = next(row.code for row in languages.LANGUAGES if row.script == script)
   letters, stops, _ = ALPHABETS[script]
   space = "" if script in SPACELESS else " "
@@ -107,21 +107,22 @@ def test_chunks_are_of_like_length(script, random):
 
 
 def test_chunks_come_before_the_text_is_read_to_its_end(monkeypatch):
-  """30,000 characters: what is looked at for a cut does not grow."""
+  """The look-ahead behind a chunk does not grow with 30,000 characters."""
   text = "The rain went on, and nobody came to the old house. " * 580
-  held = []
-  first_cut = text_chunks._first_cut
-  monkeypatch.setattr(
-    text_chunks,
-    "_first_cut",
-    lambda atoms, *rest: held.append(len(atoms)) or first_cut(atoms, *rest),
-  )
-  made = chunks(text, "en", 40.0)
-  list(itertools.islice(made, 3))
-  early = max(held)
-  rest = texts_of(made)
-  assert len(rest) > 80
-  assert max(held) <= 1.1 * early
+  read = []
+
+  def seconds(part):
+    read.append(len(part))
+    return expected_seconds(part)
+
+  monkeypatch.setattr(text_chunks, "expected_seconds", seconds)
+  ahead, given = [], 0
+  for chunk in chunks(text, "en", 40.0):
+    given += len(chunk.text)
+    # The first call measures the whole text, to know whether it is one chunk.
+    ahead.append(sum(read[1:]) - given)
+  assert len(ahead) > 80
+  assert max(ahead) <= 1.1 * max(ahead[:3])
 
 
 SENTENCES = {

@@ -1,6 +1,6 @@
 """Language detection on a sentence of each language."""
 
-import builtins
+import sys
 
 import pytest
 
@@ -86,17 +86,8 @@ def test_a_script_that_no_candidate_has_is_undecidable():
 
 
 def test_without_the_library_scripts_still_decide(monkeypatch):
-  real = builtins.__import__
-
-  def fake(name, *rest):
-    if name.startswith("py3langid"):
-      raise ImportError(name)
-    return real(name, *rest)
-
-  monkeypatch.setattr(builtins, "__import__", fake)
-  monkeypatch.setattr(
-    language_id, "_identifier", language_id._identifier.__wrapped__
-  )
+  monkeypatch.setitem(sys.modules, "py3langid.langid", None)
+  language_id.identifier.cache_clear()
   assert detect(SENTENCES["el"]) == "el"
   with pytest.raises(UserError, match=r"s02jax\[serve\]"):
     detect(SENTENCES["de"])

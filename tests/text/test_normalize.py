@@ -1,4 +1,4 @@
-"""Both text pipelines, in every language."""
+"""Pipelines of normalisation, official and fair, in every language."""
 
 import dataclasses
 import random

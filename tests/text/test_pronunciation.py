@@ -1,4 +1,4 @@
-"""The pronunciation dictionary."""
+"""Pronunciation dictionaries: words found, files checked."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""Sequences of the AR model: what stands where, and the cursor in the text."""
+"""Sequences of the AR model: order of the ids, and the cursor in the text."""
 
 import numpy as np
 import pytest
@@ -7,7 +7,7 @@ from s02jax.text import sequence
 
 
 class Letters:
-  """As `s02jax.text.tokenizer.TextModel`: a letter is an id."""
+  """Text model in which every letter is an id."""
 
   size, speaker_id, start_id = 20, 1, 2
 

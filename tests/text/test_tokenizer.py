@@ -1,4 +1,4 @@
-"""The text model: any text survives, and no text is a control symbol."""
+"""Text model: any text survives, and no text is a control symbol."""
 
 import pickle
 import random

@@ -58,12 +58,12 @@ def speakers():
 
 
 def rate_of(ids: list[int]) -> float:
-  """One rate for each prompt."""
+  """Rate of the prompt: another for each."""
   return 0.25 * (1 + PROMPTS.index(ids))
 
 
 def cursor_of(ids: list[int], size: int, rate: float) -> np.ndarray:
-  """Of a sequence whose [start] is number 2, padded: f32[size]."""
+  """Cursor float32 [size] of a padded sequence whose [start] has the id 2."""
   start = ids.index(2)
   out = np.arange(size, dtype=np.float32)
   out[start:] = 2 + rate * np.arange(size - start)
@@ -116,7 +116,7 @@ def speak(decoder, prompts: dict, late=(), burst=3) -> dict[int, list[int]]:
 
 @jax.jit
 def next_logits(variables, ids, cursor, length, speaker):
-  """Of the position `length`, by a full forward pass; ids i32[1, s]."""
+  """Logits behind `length` positions by a full pass; ids int32 [1, s]."""
   position = jnp.arange(ids.shape[1])[None]
   segment = (position < length).astype(jnp.int32)
   logits = MODEL.apply(
@@ -179,7 +179,7 @@ def prompts(speakers):
 
 @pytest.fixture(scope="module")
 def alone(variables, prompts):
-  """What each of them says by itself."""
+  """Tokens of each request when it is decoded alone."""
   return {
     i: speak(decoder_of(variables), {i: one}, burst=32)[i]
     for i, one in prompts.items()
@@ -187,7 +187,7 @@ def alone(variables, prompts):
 
 
 def test_slots_say_what_whole_passes_say(variables, prompts, alone):
-  """Same seed, same tokens; the cache changes nothing."""
+  """The same seed gives the same tokens; the cache changes nothing."""
   assert len({tuple(said) for said in alone.values()}) > 5
   assert any(said[-1] == CODES for said in alone.values())
   for i, one in prompts.items():
@@ -198,7 +198,7 @@ def test_slots_say_what_whole_passes_say(variables, prompts, alone):
 def test_a_request_does_not_depend_on_its_company(
   variables, prompts, alone, late
 ):
-  """Whoever else speaks, in whatever slot, admitted whenever."""
+  """Other requests, the slot and the time of admission do not matter."""
   assert speak(decoder_of(variables), prompts, late) == alone
 
 
@@ -247,7 +247,7 @@ def test_nan_in_other_slots_changes_nothing(variables, prompts, alone):
 
 
 def test_a_request_may_go_back(variables, prompts, alone):
-  """Under its own seed it says the same again, under another something else."""
+  """The same seed gives the same tokens again, another seed others."""
   said = []
   for seed in (prompts[3].seed, 99):
     decoder = decoder_of(variables)

@@ -72,7 +72,7 @@ def test_a_first_chunk_is_the_whole_solve_of_its_window(synthesizer, voices):
 
 
 def test_guidance_of_one_ignores_the_unconditional_branch(synthesizer, voices):
-  """Between guidance 0 and 2 lies 1, in a single step."""
+  """In a single step, guidance 1 is midway between 0 and 2."""
   chunk = first_chunk(synthesizer, voices[0], TOKENS[:6])
   none, one, two = synthesizer.flow.solver(
     [

@@ -1,4 +1,4 @@
-"""The ODE solver, against what is known in closed form."""
+"""ODE solver, against solutions in closed form."""
 
 import jax
 import jax.numpy as jnp
@@ -12,7 +12,7 @@ TARGET = np.random.default_rng(1).normal(size=(3, 5, 2)).astype(np.float32)
 
 
 def towards_target(x, t):
-  """The velocity of the straight path from any x to TARGET."""
+  """Velocity of the straight path from any x to TARGET."""
   return (TARGET - x) / (1 - t)[:, None, None]
 
 
@@ -60,7 +60,7 @@ def test_sway_of_minus_one_is_the_cosine():
 
 
 def model(x, t, keep):
-  """A velocity whose condition adds TARGET."""
+  """Velocity whose condition adds TARGET."""
   target = np.concatenate([TARGET, TARGET])
   return x * t[:, None, None] + jnp.where(keep[:, None, None], target, 0)
 
@@ -102,7 +102,7 @@ def test_known_latents_follow_their_line():
 
 @pytest.mark.parametrize(("channels", "ulps"), [(3, 1), (16, 0), (64, 0)])
 def test_noise_is_a_function_of_key_and_frame(channels, ulps):
-  """Exactly so for the channels of every config, multiples of 16."""
+  """Equality is exact for the channels of every config, multiples of 16."""
   keys = jax.vmap(jax.random.key)(np.arange(4))
   none = np.zeros(4, np.int32)
   noise = np.array(solver.start_noise(keys, none, 12, channels))

@@ -34,7 +34,7 @@ def stream_of(synthesizer, voice, tokens=None) -> RenderStream:
 
 @pytest.mark.parametrize("which", [0, 1])
 def test_sound_is_the_same_however_tokens_come(synthesizer, voices, which):
-  """And equals the decoded whole of its latents, borders included."""
+  """Sound equals that of all latents decoded at once, borders included."""
   latents = []
   flow = synthesizer.flow.solver
 
