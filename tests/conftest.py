@@ -1,5 +1,6 @@
 """Eight fake devices, strict shapes, and one cache of compiled programs."""
 
+import os
 import pathlib
 import sys
 
@@ -8,15 +9,22 @@ import numpy as np
 import pytest
 
 ROOT = pathlib.Path(__file__).parents[1]
-CACHE = ROOT / ".cache" / "xla"
+# Outside the checkout, where a fresh clone finds it too. The processes that
+# tests start keep their programs there as well.
+CACHE = os.environ.setdefault(
+  "S02_CACHE", str(pathlib.Path.home() / ".cache" / "s02jax" / "tests")
+)
 
 # So that a config may name "tests.toy_stage:ToyStage".
 sys.path.insert(0, str(ROOT))
 
 jax.config.update("jax_num_cpu_devices", 8)
 jax.config.update("jax_numpy_rank_promotion", "raise")
-jax.config.update("jax_compilation_cache_dir", str(CACHE))
-jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
+jax.config.update("jax_compilation_cache_dir", CACHE)
+jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
+# Compiling takes longer than everything else. Processes that tests start
+# compile as users' do.
+jax.config.update("jax_disable_most_optimizations", True)
 
 
 @pytest.fixture

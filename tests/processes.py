@@ -1,6 +1,5 @@
 """Real processes of `s02 train`, for the tests that kill them."""
 
-import os
 import pathlib
 import subprocess
 import time
@@ -28,7 +27,6 @@ def job(
     subprocess.Popen(
       [*line, *more],
       cwd=ROOT,
-      env=os.environ | {"S02_CACHE": str(ROOT / ".cache" / "xla")},
       stdout=subprocess.DEVNULL,
       stderr=subprocess.PIPE,
       text=True,

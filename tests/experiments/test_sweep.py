@@ -32,7 +32,6 @@ def get_sweep(size="small"):
 @pytest.fixture(autouse=True)
 def at_the_root(monkeypatch):
   monkeypatch.chdir(ROOT)
-  monkeypatch.setenv("S02_CACHE", str(ROOT / ".cache" / "xla"))
 
 
 @pytest.fixture

@@ -44,7 +44,6 @@ each_launcher = pytest.mark.parametrize(
 @pytest.fixture(autouse=True)
 def at_the_root(monkeypatch):
   monkeypatch.chdir(ROOT)
-  monkeypatch.setenv("S02_CACHE", str(ROOT / ".cache" / "xla"))
 
 
 def nothing_runs(monkeypatch):
@@ -570,6 +569,7 @@ def start():
     process.communicate()
 
 
+@pytest.mark.processes
 def test_two_processes_stop_together_and_go_on(start, tmp_path):
   """The real thing: SIGTERM to the launcher, then the same command again."""
 
@@ -704,6 +704,7 @@ def test_a_step_that_ends_while_the_signal_is_carried(start, cluster, code):
   assert told(cluster) == (["requeue 4242"] if code == 143 else [])
 
 
+@pytest.mark.processes
 def test_a_signal_to_the_job_saves_and_requeues(start, cluster):
   """Two real tasks, which find each other by SLURM's variables."""
   env = dict(SLURM_JOB_ID="4242", SLURM_NTASKS="2")

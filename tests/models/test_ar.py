@@ -224,7 +224,7 @@ def test_loss_in_chunks_equals_the_whole_and_never_holds_all_logits():
     )
     return jnp.sum(nats * weight), (nats, hits)
 
-  grad = jax.grad(loss, (0, 1), has_aux=True)
+  grad = jax.jit(jax.grad(loss, (0, 1), has_aux=True), static_argnames="chunk")
   whole = grad(kernel, hidden, s)
   for chunk in (5, 8, 12):
     jax.tree.map(close, grad(kernel, hidden, chunk), whole)
@@ -267,7 +267,7 @@ def make_stage(**changes):
 
 @pytest.fixture(scope="module")
 def trained():
-  """A stage and its state after 40 steps on one batch."""
+  """A stage, its step, its state after 40 steps on one batch, the losses."""
   stage = make_stage(steps=60)
   state = jax.jit(stage.init_state)(jax.random.PRNGKey(0))
   step = jax.jit(stage.train_step)
@@ -284,11 +284,11 @@ def trained():
   for _ in range(40):
     state, metrics = step(state, batch)
     losses.append(float(metrics["loss"]))
-  return stage, state, batch, losses
+  return stage, step, state, batch, losses
 
 
 def test_forty_steps_learn_one_batch(trained):
-  _, state, _, losses = trained
+  *_, state, _, losses = trained
   uniform = np.log(CODES + 1)
   assert abs(losses[0] - uniform) < 1.5
   assert losses[-1] < 0.3 * uniform
@@ -297,7 +297,7 @@ def test_forty_steps_learn_one_batch(trained):
 
 
 def test_evaluation_prices_wrong_references_and_texts(trained):
-  stage, state, batch, _ = trained
+  stage, _, state, batch, _ = trained
   metrics = jax.jit(stage.eval_step)(state, batch)
   assert float(metrics["accuracy"]) > 0.6
   assert float(metrics["wrong_text_cost"]) > 0.1
@@ -305,10 +305,9 @@ def test_evaluation_prices_wrong_references_and_texts(trained):
 
 
 def test_nan_behind_a_reference_and_in_empty_ones_changes_nothing(trained):
-  stage, state, batch, _ = trained
+  _, step, state, batch, _ = trained
   n = batch["references"].shape[2]
   behind = jnp.arange(n)[None, None] >= batch["reference_samples"][..., None]
-  step = jax.jit(stage.train_step)
   clean, _ = step(state, batch)
   dirty, metrics = step(
     state,
@@ -319,10 +318,10 @@ def test_nan_behind_a_reference_and_in_empty_ones_changes_nothing(trained):
 
 
 def test_accumulation_equals_one_large_batch(trained):
-  stage, state, batch, _ = trained
+  _, step, state, batch, _ = trained
   batch = batch | {"weight": batch["weight"].at[0, :9].set(0)}
   halves = make_stage(steps=60, accumulate=2)
-  whole, metrics = jax.jit(stage.train_step)(state, batch)
+  whole, metrics = step(state, batch)
   parts, again = jax.jit(halves.train_step)(state, batch)
   close(metrics["loss"], again["loss"])
   jax.tree.map(lambda a, b: close(a, b, 1e-4), whole.params, parts.params)

@@ -1,5 +1,7 @@
 """Audio tokenizer: padding, the codebook's averages, CTC."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -35,52 +37,53 @@ CONFIG = AudioTokenizerConfig(
 )
 
 
+MODEL = AudioTokenizer(CONFIG)
+apply = jax.jit(MODEL.apply, static_argnames="method")
+
+
 @pytest.fixture(scope="module")
-def tokenizer():
-  model = AudioTokenizer(CONFIG)
+def variables():
   mel = jnp.zeros((1, 4, 8))
-  return model, model.init(jax.random.key(0), mel, jnp.ones((1, 4), bool))
+  init = jax.jit(MODEL.init)
+  return init(jax.random.key(0), mel, jnp.ones((1, 4), bool))
 
 
-def test_padding_may_hold_anything(tokenizer):
-  model, variables = tokenizer
+def test_padding_may_hold_anything(variables):
   mel = jax.random.normal(jax.random.key(1), (1, 12, 8))
-  alone = model.apply(variables, mel, jnp.ones((1, 12), bool))
+  alone = apply(variables, mel, jnp.ones((1, 12), bool))
   padded = jnp.concatenate([mel, jnp.full((1, 6, 8), jnp.nan)], axis=1)
   mask = jnp.arange(18)[None] < 12
 
   def loss(variables):
-    out = model.apply(variables, padded, mask)
+    out = apply(variables, padded, mask)
     return jnp.sum(jnp.where(mask[..., None], out["mel"], 0.0)), out
 
-  grads, out = jax.grad(loss, has_aux=True)(variables)
+  grads, out = jax.jit(jax.grad(loss, has_aux=True))(variables)
   np.testing.assert_allclose(out["mel"][:, :12], alone["mel"], atol=1e-5)
   np.testing.assert_allclose(out["text"][:, :6], alone["text"], atol=1e-5)
   np.testing.assert_array_equal(out["codes"][:, :6], alone["codes"])
   assert all(np.isfinite(g).all() for g in jax.tree.leaves(grads))
 
 
-def test_decoding_codes_is_what_training_reconstructs(tokenizer):
-  model, variables = tokenizer
+def test_decoding_codes_is_what_training_reconstructs(variables):
   mel = jax.random.normal(jax.random.key(2), (2, 8, 8))
   mask, tokens = jnp.ones((2, 8), bool), jnp.ones((2, 4), bool)
-  out = model.apply(variables, mel, mask)
-  codes = model.apply(variables, mel, mask, method="encode")
-  again = model.apply(variables, codes, tokens, method="decode")
-  text = model.apply(variables, codes, tokens, method="ctc_logits")
+  out = apply(variables, mel, mask)
+  codes = apply(variables, mel, mask, method="encode")
+  again = apply(variables, codes, tokens, method="decode")
+  text = apply(variables, codes, tokens, method="ctc_logits")
   np.testing.assert_allclose(again, out["mel"], atol=1e-5)
   np.testing.assert_allclose(text, out["text"], atol=1e-5)
 
 
-def test_gradient_passes_the_quantiser_to_the_encoder(tokenizer):
-  model, variables = tokenizer
+def test_gradient_passes_the_quantiser_to_the_encoder(variables):
   mel = jax.random.normal(jax.random.key(3), (1, 8, 8))
 
   def loss(params):
     both = {"params": params, "codebook": variables["codebook"]}
-    return jnp.sum(model.apply(both, mel, jnp.ones((1, 8), bool))["mel"] ** 2)
+    return jnp.sum(apply(both, mel, jnp.ones((1, 8), bool))["mel"] ** 2)
 
-  grads = jax.grad(loss)(variables["params"])
+  grads = jax.jit(jax.grad(loss))(variables["params"])
   assert np.abs(grads["encoder"]["into"]["kernel"]).max() > 0
 
 
@@ -94,9 +97,9 @@ def test_codes_move_to_the_mean_of_their_vectors():
   vectors = normalise(jax.random.normal(jax.random.key(1), (2, 20, 4)))
   codes = nearest(vectors, codebook.codes)
   config = LossConfig(codebook_decay=0.0, restart_below=0.0)
-  moved = move_codebook(
-    codebook, vectors, codes, jnp.ones((2, 20), bool), jax.random.key(2), config
-  )
+  move = jax.jit(functools.partial(move_codebook, config=config))
+  valid = jnp.ones((2, 20), bool)
+  moved = move(codebook, vectors, codes, valid, jax.random.key(2))
   for k in range(6):
     mine = np.asarray(vectors)[np.asarray(codes) == k]
     if len(mine):
@@ -111,15 +114,10 @@ def test_dead_codes_restart_at_valid_vectors_only():
   valid = jnp.array([[0] * 5, [1] * 5, [1, 0, 0, 0, 1], [0] * 5], bool)
   vectors = jnp.where(valid[:, :, None], vectors, 0.0)
   config = LossConfig(codebook_decay=0.98, restart_below=2.0)
+  move = jax.jit(functools.partial(move_codebook, config=config))
+  codes = jnp.zeros((4, 5), jnp.int32)
   for seed in range(7):
-    moved = move_codebook(
-      codebook,
-      vectors,
-      jnp.zeros((4, 5), jnp.int32),
-      valid,
-      jax.random.key(seed),
-      config,
-    )
+    moved = move(codebook, vectors, codes, valid, jax.random.key(seed))
     similarity = np.asarray(moved.codes @ vectors[valid].T)
     np.testing.assert_allclose(similarity.max(1), 1.0, atol=1e-4)
     assert len(set(similarity.argmax(1))) == 6
@@ -129,7 +127,8 @@ def test_dead_codes_restart_at_valid_vectors_only():
 def test_places_are_spread_over_all_that_is_valid(shape, k):
   valid = jax.random.bernoulli(jax.random.key(1), 0.8, shape)
   order = {tuple(p): i for i, p in enumerate(np.argwhere(valid).tolist())}
-  row, place = spread_evenly(valid, k, jax.random.key(2))
+  spread = jax.jit(spread_evenly, static_argnums=1)
+  row, place = spread(valid, k, jax.random.key(2))
   found = np.stack([row, place], axis=1).tolist()
   rank = np.sort([order[tuple(p)] for p in found])
   stride = len(order) / k
@@ -138,7 +137,8 @@ def test_places_are_spread_over_all_that_is_valid(shape, k):
 
 
 def test_nothing_valid_has_places_all_the_same():
-  row, place = spread_evenly(jnp.zeros((2, 3), bool), 4, jax.random.key(0))
+  spread = jax.jit(spread_evenly, static_argnums=1)
+  row, place = spread(jnp.zeros((2, 3), bool), 4, jax.random.key(0))
   assert np.all((row < 2) & (place < 3))
 
 
@@ -147,10 +147,11 @@ def test_rows_without_text_are_left_out_of_ctc():
   segment = jnp.ones((2, 4), jnp.int32)
   text = jnp.array([[1, 2, 0], [3, 3, 3]])
   lengths = jnp.array([2, 0])
-  both = ctc_per_token(logits, segment, text, lengths)
-  first = ctc_per_token(logits[:1], segment[:1], text[:1], lengths[:1])
+  loss = jax.jit(ctc_per_token)
+  both = loss(logits, segment, text, lengths)
+  first = loss(logits[:1], segment[:1], text[:1], lengths[:1])
   np.testing.assert_allclose(both, first, rtol=1e-6)
-  grad = jax.grad(lambda x: ctc_per_token(x, segment, text, lengths))(logits)
+  grad = jax.jit(jax.grad(ctc_per_token))(logits, segment, text, lengths)
   assert np.isfinite(grad).all() and (grad[1] == 0).all()
 
 
@@ -160,6 +161,11 @@ def stage():
   config.model.vocab_size = 40
   config.data.row_seconds = 2.0
   return AudioTokenizerStage(config)
+
+
+@pytest.fixture(scope="module")
+def state(stage):
+  return jax.jit(stage.init_state)(jax.random.key(0))
 
 
 def _row(stage, clips):
@@ -179,33 +185,33 @@ def _row(stage, clips):
   return dict(wave=wave, segment=segment, text=padded, text_length=len(text))
 
 
-def test_packed_utterances_train_as_they_would_alone(stage):
+def test_packed_utterances_train_as_they_would_alone(stage, state):
   """Losses are means over frames and pieces; so are their gradients."""
   clips = [(20, [5, 6, 6]), (12, [7]), (9, [8, 9])]
   together = _row(stage, clips)
   alone = [_row(stage, [clip]) for clip in clips]
-  state = stage.init_state(jax.random.key(0))
 
   def loss(params, rows):
     batch = {k: jnp.stack([r[k] for r in rows]) for k in rows[0]}
     return stage.losses(params, state.codebook.codes, batch)[0]
 
-  one = jax.value_and_grad(loss)(state.train.params, [together])
-  three = jax.value_and_grad(loss)(state.train.params, alone)
+  gradient = jax.jit(jax.value_and_grad(loss))
+  one = gradient(state.train.params, [together])
+  three = gradient(state.train.params, alone)
   for a, b in zip(jax.tree.leaves(one), jax.tree.leaves(three), strict=True):
     np.testing.assert_allclose(a, b, rtol=2e-4, atol=2e-5)
 
 
-def test_what_lies_between_utterances_may_be_anything(stage):
+def test_what_lies_between_utterances_may_be_anything(stage, state):
   row = _row(stage, [(20, [5, 6, 6]), (12, [7])])
   poisoned = dict(row, wave=row["wave"].copy())
   hop = len(row["wave"]) // len(row["segment"])
   # The first empty token is in reach of the window of the last mel frame.
   gap = np.flatnonzero(row["segment"] == 0)[1]
   poisoned["wave"][gap * hop : (gap + 1) * hop] = 0.5
-  state = stage.init_state(jax.random.key(0))
+  losses = jax.jit(stage.losses)
   found = [
-    stage.losses(
+    losses(
       state.train.params,
       state.codebook.codes,
       {k: jnp.asarray(v)[None] for k, v in r.items()},

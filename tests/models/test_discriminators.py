@@ -1,6 +1,7 @@
 """The discriminators' loops against one discriminator at a time."""
 
 import dataclasses
+import functools
 
 import jax
 import jax.numpy as jnp
@@ -24,28 +25,36 @@ def looked():
   """The model, its parameters, a wave and, by group, the maps of it."""
   model = judges.Discriminators(CONFIG)
   wave = jax.random.normal(jax.random.key(1), (2, SAMPLES))
-  params = jax.tree.map(
-    lambda x: x + 0.1 * jax.random.normal(jax.random.key(2), x.shape),
-    model.init(jax.random.key(0), wave),
-  )
-  lines = model.lay(wave)
-  maps = {
-    name: jax.vmap(
-      lambda p, *rest, g=group: g.judge.apply({"params": p}, *rest)
-    )(params[name], lines[name], *group.layout)
-    for name, group in model.groups(SAMPLES).items()
-  }
-  return model, params, wave, maps
+
+  @jax.jit
+  def init(key):
+    return jax.tree.map(
+      lambda x: x + 0.1 * jax.random.normal(jax.random.key(2), x.shape),
+      model.init(key, wave),
+    )
+
+  @jax.jit
+  def look(params):
+    lines = model.lay(wave)
+    return {
+      name: jax.vmap(
+        lambda p, *rest, g=group: g.judge.apply({"params": p}, *rest)
+      )(params[name], lines[name], *group.layout)
+      for name, group in model.groups(SAMPLES).items()
+    }
+
+  params = init(jax.random.key(0))
+  return model, params, wave, look(params)
 
 
-def _alone(params, i, x, layers):
-  """Maps of the i-th discriminator of a loop; x is [b, rows, t, c]."""
+def _alone(params, x, layers):
+  """Maps of one discriminator of a loop; x is [b, rows, t, c]."""
   maps = []
-  neighbours = params["conv_0"]["kernel"].shape[2] == 3 * x.shape[-1]
+  neighbours = params["conv_0"]["kernel"].shape[1] == 3 * x.shape[-1]
   for j, layer in enumerate(layers):
     last = j == len(layers) - 1
     p = params["score" if last else f"conv_{j}"]
-    kernel, bias = p["kernel"][i], p["bias"][i]
+    kernel, bias = p["kernel"], p["bias"]
     if neighbours:  # three frames by `taps` bins
       kernel = kernel.reshape(layer.taps, 3, -1, layer.width)
       kernel = kernel.transpose(1, 0, 2, 3)
@@ -76,8 +85,9 @@ def test_a_line_shows_what_its_rows_would(looked):
   compared = 0
   for name, group in model.groups(SAMPLES).items():
     inside, _ = group.layout
+    alone_of = jax.jit(functools.partial(_alone, layers=group.judge.layers))
     for k, signal in enumerate(signals[name]):
-      alone = _alone(params[name], k, signal, group.judge.layers)
+      alone = alone_of(jax.tree.map(lambda x, k=k: x[k], params[name]), signal)
       for m, where, expected in zip(found[name], inside, alone, strict=True):
         b, rows, t, c = expected.shape
         np.testing.assert_allclose(
@@ -108,10 +118,8 @@ def test_losses_do_not_see_what_lies_between_rows(looked):
       for m, i in zip(fake, within, strict=True)
     ]
     for loss in losses:
-      both = [
-        jax.value_and_grad(loss, argnums=1)(real, x, within)
-        for x in (fake, poisoned)
-      ]
+      gradient = jax.jit(jax.value_and_grad(loss, argnums=1))
+      both = [gradient(real, x, within) for x in (fake, poisoned)]
       (expected, gradient), (value, other) = both
       assert np.isfinite(value) and value == expected
       for a, b in zip(gradient, other, strict=True):
@@ -134,15 +142,20 @@ def test_either_kind_may_be_left_out(left_out):
   config = dataclasses.replace(CONFIG, **{left_out: ()})
   model = judges.Discriminators(config)
   real, fake = jax.random.normal(jax.random.key(3), (2, 2, SAMPLES))
-  params = model.init(jax.random.key(0), real)
+  params = jax.jit(model.init)(jax.random.key(0), real)
   assert len(params) == 1 and left_out not in params
-  found = model.contest(
-    params,
-    real,
-    fake,
-    judges.feature_matching_loss,
-    judges.discriminator_loss,
-  )
+
+  @jax.jit
+  def contest(params):
+    return model.contest(
+      params,
+      real,
+      fake,
+      judges.feature_matching_loss,
+      judges.discriminator_loss,
+    )
+
+  found = contest(params)
   assert found.to_fake.shape == fake.shape and np.any(found.to_fake)
   assert any(np.any(x) for x in jax.tree.leaves(found.grads))
 

@@ -28,18 +28,33 @@ CONFIG = FlowMatchingConfig(
 )
 
 
+MODEL = FlowMatching(CONFIG)
+apply = jax.jit(MODEL.apply, static_argnames="block")
+
+
 @pytest.fixture(scope="module")
-def flow():
-  model = FlowMatching(CONFIG)
-  params = model.init(jax.random.key(0), **_inputs())
-  # Zero-initialised outputs would hide faults behind them.
-  return model, jax.tree.map(
-    lambda x: x + 0.2 * jax.random.normal(jax.random.key(x.size), x.shape),
-    params,
-  )
+def params():
+  """Random parameters: zero-initialised outputs would hide faults."""
+  inputs = _inputs()
+
+  @jax.jit
+  def init(key):
+    return jax.tree.map(
+      lambda x: x + 0.2 * jax.random.normal(jax.random.key(x.size), x.shape),
+      MODEL.init(key, **inputs),
+    )
+
+  return init(jax.random.key(0))
 
 
-def _inputs(b=2, tokens=6):
+def _inputs():
+  """Arguments of the model: two rows of six tokens."""
+  return _arrays() | dict(block=None)
+
+
+@jax.jit
+def _arrays():
+  b, tokens = 2, 6
   keys = jax.random.split(jax.random.key(1), 5)
   frames = 2 * tokens
   return dict(
@@ -52,7 +67,6 @@ def _inputs(b=2, tokens=6):
     prompt=jax.random.normal(keys[3], (b, frames, 4)),
     mask=jnp.ones((b, frames), bool),
     keep=jnp.ones(b, bool),
-    block=None,
   )
 
 
@@ -78,11 +92,10 @@ def _grow(inputs, tokens=2):
   )
 
 
-def test_padding_may_hold_anything(flow):
-  model, params = flow
+def test_padding_may_hold_anything(params):
   inputs = _inputs()
-  alone = model.apply(params, **inputs)
-  padded = model.apply(params, **_grow(inputs))
+  alone = apply(params, **inputs)
+  padded = apply(params, **_grow(inputs))
   for name in alone:
     np.testing.assert_allclose(
       padded[name][:, :12], alone[name], atol=1e-4, err_msg=name
@@ -90,67 +103,70 @@ def test_padding_may_hold_anything(flow):
   assert (padded["velocity"][:, 12:] == 0).all()
 
   def loss(params):
-    return jnp.sum(model.apply(params, **_grow(inputs))["velocity"] ** 2)
+    return jnp.sum(apply(params, **_grow(inputs))["velocity"] ** 2)
 
-  grads = jax.grad(loss)(params)
+  grads = jax.jit(jax.grad(loss))(params)
   assert all(np.isfinite(g).all() for g in jax.tree.leaves(grads))
 
 
-def test_dropped_rows_see_no_condition(flow):
-  model, params = flow
+def test_dropped_rows_see_no_condition(params):
   inputs = _inputs() | dict(keep=jnp.array([False, True]))
   other = inputs | dict(
     tokens=(inputs["tokens"] + 1) % 10,
     mel=inputs["mel"] + 1.0,
     prompt=inputs["prompt"] + 1.0,
   )
-  a = model.apply(params, **inputs)["velocity"]
-  b = model.apply(params, **other)["velocity"]
+  a = apply(params, **inputs)["velocity"]
+  b = apply(params, **other)["velocity"]
   np.testing.assert_array_equal(a[0], b[0])
   assert np.abs(a[1] - b[1]).max() > 1e-3
 
 
 @pytest.mark.parametrize("name", ["tokens", "mel", "prompt", "t"])
-def test_every_condition_matters(flow, name):
-  model, params = flow
+def test_every_condition_matters(params, name):
   inputs = _inputs()
   changed = inputs | {
     name: (inputs[name] + 1) % 10 if name == "tokens" else inputs[name] * 0.5
   }
-  a = model.apply(params, **inputs)["velocity"]
-  b = model.apply(params, **changed)["velocity"]
+  a = apply(params, **inputs)["velocity"]
+  b = apply(params, **changed)["velocity"]
   assert np.abs(a[0] - b[0]).max() > 1e-3
 
 
-def test_prompt_outside_its_mask_is_not_read(flow):
-  model, params = flow
+def test_prompt_outside_its_mask_is_not_read(params):
   inputs = _inputs()
   beyond = ~inputs["prompt_mask"][..., None]
   changed = inputs | dict(prompt=jnp.where(beyond, jnp.nan, inputs["prompt"]))
   np.testing.assert_array_equal(
-    model.apply(params, **inputs)["velocity"],
-    model.apply(params, **changed)["velocity"],
+    apply(params, **inputs)["velocity"],
+    apply(params, **changed)["velocity"],
   )
 
 
-def test_chunks_do_not_see_later_chunks(flow):
-  model, params = flow
+def test_chunks_do_not_see_later_chunks(params):
   block = 4
   inputs = _inputs() | dict(block=block)
 
   def first_chunk(x_t):
-    out = model.apply(params, **(inputs | dict(x_t=x_t)))
+    out = apply(params, **(inputs | dict(x_t=x_t)))
     return jnp.sum(out["velocity"][:, :block] ** 2)
 
-  reach = np.abs(jax.grad(first_chunk)(inputs["x_t"])).sum((0, 2))
+  reach = np.abs(jax.jit(jax.grad(first_chunk))(inputs["x_t"])).sum((0, 2))
   assert (reach[block:] == 0).all() and (reach[:block] > 0).all()
 
 
 def test_gaussian_velocity_transports_noise_to_the_gaussian():
   mean, scale = 0.7, 0.3
   x = np.linspace(-2, 2, 9).astype(np.float32)
-  state, steps = jnp.asarray(x), 2000
-  for i in range(steps):
-    t = (i + 0.5) / steps
-    state = state + gaussian_velocity(state, t, mean, np.log(scale)) / steps
+  steps = 2000
+
+  @jax.jit
+  def transport(state):
+    def step(i, state):
+      t = (i + 0.5) / steps
+      return state + gaussian_velocity(state, t, mean, np.log(scale)) / steps
+
+    return jax.lax.fori_loop(0, steps, step, state)
+
+  state = transport(jnp.asarray(x))
   np.testing.assert_allclose(state, mean + scale * x, atol=2e-3)

@@ -19,32 +19,36 @@ CONFIG = FlowVAEConfig(
 )
 
 
+MODEL = FlowVAE(CONFIG)
+apply = jax.jit(MODEL.apply, static_argnames="method")
+
+
 @pytest.fixture(scope="module")
-def vae():
-  model = FlowVAE(CONFIG)
-  wave = jnp.zeros((1, 1600))
-  params = model.init(jax.random.key(0), wave, jax.random.key(0))
-  # A flow that starts as the identity would hide every fault of its inverse.
-  params = jax.tree.map(
-    lambda x: (
-      x + 0.1 * jax.random.normal(jax.random.key(x.size), x.shape, x.dtype)
-    ),
-    params,
-  )
-  return model, params
+def params():
+  """Random parameters: an identity flow would hide faults of its inverse."""
+
+  @jax.jit
+  def init(key):
+    return jax.tree.map(
+      lambda x: (
+        x + 0.1 * jax.random.normal(jax.random.key(x.size), x.shape, x.dtype)
+      ),
+      MODEL.init(key, jnp.zeros((1, 1600)), key),
+    )
+
+  return init(jax.random.key(0))
 
 
 @pytest.mark.parametrize(
   ("name", "value"), [("sharding.platform", lambda: "gpu"), ("LARGE", 0)]
 )
-def test_loops_over_layers_change_nothing(vae, name, value, monkeypatch):
+def test_loops_over_layers_change_nothing(params, name, value, monkeypatch):
   """What other platforms than the CPU run, and a CPU of large arrays."""
-  model, params = vae
   wave = 0.1 * jax.random.normal(jax.random.key(2), (2, 1600))
 
   def run():
     def loss(params):
-      out = model.apply(params, wave, jax.random.key(3))
+      out = MODEL.apply(params, wave, jax.random.key(3))
       return jnp.mean(out["wave"] ** 2) + jnp.mean(out["kl"])
 
     return jax.jit(jax.value_and_grad(loss))(params)
@@ -57,25 +61,23 @@ def test_loops_over_layers_change_nothing(vae, name, value, monkeypatch):
     np.testing.assert_allclose(a, b, rtol=2e-4, atol=1e-5)
 
 
-def test_flow_inverts(vae):
-  model, params = vae
+def test_flow_inverts(params):
   z = jax.random.normal(jax.random.key(1), (2, 5, 6))
-  z_tilde, _ = model.apply(params, z, method="flow")
-  back = model.apply(params, z_tilde, method="unflow")
+  z_tilde, _ = apply(params, z, method="flow")
+  back = apply(params, z_tilde, method="unflow")
   np.testing.assert_allclose(back, z, atol=1e-5)
   assert np.abs(z_tilde - z).mean() > 0.05
 
 
-def test_log_determinant_is_the_jacobians(vae):
-  model, params = vae
+def test_log_determinant_is_the_jacobians(params):
   z = jax.random.normal(jax.random.key(1), (1, 3, 6))
 
   def flat(x):
-    return model.apply(params, x.reshape(z.shape), method="flow")[0].reshape(-1)
+    return apply(params, x.reshape(z.shape), method="flow")[0].reshape(-1)
 
-  jacobian = jax.jacobian(flat)(z.reshape(-1))
+  jacobian = jax.jit(jax.jacobian(flat))(z.reshape(-1))
   expected = np.linalg.slogdet(np.asarray(jacobian))[1]
-  log_det = model.apply(params, z, method="flow")[1]
+  log_det = apply(params, z, method="flow")[1]
   np.testing.assert_allclose(log_det.sum(), expected, rtol=1e-4)
 
 
@@ -90,47 +92,48 @@ def test_identity_flow_gives_the_plain_kl():
   )
   model = FlowVAE(config)
   wave = 0.1 * jax.random.normal(jax.random.key(0), (1, 3200))
-  params = model.init(jax.random.key(0), wave, jax.random.key(0))
-  mu, log_sigma = model.apply(params, wave, method="encode")
+  init, run = (
+    jax.jit(model.init),
+    jax.jit(model.apply, static_argnames="method"),
+  )
+  params = init(jax.random.key(0), wave, jax.random.key(0))
+  mu, log_sigma = run(params, wave, method="encode")
   closed = 0.5 * (mu**2 + jnp.exp(2 * log_sigma) - 1) - log_sigma
   keys = jax.random.split(jax.random.key(2), 400)
-  drawn = jax.vmap(lambda k: model.apply(params, wave, k)["kl"])(keys)
+  drawn = jax.vmap(lambda k: run(params, wave, k)["kl"])(keys)
   np.testing.assert_allclose(
     drawn.mean(0), closed.mean(-1), rtol=0.1, atol=0.02
   )
 
 
-def test_encoder_keeps_its_frame_grid_and_masks_padding(vae):
-  model, params = vae
+def test_encoder_keeps_its_frame_grid_and_masks_padding(params):
   wave = 0.1 * jax.random.normal(jax.random.key(3), (1, 3200))
-  mu, _ = model.apply(params, wave, method="encode")
+  mu, _ = apply(params, wave, method="encode")
   assert mu.shape == (1, 10, 6)
   padded = jnp.pad(wave, ((0, 0), (0, 1600)))
   mask = jnp.arange(15)[None] < 10
-  again, _ = model.apply(params, padded, mask, method="encode")
+  again, _ = apply(params, padded, mask, method="encode")
   np.testing.assert_allclose(again[:, :10], mu, atol=1e-5)
 
 
-def test_decoding_does_not_notice_padding(vae):
-  model, params = vae
+def test_decoding_does_not_notice_padding(params):
   z = jax.random.normal(jax.random.key(9), (1, 8, 6))
-  alone = model.apply(params, z, method="decode")
+  alone = apply(params, z, method="decode")
   padded = jnp.pad(z, ((0, 0), (0, 6), (0, 0)), constant_values=jnp.nan)
   mask = jnp.arange(14)[None] < 8
-  again = model.apply(params, padded, mask, method="decode")
+  again = apply(params, padded, mask, method="decode")
   np.testing.assert_allclose(again[:, : alone.shape[1]], alone, atol=1e-5)
 
 
-def test_decoder_looks_ahead_as_far_as_it_says(vae):
-  model, params = vae
+def test_decoder_looks_ahead_as_far_as_it_says(params):
   z = jax.random.normal(jax.random.key(4), (1, 12, 6))
   frame = 5
 
   def energy(z):
-    wave = model.apply(params, z, method="decode")
+    wave = apply(params, z, method="decode")
     return jnp.sum(wave[:, : (frame + 1) * CONFIG.hop] ** 2)
 
-  reach = np.abs(jax.grad(energy)(z)).sum((0, 2))
+  reach = np.abs(jax.jit(jax.grad(energy))(z)).sum((0, 2))
   # The convolutions see one frame ahead, the inverse STFT two more.
   last = frame + sum(CONFIG.decoder_lookahead) + 2
   assert (reach[last + 1 :] == 0).all() and reach[last] > 0

@@ -31,7 +31,8 @@ def vae():
   )
   config.discriminators.update(dict(periods=(2,), windows=(256,)))
   stage = stages.make(config)
-  return stage, jax.jit(stage.train_step), stage.init_state(jax.random.key(0))
+  state = jax.jit(stage.init_state)(jax.random.key(0))
+  return stage, jax.jit(stage.train_step), state
 
 
 def _wave(stage, rows=2):
@@ -102,13 +103,13 @@ def test_one_pass_serves_generator_and_discriminators(vae):
   found, moved = jax.jit(stage.adversarial_step)(
     state.discriminator, fake, real
   )
-  loss, gradient = jax.value_and_grad(of_generator)(fake)
+  loss, gradient = jax.jit(jax.value_and_grad(of_generator))(fake)
   np.testing.assert_allclose(found.adversarial, loss, rtol=1e-5)
   assert np.abs(gradient).max() > 1e-6
   np.testing.assert_allclose(
     found.gradient, gradient, rtol=1e-4, atol=1e-5 * np.abs(gradient).max()
   )
-  loss, grads = jax.value_and_grad(of_discriminators)(
+  loss, grads = jax.jit(jax.value_and_grad(of_discriminators))(
     state.discriminator.params
   )
   np.testing.assert_allclose(found.discriminator, loss, rtol=1e-5)
@@ -149,7 +150,8 @@ def test_a_broken_batch_leaves_the_codebook():
     "text_length": jnp.array([3, 2]),
   }
   step = jax.jit(stage.train_step)
-  state, metrics = step(stage.init_state(jax.random.key(0)), batch)
+  state = jax.jit(stage.init_state)(jax.random.key(0))
+  state, metrics = step(state, batch)
   assert metrics["skipped"] == 0 and np.isfinite(metrics["loss"])
   wave = batch["wave"].at[0, 0].set(jnp.nan)
   after, metrics = step(state, batch | {"wave": wave})
@@ -174,7 +176,8 @@ def test_flow_matching_overfits_one_batch_and_ignores_padding():
     "reference": 0.1 * jax.random.normal(jax.random.key(2), (4, 6400)),
     "reference_samples": jnp.full(4, 6400),
   }
-  step, state = jax.jit(stage.train_step), stage.init_state(jax.random.key(3))
+  step = jax.jit(stage.train_step)
+  state = jax.jit(stage.init_state)(jax.random.key(3))
   losses = []
   for _ in range(40):
     state, metrics = step(state, batch)

@@ -2,9 +2,7 @@
 
 import json
 import logging
-import os
 import pathlib
-import signal
 import subprocess
 import sys
 
@@ -17,9 +15,10 @@ from launch import local
 from s02jax.bundle import MODELS, Bundle
 from s02jax.core import errors
 from s02jax.core.errors import UserError
-from s02jax.training import benchmark, loop, metrics
+from s02jax.training import benchmark, loop
 from tests import tiny, toy_config, toy_stage
 from tests.processes import ROOT, TOY
+from tests.runs import at_step, lines, losses, stop_at
 
 # What `s02 evaluate` would leave; the figures are made of the parameters.
 EVALUATE = """
@@ -80,33 +79,12 @@ def run(workdir, devices=1, **changes) -> int:
   return loop.train(config, workdir, jax.devices()[:devices])
 
 
-def lines(workdir) -> list[dict]:
-  text = (workdir / "metrics.jsonl").read_text()
-  return [json.loads(line) for line in text.splitlines()]
-
-
 def figures(workdir) -> dict[int, dict]:
   return {
     line["step"]: {k: v for k, v in line.items() if k != "step"}
     for line in lines(workdir)
     if "benchmark/similarity" in line
   }
-
-
-def losses(workdir) -> dict[int, float]:
-  return {x["step"]: x["loss"] for x in lines(workdir) if "loss" in x}
-
-
-def at_step(monkeypatch, step, act) -> None:
-  """Calls a function when the metrics of step `step` are written."""
-  plain = metrics.Writer.write
-
-  def write(self, at, values):
-    plain(self, at, values)
-    if at == step and "loss" in values:
-      act()
-
-  monkeypatch.setattr(metrics.Writer, "write", write)
 
 
 @pytest.fixture(scope="module")
@@ -203,7 +181,7 @@ def test_what_cannot_begin_is_a_warning(tmp_path, monkeypatch, caplog):
 
 
 def test_a_stop_waits_for_nothing(tmp_path, monkeypatch, caplog):
-  at_step(monkeypatch, 6, lambda: signal.raise_signal(signal.SIGTERM))
+  stop_at(monkeypatch, 6)
   with caplog.at_level(logging.WARNING):
     code = run(tmp_path, every=2, arguments="--wait /never/there")
   assert code == errors.STOPPED
@@ -212,7 +190,7 @@ def test_a_stop_waits_for_nothing(tmp_path, monkeypatch, caplog):
 
 
 def test_a_stop_ends_the_wait_for_the_last(tmp_path, monkeypatch, caplog):
-  at_step(monkeypatch, 12, lambda: signal.raise_signal(signal.SIGTERM))
+  stop_at(monkeypatch, 12)
   with caplog.at_level(logging.WARNING):
     run(tmp_path, every=2, arguments="--wait /never/there")
   assert any("stopped unfinished" in m for m in caplog.messages)
@@ -243,7 +221,8 @@ sys.exit(cli.run(train.main))
 """
 
 
-def test_two_processes_gather_what_is_sharded(tmp_path):
+@pytest.mark.processes
+def test_two_processes_compute_what_one_does_and_gather_it(without, tmp_path):
   script = tmp_path / "evaluate.py"
   script.write_text(EVALUATE)
   workdir = tmp_path / "run"
@@ -259,7 +238,6 @@ def test_two_processes_gather_what_is_sharded(tmp_path):
         *line[line.index("train") + 1 :],
       ],
       cwd=ROOT,
-      env=os.environ | {"S02_CACHE": str(ROOT / ".cache" / "xla")},
       stderr=subprocess.PIPE,
       text=True,
     )
@@ -267,6 +245,11 @@ def test_two_processes_gather_what_is_sharded(tmp_path):
   ]
   said = [process.communicate(timeout=120)[1] for process in job]
   assert [process.returncode for process in job] == [0, 0], said
+  expected, found = losses(without), losses(workdir)
+  assert found.keys() == expected.keys()
+  np.testing.assert_allclose(
+    list(found.values()), list(expected.values()), rtol=2e-5
+  )
   # What one process restores is what the two of them had evaluated.
   stage = toy_stage.ToyStage(toy_config.get_config())
   abstract = jax.eval_shape(stage.init_state, jax.random.key(0))

@@ -6,6 +6,7 @@ import os
 import pathlib
 
 import jax
+import pytest
 
 from s02jax.training import checkpoint, loop
 from tests import toy_config
@@ -42,6 +43,7 @@ def finish(workdir: pathlib.Path, steps: int) -> list[str]:
   return logs
 
 
+@pytest.mark.processes
 def test_what_one_process_finds_damaged_is_damaged_for_all(tmp_path):
   finish(tmp_path, 2)
   last = tmp_path / "checkpoints" / "2" / "state"

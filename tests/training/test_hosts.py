@@ -8,6 +8,8 @@ import socket
 import time
 from unittest import mock
 
+import pytest
+
 from s02jax.training import hosts, same_run
 from tests.processes import TOY, job, wait_for_lines
 
@@ -18,6 +20,7 @@ HOST = socket.gethostname()
 ENDLESS = ["--config.steps=4000000", "--config.eval_every=0"]
 
 
+@pytest.mark.processes
 def test_the_others_end_within_a_minute_and_name_the_dead(tmp_path):
   """Cases: process 1 killed, process 0 frozen, process 0 killed."""
   cases = [(1, signal.SIGKILL), (0, signal.SIGSTOP), (0, signal.SIGKILL)]
@@ -36,6 +39,7 @@ def test_the_others_end_within_a_minute_and_name_the_dead(tmp_path):
     assert f"process {victim} ({HOST})" in log.splitlines()[-1]
 
 
+@pytest.mark.processes
 def test_what_differs_between_hosts_is_named_by_all(tmp_path):
   flags = [[], ["--config.model.hidden=24", "--config.seed=3"]]
   processes = job(TOY, tmp_path, flags)
@@ -49,6 +53,7 @@ def test_what_differs_between_hosts_is_named_by_all(tmp_path):
   assert not (tmp_path / "config.json").exists()
 
 
+@pytest.mark.processes
 def test_a_stuck_process_ends_the_job_with_the_stacks_of_all(tmp_path):
   flags = [*ENDLESS, "--config.stuck_seconds=3", "--config.data.hang=44"]
   processes = job(TOY, tmp_path, [flags, flags])
@@ -59,8 +64,11 @@ def test_a_stuck_process_ends_the_job_with_the_stacks_of_all(tmp_path):
     assert "most recent call first" in log and "_look_for_stuck" in log
   # Batch 5: the row of one host of the two.
   assert sum("toy_stage.py" in log for log in logs) == 1
+  assert sum("in __getitem__" in log for log in logs) == 1
+  assert any("config.stuck_seconds" in log for log in logs)
 
 
+@pytest.mark.processes
 def test_one_that_cannot_go_on_ends_all_with_its_code(tmp_path):
   """Process 0 finds another job in the workdir; process 1 an unreadable row."""
   row = ["--config.data.unreadable=44", "--config.unreadable_share=0.0"]

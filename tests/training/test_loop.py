@@ -5,10 +5,8 @@ import json
 import logging
 import os
 import pathlib
-import random as random_module
 import shutil
-import signal
-import time
+import types
 
 import jax
 import jax.numpy as jnp
@@ -20,13 +18,12 @@ from orbax.checkpoint import v1 as ocp
 from s02jax import stages
 from s02jax.cli import train
 from s02jax.core import errors
-from s02jax.core import errors as errors_lib
 from s02jax.data import loader
-from s02jax.training import checkpoint, hosts, loop, same_run
-from s02jax.training.clock import PHASES, Clock
+from s02jax.training import checkpoint, clock, loop, same_run
 from s02jax.training.metrics import roll_back
 from tests import toy_config, toy_stage
-from tests.processes import TOY, job, spawn, wait_for_lines
+from tests.processes import TOY, job, wait_for_lines
+from tests.runs import lines, losses, stop_at
 
 # Values of a training line beside the stage's own.
 SHARES = (
@@ -54,21 +51,6 @@ def run(workdir, devices: int = 1, **changes) -> int:
   return loop.train(config(**changes), workdir, jax.devices()[:devices])
 
 
-def lines(workdir) -> list[dict]:
-  text = (pathlib.Path(workdir) / "metrics.jsonl").read_text()
-  return [json.loads(line) for line in text.splitlines()]
-
-
-def losses(workdir) -> dict[int, float]:
-  """Loss of every step; a step logged twice fails the test."""
-  out = {}
-  for line in lines(workdir):
-    if "loss" in line:
-      assert line["step"] not in out
-      out[line["step"]] = line["loss"]
-  return out
-
-
 def evaluations(workdir) -> dict[int, float]:
   return {
     line["step"]: line["unseen/loss"]
@@ -83,19 +65,6 @@ def straight(tmp_path_factory) -> pathlib.Path:
   workdir = tmp_path_factory.mktemp("straight")
   assert run(workdir) == 0
   return workdir
-
-
-def stop_at(monkeypatch, step: int) -> None:
-  """Sends this process a SIGTERM while batch `step` is read."""
-  plain = toy_stage.ToyRows.__getitem__
-
-  def getitem(self, index):
-    if index == step * self.batch_size:
-      os.kill(os.getpid(), signal.SIGTERM)
-      time.sleep(0.05)
-    return plain(self, index)
-
-  monkeypatch.setattr(toy_stage.ToyRows, "__getitem__", getitem)
 
 
 def test_writes_what_it_says(straight):
@@ -135,7 +104,7 @@ def test_goodput_adds_up_over_starts(tmp_path, monkeypatch, caplog):
   assert (before["starts"], after["starts"]) == (1, 2)
   assert before["step"] < after["step"] == 12
   assert after["seconds"]["lost"] == 0
-  for phase in PHASES[:-1]:
+  for phase in clock.PHASES[:-1]:
     assert after["seconds"][phase] > before["seconds"][phase] >= 0, phase
   assert sum(after["shares"].values()) == pytest.approx(1)
   assert after["wall_seconds"] == pytest.approx(sum(after["seconds"].values()))
@@ -150,15 +119,20 @@ def test_goodput_counts_what_was_done_twice_as_lost(tmp_path):
   assert 0 < lost < kept["wall_seconds"]
 
 
-def test_a_phase_ends_where_another_begins():
-  clock = Clock()
-  with clock.during("step"):
-    with clock.during("data"):
-      time.sleep(0.02)
-    assert clock.phase == "step"
-  seconds = clock.read()
-  assert seconds["data"] >= 0.02 > seconds["step"]
-  assert clock.phase == "start"
+def test_a_phase_ends_where_another_begins(monkeypatch):
+  now = iter(range(100))  # seconds: one passes between any two looks
+  watch = types.SimpleNamespace(perf_counter=lambda: float(next(now)))
+  monkeypatch.setattr(clock, "time", watch)
+  phases = clock.Clock()
+  with phases.during("step"):
+    with phases.during("data"):
+      assert phases.phase == "data"
+    assert phases.phase == "step"
+  assert phases.phase == "start"
+  seconds = phases.read()
+  found = {phase: seconds[phase] for phase in ("start", "step", "data")}
+  assert found == {"start": 2.0, "step": 2.0, "data": 1.0}
+  assert sum(seconds.values()) == 5.0
 
 
 def test_profile_holds_the_steps_asked_for(tmp_path):
@@ -187,7 +161,7 @@ def test_sigterm_saves_and_the_rest_is_the_same(
 ):
   with monkeypatch.context() as patch:
     stop_at(patch, 7)
-    assert run(tmp_path) == errors_lib.STOPPED
+    assert run(tmp_path) == errors.STOPPED
   stopped = max(losses(tmp_path))
   assert stopped < 12
   assert str(stopped) in os.listdir(tmp_path / "checkpoints")
@@ -303,9 +277,9 @@ def test_another_model_in_the_workdir_is_an_error(straight):
     run(straight, **{"model.hidden": 24, "steps": 13})
 
 
+# The third kind of mesh is that of test_restored_on_other_devices.
 MESHES = (
   dict(data=8, fsdp=1, sequence=1, tensor=1),
-  dict(data=2, fsdp=2, sequence=1, tensor=2),
   dict(data=1, fsdp=2, sequence=2, tensor=2),
 )
 
@@ -328,7 +302,7 @@ def test_eight_devices_compute_what_one_does(straight, tmp_path, mesh):
 def test_restored_on_other_devices(straight, tmp_path, monkeypatch):
   with monkeypatch.context() as patch:
     stop_at(patch, 7)
-    run(tmp_path, 8, **on(MESHES[1]))
+    run(tmp_path, 8, **on(dict(data=2, fsdp=2, sequence=1, tensor=2)))
   assert run(tmp_path, 1) == 0
   expected, found = losses(straight), losses(tmp_path)
   np.testing.assert_allclose(
@@ -506,73 +480,17 @@ def test_a_batch_that_cannot_be_read_is_one_sentence(tmp_path, monkeypatch):
     run(tmp_path)
 
 
-# ---------------------------------------------------------------- stuck steps
-
-
-def test_a_stuck_step_says_where_it_stands(tmp_path):
-  flags = ("--config.stuck_seconds=2", "--config.data.hang=40")
-  process = spawn(TOY, tmp_path, *flags, "--config.eval_every=0")
-  _, log = process.communicate(timeout=900)
-  assert process.returncode == hosts.STUCK, log
-  assert "config.stuck_seconds" in log
-  assert "toy_stage.py" in log and "in __getitem__" in log
-
-
 # ------------------------------------------------------------- real processes
 
 
-def test_killed_runs_go_on_bit_for_bit(tmp_path):
-  """Losses are those of an undisturbed run after kills at random moments."""
-  flags = (
-    "--config.steps=300",
-    "--config.checkpoint_every=7",
-    "--config.eval_every=0",
-  )
-  reference = spawn(TOY, tmp_path / "whole", *flags)
-  assert reference.wait(timeout=900) == 0, reference.stderr.read()
-
-  workdir = tmp_path / "killed"
-  moments = random_module.Random(int(time.time()))
-  log = workdir / "metrics.jsonl"
-  survived = []
-  for least in (20, 120, 200):
-    process = spawn(TOY, workdir, *flags)
-    while process.poll() is None:
-      if log.exists() and log.read_text().count("\n") >= least:
-        time.sleep(moments.random() * 0.1)
-        process.kill()
-        process.wait()
-      time.sleep(0.002)
-    survived.append(process.returncode)
-    process.stderr.close()
-  assert -signal.SIGKILL in survived
-  last = spawn(TOY, workdir, *flags)
-  assert last.wait(timeout=900) == 0, last.stderr.read()
-  assert losses(workdir) == losses(tmp_path / "whole")
-  reference.stderr.close()
-  last.stderr.close()
-
-
-def test_two_processes_compute_what_one_does(straight, tmp_path):
-  both = job(TOY, tmp_path, [[], []])
-  outputs = [process.communicate(timeout=900)[1] for process in both]
-  assert [p.returncode for p in both] == [0, 0], outputs
-  expected, found = losses(straight), losses(tmp_path)
-  np.testing.assert_allclose(
-    list(found.values()), list(expected.values()), rtol=2e-5
-  )
-  # And one process goes on from what two have saved.
-  assert run(tmp_path, 1, steps=13) == 0
-  assert sorted(losses(tmp_path)) == list(range(1, 14))
-
-
-def test_a_signal_to_one_process_stops_and_saves_all(straight, tmp_path):
+@pytest.mark.processes
+def test_a_signal_to_one_process_stops_and_saves_all(tmp_path):
   flags = ["--config.steps=4000", "--config.keep=1"]
   both = job(TOY, tmp_path, [flags, flags])
   wait_for_lines(both[0], tmp_path, 20)
   both[1].terminate()  # not the one that writes
   outputs = [process.communicate(timeout=900)[1] for process in both]
-  assert [p.returncode for p in both] == [errors_lib.STOPPED] * 2, outputs
+  assert [p.returncode for p in both] == [errors.STOPPED] * 2, outputs
   (saved,) = map(int, os.listdir(tmp_path / "checkpoints"))
   assert saved == max(losses(tmp_path)) < 4000
   # One process goes on from what two have saved.

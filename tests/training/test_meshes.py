@@ -32,10 +32,35 @@ def stage_and_batch(name):
   config = importlib.import_module(f"configs.{name}").get_config("test")
   config = stages.assume(config)
   changes = {
-    "audio_tokenizer": {"model.vocab_size": 40, "data.row_seconds": 1.28},
-    "flow_vae": {"loss.adversarial_start": 0},
-    "ar": {"model.text_size": 40, "model.num_codes": 63},
-    "flow_matching": {"model.num_codes": 64, "data.buckets": (1.28,)},
+    "audio_tokenizer": {
+      "model.vocab_size": 40,
+      "model.ctc_blocks": 1,
+      "data.row_seconds": 1.28,
+    },
+    "flow_vae": {
+      "loss.adversarial_start": 0,
+      "loss.windows": (512, 256),
+      "loss.mel_bins": (40, 20),
+      "data.crop_samples": 3200,
+      "model.encoder_blocks": 1,
+      "model.decoder_lookahead": (3,),
+      "model.flow_layers": 1,
+    },
+    "ar": {
+      "model.text_size": 40,
+      "model.num_codes": 63,
+      "model.transformer.unroll": 1,
+      "model.speaker.layers": 1,
+      "data.row_tokens": 64,
+    },
+    "flow_matching": {
+      "model.num_codes": 64,
+      "model.transformer.unroll": 1,
+      "model.token_lookahead": (2,),
+      "model.latent_lookahead": (2,),
+      "model.speaker_layers": 1,
+      "data.buckets": (1.28,),
+    },
   }[name]
   config.update_from_flattened_dict(changes)
   stage = stages.make(config)
