@@ -187,7 +187,7 @@ def inverse_stft(
   hop: int,
   mask: Bool[Array, "b t"] | None = None,
 ) -> Float[Array, "b n"]:
-  """Least-squares inverse of `audio.stft` over the frames of the mask."""
+  """Least-squares inverse of `spectra.stft` over the frames of the mask."""
   shape = spectra.hann(window)[None, None]
   frames = spectra.irfft(spectrum) * shape
   weights = jnp.broadcast_to(shape**2, frames.shape)
