@@ -30,7 +30,7 @@ import errno
 import logging
 import os
 
-from s02jax.core.startup import use_compilation_cache
+from s02jax.core import startup
 from s02jax.training import hosts
 from s02jax.training.arguments import Arguments, parse
 from s02jax.training.clock import Clock
@@ -51,11 +51,10 @@ def _in_cluster() -> bool:
 
 def set_up(arguments: Arguments) -> None:
   """Sets up logging, the job's processes and the cache, before any array."""
-  logging.basicConfig(
-    level=logging.INFO, format="%(asctime)s %(message)s", force=True
+  startup.log_to_stderr(
+    "%(asctime)s %(message)s",
+    quiet=("jax", "orbax", "grain", "tensorboardX"),
   )
-  for noisy in ("jax", "orbax", "grain", "tensorboardX"):
-    logging.getLogger(noisy).setLevel(logging.WARNING)
   # Orbax logs an error, traces and all, in each of its threads, then raises it.
   logging.getLogger("absl").setLevel(logging.CRITICAL)
   if arguments.coordinator is not None:
@@ -64,7 +63,7 @@ def set_up(arguments: Arguments) -> None:
     )
   elif _in_cluster():
     hosts.connect(None, None, None)
-  use_compilation_cache()
+  startup.use_compilation_cache()
 
 
 def main(argv: list[str]) -> int:

@@ -3,6 +3,7 @@
 import logging
 import os
 import pathlib
+from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -11,9 +12,19 @@ import jax
 def set_up() -> None:
   """Turns the compilation cache on, and logs plain lines to stderr."""
   use_compilation_cache()
-  logging.basicConfig(level=logging.INFO, format="%(message)s", force=True)
-  for noisy in ("absl", "jax", "orbax"):
-    logging.getLogger(noisy).setLevel(logging.WARNING)
+  log_to_stderr("%(message)s", quiet=("absl", "jax", "orbax"))
+
+
+def log_to_stderr(line: str, quiet: Sequence[str]) -> None:
+  """Logs lines of level INFO and above to stderr.
+
+  Args:
+    line: format of a line.
+    quiet: loggers of libraries that log nothing below WARNING.
+  """
+  logging.basicConfig(level=logging.INFO, format=line, force=True)
+  for name in quiet:
+    logging.getLogger(name).setLevel(logging.WARNING)
 
 
 class CacheCounter:
