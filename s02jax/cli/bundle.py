@@ -3,6 +3,8 @@
   s02 bundle --corpus corpus --audio_tokenizer runs/audio_tokenizer \\
     --flow_vae runs/flow_vae --ar runs/ar --flow_matching runs/flow_matching \\
     --out bundle
+
+The stages are trained on that corpus, each in a workdir of `s02 train`.
 """
 
 from s02jax.bundle import MODELS

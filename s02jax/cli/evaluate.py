@@ -1,4 +1,4 @@
-"""`s02 evaluate`: scores any system's speech on the public benchmarks.
+"""Score any system's speech on the public benchmarks.
 
   s02 evaluate --bundle DIR --benchmark minimax24 --data PATH --out DIR
   s02 evaluate --audio CLIPS --benchmark seed-tts --data PATH --out DIR
@@ -19,6 +19,7 @@ import argparse
 import pathlib
 from collections.abc import Iterable
 
+from s02jax.cli import options
 from s02jax.core import languages, startup
 from s02jax.core.errors import UserError
 from s02jax.evaluation.benchmark import datasets, passes
@@ -32,12 +33,7 @@ NONE = "none"  # spec that asks no judge
 
 def _parser() -> argparse.ArgumentParser:
   """Command line of the verb."""
-  parser = argparse.ArgumentParser(
-    prog="s02 evaluate",
-    description=__doc__,
-    formatter_class=argparse.RawDescriptionHelpFormatter,
-    allow_abbrev=False,
-  )
+  parser = options.parser("evaluate", __doc__, allow_abbrev=False)
   add = parser.add_argument
   add("--benchmark", required=True, help=", ".join(datasets.READERS))
   add("--data", type=pathlib.Path, required=True, help="the set, as released")
@@ -52,22 +48,27 @@ def _parser() -> argparse.ArgumentParser:
   who.add_argument(
     "--truth", action="store_true", help="score the set's own recordings"
   )
-  add("--name", help="of the system, in tables")
+  add("--name", help="name of the system, in tables")
   add("--subsets", nargs="+", metavar="NAME", help="some of the benchmark's")
   add(
     "--cloning",
     choices=("zero-shot", "one-shot"),
     default="zero-shot",
-    help="one-shot also gives the prompt's transcript (%(default)s)",
+    help="one-shot also gives the prompt's transcript",
   )
-  add("--seeds", type=int, default=1, help="clips of each item (%(default)s)")
-  add("--steps", type=int, default=Settings.steps, help="(%(default)s)")
-  add("--guidance", type=float, default=Settings.guidance, help="(%(default)s)")
+  add("--seeds", type=int, default=1, help="clips of each item")
+  add("--steps", type=int, default=Settings.steps, help="steps of the solver")
+  add(
+    "--guidance",
+    type=float,
+    default=Settings.guidance,
+    help="towards the condition; 1: none",
+  )
   add(
     "--temperature",
     type=float,
     default=Settings.temperature,
-    help="(%(default)s)",
+    help="0: the likeliest token",
   )
   add(
     "--recogniser",
@@ -76,10 +77,18 @@ def _parser() -> argparse.ArgumentParser:
     metavar="LANGUAGE=SPEC",
     help="of one language, or *=SPEC of all the others",
   )
-  add("--speaker-judge", default=recognisers.SPEAKER_JUDGE, metavar="SPEC",
-      help="wavlm:FILE, ge2e or none (%(default)s)")  # fmt: skip
-  add("--quality-judge", default=recognisers.QUALITY_JUDGE, metavar="SPEC",
-      help="dnsmos or none (%(default)s)")  # fmt: skip
+  add(
+    "--speaker-judge",
+    default=recognisers.SPEAKER_JUDGE,
+    metavar="SPEC",
+    help="wavlm:FILE, ge2e or none",
+  )
+  add(
+    "--quality-judge",
+    default=recognisers.QUALITY_JUDGE,
+    metavar="SPEC",
+    help="dnsmos or none",
+  )
   add("--pass", dest="only", choices=PASSES, help="one pass alone")
   add("--shard", default="1/1", help="part of the work, as 2/4")
   add("--allow-missing", action="store_true", help="missing is wholly wrong")
@@ -124,10 +133,10 @@ def _overrides(texts: Iterable[str]) -> dict[str, str]:
 
 def main(argv: list[str]) -> None:
   """Runs `s02 evaluate`."""
-  options = _options(_parser().parse_args(argv))
+  chosen = _options(_parser().parse_args(argv))
   startup.set_up()
-  outcome = passes.run(options)
+  outcome = passes.run(chosen)
   if outcome is Outcome.WAITING:
-    print(f"Part {options.shard} is judged; the last of the others scores.")
+    print(f"Part {chosen.shard} is judged; the last of the others scores.")
   elif outcome is Outcome.SCORED:
-    print(f"Wrote {options.out / 'scores.json'} and, to read, report.html.")
+    print(f"Wrote {chosen.out / 'scores.json'} and, to read, report.html.")

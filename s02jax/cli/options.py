@@ -15,11 +15,12 @@ class HelpFormatter(argparse.RawDescriptionHelpFormatter):
   """Help text that keeps line breaks and ends an option with its default."""
 
   def _get_help_string(self, action: argparse.Action) -> str | None:
-    text = action.help
-    shown = action.default not in (None, False, argparse.SUPPRESS, [], "")
-    if text and shown and action.option_strings and "%(default)" not in text:
-      return f"{text} (default: %(default)s)"
-    return text
+    text, default = action.help, action.default
+    hidden = default is None or default is False
+    hidden |= default in (argparse.SUPPRESS, "") or default == []
+    if hidden or not text or not action.option_strings:
+      return text
+    return text if "default: " in text else f"{text} (default: %(default)s)"
 
 
 def parser(verb: str, doc: str | None, **more: Any) -> argparse.ArgumentParser:

@@ -1,9 +1,9 @@
-"""`s02 report`: measures a bundle on held-out clips and writes a page about it.
+"""Measure a bundle on held-out clips and write a page about it.
 
-    s02 report --bundle DIR --corpus DIR --out DIR [--items N]
-      [--runs WORKDIR ...] [--bars demo|mini] [--phases FILE.json]
+  s02 report --bundle DIR --corpus DIR --out DIR [--items N]
+    [--runs WORKDIR ...] [--bars demo|mini] [--phases FILE.json]
 
-writes DIR/index.html, which needs nothing beside it, and DIR/metrics.json.
+Writes DIR/index.html, which needs nothing beside it, and DIR/metrics.json.
 """
 
 import argparse
@@ -14,6 +14,7 @@ import shlex
 from collections.abc import Mapping
 from typing import Any
 
+from s02jax.cli import options
 from s02jax.core import startup
 from s02jax.core.errors import UserError
 from s02jax.data.records import Corpus
@@ -32,10 +33,7 @@ from s02jax.synthesis.synthesizer import Synthesizer
 
 
 def _parser() -> argparse.ArgumentParser:
-  parser = argparse.ArgumentParser(
-    prog="s02 report",
-    description="Measure a bundle on held-out clips and write a page about it.",
-  )
+  parser = options.parser("report", __doc__)
   folder = pathlib.Path
   parser.add_argument(
     "--bundle", type=folder, required=True, help="folder of `s02 bundle`"
@@ -50,7 +48,7 @@ def _parser() -> argparse.ArgumentParser:
     "--items", type=int, default=48, help="sentences of unseen speakers"
   )
   parser.add_argument(
-    "--seen_items", type=int, help="of seen speakers; half as many by default"
+    "--seen_items", type=int, help="sentences of seen speakers (half as many)"
   )
   parser.add_argument(
     "--runs", type=folder, nargs="*", default=[], help="workdirs: loss curves"
@@ -63,8 +61,10 @@ def _parser() -> argparse.ArgumentParser:
   parser.add_argument(
     "--phases", type=folder, help='JSON file {"phase": seconds}, shown'
   )
-  parser.add_argument("--seed", type=int, default=0, help="of every draw")
-  parser.add_argument("--steps", type=int, default=16, help="of the solver")
+  parser.add_argument("--seed", type=int, default=0, help="seed of every draw")
+  parser.add_argument(
+    "--steps", type=int, default=16, help="steps of the solver"
+  )
   parser.add_argument(
     "--guidance", type=float, default=1.5, help="towards the condition; 1: none"
   )

@@ -1,4 +1,4 @@
-"""`s02 synthesize`: speaks a text of any length in somebody's voice.
+"""Speak a text of any length in somebody's voice.
 
   s02 synthesize --bundle DIR --text "Good morning." --language en \\
     --reference ref.wav [--reference-text "What ref.wav says."] --out out.wav
@@ -17,6 +17,7 @@ import pathlib
 
 from s02jax.audio import effects, writer
 from s02jax.bundle import Bundle
+from s02jax.cli import options
 from s02jax.core import languages, startup
 from s02jax.core.errors import UserError
 from s02jax.synthesis import long_text, voice_store
@@ -29,15 +30,11 @@ AUTO = "auto"
 
 
 def _parser() -> argparse.ArgumentParser:
-  parser = argparse.ArgumentParser(
-    prog="s02 synthesize",
-    description="Speak a text of any length in somebody's voice.",
-    formatter_class=argparse.ArgumentDefaultsHelpFormatter,
-  )
+  parser = options.parser("synthesize", __doc__)
   add = parser.add_argument
-  what = parser.add_mutually_exclusive_group(required=True)
-  what.add_argument("--text", help="what to say; <#1.5#> is a pause of 1.5 s")
-  what.add_argument("--text-file", help="file with what to say, UTF-8")
+  source = parser.add_mutually_exclusive_group(required=True)
+  source.add_argument("--text", help="text to say; <#1.5#> is a pause of 1.5 s")
+  source.add_argument("--text-file", help="file with the text to say, UTF-8")
   add("--bundle", required=True, help="folder of `s02 bundle`")
   add("--language", default=AUTO, help="code, such as en")
   who = parser.add_mutually_exclusive_group(required=True)
@@ -46,17 +43,17 @@ def _parser() -> argparse.ArgumentParser:
     "--voice",
     action="append",
     metavar="NAME[:WEIGHT]",
-    help="of `s02 voice add`; several are mixed, at most four",
+    help="voice of `s02 voice add`; several are mixed, at most four",
   )
-  add("--reference-text", help="what the first reference says")
+  add("--reference-text", help="words of the first reference: one-shot")
   add("--out", required=True, help="file: " + ", ".join(writer.FORMATS))
   add("--pronunciation", help=".tsv or .json of words and respellings")
   add("--speed", type=float, default=1.0, help="0.5 to 2, at the same pitch")
   add("--pitch", type=float, default=0.0, help="semitones, -12 to 12")
   add("--volume", type=float, default=1.0, help="factor, up to 10")
   add("--rate", type=int, help="Hz of the file, if not the bundle's")
-  add("--seed", type=int, default=0, help="of every draw")
-  add("--steps", type=int, default=16, help="of the solver")
+  add("--seed", type=int, default=0, help="seed of every draw")
+  add("--steps", type=int, default=16, help="steps of the solver")
   add(
     "--guidance", type=float, default=1.5, help="towards the condition; 1: none"
   )

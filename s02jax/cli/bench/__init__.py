@@ -1,6 +1,8 @@
-"""Measurements on the machine at hand, each with what it computed.
+"""Measure this machine; each measurement says what it computed.
 
-s02 bench step --config configs/ar.py:demo
+  s02 bench step --config configs/ar.py:demo
+
+The measurements are
 """
 
 import argparse
