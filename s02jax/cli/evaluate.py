@@ -17,7 +17,7 @@ then it counts as wholly wrong and is listed.
 
 import argparse
 import pathlib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from s02jax.cli import options
 from s02jax.core import languages, startup
@@ -57,6 +57,15 @@ def _parser() -> argparse.ArgumentParser:
     help="one-shot also gives the prompt's transcript",
   )
   add("--seeds", type=int, default=1, help="clips of each item")
+  _add_sampling(add)
+  _add_judges(add)
+  add("--pass", dest="only", choices=PASSES, help="one pass alone")
+  add("--shard", default="1/1", help="part of the work, as 2/4")
+  add("--allow-missing", action="store_true", help="missing is wholly wrong")
+  return parser
+
+
+def _add_sampling(add: Callable[..., object]) -> None:
   add("--steps", type=int, default=Settings.steps, help="steps of the solver")
   add(
     "--guidance",
@@ -70,6 +79,9 @@ def _parser() -> argparse.ArgumentParser:
     default=Settings.temperature,
     help="0: the likeliest token",
   )
+
+
+def _add_judges(add: Callable[..., object]) -> None:
   add(
     "--recogniser",
     action="append",
@@ -89,10 +101,6 @@ def _parser() -> argparse.ArgumentParser:
     metavar="SPEC",
     help="dnsmos or none",
   )
-  add("--pass", dest="only", choices=PASSES, help="one pass alone")
-  add("--shard", default="1/1", help="part of the work, as 2/4")
-  add("--allow-missing", action="store_true", help="missing is wholly wrong")
-  return parser
 
 
 def _options(args: argparse.Namespace) -> Options:
