@@ -1,4 +1,4 @@
-"""Clips of a corpus: cut and encoded.
+"""Clips as builders make them: cut to whole tokens and encoded.
 
 Shared by the builders and free of TensorFlow Datasets and JAX, so that the
 worker processes start quickly.
@@ -17,30 +17,34 @@ from s02jax.core.rates import TOKENS_PER_SECOND
 class Example:
   """One record of a corpus, as the builders hand it to the writer."""
 
-  id: str
+  id: str  # unique within the corpus
   audio: bytes  # FLAC, mono, 16 bit, at the corpus rate
   num_samples: int  # a multiple of rate // 25
   text: str  # NFC; empty where there is no transcript
-  language: str
-  speaker: str
-  source: str  # the file or the generator it came from
-  emotion: str = ""
-  description: str = ""
+  language: str  # code of `core/languages.py`
+  speaker: str  # name of the person, or of the synthetic speaker
+  source: str  # file or generator that the clip came from
+  emotion: str = ""  # empty if unknown
+  description: str = ""  # of the speaker's voice; empty if unknown
 
 
 class Unusable(Exception):
-  """This clip cannot be used. The message is the reason, for a person."""
+  """Error of a clip that cannot be used; the message says why."""
 
 
 def to_int16(wave: np.ndarray) -> np.ndarray:
-  """f32[n] in [-1, 1] -> i16[n], rounded to nearest."""
+  """Rounds a wave f32[n] in [-1, 1] to i16[n]."""
   return np.clip(np.rint(wave * 32767), -32768, 32767).astype(np.int16)
 
 
 def encode(wave: np.ndarray, rate: int) -> tuple[bytes, int]:
-  """f32[n] -> (FLAC bytes, samples), cut to whole tokens.
+  """Encodes a wave f32[n], cut to whole tokens, as FLAC.
 
-  Raises Unusable when not one token is left.
+  Returns:
+    The bytes of the file, and how many samples it has.
+
+  Raises:
+    Unusable: not one token is left.
   """
   step = rate // TOKENS_PER_SECOND
   num_samples = len(wave) // step * step

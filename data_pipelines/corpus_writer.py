@@ -1,4 +1,4 @@
-"""Writes a corpus: records, index, card; whole, or not at all.
+"""Writer of corpora: records, index and card, whole or not at all.
 
 Records go through TensorFlow Datasets (no TensorFlow) into ArrayRecord files
 of group size 1. All is written into a folder beside the destination, which
@@ -13,7 +13,7 @@ import os
 import pathlib
 import shutil
 from array import array
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -25,9 +25,11 @@ from s02jax.core.errors import UserError
 from s02jax.core.rates import TOKENS_PER_SECOND
 from s02jax.data import records
 
+Tell = Callable[[str], None]  # gets a line for people
 
-class _Index:
-  """Lengths, speakers and languages of one split, 16 bytes a record."""
+
+class _Columns:
+  """Growing columns of an index, 16 bytes a record."""
 
   def __init__(self):
     self.num_samples = array("i")
@@ -35,21 +37,17 @@ class _Index:
     self.language = array("i")
     self.text_bytes = array("i")
 
-  def save(self, path: pathlib.Path) -> None:
-    np.savez(
-      path,
-      num_samples=np.array(self.num_samples, np.int32),
-      speaker=np.array(self.speaker, np.int32),
-      language=np.array(self.language, np.int32),
-      text_bytes=np.array(self.text_bytes, np.int32),
+  def index(self) -> records.Index:
+    return records.Index(
+      **{name: np.array(x, np.int32) for name, x in vars(self).items()}
     )
 
 
 class CorpusWriter:
   """Context manager that turns examples into a finished corpus folder.
 
-  `finished` is true if `out` already holds a corpus of the same arguments.
-  Raises UserError if it holds something else.
+  Attributes:
+    finished: True if `out` holds a corpus of the same arguments.
   """
 
   def __init__(
@@ -59,8 +57,22 @@ class CorpusWriter:
     rate: int,
     builder: str,
     arguments: Mapping[str, Any],
+    tell: Tell,
     notes: str = "",
   ):
+    """Looks at what is in `out`; nothing is written yet.
+
+    Args:
+      out: corpus folder.
+      rate: sample rate, Hz.
+      builder: name of the program that makes the examples.
+      arguments: everything that the corpus is a function of, for its card.
+      tell: gets a line for people at the start and at the end.
+      notes: sentences about the corpus, for its card.
+
+    Raises:
+      UserError: a rate without whole tokens, or `out` holds something else.
+    """
     if rate <= 0 or rate % TOKENS_PER_SECOND:
       raise UserError(
         f"--rate {rate} is not a multiple of {TOKENS_PER_SECOND}, the tokens"
@@ -69,14 +81,15 @@ class CorpusWriter:
     self._out = out
     self._rate = rate
     self._notes = notes
+    self._tell = tell
     self._builder = {
       "name": builder,
       "arguments": json.loads(json.dumps(arguments)),
     }
-    self._temporary = files.part_of(out)
+    self._temporary = records.CorpusFiles(files.part_of(out))
     self._speakers: dict[str, int] = {}
     self._languages: dict[str, int] = {}
-    self._indices = {split: _Index() for split in records.SPLITS}
+    self._columns = {split: _Columns() for split in records.SPLITS}
     self._clips: dict[str, collections.Counter[str]] = {
       split: collections.Counter() for split in records.SPLITS
     }
@@ -87,7 +100,7 @@ class CorpusWriter:
     self.finished = self._is_finished()
 
   def _is_finished(self) -> bool:
-    card = self._out / "card.json"
+    card = records.CorpusFiles(self._out).card
     if not card.exists():
       if self._out.exists() and (
         not self._out.is_dir() or any(self._out.iterdir())
@@ -100,7 +113,7 @@ class CorpusWriter:
     if found["builder"] == self._builder and (
       found["version"] == records.FORMAT_VERSION
     ):
-      print(f"{self._out} is already built with these arguments.")
+      self._tell(f"{self._out} is already built with these arguments.")
       return True
     raise UserError(
       f"{self._out} holds a corpus built with other arguments (see its"
@@ -111,31 +124,39 @@ class CorpusWriter:
     if not self.finished:
       try:
         self._out.parent.mkdir(parents=True, exist_ok=True)
-        if self._temporary.exists():
-          shutil.rmtree(self._temporary)
-        self._temporary.mkdir()
+        if self._temporary.folder.exists():
+          shutil.rmtree(self._temporary.folder)
+        self._temporary.folder.mkdir()
       except OSError as error:
         raise self._cannot_write(error) from error
     return self
 
   def __exit__(self, kind, error, traceback) -> None:
     if not self.finished:
-      shutil.rmtree(self._temporary, ignore_errors=True)
+      shutil.rmtree(self._temporary.folder, ignore_errors=True)
 
   def _cannot_write(self, error: OSError) -> UserError:
     reason = error.strerror or str(error)
     return UserError(f"cannot write the corpus {self._out}: {reason}")
 
   def reject(self, *, line: int, id: str, path: str, reason: str) -> None:
-    """Notes an input row that does not become a record."""
+    """Notes an input row that does not become a record.
+
+    Args:
+      line: number of the row, from 1.
+      id: id of the row, empty if it has none.
+      path: audio file that it names.
+      reason: sentence for a person.
+    """
     self._rejected.append(
       {"line": line, "id": id, "path": path, "reason": reason}
     )
 
-  def _rows(
+  def _records(
     self, split: str, examples: Iterable[Example], progress: tqdm.tqdm
   ) -> Iterator[dict[str, Any]]:
-    index = self._indices[split]
+    """Counts and indexes examples on their way to the records."""
+    index = self._columns[split]
     for example in examples:
       speakers, codes = self._speakers, self._languages
       index.num_samples.append(example.num_samples)
@@ -154,18 +175,21 @@ class CorpusWriter:
 
     Args:
       examples: split -> examples, in the order of the records.
-      total: how many are expected, for the progress bar.
+      total: number of examples expected, for the progress bar.
+
+    Raises:
+      UserError: no example for training, or the folder cannot be written.
     """
-    print(f"Building {self._out} at {self._rate} Hz.", flush=True)
+    self._tell(f"Building {self._out} at {self._rate} Hz.")
     try:
       with tqdm.tqdm(total=total, unit="clip", disable=None) as progress:
-        rows = {
-          split: self._rows(split, examples[split], progress)
+        streams = {
+          split: self._records(split, examples[split], progress)
           for split in records.SPLITS
         }
-        self._write_records(_without_empty(rows))
+        self._write_records(_without_empty(streams))
       self._write_index()
-      os.replace(self._temporary, self._out)
+      os.replace(self._temporary.folder, self._out)
     except OSError as error:
       raise self._cannot_write(error) from error
     except RuntimeError as error:  # how ArrayRecord reports a full disk
@@ -174,31 +198,30 @@ class CorpusWriter:
       full_disk = OSError(errno.ENOSPC, full)
       raise self._cannot_write(full_disk) from error
     self.finished = True
-    print(self._summary(), flush=True)
+    self._tell(self._summary())
 
-  def _write_records(self, rows: Mapping[str, Iterable[dict]]) -> None:
-    if "train" not in rows:
+  def _write_records(self, streams: Mapping[str, Iterable[dict]]) -> None:
+    if "train" not in streams:
       reason = "there was none"
       if self._rejected:
         first = min(self._rejected, key=lambda row: row["line"])
         reason = f"line {first['line']}: {first['reason']}"
       raise UserError(f"no clip can be used for training; {reason}")
-    # slow to import, and of no use to the processes that make the clips
+    # Slow to import, and of no use to the processes that make the clips.
     from data_pipelines import speech
 
-    speech.write(self._temporary, self._notes or "Speech corpus.", rows)
+    description = self._notes or "Speech corpus."
+    speech.write(self._temporary.folder, description, streams)
 
   def _write_index(self) -> None:
-    folder = self._temporary / "index"
-    folder.mkdir()
-    for split, index in self._indices.items():
-      index.save(folder / f"{split}.npz")
-    with open(self._temporary / "rejected.jsonl", "w") as file:
+    for split, columns in self._columns.items():
+      path = self._temporary.index(split)
+      path.parent.mkdir(exist_ok=True)
+      columns.index().write(path)
+    with open(self._temporary.rejected, "w") as file:
       for row in sorted(self._rejected, key=lambda row: row["line"]):
         file.write(json.dumps(row, ensure_ascii=False) + "\n")
-    (self._temporary / "card.json").write_text(
-      json.dumps(self._card(), ensure_ascii=False, indent=2) + "\n"
-    )
+    files.write_json(self._temporary.card, self._card())
 
   def _card(self) -> dict[str, Any]:
     splits = {}
@@ -207,7 +230,7 @@ class CorpusWriter:
       splits[split] = {
         "clips": self._clips[split].total(),
         "seconds": round(samples.total() / self._rate, 2),
-        "speakers": len(set(self._indices[split].speaker)),
+        "speakers": len(set(self._columns[split].speaker)),
         "languages": {
           code: {
             "clips": self._clips[split][code],
@@ -244,10 +267,10 @@ class CorpusWriter:
     return "\n".join(lines)
 
 
-def _without_empty(rows: Mapping[str, Iterator]) -> dict[str, Iterable]:
-  """Drops the splits without a row, which TFDS refuses to write."""
+def _without_empty(streams: Mapping[str, Iterator]) -> dict[str, Iterable]:
+  """Drops the splits without a record, which TFDS refuses to write."""
   kept: dict[str, Iterable] = {}
-  for split, stream in rows.items():
+  for split, stream in streams.items():
     first = next(stream, None)
     if first is not None:
       kept[split] = itertools.chain([first], stream)

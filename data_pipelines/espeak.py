@@ -1,4 +1,4 @@
-"""The embedded corpus: many synthetic speakers, closed lists of words.
+"""Builder of the synthetic corpus: espeak-ng speakers, closed word lists.
 
 Everything is drawn from (seed, speaker number, clip number), so that a clip
 does not depend on which others are made, in which order, or by how many
@@ -15,12 +15,13 @@ from collections.abc import Callable, Iterator
 import numpy as np
 
 from data_pipelines import clips, corpus_writer, parallel, words
+from data_pipelines.hashing import digest
 from s02jax.audio import espeak, loudness
 from s02jax.core import languages
 from s02jax.core.errors import UserError
 
 # Variants of espeak-ng that sound like people, no two of them alike, and that
-# an English recogniser (pocketsphinx) understands, which it does not the rest.
+# an English recogniser (pocketsphinx) understands; it fails on the rest.
 _VARIANTS = """
   Alicia Denis Diogo Gene Henrique Hugo Jacky Michael Reed adam anika announcer
   aunty belinda benjamin ed edward f1 f2 f3 f4 f5 grandpa iven klatt klatt2
@@ -31,56 +32,51 @@ VARIANTS = tuple(_VARIANTS.split())
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class EspeakArguments:
-  """What is to be spoken, and by how many."""
+  """Arguments of a synthetic corpus: its sentences and its speakers."""
 
-  languages: tuple[str, ...] = ("en", "es", "de")
-  speakers: int = 240  # that train is made of, shared out among the languages
-  clips_per_speaker: int = 8
-  seen_speakers: int = 40  # of the train speakers, who also speak in `seen`
-  seen_clips: int = 2
-  unseen_speakers: int = 24
-  unseen_clips: int = 6
-  words: int = 40  # the first so many of each language's list
-  sentence_words: tuple[int, int] = (3, 6)  # fewest and most
-  rate: int = 16_000
-  seed: int = 0
+  languages: tuple[str, ...] = ("en", "es", "de")  # codes
+  speakers: int = 240  # speakers in train, shared out among the languages
+  clips_per_speaker: int = 8  # clips of each speaker in train
+  seen_speakers: int = 40  # speakers in train who also speak in `seen`
+  seen_clips: int = 2  # clips of each of them in `seen`
+  unseen_speakers: int = 24  # speakers in `unseen`, none of them in train
+  unseen_clips: int = 6  # clips of each of them
+  words: int = 40  # words of each language: the first of its list
+  sentence_words: tuple[int, int] = (3, 6)  # fewest and most words
+  rate: int = 16_000  # Hz
+  seed: int = 0  # of speakers and sentences
   sentences: str = ""  # file of lines language|text, instead of word lists
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Speaker:
-  """A voice. `tract` > 1 is a shorter vocal tract: all formants higher."""
+  """Synthetic speaker: settings of espeak-ng, and the length of the tract."""
 
   name: str
-  language: str
-  variant: str
+  language: str  # code
+  variant: str  # one of VARIANTS
   pitch: int  # of espeak-ng, 0 to 99
-  pitch_range: int
+  pitch_range: int  # of espeak-ng, 0 to 99
   words_per_minute: float
-  tract: float
+  tract: float  # above 1 for a shorter vocal tract: all formants higher
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Task:
-  """One clip to render."""
+  """Clip that a worker process is to render."""
 
-  id: str
+  id: str  # unique within the corpus
   text: str
   speaker: Speaker
-  rate: int
-
-
-def _digest(*parts: str) -> int:
-  joined = "\0".join(parts).encode()
-  return int.from_bytes(hashlib.blake2b(joined, digest_size=8).digest())
+  rate: int  # of the corpus, Hz
 
 
 def _generator(seed: int, *parts: object) -> np.random.Generator:
-  return np.random.default_rng([seed, _digest(*map(str, parts))])
+  return np.random.default_rng([seed, digest(*map(str, parts))])
 
 
 def make_speaker(arguments: EspeakArguments, number: int) -> Speaker:
-  """Speaker `number`; its language is number modulo the languages.
+  """Draws speaker `number`; its language is number modulo the languages.
 
   Within a language every variant is used once before any is used twice.
   """
@@ -101,19 +97,19 @@ def make_speaker(arguments: EspeakArguments, number: int) -> Speaker:
 
 
 def _split_of(text: str) -> str:
-  """The only split this sentence may occur in: 1/8 seen, 1/8 unseen."""
-  place = _digest("split", text) % 8
+  """Only split that a sentence may occur in: 1/8 seen, 1/8 unseen."""
+  place = digest("split", text) % 8
   return {0: "seen", 1: "unseen"}.get(place, "train")
 
 
 # (language, split, number of the speaker, number of the clip) -> text
 Sentence = Callable[[str, str, int, int], str]
 
-_TRIES = 10_000
+_TRIES = 10_000  # draws until a sentence falls into its split
 
 
 def _word_sentences(arguments: EspeakArguments) -> Sentence:
-  """Random sequences of known words, none twice in a sentence."""
+  """Draws sentences of known words, no word twice in a sentence."""
   vocabulary = {
     code: words.first_words(languages.BY_CODE[code], arguments.words)
     for code in arguments.languages
@@ -139,7 +135,11 @@ def _word_sentences(arguments: EspeakArguments) -> Sentence:
 
 
 def read_sentences(path: str) -> dict[str, list[str]]:
-  """Lines language|text -> distinct NFC texts of each language."""
+  """Reads lines language|text to the distinct NFC texts of each language.
+
+  Raises:
+    UserError: the file cannot be read, or a line is of another form.
+  """
   texts: dict[str, dict[str, None]] = {}
   try:
     lines = pathlib.Path(path).read_text(encoding="utf-8").splitlines()
@@ -161,11 +161,11 @@ def read_sentences(path: str) -> dict[str, list[str]]:
 
 
 def _file_sentences(arguments: EspeakArguments) -> Sentence:
-  """A person's own texts, an eighth each for seen and unseen."""
+  """Picks sentences from a file, an eighth of it each for seen and unseen."""
   pools: dict[tuple[str, str], list[str]] = {}
   texts = read_sentences(arguments.sentences)
   for code in arguments.languages:
-    known = sorted(texts.get(code, []), key=lambda text: _digest(text))
+    known = sorted(texts.get(code, []), key=lambda text: digest(text))
     if len(known) < 3:
       raise UserError(
         f"{arguments.sentences}: language {code!r} has {len(known)} sentences;"
@@ -178,7 +178,7 @@ def _file_sentences(arguments: EspeakArguments) -> Sentence:
 
   def sentence(language: str, split: str, speaker: int, clip: int) -> str:
     pool = pools[language, split]
-    start = _digest(str(arguments.seed), split, str(speaker))
+    start = digest(str(arguments.seed), split, str(speaker))
     return pool[(start + clip) % len(pool)]
 
   return sentence
@@ -203,7 +203,11 @@ def _tasks(
 
 
 def render(task: Task) -> clips.Example:
-  """Speaks one clip. Playing it `tract` times faster moves the formants."""
+  """Speaks one clip; playing it `tract` times faster moves the formants.
+
+  Raises:
+    UserError: espeak-ng says nothing.
+  """
   speaker = task.speaker
   voice = languages.BY_CODE[speaker.language].espeak
   wave, rate = espeak.render(
@@ -237,7 +241,7 @@ def _crashed(task: Task) -> clips.Example:
 
 
 def check(arguments: EspeakArguments) -> None:
-  """Raises UserError for arguments no corpus can be made of."""
+  """Raises UserError for arguments that no corpus can be made of."""
   for code in arguments.languages:
     if code not in languages.BY_CODE:
       known = ", ".join(languages.BY_CODE)
@@ -257,9 +261,22 @@ def check(arguments: EspeakArguments) -> None:
 
 
 def build(
-  arguments: EspeakArguments, out: pathlib.Path, processes: int
+  arguments: EspeakArguments,
+  out: pathlib.Path,
+  processes: int,
+  tell: corpus_writer.Tell,
 ) -> None:
-  """Writes the corpus to `out`, or says that it is already there."""
+  """Builds the corpus, unless it is already there.
+
+  Args:
+    arguments: sentences and speakers.
+    out: corpus folder.
+    processes: processes that render clips.
+    tell: gets lines for people.
+
+  Raises:
+    UserError: impossible arguments, or a folder that cannot be written.
+  """
   check(arguments)
   own = bool(arguments.sentences)
   sentence = (_file_sentences if own else _word_sentences)(arguments)
@@ -280,6 +297,7 @@ def build(
       builder="espeak",
       arguments=dataclasses.asdict(arguments)
       | {"sentences": hashlib.sha256(content).hexdigest() if own else ""},
+      tell=tell,
       notes="" if own else "The vocabulary is closed: " + _CLOSED,
     ) as writer,
     parallel.Workers(processes) as workers,

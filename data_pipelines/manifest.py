@@ -1,4 +1,4 @@
-"""A corpus from a person's own recordings, listed in a JSON Lines file.
+"""Builder of a corpus from recordings listed in a JSON Lines file.
 
 Each line is an object with `path` (from the manifest's folder), `text`,
 `language` and `speaker`, and may have `id`, `emotion` and `description`. The
@@ -21,12 +21,13 @@ from typing import Any
 import numpy as np
 
 from data_pipelines import clips, corpus_writer, media, parallel
+from data_pipelines.hashing import digest
 from s02jax.audio import loudness
 from s02jax.core import languages
 from s02jax.core.errors import UserError
 from s02jax.data import records
 
-# What becomes of a line; the first three index records.SPLITS.
+# Fate of a line; the first three index records.SPLITS.
 _TRAIN, _SEEN, _UNSEEN, _HELD_OUT, _NOTHING_LEFT = range(5)
 _REASONS = {
   _HELD_OUT: "text is held out for the unseen split",
@@ -37,58 +38,56 @@ _REASONS = {
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ManifestArguments:
-  """How to turn the listed recordings into a corpus."""
+  """Arguments by which the listed recordings become a corpus."""
 
-  rate: int = 16_000
-  min_seconds: float = 0.3  # after trimming
-  max_seconds: float = 30.0
+  rate: int = 16_000  # of the corpus, Hz
+  min_seconds: float = 0.3  # shortest clip, after trimming
+  max_seconds: float = 30.0  # longest recording
   unseen_speakers: float = 0.1  # share of the speakers who are never in train
   unseen_budget: float = 0.15  # most of all clips that this may cost train
   held_out_texts: float = 0.05  # share of the texts, for the seen split
   allow_empty_text: bool = False  # keep clips without transcript
-  seed: int = 0
+  seed: int = 0  # of the choice of unseen speakers and held-out texts
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Row:
-  """One good line of the manifest."""
+class ManifestEntry:
+  """Recording that a good line of the manifest names."""
 
-  line: int  # from 1
-  id: str
+  line: int  # number of the line, from 1
+  id: str  # unique within the manifest
   path: str  # as written
   text: str  # NFC, without spaces at its ends
-  language: str
-  speaker: str
-  emotion: str
-  description: str
+  language: str  # code of `core/languages.py`
+  speaker: str  # name of the person
+  emotion: str  # empty if unknown
+  description: str  # of the speaker's voice; empty if unknown
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Rejection:
-  """One line that does not become a record."""
+  """Line of the manifest that does not become a record."""
 
-  line: int
-  id: str
-  path: str
-  reason: str
+  line: int  # number of the line, from 1
+  id: str  # empty if the line has none
+  path: str  # empty if the line has none
+  reason: str  # sentence for a person
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Task:
-  """One file to decode."""
+  """Recording that a worker process is to decode."""
 
-  row: Row
-  path: pathlib.Path
+  entry: ManifestEntry
+  path: pathlib.Path  # of the audio file
   arguments: ManifestArguments
 
 
-def _digest(*parts: str) -> int:
-  joined = "\0".join(parts).encode()
-  return int.from_bytes(hashlib.blake2b(joined, digest_size=8).digest())
+def text_key(text: str) -> str:
+  """Key shared by texts that sound alike: their letters and digits, caseless.
 
-
-def _text_key(text: str) -> str:
-  """Texts that sound the same share a key: letters and digits, caseless."""
+  A text without either is its own key.
+  """
   letters = "".join(
     character
     for character in text.casefold()
@@ -98,7 +97,11 @@ def _text_key(text: str) -> str:
 
 
 def _string(fields: dict[str, Any], name: str) -> str:
-  """A string field. Raises Unusable if it is another type or not Unicode."""
+  """Reads a field as NFC without spaces at its ends.
+
+  Raises:
+    Unusable: the field is no string, or not Unicode.
+  """
   value = fields[name]
   if not isinstance(value, str):
     raise clips.Unusable(
@@ -127,7 +130,9 @@ def _parse(line: str) -> dict[str, Any]:
   return fields
 
 
-def _make_row(number: int, fields: dict[str, Any], allow_empty: bool) -> Row:
+def _make_entry(
+  number: int, fields: dict[str, Any], allow_empty: bool
+) -> ManifestEntry:
   missing = [
     name
     for name in ("path", "text", "language", "speaker")
@@ -151,7 +156,7 @@ def _make_row(number: int, fields: dict[str, Any], allow_empty: bool) -> Row:
     )
   if text and not any(map(str.isalnum, text)):
     raise clips.Unusable(f"text {text!r} has no letter and no digit")
-  return Row(
+  return ManifestEntry(
     line=number,
     id=_optional(fields, "id") or fields["path"],
     path=fields["path"],
@@ -163,10 +168,18 @@ def _make_row(number: int, fields: dict[str, Any], allow_empty: bool) -> Row:
   )
 
 
-def read_rows(
+def read_entries(
   manifest: pathlib.Path, allow_empty: bool
-) -> Iterator[Row | Rejection]:
-  """Every line that is not blank, in order. Raises UserError if unreadable."""
+) -> Iterator[ManifestEntry | Rejection]:
+  """Reads every line that is not blank, in order.
+
+  Args:
+    manifest: JSON Lines file.
+    allow_empty: accept lines without text.
+
+  Raises:
+    OSError: the file cannot be read.
+  """
   with open(manifest, "rb") as file:
     for number, raw in enumerate(file, start=1):
       if not raw.strip():
@@ -175,7 +188,7 @@ def read_rows(
       try:
         line = raw.decode("utf-8-sig" if number == 1 else "utf-8")
         fields = _parse(line)
-        yield _make_row(number, fields, allow_empty)
+        yield _make_entry(number, fields, allow_empty)
       except (clips.Unusable, UnicodeDecodeError) as error:
         yield Rejection(
           line=number,
@@ -186,65 +199,66 @@ def read_rows(
 
 
 class Plan:
-  """The first pass: what becomes of each line, in about 100 bytes a line."""
+  """Fate of each line, decided in a first pass; about 100 bytes a line."""
 
   def __init__(self, manifest: pathlib.Path, arguments: ManifestArguments):
+    """Reads the manifest once and decides."""
     self._manifest = manifest
     self._arguments = arguments
     self._rejections: list[Rejection] = []
     self._speakers: dict[str, int] = {}
-    self._language: dict[int, str] = {}  # of a speaker, their first
+    self._language: dict[int, str] = {}  # speaker -> their first language
     speaker, key, lines = array("q"), array("Q"), array("q")
     first_line: dict[int, int] = {}
-    for row in read_rows(manifest, arguments.allow_empty_text):
-      if isinstance(row, Rejection):
-        self._rejections.append(row)
+    for entry in read_entries(manifest, arguments.allow_empty_text):
+      if isinstance(entry, Rejection):
+        self._rejections.append(entry)
         continue
-      known = first_line.setdefault(_digest(row.id), row.line)
-      if known != row.line:
-        reason = f"id {row.id!r} is already used by line {known}"
-        self._rejections.append(_reject(row, reason))
+      known = first_line.setdefault(digest(entry.id), entry.line)
+      if known != entry.line:
+        reason = f"id {entry.id!r} is already used by line {known}"
+        self._rejections.append(_reject(entry, reason))
         continue
-      number = self._speakers.setdefault(row.speaker, len(self._speakers))
-      self._language.setdefault(number, row.language)
+      number = self._speakers.setdefault(entry.speaker, len(self._speakers))
+      self._language.setdefault(number, entry.language)
       speaker.append(number)
-      lines.append(row.line)
-      key.append(_digest(_text_key(row.text)) if row.text else 0)
+      lines.append(entry.line)
+      key.append(digest(text_key(entry.text)) if entry.text else 0)
     self._speaker = np.array(speaker, np.int64)
     self._key = np.array(key, np.uint64)  # 0 where there is no text
     self._lines = np.array(lines, np.int64)
     self._fate = self._decide()
 
   def __len__(self) -> int:
-    """How many rows are to be decoded."""
+    """Number of recordings to decode."""
     return int(np.sum(self._fate <= _UNSEEN))
 
-  def rows(self, split: str) -> Iterator[Row]:
-    """The rows of a split, in the manifest's order."""
+  def entries(self, split: str) -> Iterator[ManifestEntry]:
+    """Entries of a split, in the manifest's order."""
     wanted = records.SPLITS.index(split)
-    return (row for row, fate in self._good_rows() if fate == wanted)
+    return (entry for entry, fate in self._good_entries() if fate == wanted)
 
   def rejections(self) -> Iterator[Rejection]:
-    """The lines that are refused before anything is decoded."""
+    """Lines that are refused before anything is decoded."""
     yield from self._rejections
     if np.any(self._fate > _UNSEEN):
-      for row, fate in self._good_rows():
+      for entry, fate in self._good_entries():
         if fate > _UNSEEN:
-          yield _reject(row, _REASONS[fate])
+          yield _reject(entry, _REASONS[fate])
 
-  def _good_rows(self) -> Iterator[tuple[Row, int]]:
+  def _good_entries(self) -> Iterator[tuple[ManifestEntry, int]]:
     place = 0
-    for row in read_rows(self._manifest, self._arguments.allow_empty_text):
-      if place < len(self._lines) and row.line == self._lines[place]:
-        assert isinstance(row, Row)
-        yield row, int(self._fate[place])
+    for entry in read_entries(self._manifest, self._arguments.allow_empty_text):
+      if place < len(self._lines) and entry.line == self._lines[place]:
+        assert isinstance(entry, ManifestEntry)
+        yield entry, int(self._fate[place])
         place += 1
 
   def _decide(self) -> np.ndarray:
-    """i8[rows]: the fate of each good row."""
+    """Fate of each good entry, i8[entries]."""
     fate = np.full(len(self._speaker), _TRAIN, np.int8)
     spoken = self._key != 0
-    salt = np.uint64(_digest("text", str(self._arguments.seed)))
+    salt = np.uint64(digest("text", str(self._arguments.seed)))
     draw = (self._key ^ salt) / 2.0**64
     fate[spoken & (draw < self._arguments.held_out_texts)] = _SEEN
     is_unseen = np.isin(self._speaker, self._choose_unseen())
@@ -256,9 +270,9 @@ class Plan:
     return fate
 
   def _choose_unseen(self) -> list[int]:
-    """Numbers of the unseen speakers.
+    """Chooses the unseen speakers; returns their numbers.
 
-    Those with and without transcripts are drawn apart, each in the order of
+    Speakers with and without transcripts are drawn apart, each in the order of
     a hash of the name, those with two clips or more (one is the reference)
     before the others. A speaker qualifies if somebody with more stays for
     their language, and if the clips lost to train stay within the budget.
@@ -268,7 +282,7 @@ class Plan:
     kept = self._largest_of_each_language(texts, counts)
     salt = str(self._arguments.seed)
     order = sorted(
-      self._speakers, key=lambda name: _digest("speaker", salt, name)
+      self._speakers, key=lambda name: digest("speaker", salt, name)
     )
     numbers = [self._speakers[name] for name in order]
     numbers.sort(key=lambda number: counts[number] < 2)
@@ -284,7 +298,7 @@ class Plan:
   def _largest_of_each_language(
     self, texts: np.ndarray, counts: np.ndarray
   ) -> set[int]:
-    """The speaker with the most transcripts, then clips, of each."""
+    """Speaker with most transcripts, then most clips, of each language."""
     largest: dict[str, int] = {}
     for number, language in self._language.items():
       best = largest.setdefault(language, number)
@@ -294,7 +308,7 @@ class Plan:
 
 
 class _Cost:
-  """What unseen speakers cost train: their clips, and all of their texts."""
+  """Cost of unseen speakers: clips lost to train, theirs or of their texts."""
 
   def __init__(self, plan: Plan):
     self._key = plan._key
@@ -306,7 +320,7 @@ class _Cost:
     self._left = plan._arguments.unseen_budget * len(plan._key)
 
   def accept(self, speaker: int) -> bool:
-    """Whether the budget allows this speaker too; if so, it is spent."""
+    """Spends the budget on a speaker; False where it does not suffice."""
     start, stop = np.searchsorted(self._speakers, [speaker, speaker + 1])
     mine = self._by_speaker[start:stop]
     keys = np.unique(self._key[mine])
@@ -314,43 +328,47 @@ class _Cost:
     starts = np.searchsorted(self._keys, keys, "left")
     stops = np.searchsorted(self._keys, keys, "right")
     same = [self._by_key[a:b] for a, b in zip(starts, stops, strict=True)]
-    rows = np.unique(np.concatenate([mine, *same]))
-    rows = rows[~self._lost[rows]]
-    if len(rows) > self._left:
+    lost = np.unique(np.concatenate([mine, *same]))
+    lost = lost[~self._lost[lost]]
+    if len(lost) > self._left:
       return False
-    self._left -= len(rows)
-    self._lost[rows] = True
+    self._left -= len(lost)
+    self._lost[lost] = True
     return True
 
 
-def _reject(row: Row, reason: str) -> Rejection:
-  return Rejection(line=row.line, id=row.id, path=row.path, reason=reason)
+def _reject(entry: ManifestEntry, reason: str) -> Rejection:
+  return Rejection(line=entry.line, id=entry.id, path=entry.path, reason=reason)
 
 
 def make_example(task: Task) -> clips.Example | Rejection:
-  """Decodes, resamples, trims and levels one recording."""
-  row, arguments = task.row, task.arguments
+  """Makes a record of a recording: decodes, resamples, trims and levels it."""
+  entry, arguments = task.entry, task.arguments
   try:
     audio, num_samples = _condition(task.path, arguments)
   except clips.Unusable as error:
-    return _reject(row, str(error))
+    return _reject(entry, str(error))
   return clips.Example(
-    id=row.id,
+    id=entry.id,
     audio=audio,
     num_samples=num_samples,
-    text=row.text,
-    language=row.language,
-    speaker=row.speaker,
-    source=row.path,
-    emotion=row.emotion,
-    description=row.description,
+    text=entry.text,
+    language=entry.language,
+    speaker=entry.speaker,
+    source=entry.path,
+    emotion=entry.emotion,
+    description=entry.description,
   )
 
 
 def _condition(
   path: pathlib.Path, arguments: ManifestArguments
 ) -> tuple[bytes, int]:
-  """The file as FLAC at the corpus rate, and its length in samples."""
+  """Makes a clip of a file: FLAC at the corpus rate, and its samples.
+
+  Raises:
+    Unusable: no clip can be made of it.
+  """
   wave, rate = media.read(path, arguments.max_seconds)
   wave = loudness.trim_and_level(wave, rate, arguments.rate)
   seconds = len(wave) / arguments.rate
@@ -363,7 +381,7 @@ def _condition(
 
 
 def _crashed(task: Task) -> Rejection:
-  return _reject(task.row, "the decoder crashed on it")
+  return _reject(task.entry, "the decoder crashed on it")
 
 
 def _check(arguments: ManifestArguments) -> None:
@@ -388,27 +406,46 @@ def build(
   arguments: ManifestArguments,
   out: pathlib.Path,
   processes: int,
+  tell: corpus_writer.Tell,
 ) -> None:
-  """Writes the corpus to `out`, or says that it is already there."""
+  """Builds the corpus, unless it is already there.
+
+  Args:
+    manifest: JSON Lines file.
+    arguments: how recordings become records.
+    out: corpus folder.
+    processes: processes that decode.
+    tell: gets lines for people.
+
+  Raises:
+    UserError: impossible arguments, a manifest that cannot be read or has no
+      usable recording, or a folder that cannot be written.
+  """
   _check(arguments)
   identity = {"sha256": _sha256(manifest)} | dataclasses.asdict(arguments)
   with (
     corpus_writer.CorpusWriter(
-      out, rate=arguments.rate, builder="manifest", arguments=identity
+      out,
+      rate=arguments.rate,
+      builder="manifest",
+      arguments=identity,
+      tell=tell,
     ) as writer,
     parallel.Workers(processes) as workers,
   ):
     if writer.finished:
       return
-    print(f"Reading {manifest}.", flush=True)
+    tell(f"Reading {manifest}.")
     plan = Plan(manifest, arguments)
     for rejection in plan.rejections():
       writer.reject(**vars(rejection))
 
     def examples(split: str) -> Iterator[clips.Example]:
       tasks = (
-        Task(row=row, path=manifest.parent / row.path, arguments=arguments)
-        for row in plan.rows(split)
+        Task(
+          entry=entry, path=manifest.parent / entry.path, arguments=arguments
+        )
+        for entry in plan.entries(split)
       )
       for result in workers.map(make_example, tasks, _crashed):
         if isinstance(result, Rejection):

@@ -1,4 +1,4 @@
-"""Any audio file -> one channel of samples, or the reason why not.
+"""Audio files of any format, decoded to one channel of samples.
 
 libsndfile reads wav, flac, ogg (Vorbis, Opus) and mp3; PyAV, where it is
 installed, whatever else FFmpeg knows. A file longer than allowed is refused
@@ -13,15 +13,16 @@ import soundfile
 from data_pipelines.clips import Unusable
 from s02jax.audio.loudness import SILENCE
 
-_FULL_SCALE = 0.999
-_CLIPPED_SHARE = 0.01
+_FULL_SCALE = 0.999  # least amplitude of a sample that counts as cut off
+_CLIPPED_SHARE = 0.01  # largest share of samples that may be cut off
 
 
 def read(path: pathlib.Path, max_seconds: float) -> tuple[np.ndarray, int]:
-  """Decodes a file to (f32[n], rate), channels averaged.
+  """Decodes a file to a wave f32[n], channels averaged, and its rate in Hz.
 
-  Raises Unusable for a file that is missing, empty, not audio, corrupt,
-  longer than `max_seconds`, silent or clipped.
+  Raises:
+    Unusable: a file that is missing, empty, not audio, corrupt, longer than
+      `max_seconds`, silent or clipped.
   """
   if not path.exists():
     raise Unusable("the file does not exist")
@@ -39,7 +40,7 @@ def read(path: pathlib.Path, max_seconds: float) -> tuple[np.ndarray, int]:
 
 
 def _decode(path: pathlib.Path, max_seconds: float) -> tuple[np.ndarray, int]:
-  """(f32[n, channels], rate), by the first decoder that can."""
+  """Decodes to f32[n, channels] and a rate, by the first decoder that can."""
   try:
     return _decode_sndfile(path, max_seconds)
   except soundfile.LibsndfileError as error:
@@ -105,7 +106,7 @@ def _check_length(seconds: float, max_seconds: float) -> None:
 
 
 def _mix(wave: np.ndarray) -> np.ndarray:
-  """f32[n, channels] -> f32[n]; the first channel where they cancel out."""
+  """Averages channels, [n, channels] -> [n]; the first where they cancel."""
   mean = wave.mean(axis=1)
   if wave.size and np.abs(mean).max() < 0.1 * np.abs(wave).max():
     return wave[:, 0]

@@ -1,4 +1,4 @@
-"""Several processes, results in order, a bounded number of them in memory."""
+"""Parallel map over processes: results in order, bounded memory."""
 
 import collections
 import concurrent.futures
@@ -12,11 +12,11 @@ from typing import TypeVar
 Task = TypeVar("Task")
 Result = TypeVar("Result")
 
-_WINDOW = 16  # tasks and results in memory, for each process
+WINDOW = 16  # most tasks and results in memory, for each process
 
 
 def _end_with_parent() -> None:
-  """A killed parent cannot stop its processes: they watch for its end."""
+  """Ends a worker with its parent, which cannot stop it when it is killed."""
   parent = multiprocessing.parent_process()
   assert parent is not None
 
@@ -28,7 +28,7 @@ def _end_with_parent() -> None:
 
 
 class Workers:
-  """Context manager over freshly spawned processes.
+  """Pool of freshly spawned processes; a context manager.
 
   A task that kills its process (a decoder that crashes, say) costs itself
   and nothing else: the processes are started again and the tasks that were
@@ -79,12 +79,12 @@ class Workers:
     tasks: Iterable[Task],
     crashed: Callable[[Task], Result],
   ) -> Iterator[Result]:
-    """function(task) for each task, in order.
+    """Yields function(task) for each task, in order.
 
     Args:
-      function: importable by the processes.
+      function: function that the processes can import.
       tasks: read only as far ahead as the window.
-      crashed: the result of a task that killed its process.
+      crashed: gives the result of a task that killed its process.
     """
     pending: collections.deque = collections.deque()
 
@@ -99,7 +99,7 @@ class Workers:
 
     for task in tasks:
       pending.append((task, self._submit(function, task)))
-      if len(pending) >= _WINDOW * self._processes:
+      if len(pending) >= WINDOW * self._processes:
         yield from finish()
     while pending:
       yield from finish()

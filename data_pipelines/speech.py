@@ -1,4 +1,4 @@
-"""The records of a corpus as a TensorFlow Datasets builder, no TensorFlow."""
+"""Records of a corpus, written by TensorFlow Datasets without TensorFlow."""
 
 import contextlib
 import io
@@ -15,7 +15,7 @@ from s02jax.data import records
 
 
 class Speech(tfds.core.GeneratorBasedBuilder):
-  """The TFDS builder. Record i of a split is the i-th example it is given."""
+  """Builder of TFDS whose i-th record of a split is the i-th example given."""
 
   VERSION = tfds.core.Version(records.FORMAT_VERSION)
 
@@ -67,7 +67,13 @@ def write(
   description: str,
   examples: Mapping[str, Iterable[dict[str, Any]]],
 ) -> None:
-  """Writes <folder>/speech/<version>, silently and without network."""
+  """Writes <folder>/speech/<version>, silently and without network.
+
+  Args:
+    folder: corpus folder.
+    description: sentence for the dataset's card.
+    examples: split -> records, in order.
+  """
   tfds.disable_progress_bar()
   builder = Speech(folder, description, examples)
   downloads = folder / "downloads"

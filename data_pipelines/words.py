@@ -1,6 +1,6 @@
-"""Closed lists of common words, one list per language, in native script.
+"""Word lists of the synthetic corpus: common words of each language.
 
-The embedded corpus speaks sentences made of these. They are short, differ in
+Its sentences are made of these, in native script. They are short, differ in
 sound within their language, and espeak-ng reads each of them properly, which
 is why the Japanese ones are in kana. The first N of a list are the N that
 `--words N` uses.
@@ -190,7 +190,11 @@ WORDS: dict[str, tuple[str, ...]] = {
 
 
 def first_words(language: Language, count: int) -> tuple[str, ...]:
-  """The first `count` words of a language; UserError if it has fewer."""
+  """First `count` words of a language's list.
+
+  Raises:
+    UserError: the language has no list, or one with fewer words.
+  """
   words = WORDS.get(language.code)
   if words is None:
     raise UserError(

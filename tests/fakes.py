@@ -1,4 +1,4 @@
-"""A corpus, features and a text model made of numbers, for the rows' tests.
+"""Fake corpus, features and text model made of numbers, to test rows with.
 
 Record i is a constant wave of the value (i + 1) / 4096, so that a wave tells
 which record it is; so do its tokens and its text.
@@ -18,7 +18,7 @@ SPACE = 99
 
 
 class FakeCorpus:
-  """As `s02jax.data.records.Corpus`."""
+  """Corpus of constant waves in three languages; see `data/records.py`."""
 
   rate = RATE
   split = "train"
@@ -31,7 +31,7 @@ class FakeCorpus:
     self.speaker = random.integers(speakers, size=n).astype(np.int32)
     self.language = (self.speaker % 3).astype(np.int32)
     self.text_tokens = random.integers(2, 20, n).astype(np.int32)
-    self._pieces = self.text_tokens - 1
+    self.pieces = self.text_tokens - 1
 
   def __len__(self):
     return len(self.num_samples)
@@ -40,14 +40,14 @@ class FakeCorpus:
     return np.full(self.num_samples[i], (i + 1) / 4096, np.float32)
 
   def text(self, i):
-    return f"{i} {self._pieces[i]}"
+    return f"{i} {self.pieces[i]}"
 
   def record(self, i):
     return types.SimpleNamespace(wave=self.wave(i), text=self.text(i))
 
 
 class FakeFeatures:
-  """As `s02jax.data.records.Features`: every token of record i is i."""
+  """Features whose every token of record i is i; see `data/features.py`."""
 
   card = {
     "num_codes": CODES,
@@ -58,18 +58,18 @@ class FakeFeatures:
   }
 
   def __init__(self, corpus):
-    self._tokens = corpus.num_samples // HOP
+    self.counts = corpus.num_samples // HOP
 
   def tokens(self, i):
-    return np.full(self._tokens[i], i, np.int32)
+    return np.full(self.counts[i], i, np.int32)
 
   def latents(self, i):
-    shape = (LATENTS_PER_TOKEN * self._tokens[i], CHANNELS)
+    shape = (LATENTS_PER_TOKEN * self.counts[i], CHANNELS)
     return np.full(shape, 1.0 + 2.0 * i, np.float32)
 
 
 class FakeText:
-  """A `TextModel` whose every piece of record i is 100 + i."""
+  """Text model whose every piece of record i is 100 + i."""
 
   size = 6000
   speaker_id = 1
@@ -86,5 +86,5 @@ class FakeText:
 
 
 def record_of(wave: np.ndarray) -> np.ndarray:
-  """Which record a sample comes from; -1 for padding."""
+  """Number of the record that each sample comes from; -1 for padding."""
   return np.round(wave * 4096).astype(int) - 1

@@ -52,8 +52,6 @@ PROGRAMS = {
 PENDING = (
   "s02jax.evaluation.benchmark.tabulate.rows has",
   "s02jax.pretrained.wavlm._params has",
-  "data_pipelines.corpus_writer prints",
-  "data_pipelines.manifest prints",
   "s02jax.evaluation.benchmark.passes imports argparse",
 )
 

@@ -13,6 +13,7 @@ import dataclasses
 import os
 import pathlib
 
+from s02jax import cli
 from s02jax.cli import options
 from s02jax.core.errors import UserError
 
@@ -126,6 +127,7 @@ def _build_manifest(arguments: argparse.Namespace) -> None:
     _select(manifest.ManifestArguments, arguments),
     arguments.out,
     arguments.processes,
+    cli.tell,
   )
 
 
@@ -143,6 +145,7 @@ def _build_espeak(arguments: argparse.Namespace) -> None:
     _select(espeak.EspeakArguments, arguments),
     arguments.out,
     arguments.processes,
+    cli.tell,
   )
 
 

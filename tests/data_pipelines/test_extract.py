@@ -10,8 +10,9 @@ import pytest
 from data_pipelines import extract as extract_lib
 from data_pipelines.extract import Moments, batches, extract, features
 from s02jax.core.errors import UserError
-from s02jax.data.features import Features
+from s02jax.data.features import Features, open_speaker_vectors
 from s02jax.data.records import SPLITS, Corpus
+from s02jax.pretrained import ge2e
 from s02jax.synthesis.batching import Batch
 from s02jax.synthesis.render.codecs import TokenizerCodec, VaeCodec
 from s02jax.training.trained import Trained
@@ -188,3 +189,18 @@ def test_a_folder_that_cannot_be_written_is_one_sentence(corpus):
   (corpus / "features").write_text("a file in the way")
   with pytest.raises(UserError, match="cannot write the features"):
     extract(corpus, "10", "20")
+
+
+def test_speaker_vectors_are_those_of_the_clips_and_are_kept(
+  corpus, waves, monkeypatch
+):
+  monkeypatch.setattr(extract_lib, "VECTOR_CHUNK", 4)
+  extract_lib.extract_speaker_vectors(corpus)
+  for split, count in zip(SPLITS, (6, 2, 0), strict=True):
+    assert open_speaker_vectors(corpus, split).shape == (count, ge2e.SIZE)
+  found = open_speaker_vectors(corpus, "train")
+  for vector, wave in zip(found, waves, strict=True):
+    (expected,) = ge2e.speaker_vectors([wave], tiny.RATE)
+    np.testing.assert_allclose(vector, expected, atol=1e-4)
+  monkeypatch.setattr(ge2e, "speaker_vectors", lambda *_: 1 / 0)
+  extract_lib.extract_speaker_vectors(corpus)
