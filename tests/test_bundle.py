@@ -7,9 +7,9 @@ import shutil
 import jax
 import numpy as np
 import pytest
+import safetensors.numpy
 
-from s02jax import bundle as bundle_lib
-from s02jax.bundle import Bundle
+from s02jax.bundle import MODELS, Bundle
 from s02jax.cli import bundle, run
 from s02jax.core.errors import UserError
 from s02jax.core.trees import flatten, unflatten
@@ -19,12 +19,14 @@ from tests import tiny
 
 @pytest.fixture(scope="module")
 def written(tmp_path_factory):
+  """Folder of a tiny bundle, which no test changes."""
   path = tmp_path_factory.mktemp("bundle") / "tiny"
   tiny.bundle().write(path)
   return path
 
 
 def copy(written, tmp_path):
+  """Copy of the tiny bundle to damage."""
   return shutil.copytree(written, tmp_path / "copy")
 
 
@@ -49,7 +51,7 @@ def test_flatten_joins_keys_and_back():
 
 def test_files_hold_no_pickle_and_no_leftovers(written):
   names = sorted(p.name for p in written.iterdir())
-  models = [f"{name}.safetensors" for name in bundle_lib.MODELS]
+  models = [f"{name}.safetensors" for name in MODELS]
   assert names == sorted(
     ["card.json", "config.json", "text.model", "voices", *models]
   )
@@ -82,7 +84,7 @@ def test_a_failed_write_leaves_nothing(tmp_path, monkeypatch):
   def full(*_):
     raise OSError(28, "No space left on device")
 
-  monkeypatch.setattr(bundle_lib.safetensors.numpy, "save", full)
+  monkeypatch.setattr(safetensors.numpy, "save", full)
   with pytest.raises(UserError, match="No space left"):
     tiny.bundle().write(tmp_path / "out")
   assert list(tmp_path.iterdir()) == []
@@ -131,6 +133,7 @@ def test_no_bundle_is_one_sentence(tmp_path, content):
 
 
 def fitting():
+  """Arguments of `check_match` for four stages that fit together."""
   configs = {name: config for name, (config, _) in tiny.stages().items()}
   latents = configs["flow_matching"]["latents"]
   return {
@@ -192,7 +195,7 @@ def test_another_codebook_is_found():
 
 
 def test_the_verb_names_a_workdir_without_a_run(tmp_path, capsys):
-  flags = [f"--{name}={tmp_path}" for name in bundle_lib.MODELS]
+  flags = [f"--{name}={tmp_path}" for name in MODELS]
   argv = [f"--corpus={tmp_path}", f"--out={tmp_path}/out", *flags]
   assert run(bundle.main, argv) == 2
   assert "no run here" in capsys.readouterr().err

@@ -15,6 +15,7 @@ NAMES = ("audio_tokenizer", "flow_vae", "ar", "flow_matching")
 
 
 def make(stage, argument="test", **changes):
+  """Stage of a config without a corpus."""
   config = importlib.import_module(f"configs.{stage}").get_config(argument)
   config = stages.assume(config)
   config.update_from_flattened_dict(changes)
@@ -22,12 +23,13 @@ def make(stage, argument="test", **changes):
 
 
 def state_of(stage):
+  """Abstract state before step 0."""
   return jax.eval_shape(stage.init_state, jax.random.key(0))
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_formula_of_flops_agrees_with_what_is_traced(name):
-  """On wide models, where products of features outweigh the rest."""
+  """Formula and count agree on wide models, where kernels outweigh the rest."""
   stage = make(name, "small")
   spec = stage.batch_specs(2)[-1]
   step = jax.make_jaxpr(stage.train_step)(state_of(stage), spec)
@@ -49,7 +51,7 @@ def test_discriminators_count_from_their_start_on():
 
 @pytest.mark.parametrize("block, tiles", [(1, 3), (None, 4)])
 def test_tiles_that_the_kernel_skips_are_not_counted(block, tiles):
-  """Two tiles of 1,024 a side: of causal scores one of four is never seen."""
+  """Causal scores of 2 × 2 tiles: one of the four is never computed."""
   b, s, h, f = 2, 2048, 4, 128
 
   def layer(x):

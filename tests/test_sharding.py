@@ -29,6 +29,7 @@ SPECS = (
 
 @pytest.fixture
 def mesh():
+  """Mesh of eight devices, two for fsdp and four for tensor."""
   return sharding.make_mesh(dict(data=1, fsdp=2, sequence=1, tensor=4))
 
 
@@ -110,14 +111,14 @@ def test_shard_does_nothing_without_a_mesh():
 
 def test_shard_places_activations(mesh):
   @jax.jit
-  def program(x):
+  def activation(x):
     return sharding.shard(x, "batch", "time", "mlp") * 1.0
 
   with jax.set_mesh(mesh):
-    y = program(jnp.ones((4, 3, 8)))
+    y = activation(jnp.ones((4, 3, 8)))
     assert {s.data.shape for s in y.addressable_shards} == {(2, 3, 2)}
     # Sizes that do not divide stay whole.
-    z = program(jnp.ones((3, 3, 6)))
+    z = activation(jnp.ones((3, 3, 6)))
   np.testing.assert_array_equal(z, np.ones((3, 3, 6)))
 
 

@@ -23,12 +23,16 @@ TOY = f"--config={ROOT}/tests/toy_config.py"
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Inner:
+  """Config nested in another."""
+
   width: int
   share: float = 0.5
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Outer:
+  """Config with a field of every kind."""
+
   inner: Inner
   sizes: tuple[int, ...] = (1,)
   pair: tuple[int, float] = (1, 2.0)
@@ -84,6 +88,8 @@ def test_build_names_the_field(change, message):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Holder:
+  """Config that holds a model's config."""
+
   transformer: TransformerConfig
 
 

@@ -13,6 +13,7 @@ from s02jax.stages.train_state import (
   make_optimizer,
   schedule,
   skipped_steps,
+  step_key,
   update,
 )
 
@@ -21,14 +22,17 @@ OPTIMIZER = make_optimizer(CONFIG, 100)
 
 
 def params():
+  """Parameters of ones: a matrix and a vector."""
   return {"kernel": jnp.ones((2, 2)), "bias": jnp.ones(2)}
 
 
 def state() -> TrainState:
+  """State before the first step."""
   return TrainState.create(params(), OPTIMIZER)
 
 
 def equal(a, b) -> bool:
+  """Whether two trees have equal leaves."""
   same = jax.tree.map(lambda x, y: bool(jnp.array_equal(x, y)), a, b)
   return all(jax.tree.leaves(same))
 
@@ -134,3 +138,14 @@ def test_accumulated_gradients_are_those_of_the_batch(n, random):
   np.testing.assert_allclose(grads, expected, rtol=1e-5, atol=1e-6)
   np.testing.assert_allclose(metrics["loss"], expected_metrics["loss"], 1e-5)
   np.testing.assert_array_equal(rows, batch["x"])
+
+
+def test_a_step_has_the_random_numbers_it_always_had():
+  """Runs resume bit for bit, also those begun with untyped keys."""
+  key = jax.jit(step_key, static_argnums=0)(3, jnp.int32(7))
+  untyped = jax.random.fold_in(jax.random.PRNGKey(3), 7)
+  assert jnp.issubdtype(key.dtype, jax.dtypes.prng_key)
+  np.testing.assert_array_equal(jax.random.key_data(key), untyped)
+  np.testing.assert_array_equal(
+    jax.random.normal(key, 9), jax.random.normal(untyped, 9)
+  )
