@@ -254,11 +254,11 @@ def _encoder(
     hop: samples of a frame; None for one vector a wave.
   """
 
-  def encode(waves: Waves) -> list[Any]:
+  def encode(wave: np.ndarray) -> Any:
     call = functools.partial(functions, name, weights[model])
-    return [_encode(call, wave, rate, hop) for wave in waves]
+    return _encode(call, wave, rate, hop)
 
-  return encode
+  return lambda waves: [encode(wave) for wave in waves]
 
 
 def _encode(
