@@ -36,7 +36,7 @@ Launch = Callable[[argparse.Namespace, Sequence[str]], int]
 
 
 def split(argv: Sequence[str]) -> tuple[list[str], list[str]]:
-  """The arguments before and after the first `--`."""
+  """Splits a command line at its first `--`, which is dropped."""
   argv = list(argv)
   at = argv.index("--") if "--" in argv else len(argv)
   return argv[:at], argv[at + 1 :]

@@ -197,7 +197,7 @@ def programs_below_cli(tree: Tree) -> Iterator[str]:
 
 
 def too_many_arrows(tree: Tree) -> Iterator[str]:
-  """The number of pairs of rooms that import, where there are too many."""
+  """Number of pairs of rooms of which one imports the other, if too many."""
   if len(tree.arrows) > MOST_ARROWS:
     yield f"{len(tree.arrows)} arrows"
 

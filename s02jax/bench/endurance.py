@@ -136,7 +136,7 @@ class Asker:
     return Ask(
       request={"text": self._dressed(language.separator.join(chosen))}
       | {"language": code}
-      | self._speaker(),
+      | self._voice(),
       settings={
         "seed": self._whole(0, 2**31),
         "temperature": self._pick([0.0, 0.5, 0.7, 1.0]),
@@ -151,7 +151,7 @@ class Asker:
       ),
     )
 
-  def _speaker(self) -> dict[str, Any]:
+  def _voice(self) -> dict[str, Any]:
     kind = self._whole(0, 3)
     if kind == 0:
       return {"reference": self._pick(self._waves)}

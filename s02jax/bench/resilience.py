@@ -87,7 +87,7 @@ def plan(kills: int, processes: int, steps: int, seed: int) -> list[Kill]:
 
 
 class Job:
-  """The processes of one start of a training."""
+  """Processes of one start of a training."""
 
   def __init__(
     self, flags: Sequence[str], launcher: Launcher, logs: pathlib.Path

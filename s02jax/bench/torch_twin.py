@@ -73,7 +73,7 @@ class Twin:
     return (nats * weight).sum() / weight.sum()
 
   def step(self, batch: Batch) -> float:
-    """Takes one train step; returns its loss."""
+    """Trains one step; returns its loss."""
     ids = batch["ids"]
     chosen = torch.rand(ids.shape) < self.noise
     other = torch.randint_like(ids, self.config.num_codes)

@@ -34,7 +34,7 @@ FAILED = 3
 
 
 class CompilerError(Exception):
-  """The compiler failed, not for want of memory. One sentence."""
+  """Failure of the compiler, not for want of memory. One sentence."""
 
 
 # --------------------------------------------------------------------- report

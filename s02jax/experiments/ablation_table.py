@@ -9,8 +9,7 @@ import pathlib
 from collections.abc import Mapping
 from typing import Any, Literal
 
-from s02jax.core import files
-from s02jax.core import markdown as md
+from s02jax.core import files, markdown
 from s02jax.evaluation.figure import Figure
 
 PAPER = "MiniMax-Speech technical report"
@@ -93,7 +92,7 @@ def to_json(
   }
 
 
-def markdown(table: Mapping[str, Any]) -> str:
+def to_markdown(table: Mapping[str, Any]) -> str:
   """Markdown form of what `to_json` gives, with a caution below."""
   head = [""]
   for column in table["columns"]:
@@ -109,7 +108,7 @@ def markdown(table: Mapping[str, Any]) -> str:
       cells.append(_cell(ours))
       cells += [_cell(row["paper"].get(name)) for name in column["paper"]]
     lines.append(cells)
-  text = md.table(head, lines, "l" + "r" * (len(head) - 1))
+  text = markdown.table(head, lines, "l" + "r" * (len(head) - 1))
   return f"{text}\n{table['note']} {_caution(table)}\n"
 
 
@@ -137,7 +136,7 @@ def _cell(value: float | None) -> str:
 
 def write(out: pathlib.Path, table: Mapping[str, Any]) -> str:
   """Writes OUT/table.md, then OUT/table.json; returns the Markdown."""
-  text = markdown(table)
+  text = to_markdown(table)
   files.write_text(out / "table.md", text)
   files.write_json(out / "table.json", table)
   return text

@@ -12,8 +12,8 @@ from configs import flow_vae as flow_vae_config
 from s02jax import stages
 from s02jax.bench import data, step
 from s02jax.cli import bench
-from s02jax.cli import corpus as corpus_door
-from s02jax.cli import text as text_door
+from s02jax.cli import corpus as corpus_verb
+from s02jax.cli import text as text_verb
 from s02jax.core.errors import UserError
 from s02jax.evaluation.benchmark import passes
 from s02jax.models import ar
@@ -56,8 +56,8 @@ def test_speech_and_padding_are_those_of_the_rows(tmp_path, capsys):
   speech = ["--languages=en", "--words=4", "--speakers=3"]
   speech += ["--clips_per_speaker=3", "--seen_speakers=1"]
   speech += ["--unseen_speakers=1", f"--out={corpus}"]
-  corpus_door.main(["espeak", *speech])
-  text_door.main(["--corpus", corpus, "--vocab_size", "300"])
+  corpus_verb.main(["espeak", *speech])
+  text_verb.main(["--corpus", corpus, "--vocab_size", "300"])
   argv = ["data", f"--corpus={corpus}", "--size=test", "--seconds=0.1"]
   assert bench.main(argv) == 0
   out = capsys.readouterr().out

@@ -59,8 +59,7 @@ def test_a_small_step_compiles_fits_and_is_described(report):
 
 
 def test_a_fast_compilation_sees_the_same_step(report):
-  """The program that is compiled is another; what the check counts in the
-  traced one, and what is reduced over which devices, is not."""
+  """Counts of the traced step and the axes of its collectives are the same."""
   config = ar.get_config("test")
   config.mesh.update(dict(data=2, fsdp=2))
   quick = check.check(config, "ar:test", "v5e:2x2", rows=2, fast=True)

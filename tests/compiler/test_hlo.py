@@ -1,4 +1,4 @@
-"""What is read from a compiled program is what it does."""
+"""Collectives and traffic read from a module are those it has."""
 
 import jax
 import jax.numpy as jnp

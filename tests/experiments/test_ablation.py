@@ -16,29 +16,34 @@ from s02jax.cli import ablate
 from s02jax.core.errors import UserError
 from s02jax.data.records import Corpus
 from s02jax.evaluation.figure import Figure
-from s02jax.evaluation.report import judge, measures, resynthesis, workers
-from s02jax.evaluation.report import panel as selection
-from s02jax.evaluation.report import recipes as rows
-from s02jax.experiments import ablation as ablation_lib
+from s02jax.evaluation.report import (
+  judge,
+  measures,
+  recipes,
+  resynthesis,
+  workers,
+)
+from s02jax.evaluation.report import panel as panels
+from s02jax.experiments import ablation as ablations
 from s02jax.experiments import ablation_table, sweep
 from s02jax.training import bundling
 from s02jax.training.arguments import parse
 from s02jax.training.trained import Trained
 from tests import tiny
 
-NAMES = tuple(ablation_lib.names())
+NAMES = tuple(ablations.names())
 SIZES = ("test", "demo", "base")
 each = pytest.mark.parametrize("name", NAMES)
 
 
 def load(name, size="test"):
-  return ablation_lib.load(name.replace("-", "_"), size)
+  return ablations.load(name.replace("-", "_"), size)
 
 
 def job(name, out, size="test", **fields):
-  return ablation_lib.Job(
+  return ablations.Job(
     ablation=load(name, size),
-    tools=ablation_lib.Tools(
+    tools=ablations.Tools(
       launch=lambda argv: local.launch(None, argv),
       extract=extract.extract,
       extract_speakers=extract.extract_speaker_vectors,
@@ -69,7 +74,7 @@ def test_variants_differ_in_what_they_should_alone(name, size, tmp_path):
   work = dataclasses.replace(
     work, ablation=dataclasses.replace(work.ablation, budget=budget)
   )
-  runs = ablation_lib.plan(work, corpora(work))
+  runs = ablations.plan(work, corpora(work))
   assert {one.workdir for one in runs} == {
     tmp_path / "runs" / variant for variant in work.ablation.variants
   }
@@ -108,7 +113,7 @@ def test_the_latents_are_those_of_the_autoencoders():
 
 def test_what_is_finished_is_not_trained_again(tmp_path, monkeypatch):
   work = job("resynthesis", tmp_path)
-  runs = ablation_lib.plan(work, corpora(work))
+  runs = ablations.plan(work, corpora(work))
   launched = []
 
   def launch(_, argv):
@@ -118,9 +123,9 @@ def test_what_is_finished_is_not_trained_again(tmp_path, monkeypatch):
 
   monkeypatch.setattr(local, "launch", launch)
   finish(runs[0])
-  ablation_lib.train(work, corpora(work))
+  ablations.train(work, corpora(work))
   assert launched == [runs[1].argv]
-  ablation_lib.train(work, corpora(work))
+  ablations.train(work, corpora(work))
   assert len(launched) == 1
 
 
@@ -128,12 +133,12 @@ def test_a_training_that_fails_ends_the_command(tmp_path, monkeypatch):
   work = job("resynthesis", tmp_path)
   monkeypatch.setattr(local, "launch", lambda *_: 7)
   with pytest.raises(SystemExit) as stopped:
-    ablation_lib.train(work, corpora(work))
+    ablations.train(work, corpora(work))
   assert stopped.value.code == 7
 
 
 def test_a_folder_holds_one_ablation(tmp_path, monkeypatch):
-  monkeypatch.setitem(ablation_lib.SUBJECTS, "latents", pytest.fail)
+  monkeypatch.setitem(ablations.SUBJECTS, "latents", pytest.fail)
   sweep.claim(tmp_path, "resynthesis.py:test")
   with pytest.raises(UserError, match=r"resynthesis\.py:test.*another folder"):
     ablate.main(["latents", "--corpus=c", f"--out={tmp_path}", "--size=test"])
@@ -167,7 +172,7 @@ def test_a_view_shares_all_but_the_features(tmp_path):
     (corpus / folder).mkdir(parents=True)
     (corpus / folder / "x").write_text(folder)
   for _ in range(2):
-    made = ablation_lib.view(corpus, tmp_path / "out" / "vae")
+    made = ablations.view(corpus, tmp_path / "out" / "vae")
   assert {p.name for p in made.iterdir()} == {"index", "speech"}
   assert (made / "index" / "x").read_text() == "index"
 
@@ -194,12 +199,12 @@ def test_every_row_stands_beside_the_papers(name, size):
     measures.GROUND_TRUTH,
     *ablation.variants,
   }
-  recipes = {recipe.name for recipe in rows.RECIPES} | {""}
-  assert {row.recipe for row in ablation.rows} <= recipes
+  known = {recipe.name for recipe in recipes.RECIPES} | {""}
+  assert {row.recipe for row in ablation.rows} <= known
   table = ablation_table.to_json(
     ablation, dict.fromkeys(ablation.variants, 20), invented(ablation)
   )
-  lines = ablation_table.markdown(table).splitlines()
+  lines = ablation_table.to_markdown(table).splitlines()
   names = [n for column in ablation.columns for n in column.paper]
   for name in names:
     assert f"| paper: {name} |" in lines[0]
@@ -223,7 +228,9 @@ def test_what_was_not_measured_is_a_dash():
   ablation = load("latents")
   figures = invented(ablation)
   figures[measures.GROUND_TRUTH]["wer"] = Figure(value=None, n=0)
-  text = ablation_table.markdown(ablation_table.to_json(ablation, {}, figures))
+  text = ablation_table.to_markdown(
+    ablation_table.to_json(ablation, {}, figures)
+  )
   assert "| – | – | – |" in text.splitlines()[2]
 
 
@@ -233,7 +240,7 @@ def test_what_was_not_measured_is_a_dash():
 @pytest.fixture(scope="module")
 def panel():
   def case(i):
-    return selection.Case(
+    return panels.Case(
       id=str(i),
       split="unseen",
       speaker=f"speaker {i}",
@@ -245,7 +252,7 @@ def panel():
       reference_text="b",
     )
 
-  return selection.Panel(
+  return panels.Panel(
     split="unseen",
     cases=(case(0), case(1)),
     enrolment={f"speaker {i}": tiny.wave(2.0, i) for i in range(2)},
@@ -317,7 +324,7 @@ def trained(monkeypatch, panel):
   monkeypatch.setattr(Trained, "load", read)
   monkeypatch.setattr(workers, "pool", pool)
   monkeypatch.setattr(Corpus, "open", lambda _, split: Split(split))
-  monkeypatch.setattr(selection, "choose_panel", lambda *_, **__: panel)
+  monkeypatch.setattr(panels, "choose_panel", lambda *_, **__: panel)
 
 
 def run(name, tmp_path, *more):
@@ -399,8 +406,8 @@ def speaking(trained, monkeypatch, tmp_path):
     lambda corpus: seen["extracted"].append(corpus),
   )
   monkeypatch.setattr(bundling, "gather", gather)
-  monkeypatch.setattr(ablation_lib, "Synthesizer", Speaker)
-  monkeypatch.setattr(rows, "make_row", make_row)
+  monkeypatch.setattr(ablations, "Synthesizer", Speaker)
+  monkeypatch.setattr(recipes, "make_row", make_row)
   monkeypatch.setattr(judge, "judge", judged)
   return seen
 

@@ -153,7 +153,7 @@ def test_a_folder_holds_one_sweep(file, workdir):
 
 
 def save(one: sweep.Run, step: int) -> None:
-  """What training leaves, as far as a sweep looks at it."""
+  """Writes the checkpoint and the log that a training would leave."""
   (one.workdir / "checkpoints" / str(step)).mkdir(parents=True)
   lines = [{"step": i, "loss": 1 / i + one.steps} for i in range(1, step + 1)]
   lines.append({"step": step, "unseen/loss": 9 - step})
@@ -203,7 +203,7 @@ def test_a_failure_does_not_keep_the_others_and_a_stop_does(file, workdir):
 
 
 def test_training_a_sweep(file, workdir, capsys):
-  """The real thing, and again: nothing is left to do."""
+  """Trains real processes, and again: nothing is left to do."""
   argv = ["--sweep", file, "--workdir", str(workdir), "--config.steps=4"]
   assert verb.main(argv) == 0
   records = [

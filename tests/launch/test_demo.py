@@ -1,4 +1,4 @@
-"""The demo's launcher: cores, logs, times, failures."""
+"""Demo: shared cores, logs, seconds, failures."""
 
 import argparse
 import json

@@ -207,7 +207,7 @@ def test_no_such_generation():
 
 
 def manifest(*own: str, training=TRAINING) -> dict:
-  """The manifest, read back from the YAML that kubectl would get."""
+  """Manifest as read back from the YAML that kubectl would get."""
   argv = ["--image=image", "--volume=claim:/data", *own]
   options = jobset.parser().parse_args(argv)
   tree = jobset.manifest(options, training, common.check(training).workdir)
@@ -305,7 +305,7 @@ def test_a_slice_is_a_job_of_as_many_pods_as_it_has_hosts(slices):
 
 
 def arguments(tree: dict, index: int) -> Arguments:
-  """What training reads in pod `index`, after Kubernetes' substitution."""
+  """Arguments of training in pod `index`, after Kubernetes' substitution."""
   command = pod_of(tree)["containers"][0]["command"]
   assert command[:4] == ["python", "-m", "s02jax", "train"]
   mine = [
@@ -344,7 +344,7 @@ AGAIN = "RestartJobSetAndIgnoreMaxRestarts"
 
 
 def action(tree: dict, pod: dict) -> str:
-  """What JobSet does when a pod fails: the Job's rules, then its own."""
+  """Action of JobSet when a pod fails, by the Job's rules, then its own."""
   reason, message = "BackoffLimitExceeded", "Job has reached its limit"
   for i, rule in enumerate(job_of(tree)["podFailurePolicy"]["rules"]):
     codes = rule.get("onExitCodes", {})
@@ -571,7 +571,7 @@ def start():
 
 @pytest.mark.processes
 def test_two_processes_stop_together_and_go_on(start, tmp_path):
-  """The real thing: SIGTERM to the launcher, then the same command again."""
+  """Real processes: SIGTERM to the launcher, then the same command again."""
 
   def launch(steps: int) -> subprocess.Popen:
     return start(
