@@ -44,7 +44,7 @@ _FSDP = {"base": 8, "large": 16, "xl": 64}
 
 
 def get_config(size: str = "demo"):
-  """The experiment of one size."""
+  """Config of one size."""
   size, rate = common.parse(size, tuple(_SIZES))
   s, large = _SIZES[size], common.large(size)
   config = common.base("ar", size)

@@ -30,7 +30,7 @@ _LARGE_ROW = 25.6
 
 
 def get_config(size: str = "demo"):
-  """The resolved experiment of one size."""
+  """Config of one size."""
   size, rate = common.parse(size)
   s, large = _SIZES[size], common.large(size)
   mel_blocks, encoder_blocks, decoder_blocks = s["blocks"]

@@ -1,16 +1,17 @@
-"""The fields that every experiment has, whatever its stage."""
+"""Config fields that every stage has, and what follows from a size."""
 
 from ml_collections import ConfigDict, config_dict
 
 from s02jax.core.errors import UserError
 
-# Seconds to an hour on a CPU, and what accelerators are for.
+# Sizes for a CPU, which train in seconds to an hour; the others are for
+# accelerators.
 CPU_SIZES = ("test", "demo", "mini")
 SIZES = (*CPU_SIZES, "small", "base", "large")
 
 
 def base(stage: str, size: str) -> ConfigDict:
-  """Returns the loop's fields; the stage's file adds model, data and loss."""
+  """Config with the loop's fields; the stage adds model, data and loss."""
   config = ConfigDict()
   # Name in `s02jax.stages`, or "module:Class".
   config.stage = stage
@@ -85,14 +86,15 @@ def base(stage: str, size: str) -> ConfigDict:
 
 
 def large(size: str) -> bool:
-  """Whether a size is for accelerators: bfloat16, scanned, recomputed."""
+  """True for a size for accelerators: bfloat16, scanned, recomputed."""
   return size not in CPU_SIZES
 
 
 def parse(argument: str, sizes: tuple[str, ...] = SIZES) -> tuple[str, int]:
-  """What `SIZE` or `SIZE-32khz` means: a size, and the corpus's rate in Hz.
+  """Parses `SIZE` or `SIZE-32khz` to a size and the corpus's rate in Hz.
 
-  Raises UserError for any other argument.
+  Raises:
+    UserError: any other argument.
   """
   size, _, rate = argument.partition("-")
   if size in sizes and rate == "":
@@ -111,17 +113,17 @@ def frames_per_token(size: str) -> int:
 
 
 def dtype(size: str) -> str:
-  """Of the products; parameters are float32 in every size."""
+  """Dtype of matrix products; parameters are float32 in every size."""
   return "bfloat16" if large(size) else "float32"
 
 
 def integer():
-  """A field that `stages.resolve` fills from the corpus."""
+  """Placeholder of an integer that `stages.resolve` fills from the corpus."""
   return config_dict.placeholder(int)
 
 
 def number():
-  """The same for a field that is no integer."""
+  """Placeholder of a number that `stages.resolve` fills from the corpus."""
   return config_dict.placeholder(float)
 
 

@@ -40,7 +40,7 @@ _LARGE_BUCKETS = (2.56, 5.12, 10.24, 20.48)
 
 
 def get_config(size: str = "demo"):
-  """The resolved experiment of one size."""
+  """Config of one size."""
   size, rate = common.parse(size)
   s, large = _SIZES[size], common.large(size)
   config = common.base("flow_matching", size)

@@ -37,7 +37,7 @@ _LARGE_ADVERSARIAL = (50_000, (32, 128, 512, 1024), 32)
 
 
 def get_config(size: str = "demo"):
-  """The resolved experiment of one size."""
+  """Config of one size."""
   size, rate = common.parse(size)
   s, large = _SIZES[size], common.large(size)
   start, period_channels, spectral_channels = _ADVERSARIAL.get(

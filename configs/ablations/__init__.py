@@ -1,6 +1,7 @@
-"""Runs to compare: one file per sweep, `get_sweep(size)`.
+"""Ablations of the report: one file each, `get_ablation(size)`.
 
-It returns the config they share and, for each run, the fields that differ:
-`{"config": "configs/ar.py:demo", "runs": [{"optimizer.learning_rate": 1e-3},
-…]}`. `s02 sweep` trains them.
+It returns the config that the variants share, the fields in which each differs,
+and the columns and rows of the table: the fields of
+`s02jax.experiments.ablation_table.Ablation`. `s02 ablate` trains and compares
+them.
 """

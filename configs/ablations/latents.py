@@ -1,4 +1,4 @@
-"""Speech on the latents of a plain VAE and of the Flow-VAE (report, table 6).
+"""Ablation: latents of a plain VAE or of the Flow-VAE (report, table 6).
 
   s02 ablate latents --corpus DIR --base runs/demo \
     --out runs/ablations/latents [--vaes runs/ablations/resynthesis]
@@ -41,7 +41,7 @@ _MEASURES = (
 
 
 def get_ablation(size: str = "demo"):
-  """The ablation of one size."""
+  """Ablation of one size; the fields of `ablation_table.Ablation`."""
   return {
     "config": f"configs/flow_matching.py:{size}",
     "budget": {"steps": flow_matching.get_config(size).steps},

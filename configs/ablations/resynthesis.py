@@ -1,4 +1,4 @@
-"""Copies of recordings by a plain VAE and by the Flow-VAE (report, table 5).
+"""Ablation: copies by a plain VAE or by the Flow-VAE (report, table 5).
 
   s02 ablate resynthesis --corpus DIR --out runs/ablations/resynthesis
 
@@ -11,7 +11,7 @@ from configs import flow_vae
 
 
 def get_ablation(size: str = "demo"):
-  """The ablation of one size."""
+  """Ablation of one size; the fields of `ablation_table.Ablation`."""
   config = flow_vae.get_config(size)
   return {
     "config": f"configs/flow_vae.py:{size}",

@@ -1,4 +1,4 @@
-"""How the AR model hears a voice (report, table 4).
+"""Ablation: speaker conditioning of the AR model (report, table 4).
 
   s02 ablate speaker-conditioning --corpus DIR --base runs/demo \
     --out runs/ablations/speaker_conditioning
@@ -37,7 +37,7 @@ _MEASURES = (
 
 
 def get_ablation(size: str = "demo"):
-  """The ablation of one size."""
+  """Ablation of one size; the fields of `ablation_table.Ablation`."""
   config = ar.get_config(size)
   some = config.data.prompt_probability
   return {

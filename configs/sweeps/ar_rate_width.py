@@ -1,4 +1,4 @@
-"""AR Transformer: learning rate against width.
+"""Sweep of the AR Transformer: learning rate against width.
 
   s02 sweep --sweep configs/sweeps/ar_rate_width.py:demo \
     --workdir runs/sweeps/ar_rate_width --config.corpus=DIR
@@ -32,7 +32,7 @@ _RATES = {
 
 
 def get_sweep(size: str = "demo"):
-  """The runs of one size."""
+  """Runs of one size."""
   if size not in _WIDTHS:
     raise UserError(
       f"there is no size {size!r} of this sweep; give {', '.join(_WIDTHS)}."

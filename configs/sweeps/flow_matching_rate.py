@@ -1,4 +1,4 @@
-"""Flow matching: learning rate against the decay of the averaged weights.
+"""Sweep of flow matching: learning rate against the decay of the averages.
 
   s02 sweep --sweep configs/sweeps/flow_matching_rate.py:demo \
     --workdir runs/sweeps/flow_matching_rate --config.corpus=DIR
@@ -12,7 +12,7 @@ from configs import flow_matching
 
 
 def get_sweep(size: str = "demo"):
-  """The runs of one size: half, once and twice its learning rate."""
+  """Runs of one size: half, once and twice its learning rate."""
   optimizer = flow_matching.get_config(size).optimizer
   longer = 1 - (1 - optimizer.ema) / 4  # averages over four times the steps
   return {

@@ -1,1 +1,1 @@
-"""The models, one file each with its equations on top."""
+"""Models, one file each with its equations on top."""

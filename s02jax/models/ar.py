@@ -174,7 +174,7 @@ class ARTransformer(nn.Module):
     return self.logits(self.stack.norm(x))
 
   def _touch(self, ids, mel):
-    """Uses every parameter once, for initialisation."""
+    """Applies every parameter once, for initialisation."""
     if self.config.speaker.kind == "encoder":
       speakers = self.speaker(mel, jnp.ones(mel.shape[:2], bool))[:, None]
     else:

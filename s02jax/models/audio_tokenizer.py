@@ -42,11 +42,11 @@ class AudioTokenizerConfig:
   num_codes: int = 512
   code_dim: int = 16
   vocab_size: int = 512  # text ids; the CTC blank is one more
-  dtype: str = "float32"  # of the computation
+  dtype: str = "float32"  # of matrix products; parameters are float32
 
 
 def normalise(x: Float[Array, "*b c"]) -> Float[Array, "*b c"]:
-  """Unit norm in float32; zero stays zero with a finite gradient."""
+  """Scales to unit norm in float32; zero keeps a finite gradient."""
   x = x.astype(jnp.float32)
   return x * jax.lax.rsqrt(jnp.sum(x * x, axis=-1, keepdims=True) + 1e-6)
 
@@ -54,7 +54,7 @@ def normalise(x: Float[Array, "*b c"]) -> Float[Array, "*b c"]:
 def nearest(
   vectors: Float[Array, "b s c"], codes: Float[Array, "k c"]
 ) -> Int[Array, "b s"]:
-  """Equation 2."""
+  """Codes int32 [b, s] nearest to unit vectors (equation 2)."""
   similarity = jnp.einsum(
     "bsc,kc->bsk", vectors, codes, precision=jax.lax.Precision.HIGHEST
   )
@@ -62,7 +62,7 @@ def nearest(
 
 
 class AudioTokenizer(nn.Module):
-  """Methods `encode`, `decode`, `ctc_logits`; training calls the module."""
+  """Audio tokenizer; methods `encode`, `decode` and `ctc_logits`."""
 
   config: AudioTokenizerConfig
 
@@ -82,7 +82,7 @@ class AudioTokenizer(nn.Module):
     self.to_mel = Dense(c.mel_bins, dtype=jnp.float32)
     self.ctc = stack(c.ctc_blocks)
     self.to_text = Dense(c.vocab_size + 1, dtype=jnp.float32)
-    # Moved by averages, not by gradients: see `stages/audio_tokenizer.py`.
+    # The stage moves the codes by averages, not by gradients.
     self.codes = self.variable(
       "codebook",
       "codes",
@@ -96,7 +96,7 @@ class AudioTokenizer(nn.Module):
   def vectors(
     self, mel: Float[Array, "b t m"], mask: Bool[Array, "b t"]
   ) -> Float[Array, "b s c"]:
-    """Equation 1. t must be a multiple of r."""
+    """Unit vectors of tokens (equation 1); t is a multiple of r."""
     r = self.config.frames_per_token
     x = merge_time(self.encoder(mel, mask), r)
     x = self.token_encoder(x, mask[:, ::r])
@@ -105,7 +105,7 @@ class AudioTokenizer(nn.Module):
   def encode(
     self, mel: Float[Array, "b t m"], mask: Bool[Array, "b t"]
   ) -> Int[Array, "b s"]:
-    """Codes of a log-mel spectrogram; those of masked frames mean nothing."""
+    """Codes of a log-mel spectrogram; those of masked frames are arbitrary."""
     return nearest(self.vectors(mel, mask), self.codes.value)
 
   def _reconstruct(self, q, mask):
@@ -120,19 +120,19 @@ class AudioTokenizer(nn.Module):
   def decode(
     self, codes: Int[Array, "b s"], mask: Bool[Array, "b s"]
   ) -> Float[Array, "b t m"]:
-    """Log-mel of a code sequence, t = s · r."""
+    """Log-mel spectrogram of a code sequence, t = s · r."""
     return self._reconstruct(self.codes.value[codes], mask)
 
   def ctc_logits(
     self, codes: Int[Array, "b s"], mask: Bool[Array, "b s"]
   ) -> Float[Array, "b s v+1"]:
-    """Unnormalised log-probabilities of text ids; the last is the blank."""
+    """Logits of text ids for CTC; the last is the blank."""
     return self._text_logits(self.codes.value[codes], mask)
 
   def __call__(
     self, mel: Float[Array, "b t m"], mask: Bool[Array, "b t"]
   ) -> dict[str, Array]:
-    """Everything training needs.
+    """Runs encoder, quantiser, decoder and CTC head, for training.
 
     Returns:
       vectors [b, s, c] of equation 1, codes int32 [b, s], mel [b, t, m] and

@@ -8,7 +8,8 @@ The signals of all periods, and those of all windows, are laid out on lines of
 one length (`Lines`), so that a loop over stacked parameters runs through them:
 a TPU's compiler spends seconds on every convolution.
 
-Shape letters: k signals, b batch, n, m positions of a line, r rows of t.
+Shape letters: k signals, b batch, n, m positions of a line, r rows, t positions
+of a row, c channels before and d channels after a layer, p phases.
 """
 
 import dataclasses
@@ -25,7 +26,7 @@ import numpy as np
 from jax.typing import DTypeLike
 from jaxtyping import Array, Bool, Float, Int
 
-from s02jax.audio import spectra as audio
+from s02jax.audio import spectra
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -36,48 +37,48 @@ class DiscriminatorsConfig:
   period_channels: tuple[int, ...] = (32, 128, 512, 1024)
   windows: tuple[int, ...] = (2048, 1024, 512)  # samples; hop = window / 4
   spectral_channels: int = 32
-  dtype: str = "float32"  # of the computation; scores are float32
+  dtype: str = "float32"  # of matrix products; scores are float32
 
 
 # Feature maps of one discriminator, the score last.
 Maps = list[Float[Array, "b m d"]]
-# Of a discriminator's maps of real and of generated waves, and of where they
-# count.
+# (maps of real waves, maps of generated waves, positions that count) -> loss of
+# one discriminator.
 Loss = Callable[[Maps, Maps, list[Bool[Array, "m"]]], Float[Array, ""]]
 
 
 @flax.struct.dataclass
 class Contest:
-  """Losses, means over discriminators, and where they lead."""
+  """Two losses, means over the discriminators, and a gradient of each."""
 
-  of_fake: Float[Array, ""]
-  of_params: Float[Array, ""]
-  to_fake: Float[Array, "b n"]  # gradient of the first
-  grads: dict[str, Any]  # of the second
+  of_fake: Float[Array, ""]  # loss of the generated waves
+  of_params: Float[Array, ""]  # loss of the discriminators
+  to_fake: Float[Array, "b n"]  # gradient of `of_fake` by the generated waves
+  grads: dict[str, Any]  # gradient of `of_params` by the parameters
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Layer:
-  """A convolution along a line; taps beyond a row's ends see zeros."""
+  """Convolution along a line; taps beyond a row's ends see zeros."""
 
-  width: int
+  width: int  # channels out
   taps: int
   stride: int = 1
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Lines:
-  """Where the rows of k signals lie, on lines of one length.
+  """Places of the rows of k signals on lines of one length.
 
   A row begins every `pitch` positions. Behind it lie zeros, at every stride as
   many as a convolution sees beyond a row's end; behind the last, where rows see
   each other, an empty one, so that the next line is no neighbour.
   """
 
-  rows: tuple[int, ...]
-  lengths: tuple[int, ...]  # of a row
-  pitches: tuple[int, ...]
-  size: int  # of a line
+  rows: tuple[int, ...]  # number of rows of each signal
+  lengths: tuple[int, ...]  # of a row of each signal
+  pitches: tuple[int, ...]  # from a row's beginning to the next one's
+  size: int  # positions of a line
 
   @classmethod
   def of(
@@ -87,7 +88,7 @@ class Lines:
     layers: tuple[Layer, ...],
     empty: int,
   ) -> "Lines":
-    """The narrowest that `layers` may run along, with `empty` rows behind."""
+    """Narrowest lines that `layers` may run along, with `empty` rows behind."""
     strides = np.cumprod([1, *(layer.stride for layer in layers)])
     grain = int(strides[-1])
 
@@ -105,7 +106,7 @@ class Lines:
     return cls(rows=rows, lengths=lengths, pitches=pitches, size=size)
 
   def after(self, stride: int) -> "Lines":
-    """Of every `stride`-th position."""
+    """Lines that keep every `stride`-th position."""
     return Lines(
       rows=self.rows,
       lengths=tuple(-(-length // stride) for length in self.lengths),
@@ -114,7 +115,7 @@ class Lines:
     )
 
   def inside(self) -> Bool[np.ndarray, "k n"]:
-    """Which positions belong to a row."""
+    """Mask of the positions that belong to a row."""
     at = np.arange(self.size)[None]
     rows, lengths, pitches = (
       np.array(x)[:, None] for x in (self.rows, self.lengths, self.pitches)
@@ -122,7 +123,7 @@ class Lines:
     return (at % pitches < lengths) & (at // pitches < rows)
 
   def lay(self, signals: list[Float[Array, "b r t c"]]) -> Array:
-    """Signals on their lines, [k, b, n, c]."""
+    """Lays signals out on their lines, [k, b, n, c]."""
     lines = []
     for x, pitch in zip(signals, self.pitches, strict=True):
       x = jnp.pad(x, ((0, 0), (0, 0), (0, pitch - x.shape[2]), (0, 0)))
@@ -135,9 +136,10 @@ class Lines:
 def moved(
   x: Float[Array, "b n c"], by: Int[Array, ""], most: int
 ) -> Float[Array, "b n c"]:
-  """y[p] = x[p - by], zero from beyond the ends; |by| is at most `most`.
+  """Shifts along a line: y[p] = x[p - by], zero from beyond the ends.
 
-  By hand its gradient is another such move, not a scatter.
+  |by| is at most `most`. The gradient is written by hand, as another shift: it
+  would be a scatter.
   """
   padded = jnp.pad(x, ((0, 0), (most, most), (0, 0)))
   return jax.lax.dynamic_slice_in_dim(padded, most - by, x.shape[1], axis=1)
@@ -149,8 +151,8 @@ moved.defvjp(
 )
 
 
-class Judge(nn.Module):
-  """One discriminator: convolutions along a line of rows."""
+class Discriminator(nn.Module):
+  """Discriminator: convolutions along a line of rows."""
 
   layers: tuple[Layer, ...]  # the last gives the score
   reach: tuple[int, ...] | None  # most pitch before a layer, if it sees rows
@@ -163,12 +165,12 @@ class Judge(nn.Module):
     inside: list[Bool[Array, "m"]],
     pitches: Int[Array, "layers"],
   ) -> list[Float[Array, "b m d"]]:
-    """Feature maps, the last is the score [b, m, 1]; zero between rows.
+    """Computes feature maps, the last the score [b, m, 1]; zero between rows.
 
     Args:
-      x: the line.
-      inside: positions of every map that belong to rows.
-      pitches: of the rows, before every layer.
+      x: lines of one signal.
+      inside: for every map, the positions that belong to rows.
+      pitches: pitch of the rows before every layer.
     """
     maps = []
     x = x.astype(self.dtype)
@@ -194,7 +196,7 @@ class Judge(nn.Module):
 def beside(
   x: Float[Array, "b n c"], pitch: Int[Array, ""], reach: int
 ) -> Float[Array, "b n 3*c"]:
-  """A row's channels beside those of the rows before and after it.
+  """Joins each row's channels with those of the rows before and after it.
 
   A convolution over 3 rows and k taps is one over k taps of this, which fills
   a TPU's lanes and is sooner compiled for one.
@@ -207,21 +209,20 @@ def beside(
 class Group:
   """Discriminators that differ in parameters and in where their rows lie."""
 
-  judge: Judge
+  network: Discriminator
   lines: tuple[Lines, ...]  # before the first layer and behind every one
 
   @property
-  def layout(self) -> tuple[list[np.ndarray], np.ndarray]:
-    """`inside` and `pitches` of `Judge`, with an axis of the discriminators
-    before."""
+  def places(self) -> tuple[list[np.ndarray], np.ndarray]:
+    """`inside` and `pitches` of every discriminator, stacked for a scan."""
     inside = [lines.inside() for lines in self.lines[1:]]
     return inside, np.array([x.pitches for x in self.lines[:-1]]).T
 
   def flops(self, channels: int) -> float:
-    """Of the convolutions, all discriminators, one line of `channels` each."""
+    """FLOPs of all discriminators for one line of `channels` each."""
     total = 0.0
-    rows = 1 if self.judge.reach is None else 3
-    for layer, lines in zip(self.judge.layers, self.lines[1:], strict=True):
+    rows = 1 if self.network.reach is None else 3
+    for layer, lines in zip(self.network.layers, self.lines[1:], strict=True):
       each = 2.0 * layer.taps * rows * channels * layer.width
       total += each * lines.inside().sum()
       channels = layer.width
@@ -229,14 +230,17 @@ class Group:
 
 
 class Discriminators:
-  """Every discriminator of the config, in two loops over stacked parameters:
-  one over the periods, one over the windows; either may have none."""
+  """All discriminators of a config.
+
+  They run as two loops over stacked parameters, one over the periods and one
+  over the windows; either may be empty.
+  """
 
   def __init__(self, config: DiscriminatorsConfig):
     self.config = config
 
   def groups(self, n: int) -> dict[str, Group]:
-    """The discriminators of waves of n samples."""
+    """Discriminators of waves of n samples, by "periods" and "windows"."""
     c = self.config
     dtype, last = jnp.dtype(c.dtype), Layer(width=1, taps=3)
 
@@ -247,8 +251,8 @@ class Discriminators:
       strides = (layer.stride for layer in layers)
       lines = tuple(itertools.accumulate(strides, Lines.after, initial=first))
       reach = tuple(max(x.pitches) for x in lines[:-1]) if sees_rows else None
-      judge = Judge(layers=layers, reach=reach, dtype=dtype)
-      return Group(judge=judge, lines=lines)
+      network = Discriminator(layers=layers, reach=reach, dtype=dtype)
+      return Group(network=network, lines=lines)
 
     by_period = [Layer(width=w, taps=5, stride=3) for w in c.period_channels]
     by_period.append(Layer(width=c.period_channels[-1], taps=3))
@@ -266,24 +270,24 @@ class Discriminators:
     return made
 
   def lay(self, wave: Float[Array, "b n"]) -> dict[str, Array]:
-    """What the groups look at, [k, b, m, c]."""
+    """Lays waves out as the groups read them, [k, b, m, c]."""
     c = self.config
     phases = [by_phase(wave, p)[..., None] for p in c.periods]
-    spectra = [audio.stft(wave, w, w // 4) for w in c.windows]
-    spectra = [jnp.stack([s.real, s.imag], axis=-1) for s in spectra]
-    signals = {"periods": phases, "windows": spectra}
+    transforms = [spectra.stft(wave, w, w // 4) for w in c.windows]
+    transforms = [jnp.stack([s.real, s.imag], axis=-1) for s in transforms]
+    signals = {"periods": phases, "windows": transforms}
     groups = self.groups(wave.shape[1])
     return {
       name: group.lines[0].lay(signals[name]) for name, group in groups.items()
     }
 
   def init(self, key: Array, wave: Float[Array, "b n"]) -> dict[str, Any]:
-    """Parameters of every group, with an axis of its discriminators before."""
+    """Fresh parameters of every group, stacked over its discriminators."""
     lines, params = self.lay(wave), {}
     for name, group in self.groups(wave.shape[1]).items():
       key, own = jax.random.split(key)
       keys = jax.random.split(own, len(lines[name]))
-      made = jax.vmap(group.judge.init)(keys, lines[name], *group.layout)
+      made = jax.vmap(group.network.init)(keys, lines[name], *group.places)
       params[name] = made["params"]
     return params
 
@@ -295,15 +299,14 @@ class Discriminators:
     of_fake: Loss,
     of_params: Loss,
   ) -> Contest:
-    """One pass of every discriminator, which two losses go back through: one to
-    the generated waves, the other to the parameters.
+    """Runs every discriminator once, and back through it from two losses.
 
     Args:
-      params: of `init`.
-      real: waves.
-      fake: waves, of as many samples.
-      of_fake: of one discriminator.
-      of_params: of one discriminator.
+      params: parameters as `init` makes them.
+      real: recorded waves.
+      fake: generated waves.
+      of_fake: loss whose gradient goes to the generated waves.
+      of_params: loss whose gradient goes to the parameters.
     """
 
     def lay(fake):
@@ -319,9 +322,9 @@ class Discriminators:
     lines, back = jax.vjp(lay, fake)
     found, changes, grads = [], {}, {}
     for name, group in self.groups(real.shape[1]).items():
-      one = functools.partial(_play, group.judge, of_fake, of_params)
+      one = functools.partial(_play, group.network, of_fake, of_params)
       _, played = jax.lax.scan(
-        one, None, (params[name], lines[name], group.layout)
+        one, None, (params[name], lines[name], group.places)
       )
       changes[name], grads[name] = played[2:]
       found.append(played[:2])
@@ -335,17 +338,20 @@ class Discriminators:
     )
 
   def flops(self, b: int, n: int) -> float:
-    """Of the convolutions of one pass over b waves of n samples."""
+    """FLOPs of one pass over b waves of n samples."""
     channels = {"periods": 1, "windows": 2}
     groups = self.groups(n).items()
     return b * sum(group.flops(channels[name]) for name, group in groups)
 
 
 def _play(
-  judge: Judge, of_fake: Loss, of_params: Loss, _: None, inputs: tuple
+  network: Discriminator, of_fake: Loss, of_params: Loss, _: None, inputs: tuple
 ) -> tuple[None, tuple]:
-  """A turn of `Discriminators.contest`: of one discriminator both losses, and
-  the gradients by its lines and by its parameters."""
+  """Runs one discriminator, a scan's body; see `Discriminators.contest`.
+
+  Returns:
+    None, and both losses with the gradients by its lines and parameters.
+  """
   params, lines, (inside, pitches) = inputs
 
   def losses(maps):
@@ -355,7 +361,7 @@ def _play(
 
   twice = [jnp.concatenate([x, x]) for x in inside]
   maps, back = jax.vjp(
-    lambda p, x: judge.apply({"params": p}, x, twice, pitches), params, lines
+    lambda p, x: network.apply({"params": p}, x, twice, pitches), params, lines
   )
   (first, second), back_from = jax.vjp(losses, maps)
   one, zero = jnp.ones(()), jnp.zeros(())
@@ -365,7 +371,7 @@ def _play(
 
 
 def by_phase(wave: Float[Array, "b n"], period: int) -> Float[Array, "b p t"]:
-  """Every p-th sample, of each of the p phases; what is left over is left."""
+  """Splits a wave into p phases of every p-th sample; drops the remainder."""
   b, n = wave.shape
   rows = n // period
   x = wave[:, : rows * period].reshape(b, rows, period)
@@ -375,7 +381,7 @@ def by_phase(wave: Float[Array, "b n"], period: int) -> Float[Array, "b p t"]:
 def _mean(
   x: Float[Array, "*b m d"], inside: Bool[Array, "m"]
 ) -> Float[Array, ""]:
-  """Over what counts."""
+  """Mean over the positions that count."""
   # In floats: entries of a large batch are more than an int32 holds.
   count = inside.sum(dtype=jnp.float32) * float(x.size // len(inside))
   inside = inside.reshape((1,) * (x.ndim - 2) + (-1, 1))

@@ -34,7 +34,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
-from s02jax.models.layers.attention import Block
+from s02jax.models.layers.attention import BlockSize
 from s02jax.models.layers.convnext import (
   ConvStack,
   keep_valid,
@@ -51,18 +51,18 @@ class FlowMatchingConfig:
   """Sizes of the flow-matching model."""
 
   transformer: TransformerConfig
-  num_codes: int = 512
+  num_codes: int = 512  # of the audio tokenizer
   channels: int = 64  # of the latents
   latents_per_token: int = 2
-  mel_bins: int = 80  # of the reference
-  condition_width: int = 256
+  mel_bins: int = 80  # of a reference's log-mel
+  condition_width: int = 256  # channels of c′
   # Future frames each convolution block sees, at the token and latent rate.
   token_lookahead: tuple[int, ...] = (2, 2)
   latent_lookahead: tuple[int, ...] = (2, 2)
-  speaker_width: int = 128
-  speaker_layers: int = 3
-  speaker_dim: int = 128
-  dtype: str = "float32"  # of the computation
+  speaker_width: int = 128  # channels of the speaker encoder's blocks
+  speaker_layers: int = 3  # blocks of the speaker encoder
+  speaker_dim: int = 128  # features of the speaker vector
+  dtype: str = "float32"  # of matrix products; parameters are float32
 
   @property
   def reach(self) -> tuple[int, int]:
@@ -76,7 +76,10 @@ class FlowMatchingConfig:
 
 
 def gaussian_velocity(x_t, t, mean, log_scale):
-  """Equation 3; t broadcasts over latents and channels."""
+  """Velocity of a Gaussian x₁ in closed form (equation 3).
+
+  All arguments broadcast to [b, l, c]; `log_scale` is log s.
+  """
   variance = jnp.exp(2 * log_scale)
   slope = (variance * t - (1 - t)) / ((1 - t) ** 2 + variance * t**2)
   return mean + slope * (x_t - t * mean)
@@ -90,7 +93,7 @@ def time_features(t: Float[Array, "b"], size: int) -> Float[Array, "b f"]:
 
 
 class FlowMatching(nn.Module):
-  """Methods `speaker`, `condition`, `velocity`."""
+  """Flow-matching model; methods `speaker`, `condition` and `velocity`."""
 
   config: FlowMatchingConfig
 
@@ -128,7 +131,7 @@ class FlowMatching(nn.Module):
   def speaker(
     self, mel: Float[Array, "b t m"], mask: Bool[Array, "b t"]
   ) -> Float[Array, "b e"]:
-    """The voice of a reference recording."""
+    """Speaker vector of a reference recording."""
     return self.speaker_encoder(mel, mask)
 
   def condition(
@@ -137,7 +140,7 @@ class FlowMatching(nn.Module):
     mask: Bool[Array, "b s"],
     speaker: Float[Array, "b e"],
   ) -> Float[Array, "b l k"]:
-    """c′ beside m and log s of equation 3, [b, s r, condition_width + 2 c]."""
+    """Joins c′, m and log s of equation 3; k is the width of c′ + 2 c."""
     c = self.config
     x = look_up(self.embedding.embedding, jnp.where(mask, tokens, 0))
     x = self.token_stack(x + self.voice(speaker)[:, None], mask)
@@ -149,7 +152,7 @@ class FlowMatching(nn.Module):
     return jnp.concatenate([x, mean, log_scale], axis=-1)
 
   def split_condition(self, condition):
-    """c′, m and log s."""
+    """Splits the result of `condition` into c′, m and log s."""
     c = self.config
     return jnp.split(
       condition, [c.condition_width, c.condition_width + c.channels], axis=-1
@@ -165,15 +168,15 @@ class FlowMatching(nn.Module):
     prompt_mask: Bool[Array, "b l"],
     mask: Bool[Array, "b l"],
     keep: Bool[Array, "b"],
-    block: Block = None,
+    block: BlockSize = None,
   ) -> Float[Array, "b l c"]:
-    """Equation 2, float32; zero where the mask is False.
+    """Velocity of latents (equation 2), float32; zero where masked.
 
     Args:
       x_t: noisy latents of equation 1.
       t: time, 0 is noise.
-      condition: of `condition`.
-      speaker: v.
+      condition: result of `condition`.
+      speaker: speaker vectors v.
       prompt: standardised latents x_p where `prompt_mask`, anything elsewhere.
       prompt_mask: latents that are given.
       mask: latents that exist.
@@ -209,7 +212,7 @@ class FlowMatching(nn.Module):
   def __call__(
     self, tokens, mel, mel_mask, x_t, t, prompt_mask, prompt, mask, keep, block
   ) -> dict[str, Array]:
-    """One training pass: velocity, and m and log s of equation 3."""
+    """Computes velocity, m and log s of equation 3, for training."""
     speaker = self.speaker(mel, mel_mask)
     token_mask = mask[:, :: self.config.latents_per_token]
     condition = self.condition(tokens, token_mask, speaker)

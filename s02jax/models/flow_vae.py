@@ -47,24 +47,24 @@ class FlowVAEConfig:
   decoder_lookahead: tuple[int, ...] = (3, 3, 0, 0, 0, 0)
   flow_layers: int = 4  # affine couplings; 0 is a plain VAE
   flow_width: int = 128
-  dtype: str = "float32"  # of the computation
+  dtype: str = "float32"  # of matrix products; parameters are float32
 
   @property
   def decoder_reach(self) -> tuple[int, int]:
-    """Latent frames to the left and to the right that a sound frame sees."""
+    """Latent frames to the left and right that a frame of sound depends on."""
     overlap = self.decoder_window // self.hop // 2  # of the inverse STFT
     left, right = reach(self.decoder_lookahead)
     return left + overlap, right + overlap
 
 
 class Coupling(nn.Module):
-  """(a, b) → (b · exp(s(a)) + m(a), a), over halves of the channels.
+  """Affine coupling (a, b) → (b · exp(s(a)) + m(a), a) of channel halves.
 
   The halves change places, so that in a stack each conditions the other.
   """
 
-  width: int
-  channels: int
+  width: int  # channels of the network that gives s and m
+  channels: int  # c
 
   def setup(self):
     self.hidden = ConvStack(self.width, (1,), kernel=3)
@@ -87,7 +87,7 @@ class Coupling(nn.Module):
 
 
 class Flow(nn.Module):
-  """g of equation 2: a learnable affine map, then affine couplings."""
+  """Normalizing flow g (equation 2): an affine map, then affine couplings."""
 
   channels: int
   layers: int
@@ -106,7 +106,7 @@ class Flow(nn.Module):
   def __call__(
     self, z: Float[Array, "b t c"], mask: Bool[Array, "b t"] | None = None
   ) -> tuple[Float[Array, "b t c"], Float[Array, "b t"]]:
-    """z̃ and the frame's share of log|det ∂g/∂z|, float32."""
+    """Maps z to z̃ and each frame's share of log|det ∂g/∂z|, float32."""
     z = z.astype(jnp.float32)
     if not self.layers:
       return z, jnp.zeros(z.shape[:2], jnp.float32)
@@ -119,7 +119,7 @@ class Flow(nn.Module):
   def inverse(
     self, z: Float[Array, "b t c"], mask: Bool[Array, "b t"] | None = None
   ) -> Float[Array, "b t c"]:
-    """g⁻¹."""
+    """Inverts the flow: z̃ to z."""
     if not self.layers:
       return z
     z, _ = scanned(
@@ -131,7 +131,7 @@ class Flow(nn.Module):
 
 
 class Encoder(nn.Module):
-  """Waveform to μ and log σ, one frame per hop."""
+  """Encoder: waveform to μ and log σ (equation 1), one frame per hop."""
 
   config: FlowVAEConfig
 
@@ -157,7 +157,7 @@ class Encoder(nn.Module):
 
 
 class Vocoder(nn.Module):
-  """Latents to waveform (equation 4): ConvNeXt blocks, then inverse STFT."""
+  """Vocoder: latents to waveform (equation 4), by ConvNeXt and inverse STFT."""
 
   config: FlowVAEConfig
 
@@ -196,7 +196,7 @@ def inverse_stft(
 
 
 class FlowVAE(nn.Module):
-  """Methods `encode`, `decode`, `flow`, `unflow`."""
+  """Flow-VAE; methods `encode`, `decode`, `flow` and `unflow`."""
 
   config: FlowVAEConfig
 
@@ -211,7 +211,7 @@ class FlowVAE(nn.Module):
     wave: Float[Array, "b n"],
     mask: Bool[Array, "b t"] | None = None,
   ) -> tuple[Float[Array, "b t c"], Float[Array, "b t c"]]:
-    """μ and log σ of equation 1, float32, t = n // hop.
+    """Encodes a waveform to μ and log σ (equation 1), float32, t = n // hop.
 
     Samples in masked frames must be finite; they reach no valid frame but the
     window's overhang, as silence would.
@@ -223,19 +223,24 @@ class FlowVAE(nn.Module):
     z: Float[Array, "b t c"],
     mask: Bool[Array, "b t"] | None = None,
   ) -> Float[Array, "b n"]:
-    """Equation 4, float32, n = t · hop."""
+    """Decodes latents to a waveform (equation 4), float32, n = t · hop."""
     return self.vocoder(z, mask)
 
   def flow(self, z, mask=None):
-    """Equation 2: z̃ and log|det| per frame."""
+    """Maps z to z̃ and log|det ∂g/∂z| per frame (equation 2)."""
     return self.g(z, mask)
 
   def unflow(self, z, mask=None):
-    """g⁻¹ of equation 2."""
+    """Maps z̃ back to z, the inverse of equation 2."""
     return self.g.inverse(z, mask)
 
   def __call__(self, wave: Float[Array, "b n"], key) -> dict[str, Array]:
-    """One training pass: wave [b, n], kl [b, t] nats per latent dimension."""
+    """Encodes, samples and decodes, for training.
+
+    Returns:
+      wave [b, n], z [b, t, c], and kl [b, t] (equation 3) in nats per latent
+      dimension.
+    """
     mu, log_sigma = self.encode(wave)
     noise = jax.random.normal(key, mu.shape)
     z = mu + jnp.exp(log_sigma) * noise

@@ -22,23 +22,23 @@ from s02jax.sharding import shard
 
 
 def unit_power(z: Float[Array, "*b o"]) -> Float[Array, "*b o"]:
-  """z scaled to mean square one; zeros stay zeros, with a finite gradient."""
+  """Scales to mean square one; zeros stay zeros, with a finite gradient."""
   power = jnp.mean(jnp.square(z), axis=-1, keepdims=True)
   return z * jax.lax.rsqrt(power + 1e-6)
 
 
 class SpeakerEncoder(nn.Module):
-  """Log-mel [b, t, m] and its mask bool [b, t] to float32 [b, out].
+  """Speaker encoder: log-mel [b, t, m] and its mask to float32 [b, out].
 
   The vector has mean square one; a clip without a valid frame gives zeros.
   Parameters are float32 whatever `dtype`, that of the products, is.
   """
 
-  width: int  # a multiple of heads
-  layers: int
-  out: int
+  width: int  # channels of the blocks, a multiple of heads
+  layers: int  # ConvNeXt blocks
+  out: int  # features of the vector
   join: int = 2  # log-mel frames of one position
-  heads: int = 4
+  heads: int = 4  # of the pooling
   dtype: DTypeLike = jnp.float32
 
   @nn.compact
@@ -58,7 +58,7 @@ class SpeakerEncoder(nn.Module):
     scores = jnp.where(mask[:, :, None], scores, jnp.finfo(jnp.float32).min)
     weights = jax.nn.softmax(scores, axis=1)
     shares = keep_valid(x, mask).reshape(*x.shape[:2], self.heads, -1)
-    # Said everywhere: left to itself, the partitioner loses gradients here.
+    # Every sharding is stated: left alone, the partitioner loses gradients.
     shares = shard(shares, "batch", "time", None, None)
     pooled = jnp.einsum("bph,bphd->bhd", weights, shares)
     pooled = shard(pooled, "batch", None, None).reshape(-1, self.width)

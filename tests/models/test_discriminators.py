@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 from s02jax.audio import spectra
-from s02jax.models import discriminators as judges
+from s02jax.models import discriminators
 
 SAMPLES = 1500
-CONFIG = judges.DiscriminatorsConfig(
+CONFIG = discriminators.DiscriminatorsConfig(
   periods=(2, 3, 7),
   period_channels=(3, 5, 4),
   windows=(128, 64),
@@ -23,7 +23,7 @@ CONFIG = judges.DiscriminatorsConfig(
 @pytest.fixture(scope="module")
 def looked():
   """The model, its parameters, a wave and, by group, the maps of it."""
-  model = judges.Discriminators(CONFIG)
+  model = discriminators.Discriminators(CONFIG)
   wave = jax.random.normal(jax.random.key(1), (2, SAMPLES))
 
   @jax.jit
@@ -38,8 +38,8 @@ def looked():
     lines = model.lay(wave)
     return {
       name: jax.vmap(
-        lambda p, *rest, g=group: g.judge.apply({"params": p}, *rest)
-      )(params[name], lines[name], *group.layout)
+        lambda p, *rest, g=group: g.network.apply({"params": p}, *rest)
+      )(params[name], lines[name], *group.places)
       for name, group in model.groups(SAMPLES).items()
     }
 
@@ -76,7 +76,9 @@ def _alone(params, x, layers):
 def test_a_line_shows_what_its_rows_would(looked):
   model, params, wave, found = looked
   signals = {
-    "periods": [judges.by_phase(wave, p)[..., None] for p in CONFIG.periods],
+    "periods": [
+      discriminators.by_phase(wave, p)[..., None] for p in CONFIG.periods
+    ],
     "windows": [
       jnp.stack([s.real, s.imag], -1)
       for s in (spectra.stft(wave, w, w // 4) for w in CONFIG.windows)
@@ -84,8 +86,8 @@ def test_a_line_shows_what_its_rows_would(looked):
   }
   compared = 0
   for name, group in model.groups(SAMPLES).items():
-    inside, _ = group.layout
-    alone_of = jax.jit(functools.partial(_alone, layers=group.judge.layers))
+    inside, _ = group.places
+    alone_of = jax.jit(functools.partial(_alone, layers=group.network.layers))
     for k, signal in enumerate(signals[name]):
       alone = alone_of(jax.tree.map(lambda x, k=k: x[k], params[name]), signal)
       for m, where, expected in zip(found[name], inside, alone, strict=True):
@@ -104,12 +106,12 @@ def test_a_line_shows_what_its_rows_would(looked):
 def test_losses_do_not_see_what_lies_between_rows(looked):
   model, _, _, found = looked
   losses = (
-    judges.generator_loss,
-    judges.discriminator_loss,
-    judges.feature_matching_loss,
+    discriminators.generator_loss,
+    discriminators.discriminator_loss,
+    discriminators.feature_matching_loss,
   )
   for name, group in model.groups(SAMPLES).items():
-    within = [i[0] for i in group.layout[0]]
+    within = [i[0] for i in group.places[0]]
     assert not all(i.all() for i in within)
     real = [m[0] for m in found[name]]
     fake = [m + 0.3 for m in real]
@@ -130,8 +132,8 @@ def test_products_counted_are_those_of_the_positions(looked):
   model, params, wave, _ = looked
   flops = 0.0
   for name, group in model.groups(SAMPLES).items():
-    for j, inside in enumerate(group.layout[0]):
-      key = f"conv_{j}" if j < len(group.layout[0]) - 1 else "score"
+    for j, inside in enumerate(group.places[0]):
+      key = f"conv_{j}" if j < len(group.places[0]) - 1 else "score"
       kernel = params[name][key]["kernel"]
       flops += 2.0 * kernel[0].size * inside.sum()
   assert model.flops(len(wave), SAMPLES) == len(wave) * flops
@@ -140,7 +142,7 @@ def test_products_counted_are_those_of_the_positions(looked):
 @pytest.mark.parametrize("left_out", ["periods", "windows"])
 def test_either_kind_may_be_left_out(left_out):
   config = dataclasses.replace(CONFIG, **{left_out: ()})
-  model = judges.Discriminators(config)
+  model = discriminators.Discriminators(config)
   real, fake = jax.random.normal(jax.random.key(3), (2, 2, SAMPLES))
   params = jax.jit(model.init)(jax.random.key(0), real)
   assert len(params) == 1 and left_out not in params
@@ -151,8 +153,8 @@ def test_either_kind_may_be_left_out(left_out):
       params,
       real,
       fake,
-      judges.feature_matching_loss,
-      judges.discriminator_loss,
+      discriminators.feature_matching_loss,
+      discriminators.discriminator_loss,
     )
 
   found = contest(params)
@@ -163,7 +165,7 @@ def test_either_kind_may_be_left_out(left_out):
 @pytest.mark.parametrize("by", [-3, 0, 2])
 def test_a_move_and_its_gradient(by):
   x = jax.random.normal(jax.random.key(0), (2, 7, 3))
-  found, back = jax.vjp(lambda x: judges.moved(x, jnp.int32(by), 3), x)
+  found, back = jax.vjp(lambda x: discriminators.moved(x, jnp.int32(by), 3), x)
   expected = np.zeros_like(x)
   for p in range(7):
     if 0 <= p - by < 7:
@@ -179,7 +181,7 @@ def test_entries_of_a_large_batch_are_not_counted_in_int32():
   """They are more than 2^31; traced only, the batch would not fit here."""
   maps = jax.ShapeDtypeStruct((2**16, 3, 60, 1024), jnp.float32)
   inside = jax.ShapeDtypeStruct((60,), jnp.bool_)
-  traced = jax.make_jaxpr(judges.generator_loss)([], [maps], [inside])
+  traced = jax.make_jaxpr(discriminators.generator_loss)([], [maps], [inside])
   products = [e for e in traced.jaxpr.eqns if e.primitive.name == "mul"]
   for eqn in products:
     assert jnp.issubdtype(eqn.outvars[0].aval.dtype, jnp.floating), eqn

@@ -72,11 +72,11 @@ def test_one_pass_serves_generator_and_discriminators(vae):
     lines = [stage.discriminators.lay(wave) for wave in (real, fake)]
     losses = []
     for name, group in groups.items():
-      inside, pitches = group.layout
+      inside, pitches = group.places
       for k in range(len(pitches)):
         within = [jnp.asarray(i[k]) for i in inside]
         maps = [
-          group.judge.apply(
+          group.network.apply(
             {"params": jax.tree.map(lambda x, k=k: x[k], params[name])},
             line[name][k],
             within,

@@ -1,4 +1,4 @@
-"""Attention of the Transformer: one function, the fastest kernel there is.
+"""Attention under a mask of segments and blocks, by the fastest kernel.
 
 Query i may see key j if
 
@@ -33,37 +33,39 @@ from jaxtyping import Array, Bool, Float, Int
 
 from s02jax import sharding
 
-RESULT = "attention"  # name of what `KEPT` keeps
-QUERIES = 512  # of a causal row whose scores exist at once
-# Keys that none of them sees: scores whose rows lie a power of two apart share
+RESULT = "attention"  # name of the result, which `KEPT` keeps
+QUERIES = 512  # queries of a causal row whose scores exist at once
+# Unseen keys added to them: scores whose rows lie a power of two apart share
 # few sets of a CPU's cache, and half of the backward pass takes twice as long.
 APART = 16
-LANES = 128  # positions are multiples of it, and the kernel's features
-HALVES = (jnp.bfloat16, jnp.float16)  # what cuDNN multiplies
-# Queries and keys of a tile, the largest that divides the row.
+LANES = 128  # divides the kernels' numbers of positions and features
+HALVES = (jnp.bfloat16, jnp.float16)  # dtypes that cuDNN multiplies
+# Numbers of queries and keys of a tile; the largest that divides the row.
 TILES = (1024, 512, 256, 128)
 
 
 @flax.struct.dataclass
 class Either:
-  """One of two blocks."""
+  """Pair of blocks, one of which is chosen at run time."""
 
-  choice: Bool[Array, ""]  # the second
+  choice: Bool[Array, ""]  # True for the second
   first: int | None = flax.struct.field(pytree_node=False)
   second: int | None = flax.struct.field(pytree_node=False)
 
 
-Block = int | Int[Array, ""] | Either | None
+# Positions of a block of equation 1; None is full attention.
+BlockSize = int | Int[Array, ""] | Either | None
 
 
 @flax.struct.dataclass
 class Mask:
-  """Equation 1: as a table, or as what the kernel makes of it."""
+  """Mask of equation 1: a dense table, or segments and blocks of a kernel."""
 
-  dense: Bool[Array, "b s t"] | None = None
+  dense: Bool[Array, "b s t"] | None = None  # query i sees key j
+  # True where no query of `dense` sees a later key.
   causal: bool = flax.struct.field(pytree_node=False, default=False)
-  segment: Int[Array, "b s"] | None = None
-  choice: Bool[Array, ""] | None = None  # among the blocks
+  segment: Int[Array, "b s"] | None = None  # for the kernel
+  choice: Bool[Array, ""] | None = None  # True for the second of `blocks`
   blocks: tuple[int | None, ...] = flax.struct.field(
     pytree_node=False, default=()
   )
@@ -74,9 +76,9 @@ def dense_mask(
   query_position: Int[Array, "b s"],
   key_segment: Int[Array, "b t"],
   key_position: Int[Array, "b t"],
-  block: Block,
+  block: BlockSize,
 ) -> Mask:
-  """Equation 1 of any queries and keys."""
+  """Dense mask of equation 1 for any queries and keys."""
   query_segment, key_segment = query_segment[:, :, None], key_segment[:, None]
   mask = (query_segment == key_segment) & (key_segment > 0)
   if isinstance(block, Either):
@@ -93,10 +95,10 @@ def dense_mask(
 def row_mask(
   segment: Int[Array, "b s"],
   position: Int[Array, "b s"],
-  block: Block,
+  block: BlockSize,
   features: int,
 ) -> Mask:
-  """Equation 1 of rows that attend to themselves, heads of `features`.
+  """Mask of equation 1 for rows that attend to themselves.
 
   Where block is 1, positions must ascend within a segment: keys behind a query
   are not looked at.
@@ -192,7 +194,7 @@ def read(
   value: Float[Array, "b k t f"],
   seen: Int[Array, "b"],
 ) -> Float[Array, "b 1 h f"]:
-  """One query a row over a cache, of which it sees the first `seen` places.
+  """Attends with one query a row to the first `seen` places of a cache.
 
   The last axis of key and value is that of each product's result, so that a CPU
   need not transpose them for every query. What is not seen must be finite: a
@@ -215,7 +217,7 @@ def read(
 
 
 def _cudnn_takes(query, key) -> bool:
-  """Whether it computes this product on a GPU, and its gradient right.
+  """True where cuDNN computes this attention, and its gradient right.
 
   Beyond 128 features it needs a Hopper. Where the last tile of keys was not
   full, gradients under a mask have been NaN (pytorch/pytorch#196678).
@@ -233,7 +235,7 @@ def _cudnn(
   mask: Bool[Array, "b s t"],
   causal: bool,
 ) -> Float[Array, "b s h f"]:
-  """cuDNN's product on every device's rows, heads and queries.
+  """Runs cuDNN's attention on every device's rows, heads and queries.
 
   Equation 1 is a mask, one for all heads: offsets of segments, which cuDNN also
   takes, would need their greatest number when the program is traced, a Hopper,
@@ -282,15 +284,19 @@ def kernel(
   choice: Bool[Array, ""] | None = None,
   interpret: bool = False,
 ) -> Float[Array, "b s h f"]:
-  """The splash kernel on every device's rows, heads and queries.
+  """Runs the splash kernel on every device's rows, heads and queries.
 
   Where the time is split, a device computes its own queries and gathers the
   keys and values of the whole row.
 
   Args:
-    segment: 0 is padding.
-    blocks: of equation 1; two where `choice` says whether the second holds.
-    interpret: run the kernel's program without a TPU.
+    query: queries; key and value below have the same positions.
+    key: keys.
+    value: values.
+    segment: segments of equation 1, 0 is padding.
+    blocks: block of equation 1; two where `choice` chooses at run time.
+    choice: True for the second block.
+    interpret: interpret the kernel, without a TPU.
   """
   f = query.shape[3]
   real = (segment > 0)[:, :, None, None]
@@ -358,7 +364,7 @@ def _splash(
   time_shards: int,
   interpret: bool,
 ):
-  """The kernel for rows of s positions and h heads."""
+  """Splash kernel for rows of s positions and h heads."""
   if block == 1:
     mask = splash.CausalMask((s, s))
   elif block is None or block >= s:

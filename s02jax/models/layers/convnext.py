@@ -19,18 +19,18 @@ KERNEL = 7  # taps of a block's convolution
 
 
 def keep_valid(x: Array, mask: Bool[Array, "b t"] | None) -> Array:
-  """Zero where the mask is False, whatever stood there (NaN included)."""
+  """Zeros where the mask is False, whatever stood there, NaN included."""
   return x if mask is None else jnp.where(mask[..., None], x, 0)
 
 
 class DepthwiseConv(nn.Module):
-  """One filter of `kernel` taps per channel, as shifts and products.
+  """Depthwise convolution over time, as shifts and products.
 
   Output frame t sees inputs t - (kernel - 1 - lookahead) … t + lookahead. XLA
   runs a grouped convolution 20 to 75 times slower on a CPU.
   """
 
-  kernel: int = KERNEL  # taps
+  kernel: int = KERNEL  # taps of each channel's filter
   lookahead: int = 3  # taps that lie in the future
   dtype: DTypeLike = jnp.float32
 
@@ -52,11 +52,14 @@ class DepthwiseConv(nn.Module):
 
 
 class ConvNeXt(nn.Module):
-  """x + scale · W2 gelu(W1 norm(depthwise(x))), frames stay aligned."""
+  """ConvNeXt block: x + scale · W2 gelu(W1 norm(depthwise(x))).
+
+  The frames stay aligned.
+  """
 
   expansion: int = 3  # hidden width over width
-  kernel: int = KERNEL
-  lookahead: int = 3
+  kernel: int = KERNEL  # taps
+  lookahead: int = 3  # taps that lie in the future
   dtype: DTypeLike = jnp.float32
   scale: float = 0.3  # initial value of the residual branch's scale
 
@@ -83,16 +86,16 @@ class ConvNeXt(nn.Module):
 
 
 class ConvStack(nn.Module):
-  """Dense to `width`, then one ConvNeXt block per entry of `lookahead`.
+  """Stack: a dense layer to `width`, then a block per entry of `lookahead`.
 
   Neighbours of one look-ahead share a loop, and `blocks_0`, `blocks_1`, … hold
   the stacked parameters of one loop each.
   """
 
-  width: int
+  width: int  # channels d
   lookahead: tuple[int, ...]  # future taps of each block
-  expansion: int = 3
-  kernel: int = KERNEL
+  expansion: int = 3  # hidden width of a block over its width
+  kernel: int = KERNEL  # taps of a block
   dtype: DTypeLike = jnp.float32
 
   @nn.compact
@@ -114,25 +117,25 @@ class ConvStack(nn.Module):
 
 
 def reach(lookahead: tuple[int, ...]) -> tuple[int, int]:
-  """Frames to the left and to the right that a ConvStack's output sees."""
+  """Frames to the left and right that an output frame of ConvStack sees."""
   right = sum(lookahead)
   return len(lookahead) * (KERNEL - 1) - right, right
 
 
 def merge_time(x: Float[Array, "b t d"], r: int) -> Float[Array, "b s e"]:
-  """r neighbouring frames become one of r · d channels."""
+  """Merges r neighbouring frames into one of e = r · d channels."""
   b, t, d = x.shape
   return x.reshape(b, t // r, r * d)
 
 
 def split_time(x: Float[Array, "b s e"], r: int) -> Float[Array, "b t d"]:
-  """Inverse of `merge_time`."""
+  """Splits every frame of r · d channels into r frames of d."""
   b, t, d = x.shape
   return x.reshape(b, t * r, d // r)
 
 
 def lengths_to_mask(lengths: Array, frames: int) -> Bool[Array, "b t"]:
-  """True where the frame number is below the row's length."""
+  """Mask that is True where a frame's number is below its row's length."""
   return (
     jnp.arange(frames)[None, :]
     < jax.lax.convert_element_type(lengths, jnp.int32)[:, None]

@@ -9,13 +9,13 @@ import jax
 
 from s02jax import sharding
 
-LARGE = 2**20  # elements of the carry
+LARGE = 2**20  # elements of a carry from which a CPU's loop is not unrolled
 
 
 def scanned(
   body: Callable[..., tuple[Any, Any]], layers: int, reverse: bool = False
 ) -> Callable[..., tuple[Any, Any]]:
-  """Calls `body` once per layer; a program holds it once.
+  """Loops `body` over layers; compiled code holds it once.
 
   On a CPU, where a loop over small arrays costs more than a long program, it is
   unrolled; of large ones (`LARGE`) the long program would compute the sum over
@@ -26,8 +26,8 @@ def scanned(
   Args:
     body: (module, carry, *inputs) -> (carry, output). All layers see the same
       inputs; the module's parameters have a leading axis of `layers`.
-    layers: calls of it.
-    reverse: the last layer first.
+    layers: calls of `body`.
+    reverse: begin with the last layer.
 
   Returns:
     (module, carry, *inputs) -> (carry, outputs with a leading axis).
@@ -51,5 +51,5 @@ def scanned(
 
 
 def _known_size(x: Any) -> int:
-  """Elements, an axis of which an export leaves the length open taken as 1."""
+  """Number of elements; an axis of open length, in an export, counts as 1."""
   return math.prod(n for n in x.shape if isinstance(n, int))

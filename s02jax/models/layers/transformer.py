@@ -1,4 +1,4 @@
-"""The Transformer that the AR model and flow matching share.
+"""Transformer layers, shared by the AR model and flow matching.
 
 Pre-norm RMSNorm, rotary positions, grouped-query attention with RMS-normalised
 queries and keys, SwiGLU. Weights are float32; `dtype` is that of the products.
@@ -25,16 +25,21 @@ from jax.typing import DTypeLike
 from jaxtyping import Array, Float, Int
 
 from s02jax import sharding
-from s02jax.models.layers import attention as at
+from s02jax.models.layers.attention import (
+  KEPT,
+  BlockSize,
+  attention,
+  row_mask,
+)
 from s02jax.models.layers.linear import Dense
 from s02jax.sharding import shard
 
-# What the backward pass finds kept of a layer, least first.
+# Values of a layer that are kept for the backward pass, fewest first.
 REMAT_POLICIES = {
   "full": jax.checkpoint_policies.nothing_saveable,
-  "attention": at.KEPT,
+  "attention": KEPT,
   "dots": jax.checkpoint_policies.save_from_both_policies(
-    jax.checkpoint_policies.dots_with_no_batch_dims_saveable, at.KEPT
+    jax.checkpoint_policies.dots_with_no_batch_dims_saveable, KEPT
   ),
 }
 # Cosine and sine of each feature's rotary angle, both of a pair alike.
@@ -43,13 +48,15 @@ Turn = tuple[Float[Array, "b s f"], Float[Array, "b s f"]]
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class TransformerConfig:
+  """Sizes of a Transformer."""
+
   width: int
   layers: int
-  heads: int
+  heads: int  # query heads
   kv_heads: int  # divides heads
   hidden: int  # width between the two products of the MLP
   rope_base: float = 10_000.0
-  remat: str = "none"  # none, or one of REMAT_POLICIES
+  remat: str = "none"  # recomputation: none, or one of REMAT_POLICIES
   # Layers in one turn of the scan's loop, a divisor of `layers`. All of them
   # is a sixth faster on a CPU; 1 compiles soonest and needs least memory.
   unroll: int = 1
@@ -72,7 +79,7 @@ class TransformerConfig:
     return self.width // self.heads
 
   def turn(self, position: Int[Array, "b s"]) -> Turn:
-    """What `rotate` turns a head by."""
+    """Rotary angles of positions, as `rotate` takes them."""
     return rotary_turn(position, self.head_dim, self.rope_base)
 
 
@@ -91,7 +98,7 @@ def rotary_turn(
 
 
 def rotate(x: Float[Array, "b s h f"], turn: Turn) -> Float[Array, "b s h f"]:
-  """Turns the pair (x_i, x_{i + f/2}) of every head by angle i.
+  """Rotates the pair (x_i, x_{i + f/2}) of every head by angle i.
 
   The pair turned by a right angle is a product with a matrix of -1, 0 and 1,
   exact in any dtype: a TPU writes halves that are split and joined to memory,
@@ -106,7 +113,7 @@ def rotate(x: Float[Array, "b s h f"], turn: Turn) -> Float[Array, "b s h f"]:
 
 
 def _twice(x: Float[Array, "b s p"]) -> Float[Array, "b s 2*p"]:
-  """x beside itself.
+  """Concatenates x with itself.
 
   On a CPU by a product, which XLA computes once: a cosine it takes for cheap,
   and computes it again in each of the loops that read it.
@@ -118,7 +125,7 @@ def _twice(x: Float[Array, "b s p"]) -> Float[Array, "b s 2*p"]:
 
 
 class RMSNorm(nn.Module):
-  """x / sqrt(mean x^2 + epsilon) * scale over the last axis, in float32."""
+  """RMSNorm: x / sqrt(mean x^2 + epsilon) * scale over d, in float32."""
 
   dtype: DTypeLike = jnp.float32
   epsilon: float = 1e-6
@@ -133,13 +140,18 @@ class RMSNorm(nn.Module):
 
 
 def _linear(features: int, dtype: DTypeLike, layers: int = 0) -> nn.Dense:
-  """Bias-free; into the residual of a stack of `layers`, scaled down by it."""
+  """Bias-free dense layer.
+
+  Into the residual of a stack of `layers`, its first weights are scaled down.
+  """
   scale = 1.0 / (2 * layers) if layers else 1.0
   init = nn.initializers.variance_scaling(scale, "fan_in", "truncated_normal")
   return Dense(features, use_bias=False, dtype=dtype, kernel_init=init)
 
 
 class Attention(nn.Module):
+  """Grouped-query attention with rotary positions, before the residual."""
+
   config: TransformerConfig
   dtype: DTypeLike = jnp.float32
 
@@ -153,11 +165,11 @@ class Attention(nn.Module):
     self.k_norm = RMSNorm(self.dtype)
 
   def __call__(self, x, turn, attend):
-    """Returns [b, s, d].
+    """Applies attention: [b, s, d] to [b, s, d].
 
     Args:
-      x: [b, s, d].
-      turn: as `rotate` takes it.
+      x: normalised residual.
+      turn: rotary angles of its positions.
       attend: (query, key, value) of x's positions -> [b, s, h, f].
     """
 
@@ -172,6 +184,8 @@ class Attention(nn.Module):
 
 
 class SwiGLU(nn.Module):
+  """MLP down(silu(gate(x)) * up(x)), before the residual."""
+
   config: TransformerConfig
   dtype: DTypeLike = jnp.float32
 
@@ -187,7 +201,7 @@ class SwiGLU(nn.Module):
 
 
 class Block(nn.Module):
-  """One layer; the residual keeps the dtype of x.
+  """Layer of attention and MLP; the residual keeps the dtype of x.
 
   With `modulation` [b, 6 d] (shift, scale, gate of attention, then of the MLP)
   a sub-layer is x + gate * f((1 + scale) * norm(x) + shift); without, it is
@@ -204,15 +218,15 @@ class Block(nn.Module):
     self.mlp = SwiGLU(self.config, self.dtype)
 
   def __call__(self, x, turn, mask, modulation=None):
-    """One turn of the scan: x of rows that attend to themselves, and None."""
+    """Applies the layer to rows that attend to themselves; a scan's body."""
 
     def attend(query, key, value):
-      return at.attention(query, key, value, mask)
+      return attention(query, key, value, mask)
 
     return self.layer(x, turn, attend, modulation), None
 
   def layer(self, x, turn, attend, modulation=None):
-    """x after the layer; `turn` and `attend` as in Attention."""
+    """Applies the layer; `turn` and `attend` as in Attention."""
     if modulation is None:
       shift_a = scale_a = shift_m = scale_m = 0
       gate_a = gate_m = 1
@@ -229,7 +243,7 @@ class Block(nn.Module):
 
 
 class Stack(nn.Module):
-  """The layers, scanned: their parameters have a leading axis l."""
+  """Scanned layers and a last norm; parameters have a leading axis l."""
 
   config: TransformerConfig
   dtype: DTypeLike = jnp.float32
@@ -255,19 +269,22 @@ class Stack(nn.Module):
     x: Float[Array, "b s d"],
     segment: Int[Array, "b s"],
     position: Int[Array, "b s"],
-    block: at.Block,
+    block: BlockSize,
     modulation: Float[Array, "l b 6*d"] | None = None,
     rotary: Int[Array, "b s"] | None = None,
   ) -> Float[Array, "b s d"]:
-    """Attends by equation 1 and normalises the result.
+    """Applies all layers, which attend by equation 1, and the last norm.
 
-    `position` is the order of equation 1; `rotary`, where given, is what the
-    angles are made of instead.
-
-    What x holds where segment is 0 is replaced by zeros on entry.
+    Args:
+      x: input; anything where segment is 0.
+      segment: segments of equation 1, 0 is padding.
+      position: order of equation 1.
+      block: block of equation 1.
+      modulation: of every layer, see `Block`.
+      rotary: positions that the angles are made of, if not `position`.
     """
     x = jnp.where(segment[:, :, None] > 0, x, 0)
-    mask = at.row_mask(segment, position, block, self.config.head_dim)
+    mask = row_mask(segment, position, block, self.config.head_dim)
     rotary = position if rotary is None else rotary
     turn = self.config.turn(rotary)
     x, _ = self.blocks(x, turn, mask, modulation)

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from s02jax import sharding
-from s02jax.models.layers import attention as at
+from s02jax.models.layers import attention
 
 S, F = 256, 128
 
@@ -65,8 +65,8 @@ def value_and_grad(function, *arguments):
 
 
 def dense(segment, position, block):
-  mask = at.dense_mask(segment, position, segment, position, block)
-  return functools.partial(at.attention, mask=mask)
+  mask = attention.dense_mask(segment, position, segment, position, block)
+  return functools.partial(attention.attention, mask=mask)
 
 
 @pytest.mark.parametrize(
@@ -75,7 +75,7 @@ def dense(segment, position, block):
 def test_kernel_equals_the_dense_product(rows, block):
   segment, position = rows()
   kernel = functools.partial(
-    at.kernel, segment=segment, blocks=(block,), interpret=True
+    attention.kernel, segment=segment, blocks=(block,), interpret=True
   )
   plain = value_and_grad(dense(segment, position, block), *inputs())
   jax.tree.map(close, value_and_grad(kernel, *inputs()), plain)
@@ -89,7 +89,7 @@ def test_split_kernel_equals_one_device(sizes):
   segment, position = packed()
   mesh = sharding.make_mesh(sizes)
   kernel = functools.partial(
-    at.kernel, segment=segment, blocks=(1,), interpret=True
+    attention.kernel, segment=segment, blocks=(1,), interpret=True
   )
   with jax.set_mesh(mesh):
     split = value_and_grad(kernel, *inputs())
@@ -100,11 +100,15 @@ def test_split_kernel_equals_one_device(sizes):
 @pytest.mark.parametrize("queries", [64, 96])
 def test_causal_rows_by_parts_are_the_whole(queries, monkeypatch):
   """Also where the last part is shorter."""
-  monkeypatch.setattr(at, "QUERIES", queries)
+  monkeypatch.setattr(attention, "QUERIES", queries)
   segment, position = packed()
-  mask = at.row_mask(segment, position, 1, F)
-  assert mask.causal and not at.row_mask(segment, position, None, F).causal
-  parts = value_and_grad(functools.partial(at.attention, mask=mask), *inputs())
+  mask = attention.row_mask(segment, position, 1, F)
+  assert (
+    mask.causal and not attention.row_mask(segment, position, None, F).causal
+  )
+  parts = value_and_grad(
+    functools.partial(attention.attention, mask=mask), *inputs()
+  )
   whole = value_and_grad(dense(segment, position, 1), *inputs())
   jax.tree.map(close, parts, whole)
 
@@ -113,7 +117,7 @@ def test_either_block_is_the_one_chosen():
   segment, position = alone(32)
   x = inputs(s=32, f=8)
   for choice, block in ((False, None), (True, 5)):
-    either = at.Either(jnp.asarray(choice), first=None, second=5)
+    either = attention.Either(jnp.asarray(choice), first=None, second=5)
     np.testing.assert_array_equal(
       dense(segment, position, either)(*x), dense(segment, position, block)(*x)
     )
@@ -123,7 +127,7 @@ def test_either_block_is_the_one_chosen():
 def test_kernel_of_two_blocks_is_that_of_the_chosen(choice):
   segment, position = alone()
   either = functools.partial(
-    at.kernel,
+    attention.kernel,
     segment=segment,
     blocks=(None, 50),
     choice=jnp.asarray(choice),
@@ -141,7 +145,7 @@ def test_nan_queries_keys_and_values_reach_nothing(way, request):
   asked = request.getfixturevalue("stand_in") if way == "cudnn" else []
   if way == "kernel":
     run = functools.partial(
-      at.kernel, segment=segment, blocks=(1,), interpret=True
+      attention.kernel, segment=segment, blocks=(1,), interpret=True
     )
   else:
     run = dense(segment, position, 1)
@@ -160,7 +164,9 @@ def test_attention_equals_plain_heads_in_numpy():
   q = rng.normal(size=(1, s, 4, 6)).astype(np.float32)
   k, v = rng.normal(size=(2, 1, s, 2, 6)).astype(np.float32)
   table = np.tril(np.ones((1, s, s), bool))
-  y = at.attention(*map(jnp.asarray, (q, k, v)), at.Mask(jnp.asarray(table)))
+  y = attention.attention(
+    *map(jnp.asarray, (q, k, v)), attention.Mask(jnp.asarray(table))
+  )
   for h in range(4):
     logits = q[0, :, h] @ k[0, :, h // 2].T / np.sqrt(6)
     weights = np.exp(np.where(table[0], logits, -np.inf))
@@ -175,8 +181,8 @@ MASKS = [
   (packed, 1),
   (packed, None),
   (alone, 50),
-  (alone, at.Either(jnp.asarray(False), first=None, second=50)),
-  (alone, at.Either(jnp.asarray(True), first=None, second=50)),
+  (alone, attention.Either(jnp.asarray(False), first=None, second=50)),
+  (alone, attention.Either(jnp.asarray(True), first=None, second=50)),
 ]
 
 
@@ -200,7 +206,7 @@ def stand_in(gpu, monkeypatch):
     asked.append(options)
     return product(*args, implementation="xla", **options)
 
-  monkeypatch.setattr(at, "HALVES", (jnp.float32,))
+  monkeypatch.setattr(attention, "HALVES", (jnp.float32,))
   monkeypatch.setattr(jax.nn, "dot_product_attention", run)
   return asked
 
@@ -215,15 +221,15 @@ def of_rows(segment, position, block):
   """Attention of rows to themselves."""
 
   def run(query, key, value):
-    mask = at.row_mask(segment, position, block, query.shape[3])
-    return at.attention(query, key, value, mask)
+    mask = attention.row_mask(segment, position, block, query.shape[3])
+    return attention.attention(query, key, value, mask)
 
   return run
 
 
 def formula(segment, position, block):
   """Equation 1, and the softmax over what it lets through."""
-  if isinstance(block, at.Either):
+  if isinstance(block, attention.Either):
     block = block.second if block.choice else block.first
   place = position // (block or 10**6)
   table = (segment[:, :, None] == segment[:, None]) & (segment[:, None] > 0)
@@ -302,7 +308,7 @@ def test_kept_results_of_cudnn_are_not_computed_again(sizes, gpu):
     run = of_rows(*packed(), 1)
     return calls(for_cuda(jax.checkpoint(run, policy=policy), sizes))
 
-  assert again(at.KEPT) == (1, 1)
+  assert again(attention.KEPT) == (1, 1)
   assert again(jax.checkpoint_policies.nothing_saveable) == (2, 1)
 
 
