@@ -5,16 +5,13 @@ import json
 import pathlib
 import pickle
 import random
-import shutil
 
 import numpy as np
 import pytest
 
-from s02jax.cli import text
 from s02jax.core.errors import UserError
 from s02jax.data import records
-from s02jax.text import tokenizer
-from tests.corpora import every_split, write_noise
+from tests.corpora import write_noise
 
 
 @pytest.fixture(scope="module")
@@ -60,22 +57,3 @@ def test_another_version_is_refused(tiny, tmp_path):
   (tmp_path / "card.json").write_text(json.dumps(card))
   with pytest.raises(UserError, match="version 9.0.0"):
     records.Corpus.open(tmp_path, "train")
-
-
-def test_text_model_of_a_corpus(tiny, tmp_path):
-  shutil.copytree(tiny, tmp_path / "c")
-  folder = str(tmp_path / "c")
-  with pytest.raises(UserError, match="s02 text --corpus"):
-    _ = records.Corpus.open(folder, "train").text_tokens
-  text.main(["--corpus", folder, "--vocab_size", "330"])
-  text.main(["--corpus", folder, "--vocab_size", "330"])
-  model = tokenizer.TextModel.load(tmp_path / "c" / "text.model")
-  for corpus in every_split(tmp_path / "c").values():
-    for index in range(len(corpus)):
-      record = corpus.record(index)
-      ids = model.encode(record.text, record.language)
-      assert corpus.text_tokens[index] == len(ids)
-      assert model.decode(ids) == record.text
-  with pytest.raises(UserError, match="--overwrite"):
-    text.main(["--corpus", folder, "--vocab_size", "320"])
-  text.main(["--corpus", folder, "--vocab_size", "320", "--overwrite"])

@@ -87,7 +87,7 @@ def test_moments_are_those_of_samples():
 
 
 class FakeCorpus:
-  """Three splits of the waves above."""
+  """Split of a corpus that holds the waves above."""
 
   rate = tiny.RATE
 
@@ -104,7 +104,7 @@ class FakeCorpus:
 
 @pytest.fixture
 def corpus(tmp_path, monkeypatch, waves):
-  """A folder with what `Features.open` reads, and fakes for the rest."""
+  """Corpus folder with indices, over fake records and checkpoints."""
   splits = {"train": waves, "seen": waves[:2], "unseen": []}
   (tmp_path / "index").mkdir()
   for name, of_split in splits.items():

@@ -178,7 +178,7 @@ def test_a_move_and_its_gradient(by):
 
 
 def test_entries_of_a_large_batch_are_not_counted_in_int32():
-  """They are more than 2^31; traced only, the batch would not fit here."""
+  """A mean over more than 2^31 entries; traced only, it would not fit here."""
   maps = jax.ShapeDtypeStruct((2**16, 3, 60, 1024), jnp.float32)
   inside = jax.ShapeDtypeStruct((60,), jnp.bool_)
   traced = jax.make_jaxpr(discriminators.generator_loss)([], [maps], [inside])

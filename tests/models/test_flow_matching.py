@@ -71,7 +71,7 @@ def _arrays():
 
 
 def _grow(inputs, tokens=2):
-  """The same inputs behind which stands poisoned padding."""
+  """Appends poisoned padding to the inputs."""
   frames = 2 * tokens
   nan = lambda x: jnp.pad(  # noqa: E731
     x, ((0, 0), (0, frames), (0, 0)), constant_values=jnp.nan

@@ -43,7 +43,7 @@ def params():
   ("name", "value"), [("sharding.platform", lambda: "gpu"), ("LARGE", 0)]
 )
 def test_loops_over_layers_change_nothing(params, name, value, monkeypatch):
-  """What other platforms than the CPU run, and a CPU of large arrays."""
+  """Loops run as on other platforms, and as a CPU runs large arrays."""
   wave = 0.1 * jax.random.normal(jax.random.key(2), (2, 1600))
 
   def run():

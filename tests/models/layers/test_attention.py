@@ -46,7 +46,7 @@ def packed(s=S):
 
 
 def alone(s=S):
-  """One segment a row."""
+  """Segments and positions of rows of one segment."""
   segment = np.ones((2, s), np.int32)
   segment[0, s - 40 :] = 0
   position = np.tile(np.arange(s), (2, 1))
@@ -54,7 +54,7 @@ def alone(s=S):
 
 
 def value_and_grad(function, *arguments):
-  """Of a loss over the outputs."""
+  """Value and gradients of a loss over the outputs."""
 
   def loss(*arguments):
     out = function(*arguments)
@@ -99,7 +99,7 @@ def test_split_kernel_equals_one_device(sizes):
 
 @pytest.mark.parametrize("queries", [64, 96])
 def test_causal_rows_by_parts_are_the_whole(queries, monkeypatch):
-  """Also where the last part is shorter."""
+  """Parts of a causal row give the whole, with a shorter last part too."""
   monkeypatch.setattr(attention, "QUERIES", queries)
   segment, position = packed()
   mask = attention.row_mask(segment, position, 1, F)
@@ -188,7 +188,7 @@ MASKS = [
 
 @pytest.fixture
 def gpu(monkeypatch):
-  """Programs are traced as for a GPU that has a cuDNN."""
+  """Traces functions as on a GPU that has a cuDNN."""
   monkeypatch.setattr(sharding, "platform", lambda: "gpu")
   monkeypatch.setattr(
     "jax._src.cudnn.fused_attention_stablehlo.check_cudnn_version",
@@ -198,7 +198,7 @@ def gpu(monkeypatch):
 
 @pytest.fixture
 def stand_in(gpu, monkeypatch):
-  """What cuDNN was asked to multiply, by JAX's own product in float32."""
+  """Computes cuDNN's attention by JAX's own product, in float32."""
   asked, product = [], jax.nn.dot_product_attention
 
   def run(*args, implementation, **options):
@@ -228,7 +228,7 @@ def of_rows(segment, position, block):
 
 
 def formula(segment, position, block):
-  """Equation 1, and the softmax over what it lets through."""
+  """Dense attention by equation 1 and a softmax, to compare with."""
   if isinstance(block, attention.Either):
     block = block.second if block.choice else block.first
   place = position // (block or 10**6)
@@ -271,7 +271,7 @@ def shapes(dtype, **sizes):
 
 
 def for_cuda(function, sizes):
-  """The program of value and gradients, in bfloat16."""
+  """Lowered value and gradients of attention, in bfloat16."""
 
   def loss(*arguments):
     return jnp.sum(jnp.sin(function(*arguments)).astype(jnp.float32))
@@ -283,7 +283,7 @@ def for_cuda(function, sizes):
 
 
 def calls(program):
-  """How often cuDNN computes results, and gradients."""
+  """Numbers of results and of gradients that cuDNN computes."""
   names = re.findall(r"custom_call @__cudnn\$fmha(\w+)\(", program)
   forward = [name for name in names if not name.endswith("Backward")]
   return len(forward), len(names) - len(forward)

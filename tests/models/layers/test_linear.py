@@ -25,7 +25,7 @@ def test_gradients_are_those_of_a_product():
 
 
 def test_a_kernels_gradient_in_low_precision_is_rounded_once():
-  """Its sum over 256 positions is that of float32, then rounded."""
+  """A gradient summed over 256 positions is rounded once, at the end."""
   x, kernel, change = (
     jax.random.normal(jax.random.key(i), shape, jnp.bfloat16)
     for i, shape in enumerate([(4, 64, 8), (8, 6), (4, 64, 6)])

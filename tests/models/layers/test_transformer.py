@@ -49,7 +49,7 @@ def close(a, b, tolerance=2e-5):
 
 
 def reaches(params, x, block):
-  """[s, t]: whether output s has a gradient to input t."""
+  """Mask [s, t] of the outputs s that have a gradient to input t."""
 
   def out(v):
     y = apply(params, v[None], _ones(1), _positions(1), block)[0]
@@ -115,7 +115,7 @@ def test_rope_sees_only_differences_of_positions(params, x):
 
 @pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])
 def test_rope_turns_pairs_as_complex_numbers(dtype):
-  """In float32: only the result is rounded."""
+  """Normalisation computes in float32: only its result is rounded."""
   x = jax.random.normal(jax.random.PRNGKey(0), (2, S, 3, 8)).astype(dtype)
   turned = transformer.rotate(
     x, transformer.rotary_turn(_positions(), 8, 100.0)

@@ -1,0 +1,60 @@
+"""Text model of a corpus: trained on its texts, all of which it then counts."""
+
+import io
+import pathlib
+
+import numpy as np
+
+from s02jax.core import files
+from s02jax.core.errors import UserError
+from s02jax.data.records import SPLITS, Corpus, CorpusFiles
+from s02jax.text.tokenizer import TextModel, train_model
+
+
+def build(
+  folder: pathlib.Path, vocab_size: int, overwrite: bool = False
+) -> TextModel:
+  """Trains the text model and writes it, with the lengths of all texts.
+
+  Args:
+    folder: corpus folder, which gets text.model and index/*.text_tokens.npy.
+    vocab_size: ids of the text model.
+    overwrite: replace another text model that is there.
+
+  Raises:
+    UserError: no such corpus, another text model is there, or the folder
+      cannot be written.
+  """
+  corpora = {split: Corpus.open(folder, split) for split in SPLITS}
+  train = corpora["train"]
+  texts = (
+    train.text(index) for index in np.flatnonzero(train.text_bytes).tolist()
+  )
+  data = train_model(texts, vocab_size)
+  path = CorpusFiles(folder).text_model
+  if path.exists() and path.read_bytes() != data and not overwrite:
+    raise UserError(
+      f"{path} exists and differs, and models trained on it need it as it is:"
+      " pass --overwrite to replace it"
+    )
+  model = TextModel(data)
+  for corpus in corpora.values():
+    _write_lengths(corpus, model)
+  with files.explain_errors(path, "the text model"):
+    files.write_bytes(path, data)
+  return model
+
+
+def _write_lengths(corpus: Corpus, model: TextModel) -> None:
+  """Writes the number of ids of every text of a split into its index."""
+  lengths = [
+    len(model.encode(record, corpus.languages[language]))
+    for record, language in zip(
+      map(corpus.text, range(len(corpus))), corpus.language, strict=True
+    )
+  ]
+  buffer = io.BytesIO()
+  np.save(buffer, np.array(lengths, np.int32))
+  path = corpus.files.text_tokens(corpus.split)
+  with files.explain_errors(path, "the lengths of the texts"):
+    files.write_bytes(path, buffer.getvalue())

@@ -1,0 +1,28 @@
+"""Text model of a corpus: what it counts, and what it does not replace."""
+
+import pytest
+
+from s02jax.cli import text
+from s02jax.core.errors import UserError
+from s02jax.data import records
+from s02jax.text import tokenizer
+from tests.corpora import every_split, write_noise
+
+
+def test_text_model_of_a_corpus(tmp_path):
+  write_noise(tmp_path / "c")
+  folder = str(tmp_path / "c")
+  with pytest.raises(UserError, match="s02 text --corpus"):
+    _ = records.Corpus.open(folder, "train").text_tokens
+  text.main(["--corpus", folder, "--vocab_size", "330"])
+  text.main(["--corpus", folder, "--vocab_size", "330"])
+  model = tokenizer.TextModel.load(tmp_path / "c" / "text.model")
+  for corpus in every_split(tmp_path / "c").values():
+    for index in range(len(corpus)):
+      record = corpus.record(index)
+      ids = model.encode(record.text, record.language)
+      assert corpus.text_tokens[index] == len(ids)
+      assert model.decode(ids) == record.text
+  with pytest.raises(UserError, match="--overwrite"):
+    text.main(["--corpus", folder, "--vocab_size", "320"])
+  text.main(["--corpus", folder, "--vocab_size", "320", "--overwrite"])
