@@ -18,11 +18,8 @@ from s02jax.cli import options
 from s02jax.core import startup
 from s02jax.core.errors import UserError
 from s02jax.data.records import Corpus
-from s02jax.evaluation.report import (
-  recipes,
-  requirements,
-)
-from s02jax.evaluation.report.measure import Result, Stopwatch, measure
+from s02jax.evaluation.report import recipes, requirements
+from s02jax.evaluation.report.measure import SplitResult, Stopwatch, measure
 from s02jax.evaluation.report.write import (
   Sources,
   read_curves,
@@ -33,6 +30,7 @@ from s02jax.synthesis.synthesizer import Synthesizer
 
 
 def _parser() -> argparse.ArgumentParser:
+  """Command line of the verb."""
   parser = options.parser("report", __doc__)
   folder = pathlib.Path
   parser.add_argument(
@@ -81,7 +79,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def main(argv: list[str]) -> None:
-  """The verb."""
+  """Runs `s02 report`."""
   args = _parser().parse_args(argv)
   startup.set_up()
   seen = max(1, args.items // 2) if args.seen_items is None else args.seen_items
@@ -121,10 +119,12 @@ def main(argv: list[str]) -> None:
 
 
 def _run_name(workdir: pathlib.Path) -> str:
+  """Name of a run on the page."""
   return workdir.resolve().name
 
 
 def _read_card(bundle: pathlib.Path) -> dict[str, Any]:
+  """Reads a bundle's card. Raises UserError."""
   try:
     return json.loads((bundle / "card.json").read_text())
   except (OSError, ValueError) as error:
@@ -134,8 +134,8 @@ def _read_card(bundle: pathlib.Path) -> dict[str, Any]:
     ) from error
 
 
-def _tell(out: pathlib.Path, results: Mapping[str, Result]) -> None:
-  """The main figures, and where the page is."""
+def _tell(out: pathlib.Path, results: Mapping[str, SplitResult]) -> None:
+  """Prints the main figures, and where the page is."""
   for split, result in results.items():
     for row, figures in result.judgement.figures.items():
       told = "  ".join(

@@ -1,1 +1,1 @@
-"""A bundle's own page: panel, recipes, judges of clips, requirements."""
+"""Report on a bundle: panel, recipes, judges of clips, requirements, page."""

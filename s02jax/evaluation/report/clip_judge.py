@@ -1,6 +1,6 @@
-"""The judges that hear one clip at a time: what a worker process runs.
+"""Judges of single clips, run by worker processes.
 
-Imports no JAX, so that a worker starts fast.
+Nothing here imports JAX, so that a worker starts fast.
 """
 
 import dataclasses
@@ -13,30 +13,30 @@ from s02jax.pretrained import dtw, pocketsphinx, signal
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class CaseTask:
-  """One case in all its rows: what a worker gets."""
+  """One case in all its rows: the task of a worker."""
 
   candidates: tuple[str, ...]  # the true text first
-  language: str
-  transcribe: bool
+  language: str  # code
+  transcribe: bool  # by pocketsphinx with its whole dictionary
   truth: np.ndarray  # float32[n] at 16 kHz
   waves: tuple[np.ndarray, ...]  # 16 kHz, one a row
-  aligned: tuple[bool, ...]  # with the truth, sample by sample
+  aligned: tuple[bool, ...]  # row is a copy of the truth, sample by sample
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Verdict:
-  """What the judges of single clips say of one; None: not asked."""
+  """Verdict of all judges on one clip; None: not asked or not measurable."""
 
-  dtw: bool
-  choice: bool | None  # English only
-  heard: str | None  # English only, the first few
+  dtw: bool  # the true text is the nearest
+  choice: bool | None  # pocketsphinx chose the true text; English only
+  heard: str | None  # pocketsphinx's transcript; of a few English cases
   stoi: float | None
-  pesq: float | None
-  distance: float | None
+  pesq: float | None  # wide-band
+  distance: float | None  # of logarithmic spectra, decades
 
 
 def judge_case(task: CaseTask) -> list[Verdict]:
-  """One verdict a row."""
+  """Judges every row of a case: one verdict a row, in the task's order."""
   return [
     _verdict(task, wave, aligned)
     for wave, aligned in zip(task.waves, task.aligned, strict=True)
@@ -44,6 +44,7 @@ def judge_case(task: CaseTask) -> list[Verdict]:
 
 
 def _verdict(task: CaseTask, wave: np.ndarray, aligned: bool) -> Verdict:
+  """Asks all judges about one clip, float32[n] at 16 kHz."""
   voice = languages.BY_CODE[task.language].espeak
   english = task.language == pocketsphinx.LANGUAGE.code
   pair = (task.truth, wave)
@@ -61,7 +62,7 @@ def _verdict(task: CaseTask, wave: np.ndarray, aligned: bool) -> Verdict:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Copy:
-  """How near a copy is to its recording; None: not measurable."""
+  """Distance of a copy from its recording; None: not measurable."""
 
   nb_pesq: float | None
   wb_pesq: float | None
@@ -70,7 +71,7 @@ class Copy:
 
 
 def judge_copy(truth: np.ndarray, wave: np.ndarray) -> Copy:
-  """Two waves at 16 kHz, sample by sample the same."""
+  """Compares two aligned waves, float32[n] at 16 kHz."""
   pair = (truth, wave)
   return Copy(
     nb_pesq=signal.nb_pesq(*pair),

@@ -1,9 +1,9 @@
-"""What the models themselves say on held-out clips: not a listener's verdict.
+"""Diagnostics of the models on held-out clips, without an outside judge.
 
-The audio tokenizer: how well its CTC head reads the text off its codes, and
-how much of the codebook it uses. The AR Transformer: what a wrong reference
-and a wrong text cost it, in nats an audio token; a model that ignores one of
-them pays nothing.
+Audio tokenizer: error rate of the text that its CTC head reads off the codes,
+and the share of the codebook in use. AR Transformer: the rise of its
+cross-entropy, in nats an audio token, with a wrong reference and with a wrong
+text; a model that ignores one of them shows no rise.
 """
 
 from collections.abc import Sequence
@@ -17,8 +17,8 @@ from s02jax.evaluation.report.panel import Case
 from s02jax.text import edits
 
 
-class Models(Protocol):
-  """What is needed of `s02jax.synthesis.synthesizer.Synthesizer`."""
+class DiagnosticMethods(Protocol):
+  """Methods of the synthesizer that diagnostics call."""
 
   def ctc_transcribe(self, waves: Sequence[np.ndarray]) -> list[str]: ...
   def codes_in_use(self, waves: Sequence[np.ndarray]) -> float: ...
@@ -28,15 +28,18 @@ class Models(Protocol):
 
 
 def diagnose(
-  models: Models, cases: Sequence[Case], clips: Sequence[np.ndarray]
+  models: DiagnosticMethods, cases: Sequence[Case], clips: Sequence[np.ndarray]
 ) -> dict[str, Figure]:
   """Measures the modules on one split.
 
   Args:
     models: of the bundle.
     cases: of the split.
-    clips: more waves of the split, float [n] at the bundle's rate, for what
-      needs many: the use of the codebook.
+    clips: more waves of the split, float[n] at the bundle's rate, for the
+      share of codes in use, which needs many.
+
+  Returns:
+    figures by the names of `measures.DIAGNOSTICS`.
   """
   waves = [case.wave for case in cases]
   rows = [languages.BY_CODE[case.language] for case in cases]
@@ -62,7 +65,7 @@ def diagnose(
 
 
 def _cost(models, cases, texts, voices) -> Figure:
-  """Cost with the text and the reference of the cases of these indices."""
+  """Cross-entropy with texts and references of the cases of these indices."""
   if None in texts or None in voices:
     return Figure(value=None, n=0)
   items = [
@@ -73,22 +76,24 @@ def _cost(models, cases, texts, voices) -> Figure:
 
 
 def _extra(right: Figure, wrong: Figure) -> Figure:
+  """Rise of the cross-entropy."""
   if wrong.value is None or right.value is None:
     return Figure(value=None, n=0)
   return Figure(value=wrong.value - right.value, n=wrong.n)
 
 
 def other_speaker(cases: Sequence[Case], i: int) -> int | None:
-  """The next case by another speaker, of the same language if there is one."""
+  """Index of the next case by another speaker, if possible in its language."""
   return _next(cases, i, lambda case: case.speaker != cases[i].speaker)
 
 
 def other_text(cases: Sequence[Case], i: int) -> int | None:
-  """The next case with another text, of the same language if there is one."""
+  """Index of the next case with another text, if possible in its language."""
   return _next(cases, i, lambda case: case.text != cases[i].text)
 
 
 def _next(cases, i, differs) -> int | None:
+  """Index of the next case, cyclically, that differs; None if none does."""
   order = [(i + step) % len(cases) for step in range(1, len(cases))]
   found = [j for j in order if differs(cases[j])]
   same = [j for j in found if cases[j].language == cases[i].language]

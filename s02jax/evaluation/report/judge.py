@@ -1,4 +1,4 @@
-"""All judges over all rows of the table: waveforms in, figures out.
+"""All judges over all rows of the table: waves in, figures out.
 
 A row is a way of making the sentence of each case: the recording itself, a
 copy through one of the models, or speech made from text. The same judges hear
@@ -28,20 +28,21 @@ from s02jax.text import edits
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Renditions:
-  """One way of making the sentences of a panel."""
+  """Sentences of a panel's cases as one system made them."""
 
   waves: Sequence[np.ndarray]  # one for each case, at the bundle's rate
-  aligned: bool  # sample by sample a copy of the recording
+  aligned: bool  # copies of the recordings, sample by sample
   transcripts: Sequence[str]  # by the audio tokenizer's own CTC head
-  ended: Sequence[bool] | None = None  # by itself; None if made from audio
+  # Whether each ended with the end token; None if made from audio.
+  ended: Sequence[bool] | None = None
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Judgement:
-  """One split: figures[row][measure], verdicts[row][case]."""
+  """Figures and verdicts of one split."""
 
-  figures: dict[str, dict[str, Figure]]
-  verdicts: dict[str, list[Verdict]]
+  figures: dict[str, dict[str, Figure]]  # by row and measure
+  verdicts: dict[str, list[Verdict]]  # by row, one for each case
 
 
 def judge(
@@ -56,8 +57,8 @@ def judge(
   Args:
     panel: the cases.
     rows: by name, `ground_truth` among them.
-    rate: of all waves, Hz.
-    pool: of processes to share the work.
+    rate: sample rate of all waves, Hz.
+    pool: worker processes.
 
   Raises:
     UserError: a judge is not installed.
@@ -86,6 +87,7 @@ def judge(
 
 
 def _tasks(panel, rows, converted) -> list[CaseTask]:
+  """Tasks of the workers, one a case, from waves at 16 kHz by row."""
   english = pocketsphinx.LANGUAGE.code
   transcribed = [
     i for i, case in enumerate(panel.cases) if case.language == english
@@ -107,10 +109,10 @@ def _tasks(panel, rows, converted) -> list[CaseTask]:
 
 
 def _voices(panel, converted, rate, pool) -> dict[str, dict[str, Figure]]:
-  """Similarity to the speaker and nearest of the line-up, for each row.
+  """Similarity to the speaker and rank in the line-up, for each row.
 
-  The clips of a speaker are joined until they last three seconds, for the
-  encoder needs them; a row's groups are those of the ground truth.
+  The clips of a speaker are joined until they last three seconds, which the
+  encoder needs; all rows are grouped by the lengths of the ground truth.
   """
   names = list(panel.enrolment)
   groups = speaker_groups(panel.cases, rate)
@@ -139,14 +141,14 @@ def _voices(panel, converted, rate, pool) -> dict[str, dict[str, Figure]]:
 
 
 def joined(waves: Sequence[np.ndarray], group: Sequence[int]) -> np.ndarray:
-  """Waves at 16 kHz one after the other, their silences cut."""
+  """Joins waves at 16 kHz after cutting the silence at their ends."""
   return np.concatenate([signal.trim_silence(waves[i]) for i in group])
 
 
 def speaker_groups(cases: Sequence[Case], rate: int) -> list[list[int]]:
-  """Indices of cases, by speaker, each group three seconds of ground truth.
+  """Groups indices of cases by speaker, three seconds of ground truth each.
 
-  What is left over joins the speaker's last group.
+  The rest of a speaker's cases joins the speaker's last group.
   """
   of_speaker = collections.defaultdict(list)
   for i, case in enumerate(cases):
@@ -174,6 +176,7 @@ def speaker_groups(cases: Sequence[Case], rate: int) -> list[list[int]]:
 def _figures(
   cases: Sequence[Case], row: Renditions, verdicts: Sequence[Verdict]
 ) -> dict[str, Figure]:
+  """Figures of a row by measure, but for those of the voice."""
   texts = [case.text for case in cases]
   rows = [languages.BY_CODE[case.language] for case in cases]
   return {
@@ -191,6 +194,7 @@ def _figures(
 
 
 def _word_errors(texts, rows, heard) -> Figure:
+  """Word error rate of the cases that were transcribed."""
   asked = [i for i, answer in enumerate(heard) if answer is not None]
   return _rate(
     edits.error_rate(
@@ -203,4 +207,5 @@ def _word_errors(texts, rows, heard) -> Figure:
 
 
 def _rate(rate: edits.ErrorRate) -> Figure:
+  """Error rate as a figure without an interval."""
   return Figure(value=rate.value, n=rate.n)

@@ -1,4 +1,4 @@
-"""Measures a bundle on held-out clips, for the page of `s02 report`."""
+"""Measurement of a bundle on held-out clips, for `s02 report`."""
 
 import contextlib
 import dataclasses
@@ -7,37 +7,44 @@ import time
 from collections.abc import Iterator, Mapping
 from typing import Protocol
 
-from s02jax.evaluation import figure as figure_lib
+from s02jax.evaluation.figure import Figure
 from s02jax.evaluation.report import diagnostics, judge, recipes, workers
-from s02jax.evaluation.report import panel as selection
+from s02jax.evaluation.report.panel import (
+  Panel,
+  Split,
+  choose_panel,
+  some_waves,
+)
 
 SPLITS = ("unseen", "seen")
-_CODEBOOK_CLIPS = 256  # for the share of codes in use
+_CODEBOOK_CLIPS = 256  # clips for the share of codes in use
 
 
-class Models(recipes.Synthesis, diagnostics.Models, Protocol):
-  """What the report needs of a synthesizer."""
+class ReportMethods(
+  recipes.RecipeMethods, diagnostics.DiagnosticMethods, Protocol
+):
+  """Methods of the synthesizer that the report calls."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Result:
-  """One split, measured."""
+class SplitResult:
+  """Panel, renditions and figures of one split."""
 
-  panel: selection.Panel
-  rows: dict[str, judge.Renditions]
+  panel: Panel
+  renditions: dict[str, judge.Renditions]  # by row
   judgement: judge.Judgement
-  diagnostics: dict[str, figure_lib.Figure]
+  diagnostics: dict[str, Figure]  # by measure
 
 
 class Stopwatch:
-  """Seconds of each phase, told as they pass."""
+  """Durations of the phases, logged as they pass."""
 
   def __init__(self):
-    self.seconds: dict[str, float] = {}
+    self.seconds: dict[str, float] = {}  # by phase
 
   @contextlib.contextmanager
   def phase(self, name: str) -> Iterator[None]:
-    """Says what begins, and keeps how long it took."""
+    """Times the block."""
     logging.info("%s …", name)
     began = time.perf_counter()
     yield
@@ -49,25 +56,25 @@ class Stopwatch:
 
 
 def measure(
-  models: Models,
-  splits: Mapping[str, selection.Split],
+  models: ReportMethods,
+  splits: Mapping[str, Split],
   counts: Mapping[str, int],
   settings: recipes.Sampling,
   processes: int,
   watch: Stopwatch,
-) -> dict[str, Result]:
-  """Makes and judges every row of every split.
+) -> dict[str, SplitResult]:
+  """Makes and judges every row of each split.
 
   Args:
     models: of the bundle.
     splits: of the corpus, by name; `counts` names those that are judged.
-    counts: cases of each judged split.
+    counts: number of cases of each judged split.
     settings: of synthesis.
-    processes: for the judges.
-    watch: told of the phases.
+    processes: number of workers for the judges.
+    watch: times the phases.
 
   Raises:
-    UserError: a split without cases, or a judge that is not installed.
+    UserError: a split has no cases, or a judge is not installed.
   """
   with workers.pool(processes) as pool:
     return {
@@ -78,9 +85,10 @@ def measure(
 
 def _measure_split(
   models, name, splits, count, settings, pool, watch
-) -> Result:
+) -> SplitResult:
+  """Makes and judges every row of one split."""
   with watch.phase(f"{name}: choose cases"):
-    panel = selection.choose_panel(
+    panel = choose_panel(
       splits[name],
       [split for other, split in splits.items() if other != name],
       count=count,
@@ -96,8 +104,10 @@ def _measure_split(
   with watch.phase(f"{name}: judges"):
     judgement = judge.judge(panel, made, rate=models.rate, pool=pool)
   with watch.phase(f"{name}: the models on themselves"):
-    clips = selection.some_waves(
+    clips = some_waves(
       splits[name], _CODEBOOK_CLIPS, models.rate, settings.seed
     )
     found = diagnostics.diagnose(models, panel.cases, clips)
-  return Result(panel=panel, rows=made, judgement=judgement, diagnostics=found)
+  return SplitResult(
+    panel=panel, renditions=made, judgement=judgement, diagnostics=found
+  )

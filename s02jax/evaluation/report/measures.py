@@ -1,4 +1,4 @@
-"""The columns of the table: names for people and for programs."""
+"""Measures of the report: names for people and for programs."""
 
 import dataclasses
 
@@ -8,14 +8,14 @@ TRANSCRIBED_CASES = 6  # English cases of a split for `wer`, which is slow
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Measure:
-  """A column."""
+  """Measure of one row: a column of the table."""
 
-  name: str
-  label: str
-  explanation: str
+  name: str  # in metrics.json
+  label: str  # on the page
+  explanation: str  # on the page
   better: str  # "higher" or "lower"
   style: str  # "share" (per cent) or "number"
-  relative: bool = True  # also shown as a share of the ground truth's
+  relative: bool = True  # the share of the ground truth's is shown too
 
 
 MEASURES: tuple[Measure, ...] = (
@@ -129,6 +129,7 @@ MEASURES: tuple[Measure, ...] = (
   ),
 )
 
+# Diagnostics by name: label and explanation.
 DIAGNOSTICS: dict[str, tuple[str, str]] = {
   "ctc_cer": (
     "Audio tokenizer: CTC character error rate",

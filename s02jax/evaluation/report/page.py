@@ -1,4 +1,4 @@
-"""The page: one HTML file that holds its sounds and pictures."""
+"""Page of `s02 report`: one HTML file that holds its sounds and pictures."""
 
 import dataclasses
 import json
@@ -16,6 +16,7 @@ from s02jax.evaluation.report.measures import (
 from s02jax.evaluation.report.recipes import RECIPES
 from s02jax.evaluation.report.requirements import share_of
 
+# Splits by name: label and explanation.
 SPLITS = {
   "unseen": ("Unseen speakers", "speakers and sentences never trained on"),
   "seen": ("Seen speakers", "speakers of the training set, other sentences"),
@@ -23,54 +24,54 @@ SPLITS = {
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Clip:
-  """One player."""
+class Player:
+  """Sound of one row with its spectrogram."""
 
   label: str
   explanation: str
   sound: str  # data URI
   picture: str  # data URI
   seconds: float
-  made: bool  # by the models, from text
+  made: bool  # from text, by the models
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Example:
-  """One sentence in all rows."""
+  """Sentence in all rows."""
 
   split: str
   text: str
   language: str
   speaker: str
   reference_text: str
-  clips: Sequence[Clip]
+  players: Sequence[Player]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Content:
-  """All that the page shows."""
+  """Content of the page."""
 
   notes: str  # on the corpus, such as its closed vocabulary
-  corpus: Mapping[str, Any]  # its card
-  bundle: Mapping[str, Any]  # its card
-  command: str
-  settings: Mapping[str, float]
+  corpus: Mapping[str, Any]  # card of the corpus
+  bundle: Mapping[str, Any]  # card of the bundle
+  command: str  # that made the page
+  settings: Mapping[str, float]  # of synthesis
   tables: Mapping[str, Mapping[str, Mapping[str, Figure]]]  # split, row, column
   diagnostics: Mapping[str, Mapping[str, Figure]]  # split, measure
-  size: str | None  # whose bars are shown
-  bars: Sequence[Mapping[str, Any]]
-  phases: Mapping[str, float]  # seconds
-  runs: Mapping[str, Sequence[media.Curve]]
+  size: str | None  # whose requirements are shown
+  requirements: Sequence[Mapping[str, Any]]  # of `requirements.compare`
+  phases: Mapping[str, float]  # seconds by phase
+  runs: Mapping[str, Sequence[media.Curve]]  # loss curves by stage
   examples: Sequence[Example]
 
 
 def render(content: Content) -> str:
-  """The whole file."""
+  """Renders the whole file as HTML."""
   body = [
     _header(content),
     _examples(content.examples),
     _tables(content.tables),
-    _bars(content.size, content.bars),
+    _requirements(content.size, content.requirements),
     _diagnostics(content.diagnostics),
     _runs(content.runs),
     _phases(content.phases),
@@ -91,10 +92,12 @@ _SECTIONS = {
 
 
 def _section(name: str, lead: str, body: str) -> str:
+  """Section with the heading of its name; `lead` and `body` are HTML."""
   return html.section(name, _SECTIONS[name], lead, body)
 
 
 def _format(value: float | None, style: str) -> str:
+  """Figure as text; style "share" is per cent."""
   if value is None:
     return "–"
   return f"{100 * value:.0f} %" if style == "share" else f"{value:.2f}"
@@ -104,6 +107,7 @@ def _format(value: float | None, style: str) -> str:
 
 
 def _header(content: Content) -> str:
+  """Top of the page: how it was made, the judges, the main figures."""
   train = content.corpus["splits"]["train"]
   languages = ", ".join(content.corpus["languages"])
   facts = (
@@ -133,6 +137,7 @@ def _header(content: Content) -> str:
 
 
 def _highlights(content: Content) -> str:
+  """Main figures of the first split, large."""
   split = next(iter(content.tables))
   table = content.tables[split]
   shown = [
@@ -164,6 +169,7 @@ def _highlights(content: Content) -> str:
 
 
 def _examples(examples: Sequence[Example]) -> str:
+  """Section of players; nothing without examples."""
   if not examples:
     return ""
   parts = []
@@ -181,7 +187,8 @@ def _examples(examples: Sequence[Example]) -> str:
 
 
 def _card(example: Example) -> str:
-  clips = "".join(_clip(clip) for clip in example.clips)
+  """Card of one sentence with its players."""
+  players = "".join(map(_player, example.players))
   said = example.reference_text
   return (
     f'<article lang="{html.text(example.language)}">'
@@ -189,22 +196,23 @@ def _card(example: Example) -> str:
     f'<p class="who" lang="en">{html.text(example.language)} · '
     f"{html.text(example.speaker)} · the reference says"
     f" “{html.text(said)}”</p>"
-    f'<div class="clips" lang="en">{clips}</div></article>'
+    f'<div class="clips" lang="en">{players}</div></article>'
   )
 
 
-def _clip(clip: Clip) -> str:
-  kind = ' class="made"' if clip.made else ""
-  player = "<p class=empty>no sound</p>"
-  if clip.seconds:
-    player = (
-      f'<img src="{clip.picture}" alt="Spectrogram" width="320" height="96">'
-      + html.player(clip.sound, clip.label)
+def _player(player: Player) -> str:
+  """Captioned player of one row."""
+  kind = ' class="made"' if player.made else ""
+  sound = "<p class=empty>no sound</p>"
+  if player.seconds:
+    sound = (
+      f'<img src="{player.picture}" alt="Spectrogram" width="320" height="96">'
+      + html.player(player.sound, player.label)
     )
   return (
-    f'<figure{kind} title="{html.text(clip.explanation)}">'
-    f"<figcaption>{html.text(clip.label)}<small>{clip.seconds:.1f} s</small>"
-    f"</figcaption>{player}</figure>"
+    f'<figure{kind} title="{html.text(player.explanation)}">'
+    f"<figcaption>{html.text(player.label)}"
+    f"<small>{player.seconds:.1f} s</small></figcaption>{sound}</figure>"
   )
 
 
@@ -212,6 +220,7 @@ def _clip(clip: Clip) -> str:
 
 
 def _tables(tables) -> str:
+  """Section of figures: a table for each split, and what its names mean."""
   parts = []
   for split, table in tables.items():
     label, meaning = SPLITS[split]
@@ -238,10 +247,12 @@ def _tables(tables) -> str:
 
 
 def _arrow(measure: Measure) -> str:
+  """Sign of the better direction."""
   return "↑" if measure.better == "higher" else "↓"
 
 
 def _table(table: Mapping[str, Mapping[str, Figure]]) -> str:
+  """Table of one split: rows by measures."""
   head = [
     html.column(f"{html.text(m.label)}&nbsp;{_arrow(m)}", m.explanation)
     for m in MEASURES
@@ -258,6 +269,7 @@ def _table(table: Mapping[str, Mapping[str, Figure]]) -> str:
 
 
 def _cell(measure: Measure, row: str, table) -> str:
+  """Cell of a figure, its interval and n in the tooltip."""
   figure = table[row][measure.name]
   if figure.value is None:
     return "<td class=none>–</td>"
@@ -272,11 +284,12 @@ def _cell(measure: Measure, row: str, table) -> str:
   return f'<td title="{told}">{value}{small}</td>'
 
 
-def _bars(size: str | None, bars: Sequence[Mapping[str, Any]]) -> str:
-  if not bars:
+def _requirements(size: str | None, found: Sequence[Mapping[str, Any]]) -> str:
+  """Section of requirements; nothing where none were compared."""
+  if not found:
     return ""
-  required = [bar for bar in bars if bar["required"] is not None]
-  met = sum(bool(bar["met"]) for bar in required)
+  required = [one for one in found if one["required"] is not None]
+  met = sum(bool(one["met"]) for one in required)
   lead = (
     f"What size “{html.text(size)}” has to reach on unseen speakers and"
     f" sentences: {met} of {len(required)} are met."
@@ -284,29 +297,31 @@ def _bars(size: str | None, bars: Sequence[Mapping[str, Any]]) -> str:
   return _section(
     "bars",
     lead,
-    html.table(map(html.column, _BAR_COLUMNS), map(_bar, bars), "list"),
+    html.table(map(html.column, _COLUMNS), map(_requirement, found), "list"),
   )
 
 
-_BAR_COLUMNS = ("Requirement", "Required", "Measured", "n", "Met")
+_COLUMNS = ("Requirement", "Required", "Measured", "n", "Met")
 
 
-def _bar(bar: Mapping[str, Any]) -> str:
-  sign = "≤" if bar["comparison"] == "<=" else "≥"
+def _requirement(one: Mapping[str, Any]) -> str:
+  """Line of one requirement."""
+  sign = "≤" if one["comparison"] == "<=" else "≥"
   required = "reported"
-  if bar["required"] is not None:
-    required = f"{sign} {bar['required']:g}"
+  if one["required"] is not None:
+    required = f"{sign} {one['required']:g}"
   mark, kind = {True: ("✓ yes", "yes"), False: ("✗ no", "no")}.get(
-    bar["met"], ("–", "none")
+    one["met"], ("–", "none")
   )
   return (
-    f'<tr><th scope="row">{html.text(bar["name"])}</th><td>{required}</td>'
-    f"<td>{_format(bar['measured'], 'number')}</td><td>{bar['n']}</td>"
+    f'<tr><th scope="row">{html.text(one["name"])}</th><td>{required}</td>'
+    f"<td>{_format(one['measured'], 'number')}</td><td>{one['n']}</td>"
     f'<td class="{kind}">{mark}</td></tr>'
   )
 
 
 def _diagnostics(diagnostics) -> str:
+  """Section of the models' own diagnostics, a column for each split."""
   head = [html.column(SPLITS[split][0]) for split in diagnostics]
   lines = []
   for name, (label, meaning) in DIAGNOSTICS.items():
@@ -330,6 +345,7 @@ def _diagnostics(diagnostics) -> str:
 
 
 def _runs(runs: Mapping[str, Sequence[media.Curve]]) -> str:
+  """Section of loss curves; nothing without runs."""
   if not runs:
     return ""
   figures = []
@@ -347,6 +363,7 @@ def _runs(runs: Mapping[str, Sequence[media.Curve]]) -> str:
 
 
 def _phases(phases: Mapping[str, float]) -> str:
+  """Section of wall times; nothing where they are not known."""
   if not phases:
     return ""
   total = sum(phases.values())
@@ -365,11 +382,13 @@ def _phases(phases: Mapping[str, float]) -> str:
 
 
 def _clock(seconds: float) -> str:
+  """Duration in minutes and seconds."""
   minutes, rest = divmod(round(seconds), 60)
   return f"{minutes} min {rest:02d} s" if minutes else f"{rest} s"
 
 
 def _origin(content: Content) -> str:
+  """Section on how the page was made."""
   cards = "".join(
     html.details(name, json.dumps(card, indent=2, ensure_ascii=False))
     for name, card in (
@@ -388,5 +407,5 @@ def _origin(content: Content) -> str:
 
 
 def _short(card: Mapping[str, Any]) -> dict[str, Any]:
-  """The card with the number of speakers in place of their names."""
+  """Card with the number of speakers in place of their names."""
   return {**card, "speakers": len(card["speakers"])}

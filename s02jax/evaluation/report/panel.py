@@ -1,4 +1,4 @@
-"""Which clips are judged, in whose voice, against which other texts.
+"""Panel of the report: clips to judge, references, other candidate texts.
 
 A case is one clip of a held-out split with another clip of its speaker as the
 reference. Everything is drawn from (corpus, split, count, seed).
@@ -19,15 +19,15 @@ from s02jax.synthesis.voice import check_reference
 from s02jax.text import edits
 from s02jax.text.checks import check_text
 
-CLIPS_PER_SPEAKER = 3
+CLIPS_PER_SPEAKER = 3  # cases of one speaker, at most
 SPEAKERS = 16  # in the line-up of the voice judge
-_ENROLMENT_SECONDS = 2 * ge2e.SECONDS_NEEDED
-_TEXTS = 4000  # at most, from which the other candidates are chosen
+_ENROLMENT_SECONDS = 2 * ge2e.SECONDS_NEEDED  # of a speaker in the line-up
+_TEXTS = 4000  # texts of a split that may be candidates, at most
 _LONGEST_SECONDS = 15.0  # of a clip to be judged
 
 
 class Split(Protocol):
-  """What is needed of `s02jax.data.records.Corpus`."""
+  """Methods of `s02jax.data.records.Corpus` that a panel needs."""
 
   split: str
   rate: int
@@ -47,7 +47,7 @@ class Split(Protocol):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Case:
-  """One sentence to be said and judged. Waves are at the bundle's rate."""
+  """Sentence to be spoken and judged. Waves are at the bundle's rate."""
 
   id: str
   split: str
@@ -62,16 +62,18 @@ class Case:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Panel:
-  """The cases of one split and the line-up of voices they are held against."""
+  """Cases of one split, and the line-up of voices for the voice judge."""
 
   split: str
   cases: tuple[Case, ...]
   enrolment: dict[str, np.ndarray]  # speaker -> clips that are in no case
-  speakers_without_another_clip: int  # left out
+  speakers_without_another_clip: int  # speakers that were left out
 
 
 @dataclasses.dataclass(frozen=True)
-class _Clip:
+class _Recording:
+  """One clip of a split, read when asked for."""
+
   source: Split
   index: int
 
@@ -101,14 +103,14 @@ def choose_panel(
   rate: int,
   seed: int,
 ) -> Panel:
-  """Up to `count` cases of a split, a few from each of its speakers.
+  """Draws up to `count` cases of a split, a few from each of its speakers.
 
   Args:
-    split: from which the cases come.
+    split: source of the cases.
     others: splits whose clips may be references, enrolment, or fill the
       line-up up to 16 speakers; their texts are candidates too.
-    count: cases wanted.
-    rate: of the waves handed out, Hz.
+    count: number of cases.
+    rate: sample rate of the returned waves, Hz.
     seed: of every draw.
 
   Raises:
@@ -116,11 +118,11 @@ def choose_panel(
   """
   random = np.random.default_rng([seed, *split.split.encode()])
   texts = _Texts([split, *(s for s in others if s.split != "train")], random)
-  spare = _clips_of_speakers(others)
+  spare = _recordings_of_speakers(others)
   cases: list[Case] = []
   enrolment: dict[str, np.ndarray] = {}
   lonely = 0
-  drawn = list(_shuffled(_clips_of_speakers([split]), random))
+  drawn = list(_shuffled(_recordings_of_speakers([split]), random))
   for speaker, clips in _languages_in_turn(drawn):
     own = spare[speaker]
     if len(clips) + len(own) < 2:
@@ -154,22 +156,25 @@ def choose_panel(
 def some_waves(
   split: Split, count: int, rate: int, seed: int
 ) -> list[np.ndarray]:
-  """Up to `count` clips of a split, drawn, at `rate` Hz."""
+  """Draws up to `count` clips of a split: float32[n] at `rate` Hz."""
   random = np.random.default_rng([seed, *split.split.encode(), 1])
   chosen = random.permutation(len(split))[:count]
-  return [_Clip(split, int(i)).wave(rate) for i in chosen]
+  return [_Recording(split, int(i)).wave(rate) for i in chosen]
 
 
-def _clips_of_speakers(splits: Sequence[Split]) -> dict[str, list[_Clip]]:
+def _recordings_of_speakers(
+  splits: Sequence[Split],
+) -> dict[str, list[_Recording]]:
+  """Recordings of all splits by speaker."""
   found = collections.defaultdict(list)
   for split in splits:
     for index, speaker in enumerate(split.speaker):
-      found[split.speakers[speaker]].append(_Clip(split, index))
+      found[split.speakers[speaker]].append(_Recording(split, index))
   return found
 
 
-def _shuffled(clips: dict[str, list[_Clip]], random: np.random.Generator):
-  """Speakers, and the clips of each, in the order of a draw."""
+def _shuffled(clips: dict[str, list[_Recording]], random: np.random.Generator):
+  """Yields speakers with their recordings, both in the order of a draw."""
   for i in random.permutation(len(clips)):
     speaker = sorted(clips)[i]
     order = random.permutation(len(clips[speaker]))
@@ -177,7 +182,7 @@ def _shuffled(clips: dict[str, list[_Clip]], random: np.random.Generator):
 
 
 def _languages_in_turn(drawn):
-  """The same speakers, so that a few of them already speak every language."""
+  """Reorders speakers so that the first few already speak every language."""
   places: collections.Counter[str] = collections.Counter()
   ranked = []
   for speaker, clips in drawn:
@@ -187,10 +192,10 @@ def _languages_in_turn(drawn):
 
 
 def _divide(clips, own, wanted):
-  """(targets, rest): what is judged, and what else there is of the speaker."""
+  """Splits a speaker's clips into targets to judge and the rest."""
   kept = 0 if own else 1
   most = max(0, min(CLIPS_PER_SPEAKER, len(clips) - kept, wanted))
-  targets: list[_Clip] = []
+  targets: list[_Recording] = []
   for clip in clips:
     if len(targets) < most and _judgeable(clip):
       targets.append(clip)
@@ -198,7 +203,8 @@ def _divide(clips, own, wanted):
   return [t for t in targets if _references(t, rest)], rest
 
 
-def _judgeable(clip: _Clip) -> bool:
+def _judgeable(clip: _Recording) -> bool:
+  """Whether a clip is short enough and its text can be spoken."""
   return (
     clip.seconds <= _LONGEST_SECONDS
     and clip.language in languages.BY_CODE
@@ -207,7 +213,7 @@ def _judgeable(clip: _Clip) -> bool:
 
 
 def _accepted(check, *arguments) -> bool:
-  """Whether synthesis would take it."""
+  """Whether a check of synthesis passes."""
   try:
     check(*arguments)
   except UserError:
@@ -216,6 +222,7 @@ def _accepted(check, *arguments) -> bool:
 
 
 def _case(clip, speaker, rest, turn, texts, rate) -> Case:
+  """Case of a target whose reference is taken from the rest, by turns."""
   references = _references(clip, rest)
   reference = references[turn % len(references)]
   return Case(
@@ -231,9 +238,11 @@ def _case(clip, speaker, rest, turn, texts, rate) -> Case:
   )
 
 
-def _references(clip: _Clip, rest: Sequence[_Clip]) -> list[_Clip]:
-  """Up to three clips that serve one-shot too: the longest, to ten seconds."""
-  found: list[_Clip] = []
+def _references(
+  clip: _Recording, rest: Sequence[_Recording]
+) -> list[_Recording]:
+  """Up to three references fit for one-shot: the longest, to ten seconds."""
+  found: list[_Recording] = []
   for other in sorted(
     rest,
     key=lambda c: (c.language != clip.language, c.seconds > 10, -c.seconds),
@@ -250,8 +259,8 @@ def _references(clip: _Clip, rest: Sequence[_Clip]) -> list[_Clip]:
   return found
 
 
-def _enrol(clips: Sequence[_Clip], rate: int) -> np.ndarray:
-  """Clips one after the other, longest first, up to six seconds."""
+def _enrol(clips: Sequence[_Recording], rate: int) -> np.ndarray:
+  """Joins clips, longest first, up to about six seconds."""
   waves: list[np.ndarray] = []
   for clip in sorted(clips, key=lambda c: -c.seconds):
     if sum(map(len, waves)) >= _ENROLMENT_SECONDS * rate:
@@ -261,9 +270,10 @@ def _enrol(clips: Sequence[_Clip], rate: int) -> np.ndarray:
 
 
 class _Texts:
-  """The texts of each language, for the choice of other candidates."""
+  """Texts of each language, for the choice of other candidates."""
 
   def __init__(self, splits: Sequence[Split], random: np.random.Generator):
+    """Draws some texts of each split."""
     found = collections.defaultdict(set)
     for split in splits:
       for i in random.permutation(len(split))[:_TEXTS]:
@@ -272,7 +282,7 @@ class _Texts:
     self._by_language = {key: sorted(x) for key, x in found.items()}
 
   def like(self, text: str, language: str) -> list[str]:
-    """Nine texts nearest in length that do not read the same."""
+    """Chooses nine texts nearest in length that do not read the same."""
     row = languages.BY_CODE[language]
     read = {edits.normalise(text, row)}
     chosen: list[str] = []

@@ -1,4 +1,4 @@
-"""The rows of the table: each a way of making the sentences of a panel."""
+"""Recipes of the table's rows: ways of making the sentences of a panel."""
 
 import dataclasses
 from collections.abc import Callable, Sequence
@@ -12,8 +12,8 @@ from s02jax.evaluation.report.panel import Case
 from s02jax.synthesis.request import Request, Utterance
 
 
-class Synthesis(Protocol):
-  """What is needed of `s02jax.synthesis.synthesizer.Synthesizer`."""
+class RecipeMethods(Protocol):
+  """Methods of the synthesizer that recipes call."""
 
   rate: int
 
@@ -45,9 +45,9 @@ class Synthesis(Protocol):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Sampling:
-  """How speech is made."""
+  """Settings of synthesis, equal for all recipes."""
 
-  seed: int = 0  # of every draw
+  seed: int = 0  # of all draws
   steps: int = 16  # of the Euler solver
   guidance: float = 1.5  # towards the condition; 1 is none
   temperature: float = 0.7  # of the AR model; 0 takes the likeliest token
@@ -55,39 +55,44 @@ class Sampling:
 
 @dataclasses.dataclass(frozen=True)
 class Made:
-  """Waves of a row, and whether each ended by itself (made from text only)."""
+  """Waves that a recipe made."""
 
-  waves: Sequence[np.ndarray]
+  waves: Sequence[np.ndarray]  # float32[n], one for each case
+  # Whether each ended with the end token; None if made from audio.
   ended: Sequence[bool] | None = None
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Recipe:
-  """A row: its names, and how it is made."""
+  """Recipe of a row and its names."""
 
-  name: str
-  label: str
-  explanation: str
-  aligned: bool  # sample by sample a copy of the recording
-  make: Callable[[Synthesis, Sequence[Case], Sampling], Made]
+  name: str  # in metrics.json
+  label: str  # on the page
+  explanation: str  # on the page
+  aligned: bool  # waves are copies of the recordings, sample by sample
+  make: Callable[[RecipeMethods, Sequence[Case], Sampling], Made]
 
 
 def _ground_truth(models, cases, settings) -> Made:
+  """Recordings themselves."""
   del models, settings
   return Made([case.wave for case in cases])
 
 
 def _resynthesis(models, cases, settings) -> Made:
+  """Recordings through the Flow-VAE."""
   del settings
   return Made(models.resynthesize([case.wave for case in cases]))
 
 
 def _tokenizer(models, cases, settings) -> Made:
+  """Recordings through the audio tokenizer and Griffin-Lim."""
   del settings
   return Made(models.tokenizer_reconstruction([case.wave for case in cases]))
 
 
 def _from_tokens(models, cases, settings) -> Made:
+  """Recordings' tokens through flow matching and the Flow-VAE."""
   tokens = models.tokenize([case.wave for case in cases])
   return Made(
     models.from_tokens(
@@ -101,15 +106,18 @@ def _from_tokens(models, cases, settings) -> Made:
 
 
 def _zero_shot(models, cases, settings) -> Made:
+  """Texts in the voice of a reference's audio."""
   return _speak(models, cases, [None] * len(cases), settings)
 
 
 def _one_shot(models, cases, settings) -> Made:
+  """Texts in the voice of a reference's audio and transcript."""
   transcripts = [case.reference_text for case in cases]
   return _speak(models, cases, transcripts, settings)
 
 
 def _speak(models, cases, transcripts, settings) -> Made:
+  """Synthesizes the cases' texts."""
   spoken = models.synthesize(
     [
       Request(
@@ -183,9 +191,12 @@ RECIPES: tuple[Recipe, ...] = (
 
 
 def make_renditions(
-  recipe: Recipe, models: Synthesis, cases: Sequence[Case], settings: Sampling
+  recipe: Recipe,
+  models: RecipeMethods,
+  cases: Sequence[Case],
+  settings: Sampling,
 ) -> Renditions:
-  """The waves of a row, and what the tokenizer's CTC head hears in them."""
+  """Makes the waves of a row and transcribes them by the CTC head."""
   made = recipe.make(models, cases, settings)
   return Renditions(
     waves=made.waves,
@@ -195,8 +206,10 @@ def make_renditions(
   )
 
 
-def _transcripts(models: Synthesis, waves: Sequence[np.ndarray]) -> list[str]:
-  """Nothing is heard in less than 0.2 s."""
+def _transcripts(
+  models: RecipeMethods, waves: Sequence[np.ndarray]
+) -> list[str]:
+  """Transcripts by the CTC head; empty for less than 0.2 s."""
   long = [i for i, wave in enumerate(waves) if len(wave) >= models.rate // 5]
   heard = models.ctc_transcribe([waves[i] for i in long]) if long else []
   found = dict(zip(long, heard, strict=True))

@@ -1,4 +1,4 @@
-"""What each size of the models has to reach, on unseen speakers and texts."""
+"""Requirements on each size of the models, on unseen speakers and texts."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -10,22 +10,22 @@ SIZES = ("demo", "mini")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Bar:
-  """One requirement."""
+class Requirement:
+  """Bound on one figure."""
 
-  name: str
+  name: str  # on the page and in metrics.json
   row: str  # of the table, or "diagnostics"
   measure: str
-  demo: float | None  # None: measured, not required
-  mini: float | None
-  at_most: bool = False  # else at least
-  of_ground_truth: bool = False  # the value is divided by the ground truth's
+  demo: float | None  # bound of size demo; None: measured, not required
+  mini: float | None  # bound of size mini
+  at_most: bool = False  # upper bound, not lower
+  of_ground_truth: bool = False  # the figure is divided by the ground truth's
 
 
-def _spoken(name: str, measure: str, demo, mini, **how) -> list[Bar]:
-  """The same bar for both ways of speaking."""
+def _spoken(name: str, measure: str, demo, mini, **how) -> list[Requirement]:
+  """Equal requirements on zero-shot and one-shot speech."""
   return [
-    Bar(
+    Requirement(
       name=f"{row.replace('_', '-')}: {name}",
       row=row,
       measure=measure,
@@ -37,8 +37,8 @@ def _spoken(name: str, measure: str, demo, mini, **how) -> list[Bar]:
   ]
 
 
-BARS: tuple[Bar, ...] = (
-  Bar(
+REQUIREMENTS: tuple[Requirement, ...] = (
+  Requirement(
     name="audio tokenizer: CTC character error rate",
     row="diagnostics",
     measure="ctc_cer",
@@ -46,35 +46,35 @@ BARS: tuple[Bar, ...] = (
     mini=0.06,
     at_most=True,
   ),
-  Bar(
+  Requirement(
     name="audio tokenizer: codes in use",
     row="diagnostics",
     measure="codes_in_use",
     demo=0.80,
     mini=0.90,
   ),
-  Bar(
+  Requirement(
     name="Flow-VAE resynthesis: STOI",
     row="resynthesis",
     measure="stoi",
     demo=0.80,
     mini=0.87,
   ),
-  Bar(
+  Requirement(
     name="Flow-VAE resynthesis: WB-PESQ",
     row="resynthesis",
     measure="pesq",
     demo=1.2,
     mini=1.6,
   ),
-  Bar(
+  Requirement(
     name="AR: cost of a wrong reference, nats",
     row="diagnostics",
     measure="ar_wrong_reference",
     demo=0.3,
     mini=0.5,
   ),
-  Bar(
+  Requirement(
     name="AR: cost of a wrong text, nats",
     row="diagnostics",
     measure="ar_wrong_text",
@@ -101,7 +101,7 @@ BARS: tuple[Bar, ...] = (
 
 
 def share_of(figure: Figure, truth: Figure) -> float | None:
-  """A figure as a share of the ground truth's."""
+  """Figure as a share of the ground truth's; None where that is zero."""
   if figure.value is None or not truth.value:
     return None
   return figure.value / truth.value
@@ -113,7 +113,7 @@ def compare(
   diagnostics: Mapping[str, Figure],
   wall_seconds: float | None,
 ) -> list[dict]:
-  """Every bar of a size beside its measured figure, ready for JSON.
+  """Compares the figures with the requirements of a size, ready for JSON.
 
   Args:
     size: "demo" or "mini".
@@ -126,14 +126,14 @@ def compare(
     where nothing is required, and false where nothing could be measured.
   """
   result = []
-  for bar in BARS:
-    figures = diagnostics if bar.row == "diagnostics" else table[bar.row]
-    figure = figures[bar.measure]
+  for one in REQUIREMENTS:
+    figures = diagnostics if one.row == "diagnostics" else table[one.row]
+    figure = figures[one.measure]
     measured = figure.value
-    if bar.of_ground_truth:
-      measured = share_of(figure, table[GROUND_TRUTH][bar.measure])
-    required = bar.demo if size == "demo" else bar.mini
-    result.append(_line(bar.name, bar.at_most, required, measured, figure.n))
+    if one.of_ground_truth:
+      measured = share_of(figure, table[GROUND_TRUTH][one.measure])
+    required = one.demo if size == "demo" else one.mini
+    result.append(_line(one.name, one.at_most, required, measured, figure.n))
   if size == "demo" and wall_seconds is not None:
     result.append(
       _line("wall time of all phases, minutes", True, 25.0,
@@ -143,6 +143,7 @@ def compare(
 
 
 def _line(name, at_most, required, measured, n) -> dict:
+  """One requirement of metrics.json."""
   met = None
   if required is not None:
     met = measured is not None and (

@@ -1,4 +1,4 @@
-"""Copies of recordings by several models, held against the recordings.
+"""Judgement of copies of recordings by several models, for the ablations.
 
 None of the judges was trained here.
 """
@@ -9,10 +9,9 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from s02jax.evaluation import figure
-from s02jax.evaluation.figure import Figure
+from s02jax.evaluation.figure import Figure, mean
 from s02jax.evaluation.report import clip_judge
-from s02jax.evaluation.report import judge as judge_lib
+from s02jax.evaluation.report.judge import joined, speaker_groups
 from s02jax.evaluation.report.measures import GROUND_TRUTH
 from s02jax.evaluation.report.panel import Panel
 from s02jax.pretrained import ge2e, signal
@@ -27,7 +26,7 @@ def judge(
   rate: int,
   pool: concurrent.futures.Executor,
 ) -> dict[str, dict[str, Figure]]:
-  """Figures of each model, and of the recordings as `ground_truth`.
+  """Compares the copies of each model, and the recordings as `ground_truth`.
 
   `self_sim` is the GE2E cosine of a copy and its recording, `prompt_sim` that
   of a copy and other clips of the speaker. Clips of a speaker are joined to
@@ -36,8 +35,11 @@ def judge(
   Args:
     panel: the cases.
     copies: of the cases' waves, by model.
-    rate: of all waves, Hz.
-    pool: of processes to share the work.
+    rate: sample rate of all waves, Hz.
+    pool: worker processes.
+
+  Returns:
+    figures by model and measure.
   """
   truth = [case.wave for case in panel.cases]
   converted = {
@@ -57,14 +59,15 @@ def judge(
   for name, futures in pending.items():
     found = [future.result() for future in futures]
     figures[name] = voices[name] | {
-      measure: figure.mean([getattr(copy, measure) for copy in found])
+      measure: mean([getattr(copy, measure) for copy in found])
       for measure in _NAMES
     }
   return figures
 
 
 def _voices(panel, converted, rate, pool) -> dict[str, dict[str, Figure]]:
-  groups = judge_lib.speaker_groups(panel.cases, rate)
+  """Figures `self_sim` and `prompt_sim` of each model."""
+  groups = speaker_groups(panel.cases, rate)
   of_speaker = pool.submit(
     ge2e.embed,
     [
@@ -73,17 +76,15 @@ def _voices(panel, converted, rate, pool) -> dict[str, dict[str, Figure]]:
     ],
   )
   pending = {
-    name: pool.submit(
-      ge2e.embed, [judge_lib.joined(waves, group) for group in groups]
-    )
+    name: pool.submit(ge2e.embed, [joined(waves, group) for group in groups])
     for name, waves in converted.items()
   }
   vectors = {name: future.result() for name, future in pending.items()}
   truth, others = vectors[GROUND_TRUTH], of_speaker.result()
   return {
     name: {
-      "self_sim": figure.mean(ge2e.similarity(x, truth)),
-      "prompt_sim": figure.mean(ge2e.similarity(x, others)),
+      "self_sim": mean(ge2e.similarity(x, truth)),
+      "prompt_sim": mean(ge2e.similarity(x, others)),
     }
     for name, x in vectors.items()
   }

@@ -1,4 +1,4 @@
-"""Processes for the judges."""
+"""Worker processes of the judges."""
 
 import concurrent.futures
 import contextlib
@@ -11,7 +11,7 @@ _THREADS = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")
 
 @contextlib.contextmanager
 def pool(count: int) -> Iterator[concurrent.futures.Executor]:
-  """A pool of `count` fresh processes: a fork would copy JAX's threads.
+  """Pool of `count` fresh processes: a fork would copy JAX's threads.
 
   Each has one thread of linear algebra, for several would wait for each other
   on the same cores. Libraries read that from the environment when they are

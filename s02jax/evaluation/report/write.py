@@ -1,4 +1,4 @@
-"""Writes the results of `s02 report`: metrics.json and the page's parts."""
+"""Output of `s02 report`: metrics.json, and the content of the page."""
 
 import dataclasses
 import json
@@ -12,24 +12,30 @@ from s02jax.core import files
 from s02jax.core.errors import UserError
 from s02jax.evaluation import media
 from s02jax.evaluation.report import measures, page, recipes, requirements
-from s02jax.evaluation.report import panel as selection
-from s02jax.evaluation.report.measure import Result, Stopwatch
+from s02jax.evaluation.report.measure import SplitResult, Stopwatch
+from s02jax.evaluation.report.panel import SPEAKERS, Case, Panel
 from s02jax.pretrained import signal
 
 FORMAT_VERSION = 1
-_EXAMPLES = {"unseen": 8, "seen": 4}
+_EXAMPLES = {"unseen": 8, "seen": 4}  # sentences on the page, by split
 _PAGE_BYTES = 11_000_000  # that players and pictures may take
 
 
 def examples(
-  results: Mapping[str, Result], rate: int, budget: int = _PAGE_BYTES
+  results: Mapping[str, SplitResult], rate: int, budget: int = _PAGE_BYTES
 ) -> list[page.Example]:
-  """Players of some cases, voices and languages in turn, within the budget."""
+  """Examples for the page, voices and languages in turn.
+
+  Args:
+    results: by split.
+    rate: sample rate of the waves, Hz.
+    budget: bytes that sounds and pictures may take.
+  """
   chosen: list[page.Example] = []
   for split, result in results.items():
     for index in _varied(result.panel.cases)[: _EXAMPLES[split]]:
       example = _example(split, result, index, rate)
-      budget -= sum(len(c.sound) + len(c.picture) for c in example.clips)
+      budget -= sum(len(c.sound) + len(c.picture) for c in example.players)
       if budget < 0:
         logging.info("the page has room for %d examples", len(chosen))
         return chosen
@@ -37,8 +43,8 @@ def examples(
   return chosen
 
 
-def _varied(cases: Sequence[selection.Case]) -> list[int]:
-  """Cases in an order that goes round the languages and the speakers."""
+def _varied(cases: Sequence[Case]) -> list[int]:
+  """Indices of cases, alternating between languages and speakers."""
   turns: dict[int, tuple[int, int]] = {}
   speakers: dict[str, int] = {}
   languages: dict[tuple[str, int], int] = {}
@@ -51,26 +57,28 @@ def _varied(cases: Sequence[selection.Case]) -> list[int]:
 
 
 def _example(split, result, index, rate) -> page.Example:
+  """Players of one case: reference and all rows."""
   case = result.panel.cases[index]
-  clips = [
-    _clip("Reference", "Another clip of the speaker.", case.reference, rate)
+  players = [
+    _player("Reference", "Another clip of the speaker.", case.reference, rate)
   ]
   for recipe in recipes.RECIPES:
-    wave = result.rows[recipe.name].waves[index]
-    clips.append(_clip(recipe.label, recipe.explanation, wave, rate))
+    wave = result.renditions[recipe.name].waves[index]
+    players.append(_player(recipe.label, recipe.explanation, wave, rate))
   return page.Example(
     split=split,
     text=case.text,
     language=case.language,
     speaker=case.speaker,
     reference_text=case.reference_text,
-    clips=clips,
+    players=players,
   )
 
 
-def _clip(label, explanation, wave, rate) -> page.Clip:
+def _player(label, explanation, wave, rate) -> page.Player:
+  """Sound and spectrogram of a wave; both empty below 50 ms."""
   silent = len(wave) < rate // 20
-  return page.Clip(
+  return page.Player(
     label=label,
     explanation=explanation,
     sound="" if silent else media.sound(wave, rate),
@@ -86,10 +94,10 @@ def _clip(label, explanation, wave, rate) -> page.Clip:
 
 
 def read_curves(workdir: pathlib.Path) -> list[media.Curve]:
-  """Loss of a run: of training, then of the held-out splits.
+  """Reads the loss curves of a run: training, then the held-out splits.
 
   Raises:
-    UserError: no metrics.jsonl there, or a damaged one.
+    UserError: metrics.jsonl is missing or damaged.
   """
   path = workdir / "metrics.jsonl"
   try:
@@ -119,10 +127,10 @@ def read_curves(workdir: pathlib.Path) -> list[media.Curve]:
 
 
 def read_phases(path: pathlib.Path | None) -> dict[str, float]:
-  """Seconds by phase from a JSON object; empty without a file.
+  """Reads seconds by phase from a JSON object; empty without a file.
 
   Raises:
-    UserError: no such file, or something else in it.
+    UserError: the file is missing or holds something else.
   """
   if path is None:
     return {}
@@ -141,14 +149,14 @@ def read_phases(path: pathlib.Path | None) -> dict[str, float]:
 
 
 def metrics(
-  results: Mapping[str, Result],
+  results: Mapping[str, SplitResult],
   required: Sequence[Mapping[str, Any]],
   phases: Mapping[str, float],
   watch: Stopwatch,
   command: str,
   settings: recipes.Sampling,
 ) -> dict[str, Any]:
-  """What metrics.json holds: every figure with its n, every verdict."""
+  """Content of metrics.json: every figure with its n, every verdict."""
   return {
     "format_version": FORMAT_VERSION,
     "command": command,
@@ -166,18 +174,19 @@ def metrics(
   }
 
 
-def _panel(panel: selection.Panel) -> dict[str, int]:
-  """How many of everything the judges chose from."""
+def _panel(panel: Panel) -> dict[str, int]:
+  """Sizes of a panel."""
   return {
     "cases": len(panel.cases),
     "speakers": len({case.speaker for case in panel.cases}),
-    "line_up": min(selection.SPEAKERS, len(panel.enrolment)),
+    "line_up": min(SPEAKERS, len(panel.enrolment)),
     "fewest_candidates": min(len(case.candidates) for case in panel.cases),
     "speakers_without_another_clip": panel.speakers_without_another_clip,
   }
 
 
-def _table(result: Result) -> dict[str, Any]:
+def _table(result: SplitResult) -> dict[str, Any]:
+  """Figures by row and measure, with their share of the ground truth's."""
   truth = result.judgement.figures[measures.GROUND_TRUTH]
   return {
     row: {
@@ -189,14 +198,15 @@ def _table(result: Result) -> dict[str, Any]:
   }
 
 
-def _cases(result: Result) -> Iterator[dict[str, Any]]:
+def _cases(result: SplitResult) -> Iterator[dict[str, Any]]:
+  """Yields each case with the verdicts on all its rows."""
   for i, case in enumerate(result.panel.cases):
     verdicts = {}
-    for name, row in result.rows.items():
+    for name, made in result.renditions.items():
       verdicts[name] = {
         **dataclasses.asdict(result.judgement.verdicts[name][i]),
-        "ctc": row.transcripts[i],
-        "ended": None if row.ended is None else bool(row.ended[i]),
+        "ctc": made.transcripts[i],
+        "ended": None if made.ended is None else bool(made.ended[i]),
       }
     yield {
       "id": case.id,
@@ -213,19 +223,19 @@ def _cases(result: Result) -> Iterator[dict[str, Any]]:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Sources:
-  """What a report is made of and from."""
+  """Origin of a report's figures, for the page."""
 
   bundle_card: Mapping[str, Any]
   corpus_card: Mapping[str, Any]
-  command: str
-  phases: Mapping[str, float]
-  runs: Mapping[str, Sequence[media.Curve]]
-  size: str | None  # whose bars are held against the figures
+  command: str  # that makes the report
+  phases: Mapping[str, float]  # seconds by phase, from corpus to report
+  runs: Mapping[str, Sequence[media.Curve]]  # loss curves by stage
+  size: str | None  # whose requirements are compared
 
 
 def write(
   out: pathlib.Path,
-  results: Mapping[str, Result],
+  results: Mapping[str, SplitResult],
   sources: Sources,
   settings: recipes.Sampling,
   rate: int,
@@ -255,7 +265,7 @@ def write(
       tables=tables,
       diagnostics=found,
       size=sources.size,
-      bars=required,
+      requirements=required,
       phases=phases,
       runs=sources.runs,
       examples=examples(results, rate),
