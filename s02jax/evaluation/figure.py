@@ -10,12 +10,12 @@ import numpy as np
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Figure:
-  """A measured value."""
+  """Measured value with its interval."""
 
   value: float | None  # None where nothing could be measured
-  n: int  # cases (or groups of clips of one speaker) behind it
-  low: float | None = None  # 95 % interval of a share (Wilson)
-  high: float | None = None
+  n: int  # cases (or groups of clips of one speaker) behind the value
+  low: float | None = None  # lower end of the 95 % interval, if known
+  high: float | None = None  # upper end
 
   def to_json(self) -> dict[str, Any]:
     """Fields for a JSON file, without an interval that is not known."""
@@ -26,14 +26,14 @@ class Figure:
 
 
 def mean(values: Sequence[float | None] | np.ndarray) -> Figure:
-  """Mean of what could be measured."""
+  """Mean of the finite values; n counts them."""
   known = [float(v) for v in values if v is not None and math.isfinite(v)]
   value = math.fsum(known) / len(known) if known else None
   return Figure(value=value, n=len(known))
 
 
 def share(values: Sequence[bool | None] | np.ndarray) -> Figure:
-  """Share of true among what was asked, with its 95 % interval (Wilson)."""
+  """Share of true among values that are not None, with Wilson's interval."""
   asked = [bool(v) for v in values if v is not None]
   n = len(asked)
   if not n:
@@ -46,8 +46,8 @@ def share(values: Sequence[bool | None] | np.ndarray) -> Figure:
   )
 
 
-RESAMPLES = 2000
-_CHUNK = 100  # resamples at a time
+RESAMPLES = 2000  # of a bootstrap
+_CHUNK = 100  # resamples computed at a time
 
 
 # ---------------------------------------------------------------- intervals
@@ -98,7 +98,7 @@ def ratio(
 
 
 def _padded(values: Sequence[Sequence[float]], counts) -> np.ndarray:
-  """[i][s] to float64[i, s], zero where an item has fewer seeds."""
+  """Pads [i][s] to float64[i, s] with zeros where an item has fewer seeds."""
   result = np.zeros((len(values), counts.max()))
   for row, item in zip(result, values, strict=True):
     row[: len(item)] = item
@@ -106,9 +106,12 @@ def _padded(values: Sequence[Sequence[float]], counts) -> np.ndarray:
 
 
 def _resampled(columns, counts, random: np.random.Generator) -> np.ndarray:
-  """Ratios float64[r] of resampled items and, in them, resampled seeds.
+  """Ratios float64[r] of resampled items and, within them, resampled seeds.
 
-  [2, i, s] values and the [i] number of seeds.
+  Args:
+    columns: float64[2, i, s], numerators and denominators.
+    counts: int[i], seeds of each item.
+    random: source of the draws.
   """
   _, items, seeds = columns.shape
   held = np.arange(seeds) < counts[:, None]

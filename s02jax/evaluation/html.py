@@ -1,7 +1,7 @@
-"""What the pages share: their frame, their stylesheet, their smallest parts.
+"""Building blocks of the HTML pages: frame, stylesheet, tables, players.
 
-A page is one HTML file that needs nothing beside it: its policy forbids to load
-anything that the file does not hold.
+A page is one file that needs nothing beside it: its content security policy
+forbids to load anything else.
 """
 
 import html
@@ -9,13 +9,13 @@ from collections.abc import Iterable, Mapping, Sequence
 
 
 def document(title: str, parts: Sequence[str], sections: Mapping[str, str]):
-  """The whole file.
+  """Assembles the whole file.
 
   Args:
-    title: of the window.
-    parts: HTML, from top to bottom; what is empty is left out.
-    sections: name and label of those that the navigation shows if they are
-      there.
+    title: title of the window, as text.
+    parts: HTML, from top to bottom; empty parts are left out.
+    sections: labels by name of sections; the navigation shows those that are
+      among the parts.
   """
   links = "".join(
     f'<a href="#{name}">{label}</a>'
@@ -32,7 +32,7 @@ def document(title: str, parts: Sequence[str], sections: Mapping[str, str]):
 
 
 def section(name: str, label: str, lead: str, body: str) -> str:
-  """A part with a heading; `lead` and `body` are HTML."""
+  """Section with a heading; `lead` and `body` are HTML."""
   return (
     f'<section id="{name}"><h2>{label}</h2>'
     f'<p class="lead">{lead}</p>{body}</section>'
@@ -40,17 +40,17 @@ def section(name: str, label: str, lead: str, body: str) -> str:
 
 
 def text(value: object) -> str:
-  """Any text as HTML, also inside of an attribute's quotes."""
+  """Escapes any text, also for an attribute's quotes."""
   return html.escape(str(value), quote=True).replace(" %", "&nbsp;%")
 
 
 def tile(value: str, label: str, note: str) -> str:
-  """One large figure of a `tiles` list."""
+  """Large figure of a `tiles` list; arguments are HTML."""
   return f"<li><b>{value}</b><span>{label}</span><small>{note}</small></li>"
 
 
 def table(head: Iterable[str], rows: Iterable[str], kind: str = "") -> str:
-  """A table that scrolls where it is too wide; cells and rows are HTML."""
+  """Table that scrolls where it is too wide; cells and rows are HTML."""
   shown = f' class="{kind}"' if kind else ""
   return (
     '<div class="scroll" role="region" aria-label="Table" tabindex="0">'
@@ -60,13 +60,13 @@ def table(head: Iterable[str], rows: Iterable[str], kind: str = "") -> str:
 
 
 def column(label: str, explanation: str = "") -> str:
-  """The head of a column, of HTML and of a text."""
+  """Head of a column: `label` is HTML, `explanation` text for a tooltip."""
   title = f' title="{text(explanation)}"' if explanation else ""
   return f'<th scope="col"{title}>{label}</th>'
 
 
 def definitions(pairs: Iterable[tuple[str, str]]) -> str:
-  """A list of names and texts."""
+  """Definition list of names and texts."""
   items = "".join(
     f"<dt>{text(name)}</dt><dd>{text(told)}</dd>" for name, told in pairs
   )
@@ -82,7 +82,7 @@ def details(summary: str, content: str) -> str:
 
 
 def player(sound: str, label: str) -> str:
-  """`sound`: its data URI."""
+  """Audio player of a sound, given as data URI."""
   return (
     f'<audio controls preload="none" src="{sound}"'
     f' aria-label="{text(label)}"></audio>'

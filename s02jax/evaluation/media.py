@@ -1,4 +1,4 @@
-"""Pictures and sounds of the page, as text that stands in the page itself."""
+"""Sounds, spectrograms and curves as text that a page holds: data URIs, SVG."""
 
 import base64
 import dataclasses
@@ -13,26 +13,26 @@ import soundfile
 from s02jax.audio import loudness, spectra, writer
 from s02jax.pretrained import signal
 
-_WIDTH, _HEIGHT = 640, 200  # of a loss curve, in its own units
-_LEFT, _BOTTOM, _TOP = 48, 24, 10
+_WIDTH, _HEIGHT = 640, 200  # of a picture of curves, in SVG units
+_LEFT, _BOTTOM, _TOP = 48, 24, 10  # margins of a picture of curves
 _POINTS = 300  # of a curve, at most
 _SPECTROGRAM = (320, 96)  # pixels
-_OTHER_RATE = 24000  # Hz, for what MP3 has no rate for
+_OTHER_RATE = 24000  # Hz, where MP3 does not have a sound's own rate
 
 
 def data_uri(kind: str, data: bytes) -> str:
-  """`data` as an address that holds it."""
+  """Encodes `data` as an address that holds it."""
   return f"data:{kind};base64,{base64.b64encode(data).decode()}"
 
 
 def sound(wave: np.ndarray, rate: int) -> str:
-  """FLAC of float [n]: lossless, and every browser plays it."""
+  """Data URI of float[n] as FLAC: lossless, and every browser plays it."""
   wave = np.nan_to_num(np.asarray(wave, np.float32))
   return data_uri("audio/flac", spectra.encode_flac(wave, rate))
 
 
 def compressed_sound(wave: np.ndarray, rate: int) -> str:
-  """MP3 of float [n], a fifth of FLAC's size; every browser plays it."""
+  """Data URI of float[n] as MP3, a fifth of FLAC's size."""
   wave = np.nan_to_num(np.asarray(wave, np.float32))
   out = io.BytesIO()
   if rate not in writer.RATES[".mp3"]:
@@ -44,9 +44,12 @@ def compressed_sound(wave: np.ndarray, rate: int) -> str:
 
 
 def spectrogram(wave: np.ndarray) -> str:
-  """PNG of the log-mel spectrogram (80 bands to 8 kHz, 70 dB) of 16 kHz.
+  """Data URI of a log-mel spectrogram as PNG: 80 bands to 8 kHz, 70 dB.
 
-  The scale is the clip's own: loudness is not compared, patterns are.
+  The scale is the clip's own, so that patterns can be compared, not loudness.
+
+  Args:
+    wave: float[n] at 16 kHz.
   """
   import matplotlib
   from PIL import Image
@@ -68,15 +71,15 @@ def spectrogram(wave: np.ndarray) -> str:
 
 @dataclasses.dataclass(frozen=True)
 class Curve:
-  """Steps and values, both finite and of one length."""
+  """Named values over steps."""
 
   name: str
   steps: Sequence[float]
-  values: Sequence[float]
+  values: Sequence[float]  # finite, one for each step
 
 
 def curves_svg(curves: Sequence[Curve], title: str) -> str:
-  """Lines over steps as inline SVG; colours come from the page's classes."""
+  """Draws lines over steps as inline SVG, coloured by the page's classes."""
   ranges = _ranges(curves)
   parts = [
     f'<svg viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img"'
@@ -102,7 +105,7 @@ def curves_svg(curves: Sequence[Curve], title: str) -> str:
 
 
 def _ranges(curves: Sequence[Curve]) -> Mapping[str, tuple[float, float]]:
-  """Of the axes; the first steps' peak may leave the picture at the top."""
+  """Ranges of the axes; the peak of the first steps may leave the picture."""
   steps = np.concatenate([c.steps for c in curves])
   values = np.concatenate([c.values for c in curves])
   low, high = float(values.min()), float(np.quantile(values, 0.99))
@@ -114,19 +117,21 @@ def _ranges(curves: Sequence[Curve]) -> Mapping[str, tuple[float, float]]:
 
 
 def _place_x(step: float, ranges) -> float:
+  """Horizontal place of a step in SVG units."""
   low, high = ranges["x"]
   share = (step - low) / (high - low)
   return round(_LEFT + 10 + share * (_WIDTH - _LEFT - 30), 1)
 
 
 def _place_y(value: float, ranges) -> float:
+  """Vertical place of a value in SVG units."""
   low, high = ranges["y"]
   share = min(1.0, (value - low) / (high - low))
   return round(_HEIGHT - _BOTTOM - share * (_HEIGHT - _BOTTOM - _TOP), 1)
 
 
 def _thinned(curve: Curve) -> list[tuple[float, float]]:
-  """Means of neighbours where there are too many points to see."""
+  """Averages neighbours where there are too many points to see."""
   size = -(-len(curve.steps) // _POINTS)
   return [
     (
@@ -138,7 +143,7 @@ def _thinned(curve: Curve) -> list[tuple[float, float]]:
 
 
 def ticks(low: float, high: float) -> list[float]:
-  """Three to six round numbers between."""
+  """Three to six round numbers from `low` to `high`."""
   raw = (high - low) / 4
   power = 10 ** math.floor(math.log10(raw))
   step = min((1, 2, 2.5, 5, 10), key=lambda s: abs(s * power - raw)) * power

@@ -36,6 +36,7 @@ class FunAsr:
     return transcribe_each(paths, lambda wave: self._one(wave, language))
 
   def _one(self, wave: np.ndarray, language: str) -> str:
+    """Transcribes float32[n] at 16 kHz."""
     (found,) = self._model.generate(input=wave, language=language)
     # SenseVoice puts tags such as <|zh|><|NEUTRAL|> before its words.
     return re.sub(r"<\|.*?\|>", "", found["text"]).strip()

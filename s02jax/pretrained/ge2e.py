@@ -168,10 +168,12 @@ def _lstm(x, w_in, w_hidden, bias) -> np.ndarray:
 
 
 def _sigmoid(x: np.ndarray) -> np.ndarray:
+  """Logistic function without overflow."""
   return 0.5 + 0.5 * np.tanh(0.5 * x)
 
 
 def _unit(x: np.ndarray) -> np.ndarray:
+  """Vectors of length 1; zero stays zero."""
   return x / np.maximum(np.linalg.norm(x, axis=-1, keepdims=True), 1e-12)
 
 

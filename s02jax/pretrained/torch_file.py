@@ -74,6 +74,7 @@ class _Reader(pickle.Unpickler):
     self.storages: dict[str, _Storage] = {}
 
   def find_class(self, module: str, name: str) -> Any:
+    """Looks up one of the few names that are allowed."""
     if (module, name) == ("collections", "OrderedDict"):
       return collections.OrderedDict
     if (module, name) == ("torch._utils", "_rebuild_tensor_v2"):
@@ -83,6 +84,7 @@ class _Reader(pickle.Unpickler):
     raise pickle.UnpicklingError(f"{module}.{name} is not allowed")
 
   def persistent_load(self, pid) -> _Storage:
+    """Notes a storage whose values are read later."""
     _, kind, key, *_ = pid
     return self.storages.setdefault(key, _Storage(kind.dtype))
 

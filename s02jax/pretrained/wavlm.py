@@ -283,11 +283,13 @@ def _conv(
 
 
 def _dense(x: Float[Array, "*b c"], layer: Params) -> Float[Array, "*b o"]:
+  """Linear map with PyTorch's weight [o, c] and bias [o]."""
   y = x @ layer["weight"].T
   return y + layer["bias"].reshape((1,) * (y.ndim - 1) + (-1,))
 
 
 def _layer_norm(x: Float[Array, "t c"], layer: Params) -> Float[Array, "t c"]:
+  """Layer normalisation over channels."""
   x = x - jnp.mean(x, axis=1, keepdims=True)
   x = x / jnp.sqrt(jnp.mean(x**2, axis=1, keepdims=True) + _EPSILON)
   return x * layer["weight"][None] + layer["bias"][None]
@@ -302,84 +304,113 @@ def _batch_norm(x: Float[Array, "t c"], layer: Params) -> Float[Array, "t c"]:
 # --------------------------------------------------------------- parameters
 
 
-def _params(saved: dict[str, np.ndarray]) -> Params:
+Saved = dict[str, np.ndarray]  # tensors by the names of the file
+
+
+def _params(saved: Saved) -> Params:
   """Parameter tree of this module from the names of the file."""
+  return _wavlm_params(saved) | _head_params(saved)
 
-  def own(prefix: str) -> Params:
-    names = {"weight": "weight", "bias": "bias"}
-    return {
-      name: np.asarray(saved[f"{prefix}.{key}"], np.float32)
-      for name, key in names.items()
-      if key == "weight" or f"{prefix}.{key}" in saved
-    }
 
-  def norm(prefix: str) -> Params:
-    return own(prefix) | {
-      "mean": saved[f"{prefix}.running_mean"],
-      "variance": saved[f"{prefix}.running_var"],
-    }
-
-  def unit(prefix: str) -> Params:
-    return {"conv": own(f"{prefix}.conv"), "norm": norm(f"{prefix}.bn")}
-
-  def block(prefix: str) -> Params:
-    res2 = f"{prefix}.Res2Conv1dReluBn"
-    return {
-      "first": unit(f"{prefix}.Conv1dReluBn1"),
-      "parts": [
-        {"conv": own(f"{res2}.convs.{i}"), "norm": norm(f"{res2}.bns.{i}")}
-        for i in range(_SCALE - 1)
-      ],
-      "last": unit(f"{prefix}.Conv1dReluBn2"),
-      "squeeze": own(f"{prefix}.SE_Connect.linear1"),
-      "excite": own(f"{prefix}.SE_Connect.linear2"),
-    }
-
-  def layer(prefix: str) -> Params:
-    attention = f"{prefix}.self_attn"
-    return {
-      "norm_1": own(f"{prefix}.self_attn_layer_norm"),
-      "q": own(f"{attention}.q_proj"),
-      "k": own(f"{attention}.k_proj"),
-      "v": own(f"{attention}.v_proj"),
-      "out": own(f"{attention}.out_proj"),
-      "gate": own(f"{attention}.grep_linear"),
-      "gate_scale": saved[f"{attention}.grep_a"].reshape(-1),
-      "norm_2": own(f"{prefix}.final_layer_norm"),
-      "fc1": own(f"{prefix}.fc1"),
-      "fc2": own(f"{prefix}.fc2"),
-    }
-
+def _wavlm_params(saved: Saved) -> Params:
+  """Parameters of steps 1 to 3."""
+  convs = f"{_WAVLM}feature_extractor.conv_layers"
   layers = [
-    layer(f"{_WAVLM}encoder.layers.{i}")
+    _layer_params(saved, f"{_WAVLM}encoder.layers.{i}")
     for i in range(len(saved["feature_weight"]) - 1)
   ]
-  convs = f"{_WAVLM}feature_extractor.conv_layers"
   return {
     "convs": [
-      own(f"{convs}.{i}.0") | {"norm": own(f"{convs}.{i}.2.1")}
+      _linear_params(saved, f"{convs}.{i}.0")
+      | {"norm": _linear_params(saved, f"{convs}.{i}.2.1")}
       for i in range(len(_STRIDES))
     ],
-    "norm_in": own(f"{_WAVLM}layer_norm"),
-    "project": own(f"{_WAVLM}post_extract_proj"),
+    "norm_in": _linear_params(saved, f"{_WAVLM}layer_norm"),
+    "project": _linear_params(saved, f"{_WAVLM}post_extract_proj"),
     "place": _place(saved, f"{_WAVLM}encoder.pos_conv.0"),
     "bias": saved[
       f"{_WAVLM}encoder.layers.0.self_attn.relative_attention_bias.weight"
     ],
     "layers": jax.tree.map(lambda *x: np.stack(x), *layers),
-    "norm_out": own(f"{_WAVLM}encoder.layer_norm"),
+    "norm_out": _linear_params(saved, f"{_WAVLM}encoder.layer_norm"),
     "feature_weight": saved["feature_weight"],
-    "layer1": unit("layer1"),
-    "blocks": [block(f"layer{i}") for i in (2, 3, 4)],
-    "conv": own("conv"),
-    "pool_1": own("pooling.linear1"),
-    "pool_2": own("pooling.linear2"),
-    "pool_norm": norm("bn"),
-    "linear": own("linear"),
   }
 
 
-def _place(saved: dict[str, np.ndarray], prefix: str) -> Params:
+def _layer_params(saved: Saved, prefix: str) -> Params:
+  """Parameters of one Transformer layer."""
+  attention = f"{prefix}.self_attn"
+  names = {
+    "norm_1": f"{prefix}.self_attn_layer_norm",
+    "q": f"{attention}.q_proj",
+    "k": f"{attention}.k_proj",
+    "v": f"{attention}.v_proj",
+    "out": f"{attention}.out_proj",
+    "gate": f"{attention}.grep_linear",
+    "norm_2": f"{prefix}.final_layer_norm",
+    "fc1": f"{prefix}.fc1",
+    "fc2": f"{prefix}.fc2",
+  }
+  return {name: _linear_params(saved, key) for name, key in names.items()} | {
+    "gate_scale": saved[f"{attention}.grep_a"].reshape(-1)
+  }
+
+
+def _head_params(saved: Saved) -> Params:
+  """Parameters of step 4."""
+  return {
+    "layer1": _conv_params(saved, "layer1.conv", "layer1.bn"),
+    "blocks": [_block_params(saved, f"layer{i}") for i in (2, 3, 4)],
+    "conv": _linear_params(saved, "conv"),
+    "pool_1": _linear_params(saved, "pooling.linear1"),
+    "pool_2": _linear_params(saved, "pooling.linear2"),
+    "pool_norm": _norm_params(saved, "bn"),
+    "linear": _linear_params(saved, "linear"),
+  }
+
+
+def _block_params(saved: Saved, prefix: str) -> Params:
+  """Parameters of one Res2 block."""
+  first, last = f"{prefix}.Conv1dReluBn1", f"{prefix}.Conv1dReluBn2"
+  res2 = f"{prefix}.Res2Conv1dReluBn"
+  return {
+    "first": _conv_params(saved, f"{first}.conv", f"{first}.bn"),
+    "parts": [
+      _conv_params(saved, f"{res2}.convs.{i}", f"{res2}.bns.{i}")
+      for i in range(_SCALE - 1)
+    ],
+    "last": _conv_params(saved, f"{last}.conv", f"{last}.bn"),
+    "squeeze": _linear_params(saved, f"{prefix}.SE_Connect.linear1"),
+    "excite": _linear_params(saved, f"{prefix}.SE_Connect.linear2"),
+  }
+
+
+def _conv_params(saved: Saved, conv: str, norm: str) -> Params:
+  """Parameters of a convolution and its batch normalisation."""
+  return {
+    "conv": _linear_params(saved, conv),
+    "norm": _norm_params(saved, norm),
+  }
+
+
+def _linear_params(saved: Saved, prefix: str) -> Params:
+  """Weight, and bias if there is one, in float32."""
+  return {
+    name: np.asarray(saved[f"{prefix}.{name}"], np.float32)
+    for name in ("weight", "bias")
+    if name == "weight" or f"{prefix}.{name}" in saved
+  }
+
+
+def _norm_params(saved: Saved, prefix: str) -> Params:
+  """Parameters of a batch normalisation with its running statistics."""
+  return _linear_params(saved, prefix) | {
+    "mean": saved[f"{prefix}.running_mean"],
+    "variance": saved[f"{prefix}.running_var"],
+  }
+
+
+def _place(saved: Saved, prefix: str) -> Params:
   """Weight-normalised convolution: direction and length of each tap."""
   direction = saved[f"{prefix}.weight_v"]
   length = np.sqrt(np.sum(direction**2, axis=(0, 1), keepdims=True))

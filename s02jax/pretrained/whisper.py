@@ -40,6 +40,7 @@ class FasterWhisper:
     return transcribe_each(paths, lambda wave: self._one(wave, code))
 
   def _one(self, wave: np.ndarray, code: str) -> str:
+    """Transcribes float32[n] at 16 kHz, told Whisper's code of the language."""
     segments, _ = self._model.transcribe(
       wave,
       language=code,
@@ -87,6 +88,7 @@ class TransformersWhisper:
     return transcribe_each(paths, lambda wave: self._one(wave, code))
 
   def _one(self, wave: np.ndarray, code: str) -> str:
+    """Transcribes float32[n] at 16 kHz, told Whisper's code of the language."""
     features = self._processor(
       wave,
       sampling_rate=signal.JUDGE_RATE,

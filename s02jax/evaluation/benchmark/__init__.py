@@ -1,1 +1,1 @@
-"""Public benchmarks: datasets, clips, judging, scores, tables, page."""
+"""Public benchmarks: test sets, clips, judging, scores, tables, page."""

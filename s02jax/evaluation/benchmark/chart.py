@@ -1,7 +1,7 @@
-"""Bars with intervals, one row a subset, and marks of published figures.
+"""Bar chart as HTML: a bar with interval a subset, marks of published figures.
 
-Every row is a small inline SVG whose places are shares of its width: so the
-picture is as wide as the page, and its letters stay as large as the text's.
+Every bar is a small inline SVG whose places are shares of its width: so the
+chart is as wide as the page, and its letters stay as large as the text's.
 """
 
 import dataclasses
@@ -14,12 +14,12 @@ from s02jax.evaluation import media
 from s02jax.evaluation.html import text
 
 _HEIGHT, _MIDDLE, _BAR = 26, 13, 10  # pixels
-_OFF = 68  # between two that are beyond the axis
+_OFF = 68  # pixels between two marks beyond the axis
 _CUT = (
   '<svg x="50%" overflow="visible"><path class="cut"'
   ' d="M-4 21L2 5M4 21L10 5"/></svg>'
 )
-_FAR = 3  # times what three quarters stay below: is cut off
+_FAR = 3  # times the upper quartile: larger values are cut off
 _SHAPES = (
   "M0 -6L5.5 0L0 6L-5.5 0Z",  # diamond
   "M0 -5.5L5.5 4.5L-5.5 4.5Z",  # triangle
@@ -32,23 +32,23 @@ _SHAPES = (
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Bar:
-  """One row."""
+  """One bar with its interval and marks."""
 
   label: str
-  value: float | None
-  low: float | None
-  high: float | None
-  marks: Mapping[str, float]  # system -> published figure
-  band: tuple[float, float] | None = None  # shaded behind the bar
+  value: float | None  # None: nothing was measured
+  low: float | None  # lower end of the interval, if known
+  high: float | None  # upper end
+  marks: Mapping[str, float]  # published figures by system
+  band: tuple[float, float] | None = None  # range shaded behind the bar
 
 
 def chart(bars: Sequence[Bar], digits: int, low: float = 0.0) -> str:
-  """Rows of bars over one axis, and its legend where there are marks.
+  """Draws bars over one axis, below their legend.
 
   Args:
-    bars: values in the axis's own unit.
-    digits: after the point, of the values that are written out.
-    low: where the axis begins.
+    bars: values in the unit of the axis.
+    digits: decimals of the values that are written out.
+    low: left end of the axis.
   """
   limits = low, _limit(bars, low)
   ticks = [t for t in media.ticks(*limits) if limits[0] <= t <= limits[1]]
@@ -66,7 +66,7 @@ def chart(bars: Sequence[Bar], digits: int, low: float = 0.0) -> str:
 
 
 def _limit(bars: Sequence[Bar], low: float) -> float:
-  """Right end of the axis: of all but what lies far off."""
+  """Right end of the axis: the largest value that does not lie far off."""
   values = [x for bar in bars for x in (bar.value, bar.high) if x is not None]
   values += [x for bar in bars for x in bar.marks.values()]
   values += [bar.band[1] for bar in bars if bar.band]
@@ -78,11 +78,13 @@ def _limit(bars: Sequence[Bar], low: float) -> float:
 
 
 def _place(value: float, limits: tuple[float, float]) -> str:
+  """Horizontal place of a value as a share of the width."""
   share = (value - limits[0]) / (limits[1] - limits[0])
   return f"{100 * min(1.0, max(0.0, share)):.2f}%"
 
 
 def _row(bar, limits, ticks, systems, digits) -> str:
+  """List item of one bar: label, picture, value and interval."""
   parts = [_line("grid", t, limits, 0, _HEIGHT) for t in ticks if t > limits[0]]
   if bar.band:
     parts.append(_rect("band", bar.band, limits, 1, _HEIGHT - 2))
@@ -115,6 +117,7 @@ def _row(bar, limits, ticks, systems, digits) -> str:
 
 
 def _rect(kind, ends, limits, y, height) -> str:
+  """Rectangle between two values, cut at the ends of the axis."""
   low, high = limits
   first, last = (min(high, max(low, x)) for x in sorted(ends))
   width = 100 * (last - first) / (high - low)
@@ -125,12 +128,13 @@ def _rect(kind, ends, limits, y, height) -> str:
 
 
 def _line(kind, value, limits, top, bottom) -> str:
+  """Vertical line at a value."""
   x = _place(value, limits)
   return f'<line class="{kind}" x1="{x}" x2="{x}" y1="{top}" y2="{bottom}"/>'
 
 
 def _mark(name, value, limits, index, digits, off) -> str:
-  """A shape; one beyond the axis stands at its end, left of `off` others."""
+  """Mark of a published figure; beyond the axis, left of `off` others."""
   told, shift = _told(value, digits), 0
   number = ""
   if value > limits[1]:
@@ -144,6 +148,7 @@ def _mark(name, value, limits, index, digits, off) -> str:
 
 
 def _shape(index: int) -> str:
+  """Shape of the system of this index."""
   shape = _SHAPES[index % len(_SHAPES)]
   kind = "open" if index // len(_SHAPES) % 2 else "full"
   return (
@@ -152,6 +157,7 @@ def _shape(index: int) -> str:
 
 
 def _legend(systems: Sequence[str], band: bool) -> str:
+  """Legend of bar, band and the systems' marks."""
   entries = [
     '<li><svg width="22" height="26"><rect class="bar" y="8" width="22"'
     ' height="10"/><line class="whisker" x1="12" x2="21" y1="13" y2="13"/>'
@@ -171,7 +177,7 @@ def _legend(systems: Sequence[str], band: bool) -> str:
 
 
 def _sentence(bar: Bar, digits: int) -> str:
-  """The row for those who do not see it."""
+  """Sentence that says what a bar shows, for screen readers."""
   parts = [f"{bar.label}: {_told(bar.value, digits)}"]
   if bar.low is not None:
     low, high = (_told(x, digits) for x in (bar.low, bar.high))
@@ -181,6 +187,7 @@ def _sentence(bar: Bar, digits: int) -> str:
 
 
 def _told(value: float | None, digits: int) -> str:
+  """Number with so many decimals, or a dash."""
   if value is None or not math.isfinite(value):
     return "–"
   return f"{value:.{digits}f}"

@@ -1,4 +1,4 @@
-"""Readers of the public test sets, as they are released, and of one's own.
+"""Readers of the public test sets, as they are released, and of own manifests.
 
 | name            | what `root` is                                | subsets  |
 | --------------- | --------------------------------------------- | -------- |
@@ -23,27 +23,27 @@ from s02jax.core import languages
 from s02jax.core.errors import UserError
 
 Cloning = Literal["zero-shot", "one-shot"]
-_LISTED = 10  # of what is missing
+_LISTED = 10  # names in a message
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Item:
-  """One sentence to be spoken in one voice."""
+  """Sentence to be spoken in one voice."""
 
   key: str  # unique in its subset; the generated clip is "<key>.wav"
   text: str  # exactly as in the set
   language: str  # code, of the text
   prompt_audio: pathlib.Path | None  # None: the set names no voice
   prompt_text: str | None  # None: zero-shot
-  truth: pathlib.Path | None  # the speaker saying it, or other words
+  truth: pathlib.Path | None  # recording of the speaker, of any words
   subset: str
-  # File and line, for messages: the same item may stand elsewhere.
+  # File and line for messages; not part of an item's identity.
   where: str = dataclasses.field(default="", compare=False)
 
 
 @dataclasses.dataclass(frozen=True)
 class _Line:
-  """A line of a list, and where it stands."""
+  """Line of a list and its place."""
 
   path: pathlib.Path
   number: int
@@ -51,9 +51,11 @@ class _Line:
 
   @property
   def where(self) -> str:
+    """File and line for messages."""
     return f"{self.path}, line {self.number}"
 
   def fault(self, what: str) -> UserError:
+    """Error that names the line."""
     return UserError(f"{self.where}: {what}")
 
 
@@ -64,17 +66,17 @@ def read(
   subsets: Sequence[str] | None = None,
   cloning: Cloning = "zero-shot",
 ) -> list[Item]:
-  """The items of a benchmark, in the order of its lists.
+  """Reads the items of a benchmark, in the order of its lists.
 
   Args:
-    benchmark: a name of the table above.
-    root: what the table says.
-    subsets: some of the benchmark's; None takes all of them.
+    benchmark: name in the table above.
+    root: folder or file that the table names.
+    subsets: subsets to read; None takes the benchmark's default.
     cloning: "zero-shot" gives no transcript of the prompt to the model.
 
   Raises:
-    UserError: a name is unknown, a line malformed, a key there twice, a file
-      missing, or, in one-shot, a transcript.
+    UserError: a name is unknown, a line is malformed, a key occurs twice, or a
+      file or, for one-shot, a transcript is missing.
   """
   if benchmark not in READERS:
     raise UserError(
@@ -101,7 +103,7 @@ CROSS_LINGUAL_SPEAKERS = "zh"
 def minimax24(
   root: pathlib.Path, subsets: Sequence[str] | None = None
 ) -> list[Item]:
-  """`text/<language>.txt` with lines `<voice label>|<text>`.
+  """Reads `text/<language>.txt` with lines `<voice label>|<text>`.
 
   The voice is the one clip in `speaker/<language>/<label>/`, its transcript the
   clip's line in `speaker/prompt_text.txt`. Keys are `<language>_<line>`.
@@ -118,12 +120,12 @@ def minimax24(
 def cross_lingual(
   root: pathlib.Path, subsets: Sequence[str] | None = None
 ) -> list[Item]:
-  """Texts of one language in Chinese voices, from the files of `minimax24`.
+  """Reads texts for Chinese voices from the files of `minimax24`.
 
   A line keeps its label's gender: `czech_female|…` is spoken by
-  `chinese_female`. The report names the speakers' language and the seven
-  languages of its table; which of the two speakers said which line it does not
-  say.
+  `chinese_female`. The MiniMax-Speech report names the speakers' language and
+  the seven languages of its table, but not which of the two speakers said which
+  line.
   """
   chosen = _chosen("cross-lingual", subsets, MINIMAX24, CROSS_LINGUAL)
   voices = _Voices(root)
@@ -143,6 +145,7 @@ def _minimax_item(
   voices: "_Voices",
   label: Callable[[str], str] | None,
 ) -> Item:
+  """Item of a line; `label` maps its voice label to the prompt's."""
   own, bar, text = line.text.partition("|")
   own, text = own.strip(), text.strip()
   if not (bar and own and text):
@@ -167,9 +170,10 @@ def _minimax_item(
 
 
 class _Voices:
-  """The clips under `speaker/`, by label, and their transcripts."""
+  """Prompts under `speaker/`, by voice label, and their transcripts."""
 
   def __init__(self, root: pathlib.Path):
+    """Reads the transcripts. Raises UserError."""
     self._root = root / "speaker"
     self._audio: dict[str, pathlib.Path] = {}
     self._texts: dict[str, str] = {}
@@ -188,7 +192,7 @@ class _Voices:
       self._texts[name] = text
 
   def audio(self, label: str) -> pathlib.Path:
-    """The one clip of a label; where there is none, a path that is missing."""
+    """Finds the clip of a label; a path that is missing if there is none."""
     if label not in self._audio:
       folder = self._root / label.rpartition("_")[0] / label
       clips = sorted(folder.glob("*.mp3"))
@@ -200,10 +204,12 @@ class _Voices:
     return self._audio[label]
 
   def transcript(self, audio: pathlib.Path) -> str | None:
+    """Transcript of a clip, by its name with or without suffix."""
     return self._texts.get(audio.name) or self._texts.get(audio.stem)
 
 
 def _name(code: str) -> str:
+  """Name of a language in the set's files."""
   return languages.BY_CODE[code].name.lower()
 
 
@@ -219,7 +225,7 @@ SEED_TTS = {
 def seed_tts(
   root: pathlib.Path, subsets: Sequence[str] | None = None
 ) -> list[Item]:
-  """The lists of seed-tts-eval, lines of two to five columns.
+  """Reads the lists of seed-tts-eval, lines of two to five columns.
 
   `utt|prompt text|prompt wav|text[|truth wav]`, `utt|text|prompt wav` or
   `utt|text`; paths are relative to the list. Where a line names no truth,
@@ -236,6 +242,7 @@ def seed_tts(
 
 
 def _seed_item(line: _Line, language: str, subset: str) -> Item:
+  """Item of a line of seed-tts-eval."""
   columns = [column.strip() for column in line.text.split("|")]
   prompt_text = prompt = truth = None
   match columns:
@@ -284,7 +291,7 @@ _FIELDS = (*_REQUIRED, "prompt_text", "truth", "subset")
 def manifest(
   root: pathlib.Path, subsets: Sequence[str] | None = None
 ) -> list[Item]:
-  """One JSON object a line, with the fields of `Item`.
+  """Reads one JSON object a line, with the fields of `Item`.
 
   `key`, `text`, `language` and `prompt_audio` are required; paths are relative
   to the file; `subset` is the language where it is not given.
@@ -295,6 +302,7 @@ def manifest(
 
 
 def _manifest_item(line: _Line) -> Item:
+  """Item of a line of a manifest."""
   try:
     fields = json.loads(line.text, object_pairs_hook=_once(line))
   except (json.JSONDecodeError, RecursionError) as error:
@@ -334,7 +342,7 @@ def _manifest_item(line: _Line) -> Item:
 
 
 def _once(line: _Line) -> Callable[[list[tuple[str, Any]]], dict[str, Any]]:
-  """A JSON object's fields, of which none may be there twice."""
+  """Hook of `json.loads` that refuses an object with a field twice."""
 
   def fields(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     names = [name for name, _ in pairs]
@@ -360,7 +368,7 @@ READERS: dict[
 
 
 def _lines(path: pathlib.Path) -> Iterator[_Line]:
-  """The lines, with or without a byte-order mark; the last may be blank."""
+  """Yields the lines of a list; blank lines at its end are dropped."""
   try:
     text = path.read_text("utf-8-sig")
   except FileNotFoundError as error:
@@ -377,7 +385,7 @@ def _lines(path: pathlib.Path) -> Iterator[_Line]:
       f"{path} cannot be read as a list ({error}); give what the set's layout"
       " asks for."
     ) from error
-  # Not splitlines: some texts hold separators that it would cut at.
+  # Some texts hold separators at which str.splitlines would cut.
   lines = text.rstrip().split("\n") if text.strip() else []
   for number, words in enumerate(lines, 1):
     line = _Line(path, number, words.strip())
@@ -387,7 +395,7 @@ def _lines(path: pathlib.Path) -> Iterator[_Line]:
 
 
 def _is_file_name(name: str) -> bool:
-  """Also of a folder: not `..`, and nothing that no file can be named."""
+  """Whether a file or folder can have this name."""
   return pathlib.PurePath(name).name == name != ".." and "\0" not in name
 
 
@@ -397,6 +405,7 @@ def _chosen(
   known: Iterable[str],
   default: Sequence[str] | None = None,
 ) -> list[str]:
+  """Subsets to read: those wanted, else the default, else all."""
   known = list(known)
   for name in wanted or ():
     if name not in known:
@@ -407,6 +416,7 @@ def _chosen(
 
 
 def _refuse_doubles(items: Sequence[Item]) -> None:
+  """Raises UserError where two clips of a subset would have one name."""
   seen: dict[tuple[str, str], str] = {}
   for item in items:
     # Many disks ignore case in the names of files.
@@ -421,6 +431,7 @@ def _refuse_doubles(items: Sequence[Item]) -> None:
 
 
 def _refuse_missing(items: Sequence[Item]) -> None:
+  """Raises UserError where a prompt or truth is not there."""
   named: dict[pathlib.Path, str] = {}
   for item in items:
     for path in (item.prompt_audio, item.truth):
@@ -430,7 +441,7 @@ def _refuse_missing(items: Sequence[Item]) -> None:
   if missing:
     raise UserError(
       f"{named[missing[0]]}: {len(missing)} of the {len(named)} files that the"
-      f" set names are missing: {_first([*map(str, missing)])}; fetch"
+      f" set names are missing: {first_names([*map(str, missing)])}; fetch"
       " the whole set."
     )
 
@@ -438,19 +449,21 @@ def _refuse_missing(items: Sequence[Item]) -> None:
 def _cloned(
   items: Sequence[Item], cloning: Cloning, root: pathlib.Path
 ) -> list[Item]:
+  """Items with the transcripts that the way of cloning allows."""
   if cloning == "zero-shot":
     return [dataclasses.replace(item, prompt_text=None) for item in items]
   mute = [item.key for item in items if not item.prompt_text]
   if mute:
     raise UserError(
       f"{root}: one-shot cloning needs the prompt's transcript, which"
-      f" {len(mute)} of {len(items)} items lack: {_first(mute)}; add it or"
+      f" {len(mute)} of {len(items)} items lack: {first_names(mute)}; add it or"
       " clone zero-shot."
     )
   return list(items)
 
 
-def _first(names: Sequence[str]) -> str:
+def first_names(names: Sequence[str]) -> str:
+  """The first names of a list, and the number of the others."""
   rest = len(names) - _LISTED
   listed = ", ".join(names[:_LISTED])
   return f"{listed} and {rest} more" if rest > 0 else listed

@@ -13,6 +13,7 @@ import numpy as np
 
 from s02jax.core.errors import UserError
 from s02jax.evaluation.benchmark import clips
+from s02jax.evaluation.benchmark.datasets import first_names
 from s02jax.evaluation.benchmark.ledger import Answer, Asked, Ledger, digest
 from s02jax.evaluation.benchmark.plan import (
   Find,
@@ -21,8 +22,6 @@ from s02jax.evaluation.benchmark.plan import (
   clip_name,
 )
 from s02jax.pretrained.judges import QualityJudge, Recogniser, SpeakerJudge
-
-_LISTED = 10  # missing clips that a message names
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -205,12 +204,10 @@ def check_present(groups: Sequence[Group], find: Find) -> None:
     if find(item, group.seed) is None
   ]
   if missing:
-    names = [name for _, name in missing[:_LISTED]]
-    rest = len(missing) - len(names)
-    more = f" and {rest} more" if rest else ""
+    names = first_names([name for _, name in missing])
     total = sum(len(group.items) for group in groups)
     raise UserError(
       f"{missing[0][0].where}: {len(missing)} of {total} clips are missing:"
-      f" {', '.join(names)}{more}; make them, or count them as wholly wrong by"
+      f" {names}; make them, or count them as wholly wrong by"
       " --allow-missing."
     )

@@ -1,4 +1,4 @@
-"""Figures that others published, to stand beside ours. Facts only.
+"""Figures that others published, to stand beside ours.
 
 Errors are in percent as printed, similarities are cosines. A figure is worth
 comparing only where the same judges gave it, see `same_recogniser` and
@@ -20,22 +20,23 @@ _MINIMAX = "MiniMax-Speech"
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Published:
-  """One system on one subset."""
+  """Figures of one system on one subset."""
 
   system: str
-  cloning: str | None  # "zero-shot", "one-shot"; None: people recorded
+  cloning: str | None  # "zero-shot" or "one-shot"; None: recordings
   error: float  # percent, of words or characters
   similarity: float | None  # cosine to the prompt
   source: str
 
   @property
   def error_text(self) -> str:
-    """The error with as many decimals as its source prints."""
+    """Error with as many decimals as its source prints."""
     places = 3 if self.source in (_TABLE_2, _TABLE_3) else 2
     return f"{self.error:.{places}f}"
 
 
-def _row(system, cloning, error, similarity, source) -> Published:
+def _figures(system, cloning, error, similarity, source) -> Published:
+  """Shorthand for one system."""
   return Published(
     system=system,
     cloning=cloning,
@@ -89,24 +90,27 @@ _CROSS_LINGUAL = {
 
 
 def _seed_tts() -> dict[str, tuple[Published, ...]]:
+  """Systems on Seed-TTS by subset."""
   return {
-    "zh": tuple(_row(s, c, e, v, by) for s, c, e, v, _, _, by in _SEED_TTS),
-    "en": tuple(_row(s, c, e, v, by) for s, c, _, _, e, v, by in _SEED_TTS),
+    "zh": tuple(_figures(s, c, e, v, by) for s, c, e, v, _, _, by in _SEED_TTS),
+    "en": tuple(_figures(s, c, e, v, by) for s, c, _, _, e, v, by in _SEED_TTS),
   }
 
 
 def _minimax24(row: tuple[float, ...]) -> tuple[Published, ...]:
+  """Systems on one language of the MiniMax multilingual set."""
   other = "ElevenLabs Multilingual v2"
   return (
-    _row(_MINIMAX, "zero-shot", row[0], row[2], _TABLE_2),
-    _row(other, "zero-shot", row[1], row[3], _TABLE_2),
+    _figures(_MINIMAX, "zero-shot", row[0], row[2], _TABLE_2),
+    _figures(other, "zero-shot", row[1], row[3], _TABLE_2),
   )
 
 
 def _cross_lingual(row: tuple[float, ...]) -> tuple[Published, ...]:
+  """MiniMax-Speech on one language with Chinese speakers."""
   return (
-    _row(_MINIMAX, "zero-shot", row[0], row[2], _TABLE_3),
-    _row(_MINIMAX, "one-shot", row[1], row[3], _TABLE_3),
+    _figures(_MINIMAX, "zero-shot", row[0], row[2], _TABLE_3),
+    _figures(_MINIMAX, "one-shot", row[1], row[3], _TABLE_3),
   )
 
 
@@ -119,12 +123,12 @@ FIGURES: Mapping[str, Mapping[str, tuple[Published, ...]]] = {
 
 
 def figures(benchmark: str, subset: str) -> tuple[Published, ...]:
-  """What was published on a subset; nothing where nothing was."""
+  """Published figures of a subset; empty where none are known."""
   return FIGURES.get(benchmark, {}).get(subset, ())
 
 
 def sources(rows: Iterable[Published]) -> list[str]:
-  """Every source once, with its systems where it is not one table."""
+  """Lists every source once, with its systems where it is not one table."""
   found: dict[str, list[str]] = {}
   for row in rows:
     systems = found.setdefault(row.source, [])
@@ -138,8 +142,8 @@ def sources(rows: Iterable[Published]) -> list[str]:
 
 # ------------------------------------------------------------------- judges
 
-RECOGNISERS = {"zh": "Paraformer-zh"}  # for all others, the next
-RECOGNISER = "Whisper-large-v3"
+RECOGNISERS = {"zh": "Paraformer-zh"}  # by language code
+RECOGNISER = "Whisper-large-v3"  # for all other languages
 SPEAKER_JUDGE = "WavLM-large fine-tuned for speaker verification"
 _SPEAKER_WEIGHTS = "wavlm_large_finetune.pth"  # as released
 
@@ -147,8 +151,7 @@ _SPEAKER_WEIGHTS = "wavlm_large_finetune.pth"  # as released
 def same_recogniser(language: str, spec: str | None) -> bool:
   """Whether a judge's spec names the recogniser of the published figures.
 
-  The name decides: what a file or folder of that name holds is its owner's
-  word.
+  Only the name is compared, not the content of a file or folder.
   """
   kind, _, weights = (spec or "").partition(":")
   name = pathlib.PurePath(weights).name
@@ -159,9 +162,9 @@ def same_recogniser(language: str, spec: str | None) -> bool:
 
 
 def same_speaker_judge(spec: str | None) -> bool:
-  """Whether it names the judge of voices of the published figures.
+  """Whether a spec names the speaker judge of the published figures.
 
-  As above: by the name of the released weights.
+  Only the name of the released weights is compared.
   """
   kind, _, weights = (spec or "").partition(":")
   return kind == "wavlm" and pathlib.PurePath(weights).name == _SPEAKER_WEIGHTS

@@ -15,7 +15,7 @@ import numpy as np
 from s02jax.core import files, languages
 from s02jax.core.errors import UserError
 from s02jax.evaluation.benchmark import table
-from s02jax.evaluation.benchmark.datasets import Item
+from s02jax.evaluation.benchmark.datasets import Item, first_names
 from s02jax.evaluation.benchmark.ledger import Answer, Asked, Ledger, digest
 from s02jax.evaluation.benchmark.plan import Evaluation, clip_name, relative
 from s02jax.evaluation.benchmark.result import (
@@ -37,7 +37,6 @@ from s02jax.evaluation.figure import Figure, item_mean
 from s02jax.text.normalize import FAIR, PIPELINES
 
 WORST = 20  # clips that are kept
-_LISTED = 10  # names in a message
 _OPS = {"equal": "=", "substitute": "s", "delete": "d", "insert": "i"}
 
 
@@ -214,25 +213,18 @@ def _check_judged(evaluation: Evaluation, ledger: Ledger) -> None:
   if changed:
     raise Unjudged(
       f"{len(changed)} recordings are not those that were judged:"
-      f" {_first([*changed])}; run the pass `judge` of every shard again."
+      f" {first_names([*changed])}; run the pass `judge` of every shard again."
     )
   if absent:
     raise Unjudged(
-      f"{len(absent)} of {total} judgements are still absent: {_first(absent)};"
-      " run the pass `judge` of every shard first."
+      f"{len(absent)} of {total} judgements are still absent:"
+      f" {first_names(absent)}; run the pass `judge` of every shard first."
     )
   if missing and not evaluation.options.allow_missing:
     raise UserError(
-      f"{len(missing)} clips are missing: {_first([*missing])}; make them, or"
-      " count them as wholly wrong by --allow-missing."
+      f"{len(missing)} clips are missing: {first_names([*missing])}; make them,"
+      " or count them as wholly wrong by --allow-missing."
     )
-
-
-def _first(names: Sequence[str]) -> str:
-  """The first names of a list, and the number of the others."""
-  rest = len(names) - _LISTED
-  listed = ", ".join(names[:_LISTED])
-  return f"{listed} and {rest} more" if rest > 0 else listed
 
 
 # -------------------------------------------------------------------- figures
