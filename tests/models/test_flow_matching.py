@@ -11,6 +11,7 @@ from s02jax.models.flow_matching import (
   gaussian_velocity,
 )
 from s02jax.models.layers.transformer import TransformerConfig
+from tests import tiny
 
 CONFIG = FlowMatchingConfig(
   transformer=TransformerConfig(
@@ -35,16 +36,8 @@ apply = jax.jit(MODEL.apply, static_argnames="block")
 @pytest.fixture(scope="module")
 def params():
   """Random parameters: zero-initialised outputs would hide faults."""
-  inputs = _inputs()
-
-  @jax.jit
-  def init(key):
-    return jax.tree.map(
-      lambda x: x + 0.2 * jax.random.normal(jax.random.key(x.size), x.shape),
-      MODEL.init(key, **inputs),
-    )
-
-  return init(jax.random.key(0))
+  shapes = jax.eval_shape(lambda: MODEL.init(jax.random.key(0), **_inputs()))
+  return tiny.random_params(shapes)
 
 
 def _inputs():

@@ -7,6 +7,7 @@ import pytest
 
 from s02jax.audio import spectra
 from s02jax.models.flow_vae import FlowVAE, FlowVAEConfig, inverse_stft
+from tests import tiny
 
 CONFIG = FlowVAEConfig(
   channels=6,
@@ -26,17 +27,8 @@ apply = jax.jit(MODEL.apply, static_argnames="method")
 @pytest.fixture(scope="module")
 def params():
   """Random parameters: an identity flow would hide faults of its inverse."""
-
-  @jax.jit
-  def init(key):
-    return jax.tree.map(
-      lambda x: (
-        x + 0.1 * jax.random.normal(jax.random.key(x.size), x.shape, x.dtype)
-      ),
-      MODEL.init(key, jnp.zeros((1, 1600)), key),
-    )
-
-  return init(jax.random.key(0))
+  key, wave = jax.random.key(0), jnp.zeros((1, 1600))
+  return tiny.random_params(jax.eval_shape(MODEL.init, key, wave, key))
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from launch import local
 from s02jax.bundle import MODELS, Bundle
 from s02jax.core import errors
 from s02jax.core.errors import UserError
-from s02jax.training import benchmark, loop
+from s02jax.training import benchmark, checkpoint, loop
 from tests import tiny, toy_config, toy_stage
 from tests.processes import ROOT, TOY
 from tests.runs import at_step, lines, losses, stop_at
@@ -98,7 +98,7 @@ def parameters(workdir) -> list[np.ndarray]:
   config = toy_config.get_config()
   stage = toy_stage.ToyStage(config)
   abstract = jax.eval_shape(stage.init_state, jax.random.key(0))
-  _, state = loop.checkpoint.load(workdir, abstract)
+  _, state = checkpoint.load(workdir, abstract)
   return [np.asarray(x) for x in jax.tree.leaves(state)]
 
 
@@ -143,7 +143,7 @@ def test_figures_are_of_the_parameters_of_their_step(tmp_path, monkeypatch):
     assert values[name] == seen[step].value
   averaged = toy_stage.ToyStage(toy_config.get_config())
   abstract = jax.eval_shape(averaged.init_state, jax.random.key(0))
-  _, state = loop.checkpoint.load(tmp_path, abstract)
+  _, state = checkpoint.load(tmp_path, abstract)
   last = Weights(averaged.inference_params(state)).value
   assert seen[12].value == pytest.approx(last, rel=1e-6)
 
@@ -253,7 +253,7 @@ def test_two_processes_compute_what_one_does_and_gather_it(without, tmp_path):
   # What one process restores is what the two of them had evaluated.
   stage = toy_stage.ToyStage(toy_config.get_config())
   abstract = jax.eval_shape(stage.init_state, jax.random.key(0))
-  _, state = loop.checkpoint.load(workdir, abstract)
+  _, state = checkpoint.load(workdir, abstract)
   last = Weights(stage.inference_params(state)).value
   name = "benchmark/official/utterance_mean"
   assert figures(workdir)[12][name] == pytest.approx(last, rel=1e-6)

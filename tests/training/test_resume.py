@@ -32,7 +32,7 @@ STAGES = {
 STEPS = 12
 SETTINGS = {
   "steps": STEPS,
-  "batch_size": 8,
+  "batch_size": 2,
   "log_every": 1,
   "checkpoint_every": 4,
   "eval_every": 0,
@@ -40,12 +40,23 @@ SETTINGS = {
 }
 # The discriminators play from the third step on, and crops are short.
 OF_STAGE = {
+  "audio_tokenizer": {"model.ctc_blocks": 1, "data.row_seconds": 2.0},
   "flow_vae": {
     "loss.adversarial_start": 2,
     "loss.windows": (512, 256),
     "loss.mel_bins": (40, 20),
-    "data.crop_samples": 3200,
-  }
+    "data.crop_samples": 1600,
+    "model.encoder_blocks": 1,
+    "model.decoder_lookahead": (3,),
+    "model.flow_layers": 1,
+  },
+  "ar": {"model.transformer.unroll": 1, "model.speaker.layers": 1},
+  "flow_matching": {
+    "model.transformer.unroll": 1,
+    "model.token_lookahead": (2,),
+    "model.latent_lookahead": (2,),
+    "model.speaker_layers": 1,
+  },
 }
 CODES, CHANNELS = 64, 16
 
