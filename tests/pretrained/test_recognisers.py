@@ -1,4 +1,4 @@
-"""The programs that listen: which is asked, and what it hears."""
+"""Registry of the judges, and each judge over audio files."""
 
 import importlib.machinery
 import importlib.util
@@ -165,7 +165,7 @@ def test_wavlm_judges_files(spoken, tmp_path, monkeypatch):
 
 
 def install(monkeypatch, name, **attributes):
-  """A stand-in for a package that is not among the tests' requirements."""
+  """Installs a stand-in for a package that the tests do not require."""
   module = types.ModuleType(name)
   module.__spec__ = importlib.machinery.ModuleSpec(name, None)
   for key, value in attributes.items():
@@ -227,11 +227,8 @@ def test_norwegian_has_another_code_for_whisper(spoken, monkeypatch):
 # ------------------------------- the packages themselves, where they are there
 
 
-@pytest.fixture(scope="module")
-def whisper(tmp_path_factory):
-  """A folder with a Whisper of random weights that says "h" all the time."""
-  torch = pytest.importorskip("torch")
-  transformers = pytest.importorskip("transformers")
+def whisper_tokenizer(transformers):
+  """Tokenizer of letters, its letters, and the ids of its special tokens."""
   tokenizers = pytest.importorskip("tokenizers")
   languages = sorted({row.asr for row in BY_CODE.values()})
   special = [
@@ -253,6 +250,16 @@ def whisper(tmp_path_factory):
   tokenizer.add_special_tokens({"additional_special_tokens": special[:-1501]})
   tokenizer.add_tokens(special[-1501:])
   ids = {name: tokenizer.convert_tokens_to_ids(name) for name in special}
+  return tokenizer, letters, ids
+
+
+@pytest.fixture(scope="module")
+def whisper(tmp_path_factory):
+  """Folder with a Whisper of random weights that says "h" all the time."""
+  torch = pytest.importorskip("torch")
+  transformers = pytest.importorskip("transformers")
+  tokenizer, letters, ids = whisper_tokenizer(transformers)
+  languages = sorted({row.asr for row in BY_CODE.values()})
   config = transformers.WhisperConfig(
     vocab_size=len(tokenizer),
     d_model=16,

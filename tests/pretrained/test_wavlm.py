@@ -1,4 +1,4 @@
-"""The judge of voices of the papers, with tiny weights in the real format."""
+"""Speaker judge WavLM with tiny weights in the released format."""
 
 import pickle
 import zipfile
@@ -37,7 +37,7 @@ def judge(path):
 
 
 def test_it_is_the_network_of_unispeech(judge):
-  """Which pads nothing: so the 12000 zeros behind this clip do nothing."""
+  """Padding changes nothing: UniSpeech's code has none of our 12000 zeros."""
   assert N % wavlm.BUCKET == N
   found = judge(clip())
   assert found.dtype == np.float32

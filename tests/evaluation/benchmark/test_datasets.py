@@ -1,4 +1,4 @@
-"""The readers of the test sets: what they read, and what they refuse."""
+"""Readers of the test sets: accepted and refused lists."""
 
 import json
 import re
@@ -22,7 +22,7 @@ def touch(path):
 
 @pytest.fixture
 def minimax(tmp_path):
-  """Three languages in the format of the released set."""
+  """MiniMax set of three languages, in the format of the release."""
   transcripts = []
   for name in ("chinese", "czech", "arabic"):
     for gender in ("female", "male"):
@@ -137,7 +137,7 @@ def test_a_voice_without_a_clip_is_missing(minimax):
 
 @pytest.fixture
 def seed(tmp_path):
-  """Lines of four and five columns, and the short ones, with their files."""
+  """Seed-TTS set with lines of two to five columns, and its files."""
   touch(tmp_path / "zh" / "prompt-wavs" / "p1.wav")
   touch(tmp_path / "en" / "prompt-wavs" / "p2.wav")
   touch(tmp_path / "zh" / "wavs" / "one.wav")

@@ -1,4 +1,4 @@
-"""The page of `s02 evaluate`: whole, alone, safe, and honest about judges."""
+"""Page and tables of `s02 evaluate`: complete, self-contained, escaped."""
 
 import html.parser
 import json
@@ -102,7 +102,7 @@ def bad(key="one", **changes):
 
 
 class Reader(html.parser.HTMLParser):
-  """Refuses tags that do not nest, and collects what there is."""
+  """HTML parser that refuses tags that do not nest, and collects tags."""
 
   def __init__(self, page):
     super().__init__()
@@ -218,7 +218,7 @@ def test_edits_can_be_read_without_colours_and_from_the_right():
 
 
 def marks(page):
-  """Those in the charts, not in their legends."""
+  """Marks in the charts, without those of their legends."""
   return [t for t in page.text if re.fullmatch(r".+: \d+\.\d+", t.strip())]
 
 

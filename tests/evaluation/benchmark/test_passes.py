@@ -1,4 +1,4 @@
-"""`s02 evaluate`: interrupted, divided, incomplete, and told wrong things."""
+"""Verb `s02 evaluate`: interruptions, shards, missing clips, bad input."""
 
 import json
 import shutil
@@ -27,11 +27,11 @@ WORDS = ("alpha", "beta", "gamma", "delta", "eta", "iota", "my", "ny", "rho")
 
 
 class Interrupted(Exception):
-  """What stops a run in these tests."""
+  """Error that stops a run in these tests."""
 
 
 class Budget:
-  """Raises `Interrupted` once it is spent."""
+  """Budget of steps that raises `Interrupted` once it is spent."""
 
   def __init__(self):
     self.left = None
@@ -44,7 +44,7 @@ class Budget:
 
 
 class FakeSynthesizer:
-  """Speaks a sound whose length and level follow from text and seed."""
+  """Synthesizer of sounds whose length follows from text and seed."""
 
   rate = RATE
 
@@ -65,7 +65,7 @@ class FakeSynthesizer:
 
 
 class FakeEngine:
-  """One request is over at each step."""
+  """Engine that finishes one request at each step."""
 
   def __init__(self, owner, budget):
     self._owner, self._budget, self._waiting = owner, budget, {}
@@ -92,7 +92,7 @@ class FakeEngine:
 
 
 class FakeJudge:
-  """Hears as many words as the clip has thousands of samples."""
+  """Judge that hears as many words as a clip has thousands of samples."""
 
   spec = "fake"
 
@@ -125,7 +125,7 @@ def write_wave(path, seconds=1.0, seed=0, rate=RATE, gain=0.3):
 
 @pytest.fixture
 def world(tmp_path, monkeypatch):
-  """A set of 13 items, a bundle, judges; and what stops them."""
+  """Fake world: a set of 13 items, a bundle, judges, and their budgets."""
   lines = []
   for i in range(13):
     language = "en" if i < 10 else "de"
@@ -395,7 +395,7 @@ def test_another_evaluation_in_the_same_folder_is_refused(world):
 
 
 def _told(world, capsys, *words) -> str:
-  """The one line of stderr that a bad command leaves."""
+  """Line of stderr that a bad command leaves."""
   assert cli.run(evaluate.main, [str(word) for word in words]) == 2
   (line,) = [
     x for x in capsys.readouterr().err.splitlines() if x.startswith("s02:")

@@ -1,4 +1,4 @@
-"""Error rates, their intervals, and voice similarity."""
+"""Error rates and speaker similarity."""
 
 import jiwer
 import numpy as np
