@@ -7,8 +7,8 @@ import shutil
 import numpy as np
 import pytest
 
-from data_pipelines import extract as extract_lib
-from data_pipelines.extract import Moments, batches, extract, features
+from data_pipelines import extract
+from data_pipelines.extract import Moments, batches, features
 from s02jax.core.errors import UserError
 from s02jax.data.features import Features, open_speaker_vectors
 from s02jax.data.records import SPLITS, Corpus
@@ -41,7 +41,7 @@ def test_batches_hold_each_wave_once_in_few_shapes(waves):
   assert sorted(seen.tolist()) == list(range(len(cut)))
   assert len({batch.values.shape for batch in made}) <= 4
   for batch in made:
-    assert batch.values.size <= extract_lib.BATCH_TOKENS * tiny.SAMPLES
+    assert batch.values.size <= extract.BATCH_TOKENS * tiny.SAMPLES
     for row, length, i in zip(
       batch.values, batch.lengths, batch.indices, strict=False
     ):
@@ -129,7 +129,7 @@ def corpus(tmp_path, monkeypatch, waves):
 
 
 def test_features_come_back_as_written(corpus, codecs, waves):
-  extract(corpus, "10", "20")
+  extract.extract(corpus, "10", "20")
   for split, count in zip(SPLITS, (6, 2, 0), strict=True):
     assert len(Features.open(corpus, split)) == count
   read = Features.open(corpus, "train")
@@ -149,19 +149,19 @@ def test_features_come_back_as_written(corpus, codecs, waves):
 def test_the_same_checkpoints_are_not_extracted_again(
   corpus, monkeypatch, caplog
 ):
-  extract(corpus, "10", "20")
+  extract.extract(corpus, "10", "20")
   stamp = (corpus / "features" / "card.json").stat().st_mtime_ns
   with caplog.at_level("INFO"):
-    extract(corpus, "10", "20")
+    extract.extract(corpus, "10", "20")
   assert "nothing to do" in caplog.text
   assert (corpus / "features" / "card.json").stat().st_mtime_ns == stamp
-  extract(corpus, "11", "20")
+  extract.extract(corpus, "11", "20")
   card = json.loads((corpus / "features" / "card.json").read_text())
   assert card["sources"]["audio_tokenizer"]["step"] == 11
 
 
 def test_a_run_cut_short_leaves_no_features(corpus, monkeypatch):
-  extract(corpus, "10", "20")
+  extract.extract(corpus, "10", "20")
   calls = []
 
   def fail(*args):
@@ -170,9 +170,9 @@ def test_a_run_cut_short_leaves_no_features(corpus, monkeypatch):
       raise KeyboardInterrupt
     return features(*args)
 
-  monkeypatch.setattr(extract_lib, "features", fail)
+  monkeypatch.setattr(extract, "features", fail)
   with pytest.raises(KeyboardInterrupt):
-    extract(corpus, "11", "20")
+    extract.extract(corpus, "11", "20")
   with pytest.raises(UserError, match="s02 extract"):
     Features.open(corpus, "train")
   assert not list((corpus / "features").glob(".*"))
@@ -181,21 +181,21 @@ def test_a_run_cut_short_leaves_no_features(corpus, monkeypatch):
 def test_another_sample_rate_is_one_sentence(corpus, monkeypatch):
   monkeypatch.setattr(FakeCorpus, "rate", 24000)
   with pytest.raises(UserError, match="16000 Hz.*24000 Hz"):
-    extract(corpus, "10", "20")
+    extract.extract(corpus, "10", "20")
 
 
 def test_a_folder_that_cannot_be_written_is_one_sentence(corpus):
   shutil.rmtree(corpus / "features", ignore_errors=True)
   (corpus / "features").write_text("a file in the way")
   with pytest.raises(UserError, match="cannot write the features"):
-    extract(corpus, "10", "20")
+    extract.extract(corpus, "10", "20")
 
 
 def test_speaker_vectors_are_those_of_the_clips_and_are_kept(
   corpus, waves, monkeypatch
 ):
-  monkeypatch.setattr(extract_lib, "VECTOR_CHUNK", 4)
-  extract_lib.extract_speaker_vectors(corpus)
+  monkeypatch.setattr(extract, "VECTOR_CHUNK", 4)
+  extract.extract_speaker_vectors(corpus)
   for split, count in zip(SPLITS, (6, 2, 0), strict=True):
     assert open_speaker_vectors(corpus, split).shape == (count, ge2e.SIZE)
   found = open_speaker_vectors(corpus, "train")
@@ -203,4 +203,4 @@ def test_speaker_vectors_are_those_of_the_clips_and_are_kept(
     (expected,) = ge2e.speaker_vectors([wave], tiny.RATE)
     np.testing.assert_allclose(vector, expected, atol=1e-4)
   monkeypatch.setattr(ge2e, "speaker_vectors", lambda *_: 1 / 0)
-  extract_lib.extract_speaker_vectors(corpus)
+  extract.extract_speaker_vectors(corpus)

@@ -8,13 +8,13 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from configs import ar as ar_config
+from configs.ar import get_config
 from s02jax.core.errors import UserError
 from s02jax.models import ar
 from s02jax.models.layers.transformer import TransformerConfig
 from s02jax.models.speaker_encoder import SpeakerEncoder
-from s02jax.stages import ar as stage_file
-from s02jax.stages import losses as losses_lib
+from s02jax.stages.ar import ARStage, next_real, swap_texts, text_rates
+from s02jax.stages.losses import cross_entropy
 from tests import fakes
 
 TEXT, CODES, MEL = 20, 12, 8
@@ -219,9 +219,7 @@ def test_loss_in_chunks_equals_the_whole_and_never_holds_all_logits():
   weight = jnp.asarray(rng.random((b, s)), jnp.float32)
 
   def loss(kernel, hidden, chunk):
-    nats, hits = losses_lib.cross_entropy(
-      lambda x: x @ kernel, hidden, target, chunk
-    )
+    nats, hits = cross_entropy(lambda x: x @ kernel, hidden, target, chunk)
     return jnp.sum(nats * weight), (nats, hits)
 
   grad = jax.jit(jax.grad(loss, (0, 1), has_aux=True), static_argnames="chunk")
@@ -239,7 +237,7 @@ def test_loss_in_chunks_equals_the_whole_and_never_holds_all_logits():
 def test_every_language_has_its_rate_of_text():
   corpus = fakes.FakeCorpus(40, 6)
   corpus.text_tokens[corpus.language == 2] = 1  # a tag alone: no text
-  overall, each = stage_file.text_rates(corpus)
+  overall, each = text_rates(corpus)
   tokens = corpus.num_samples // 640
   for number, code in enumerate(("en", "es")):
     chosen = corpus.language == number
@@ -250,11 +248,11 @@ def test_every_language_has_its_rate_of_text():
   assert "de" not in dict(each) and config.rate("de") == overall
   corpus.text_tokens[:] = 1
   with pytest.raises(UserError, match="no record of fake has a text"):
-    stage_file.text_rates(corpus)
+    text_rates(corpus)
 
 
 def make_stage(**changes):
-  config = ar_config.get_config("test")
+  config = get_config("test")
   config.update(changes)
   for name in ("text_size", "num_codes", "speaker_id", "text_rate"):
     config.model[name] = dataclasses.asdict(CONFIG)[name]
@@ -262,12 +260,12 @@ def make_stage(**changes):
     config.model.transformer = dataclasses.asdict(CONFIG.transformer)
     config.model.speaker = dataclasses.asdict(CONFIG.speaker)
     config.optimizer.update(dict(learning_rate=1e-2, warmup=5, ema=0.9))
-  return stage_file.ARStage(config)
+  return ARStage(config)
 
 
 @pytest.fixture(scope="module")
 def trained():
-  """A stage, its step, its state after 40 steps on one batch, the losses."""
+  """Returns a stage, its step, its state after 40 steps on a batch, losses."""
   stage = make_stage(steps=60)
   state = jax.jit(stage.init_state)(jax.random.PRNGKey(0))
   step = jax.jit(stage.train_step)
@@ -329,7 +327,7 @@ def test_accumulation_equals_one_large_batch(trained):
 
 def test_next_real_is_a_cycle_over_the_real_items():
   real = jnp.asarray([False, True, True, False, True])
-  following = np.asarray(stage_file.next_real(real))
+  following = np.asarray(next_real(real))
   assert [following[i] for i in (1, 2, 4)] == [2, 4, 1]
 
 
@@ -338,9 +336,7 @@ def test_swapped_texts_come_from_the_next_segment():
   ids, position = np.asarray(batch["ids"]), np.asarray(batch["position"])
   is_text = (ids >= 5) & (ids < TEXT)
   swapped = np.asarray(
-    stage_file.swap_texts(
-      batch["ids"], batch["segment"], batch["position"], is_text, 3
-    )
+    swap_texts(batch["ids"], batch["segment"], batch["position"], is_text, 3)
   )
   np.testing.assert_array_equal(swapped[~is_text], ids[~is_text])
   first, second = ids[0, 2:5], ids[0, 11:13]

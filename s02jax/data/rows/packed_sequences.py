@@ -20,7 +20,7 @@ from s02jax.data.rows.reading import (
   usable_records,
 )
 from s02jax.data.rows.speakers import SpeakerClips
-from s02jax.text import sequence as ar_sequence
+from s02jax.text import sequence
 from s02jax.text.tokenizer import TextModel
 
 
@@ -173,15 +173,15 @@ class PackedSequences:
     end, spoken = 0, 0
     members = self.members(index)
     for k, (record, prompt, _) in enumerate(members):
-      sequence = self._sequence(record, prompt)
-      begin, end = end, end + len(sequence["ids"])
-      ids[begin:end] = sequence["ids"]
-      cursor[begin:end] = sequence["cursor"]
-      target[begin:end] = sequence["target"]
-      weight[begin:end] = sequence["weight"]
+      part = self._sequence(record, prompt)
+      begin, end = end, end + len(part["ids"])
+      ids[begin:end] = part["ids"]
+      cursor[begin:end] = part["cursor"]
+      target[begin:end] = part["target"]
+      weight[begin:end] = part["weight"]
       segment[begin:end] = k + 1
       position[begin:end] = np.arange(end - begin)
-      spoken += int(sequence["weight"].sum()) - 1
+      spoken += int(part["weight"].sum()) - 1
     return make_row(
       audio_seconds=spoken / TOKENS_PER_SECOND,
       padding=1 - end / size,
@@ -216,7 +216,7 @@ class PackedSequences:
     spoken = [record] if prompt < 0 else [prompt, record]
     codes = [read_tokens(corpus, self._features, i) for i in spoken]
     language = corpus.languages[corpus.language[record]]
-    ids, cursor = ar_sequence.sequence(
+    ids, cursor = sequence.sequence(
       self._text,
       language,
       [text_pieces(corpus, self._text, i, corpus.text(i)) for i in spoken],
