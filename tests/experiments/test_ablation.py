@@ -384,7 +384,7 @@ def speaking(trained, monkeypatch, tmp_path):
       tiny.bundle(), card={"name": name, "models": models}
     )
 
-  def make_row(recipe, models, cases, settings):
+  def make_renditions(recipe, models, cases, settings):
     assert settings.temperature == 0.3
     waves = [case.wave for case in cases]
     seen["made"][models.name, recipe.name] = waves
@@ -407,7 +407,7 @@ def speaking(trained, monkeypatch, tmp_path):
   )
   monkeypatch.setattr(bundling, "gather", gather)
   monkeypatch.setattr(ablations, "Synthesizer", Speaker)
-  monkeypatch.setattr(recipes, "make_row", make_row)
+  monkeypatch.setattr(recipes, "make_renditions", make_renditions)
   monkeypatch.setattr(judge, "judge", judged)
   return seen
 
