@@ -48,12 +48,6 @@ PROGRAMS = {
   "s02jax.serving.speak": "program of its own in an export, without s02jax",
   "s02jax.training.hosts": "one of several processes ends without returning",
 }
-# Not mended yet.
-PENDING = (
-  "s02jax.evaluation.benchmark.tabulate.rows has",
-  "s02jax.pretrained.wavlm._params has",
-  "s02jax.evaluation.benchmark.passes imports argparse",
-)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -216,8 +210,7 @@ CHECKS: tuple[Callable[[Tree], Iterator[str]], ...] = (
 
 @pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
 def test_the_package_is_in_order(check):
-  found = [c for c in check(_tree()) if not c.startswith(PENDING)]
-  assert found == []
+  assert list(check(_tree())) == []
 
 
 @functools.cache
