@@ -48,7 +48,7 @@ FOLDER = "benchmark"
 STAGES = ("ar", "flow_matching")
 COMMAND = (sys.executable, "-m", "s02jax", "evaluate")
 _NICENESS = 10
-_PAUSE = 0.5  # seconds between two looks at a process that is waited for
+PAUSE = 0.5  # seconds between two looks at a process that is waited for
 _TAIL = 2000  # characters of a failed process's log that are repeated
 
 
@@ -208,7 +208,7 @@ class BackgroundBenchmark:
         return False
       # A new phase each time, so that no step seems to be stuck.
       with self._clock.during("evaluate"):
-        time.sleep(_PAUSE)
+        time.sleep(PAUSE)
     self.poll()
     return True
 

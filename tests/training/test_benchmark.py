@@ -64,7 +64,7 @@ def a_fake(monkeypatch, tmp_path_factory):
   script = tmp_path_factory.mktemp("fake") / "evaluate.py"
   script.write_text(EVALUATE)
   monkeypatch.setattr(benchmark, "COMMAND", (sys.executable, str(script)))
-  monkeypatch.setattr(benchmark, "_PAUSE", 0.02)
+  monkeypatch.setattr(benchmark, "PAUSE", 0.02)
   monkeypatch.setattr(benchmark, "check_config", lambda config: None)
   monkeypatch.setattr(
     benchmark, "lent_bundle", lambda config, step, params: Weights(params)
