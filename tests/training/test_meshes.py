@@ -69,12 +69,24 @@ def stage_and_batch(name):
   return stage, {k: fill(k, x, config, rng) for k, x in spec.items()}
 
 
+def begin(name, mesh):
+  """Initial state of a stage, initialised on a mesh, as arrays of numpy."""
+  stage, _ = stage_and_batch(name)
+  with jax.set_mesh(mesh):
+    abstract = programs.abstract_state(stage, mesh)
+    return jax.device_get(
+      programs.init_program(stage, abstract)(jax.random.key(0))
+    )
+
+
 def one_step(name, mesh):
   """Metrics of one step, and its gradients as Adam's first moments."""
   stage, batch = stage_and_batch(name)
   with jax.set_mesh(mesh):
     abstract = programs.abstract_state(stage, mesh)
-    state = programs.init_program(stage, abstract)(jax.random.key(0))
+    state = jax.device_put(
+      begun_alone(name), jax.tree.map(lambda x: x.sharding, abstract)
+    )
     batch = jax.device_put(batch, sharding.batch_sharding(mesh))
     state, metrics = programs.train_program(stage, mesh, abstract)(state, batch)
   moments = [
@@ -89,9 +101,27 @@ def _is_adam(x):
   return isinstance(x, optax.ScaleByAdamState)
 
 
+def one_device():
+  return sharding.make_mesh({}, jax.devices()[:1])
+
+
+@functools.cache
+def begun_alone(name):
+  return begin(name, one_device())
+
+
 @functools.cache
 def alone(name):
-  return one_step(name, sharding.make_mesh({}, jax.devices()[:1]))
+  return one_step(name, one_device())
+
+
+@pytest.mark.parametrize("name", STAGES)
+def test_a_state_begins_on_eight_devices_as_on_one(name):
+  state = begin(name, sharding.make_mesh(dict(data=2, fsdp=2, tensor=2)))
+  for a, b in zip(
+    jax.tree.leaves(state), jax.tree.leaves(begun_alone(name)), strict=True
+  ):
+    np.testing.assert_allclose(a, b, rtol=1e-6, atol=1e-7)
 
 
 def cases():

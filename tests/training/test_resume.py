@@ -40,22 +40,37 @@ SETTINGS = {
 }
 # The discriminators play from the third step on, and crops are short.
 OF_STAGE = {
-  "audio_tokenizer": {"model.ctc_blocks": 1, "data.row_seconds": 2.0},
+  "audio_tokenizer": {
+    "model.width": 8,
+    "model.ctc_blocks": 1,
+    "data.row_seconds": 2.0,
+  },
   "flow_vae": {
     "loss.adversarial_start": 2,
     "loss.windows": (512, 256),
     "loss.mel_bins": (40, 20),
     "data.crop_samples": 1600,
+    "discriminators.period_channels": (2, 4),
+    "discriminators.spectral_channels": 2,
+    "model.encoder_width": 8,
+    "model.decoder_width": 8,
     "model.encoder_blocks": 1,
     "model.decoder_lookahead": (3,),
     "model.flow_layers": 1,
   },
-  "ar": {"model.transformer.unroll": 1, "model.speaker.layers": 1},
+  "ar": {
+    "model.transformer.unroll": 1,
+    "model.speaker.layers": 1,
+    "data.row_tokens": 128,
+    "data.reference_seconds": 1.0,
+  },
   "flow_matching": {
     "model.transformer.unroll": 1,
     "model.token_lookahead": (2,),
     "model.latent_lookahead": (2,),
     "model.speaker_layers": 1,
+    "data.buckets": (2.0,),
+    "data.reference_seconds": 1.0,
   },
 }
 CODES, CHANNELS = 64, 16
