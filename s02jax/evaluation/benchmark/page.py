@@ -17,7 +17,7 @@ from s02jax.evaluation import html, media
 from s02jax.evaluation.benchmark import published, table
 from s02jax.evaluation.benchmark.chart import Bar, chart
 from s02jax.evaluation.benchmark.plan import JudgeSpecs
-from s02jax.evaluation.benchmark.result import (
+from s02jax.evaluation.benchmark.scores import (
   MeanRates,
   Scores,
   SubsetScores,

@@ -23,6 +23,7 @@ from s02jax.evaluation.benchmark import (
   listen,
   page,
   plan,
+  table,
   tabulate,
 )
 from s02jax.evaluation.benchmark.datasets import Item
@@ -35,7 +36,7 @@ from s02jax.evaluation.benchmark.plan import (
   Options,
   Pins,
 )
-from s02jax.evaluation.benchmark.result import VERSION
+from s02jax.evaluation.benchmark.scores import VERSION
 from s02jax.pretrained import recognisers
 from s02jax.synthesis import long_text
 from s02jax.synthesis.synthesizer import Synthesizer
@@ -290,7 +291,8 @@ def score(evaluation: Evaluation) -> None:
   """
   options = evaluation.options
   found = tabulate.tabulate(evaluation, Ledger(options.out, options.shard))
-  tabulate.write(found, options.out)
+  found.write(options.out)
+  table.write(found, options.out)
   page.write(found, options.out)
 
 

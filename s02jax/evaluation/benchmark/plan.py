@@ -19,7 +19,7 @@ from typing import Any, TypeVar
 from s02jax.core import trees
 from s02jax.core.errors import UserError
 from s02jax.core.languages import BY_CODE
-from s02jax.evaluation.benchmark import score
+from s02jax.evaluation.benchmark import metrics
 from s02jax.evaluation.benchmark.datasets import Cloning, Item
 from s02jax.synthesis.request import Settings
 from s02jax.text.normalize import PIPELINES
@@ -182,7 +182,7 @@ def check_items(items: Sequence[Item], seeds: int) -> None:
     for pipeline in PIPELINES.values():
       try:
         metric = BY_CODE[item.language].metric
-        score.reference(item.key, item.text, item.language, pipeline, metric)
+        metrics.reference(item.key, item.text, item.language, pipeline, metric)
       except UserError as error:
         raise UserError(f"{item.where}: {error}") from error
 

@@ -1,13 +1,14 @@
 """Markdown tables: scores.md, and paper.md with the published figures."""
 
 import dataclasses
+import pathlib
 from collections.abc import Sequence
 
-from s02jax.core import languages, markdown
+from s02jax.core import files, languages, markdown
 from s02jax.evaluation.benchmark import published
 from s02jax.evaluation.benchmark.plan import JudgeSpecs
 from s02jax.evaluation.benchmark.published import Published
-from s02jax.evaluation.benchmark.result import Scores, SubsetScores
+from s02jax.evaluation.benchmark.scores import Scores, SubsetScores
 from s02jax.evaluation.figure import Figure
 from s02jax.text.normalize import PIPELINES
 
@@ -253,3 +254,9 @@ def paper(scores: Scores) -> str:
   if shown.sources:
     lines += ["", "Sources: " + "; ".join(shown.sources) + "."]
   return "\n".join(lines) + "\n"
+
+
+def write(scores: Scores, out: pathlib.Path) -> None:
+  """Writes OUT/scores.md and OUT/paper.md."""
+  files.write_text(out / "scores.md", summary(scores))
+  files.write_text(out / "paper.md", paper(scores))

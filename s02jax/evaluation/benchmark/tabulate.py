@@ -12,26 +12,25 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 
-from s02jax.core import files, languages
+from s02jax.core import languages
 from s02jax.core.errors import UserError
-from s02jax.evaluation.benchmark import table
 from s02jax.evaluation.benchmark.datasets import Item, first_names
 from s02jax.evaluation.benchmark.ledger import Answer, Asked, Ledger, digest
-from s02jax.evaluation.benchmark.plan import Evaluation, clip_name, relative
-from s02jax.evaluation.benchmark.result import (
-  MeanRates,
-  Means,
-  Scores,
-  SubsetScores,
-  WorstClip,
-)
-from s02jax.evaluation.benchmark.score import (
+from s02jax.evaluation.benchmark.metrics import (
   Comparison,
   Cosines,
   Embeddings,
   Transcript,
   score_texts,
   score_voices,
+)
+from s02jax.evaluation.benchmark.plan import Evaluation, clip_name, relative
+from s02jax.evaluation.benchmark.scores import (
+  MeanRates,
+  Means,
+  Scores,
+  SubsetScores,
+  WorstClip,
 )
 from s02jax.evaluation.figure import Figure, item_mean
 from s02jax.text.normalize import FAIR, PIPELINES
@@ -325,10 +324,3 @@ def _worst(one: Comparison, item: Item, evaluation: Evaluation) -> WorstClip:
 
 
 # -------------------------------------------------------------------- writing
-
-
-def write(scores: Scores, out: pathlib.Path) -> None:
-  """Writes scores.md, scores.json and paper.md."""
-  files.write_text(out / "scores.md", table.summary(scores))
-  files.write_json(out / "scores.json", scores.to_json())
-  files.write_text(out / "paper.md", table.paper(scores))

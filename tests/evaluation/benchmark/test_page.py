@@ -13,7 +13,7 @@ from s02jax.core.errors import UserError
 from s02jax.evaluation.benchmark import published, table
 from s02jax.evaluation.benchmark.datasets import CROSS_LINGUAL, MINIMAX24
 from s02jax.evaluation.benchmark.page import render, write
-from s02jax.evaluation.benchmark.result import Scores
+from s02jax.evaluation.benchmark.scores import Scores
 
 WHISPER = "faster-whisper:large-v3"
 WAVLM = "wavlm:wavlm_large_finetune.pth"

@@ -6,7 +6,7 @@ import pytest
 
 from s02jax.core.errors import UserError
 from s02jax.core.languages import BY_CODE
-from s02jax.evaluation.benchmark.score import (
+from s02jax.evaluation.benchmark.metrics import (
   Embeddings,
   Transcript,
   by_language,

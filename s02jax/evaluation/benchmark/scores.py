@@ -5,11 +5,13 @@ interval and the number of items behind it.
 """
 
 import dataclasses
+import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from s02jax.core import files
+from s02jax.evaluation.benchmark.metrics import Cosines, Rates
 from s02jax.evaluation.benchmark.plan import JudgeSpecs, Pins
-from s02jax.evaluation.benchmark.score import Cosines, Rates
 from s02jax.evaluation.figure import Figure
 from s02jax.text.normalize import PIPELINES, Metric
 
@@ -105,6 +107,10 @@ class Scores:
       },
       "worst": [dataclasses.asdict(clip) for clip in self.worst],
     }
+
+  def write(self, out: pathlib.Path) -> None:
+    """Writes OUT/scores.json."""
+    files.write_json(out / "scores.json", self.to_json())
 
   @classmethod
   def from_json(cls, found: Mapping[str, Any]) -> "Scores":
