@@ -1,4 +1,4 @@
-"""Scoring pass: ledger -> scores.json, scores.md.
+"""Scoring pass: judgements in the ledger -> rates, similarities, worst clips.
 
 Texts are compared by both pipelines, voices by cosine, and the worst clips are
 kept with their edits.
