@@ -23,7 +23,7 @@ def test_a_step_is_timed_against_a_matrix_product(tmp_path, capsys):
   found = tmp_path / "step.json"
   argv = ["step", "--config", "configs/flow_vae.py:test", "--rows=8"]
   argv += ["--steps=2", "--config.data.crop_samples=3200", f"--json={found}"]
-  argv += ["--config.loss.windows=(512,)", "--config.loss.mel_bins=(20,)"]
+  argv += ["--config.loss.windows=(512,256)", "--config.loss.mel_bins=(20,10)"]
   assert bench.main(argv) == 0
   result = json.loads(found.read_text())
   assert result["config"] == "configs/flow_vae.py:test"
