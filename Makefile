@@ -5,13 +5,19 @@ BIN := .venv/bin
 EXTRAS := data,eval,serve,dev
 TPU := $(if $(filter Linux-x86_64,$(shell uname -sm | tr ' ' -)),.venv/tpu/ready)
 
-.PHONY: demo test lint format golden clean
+.PHONY: demo test test-all lint format golden clean
 
 demo: .venv/ready
 	$(BIN)/python -m launch.demo
 
+PYTEST := $(BIN)/pytest -n 2 --dist loadfile
+
+# All but the tests that start training processes.
 test: .venv/ready $(TPU)
-	$(BIN)/pytest -n 2 --dist loadfile
+	$(PYTEST) -m "not processes"
+
+test-all: .venv/ready $(TPU)
+	$(PYTEST)
 
 lint: .venv/ready
 	$(BIN)/ruff check .
@@ -28,6 +34,7 @@ golden: .venv/ready
 
 # resemblyzer's wheel carries the weights of a speaker judge; its dependencies
 # (torch among them) are not needed to read them.
+# PESQ has no wheel: where it cannot be compiled, all else goes on without it.
 # The file says how many seconds it took: the demo's page counts them.
 .venv/ready: setup.cfg pyproject.toml
 	mkdir -p .venv && date +%s > .venv/started
@@ -35,6 +42,9 @@ golden: .venv/ready
 	$(BIN)/python -m pip install --quiet --upgrade pip
 	$(BIN)/python -m pip install --quiet --editable '.[$(EXTRAS)]'
 	$(BIN)/python -m pip install --quiet --no-deps 'resemblyzer>=0.1.4'
+	@$(BIN)/python -m pip install --editable '.[pesq]' > .venv/pesq.log 2>&1 \
+		|| echo "PESQ will not be measured: the package pesq needs a C compiler" \
+		"and Python's headers to be installed (.venv/pesq.log says more)."
 	echo $$(($$(date +%s) - $$(cat .venv/started))) > $@
 
 # The TPU compiler that this jax was made with, for `s02 compile-check`. Beside

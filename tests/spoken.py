@@ -3,6 +3,7 @@
 import functools
 
 import numpy as np
+import pytest
 
 from s02jax.audio import espeak
 from s02jax.pretrained import signal
@@ -20,6 +21,7 @@ SENTENCES = (
   "please close the door behind you",
 )
 VOICES = {"ann": "f3", "ben": "klatt2", "cid": "m7", "dot": "klatt4"}
+needs_pesq = pytest.mark.skipif(not signal.has_pesq(), reason=signal.NO_PESQ)
 
 
 @functools.cache

@@ -29,6 +29,7 @@ from s02jax.evaluation.report import (
 from s02jax.evaluation.report import panel as panels
 from s02jax.experiments import ablation_table, sweep
 from s02jax.experiments.ablation_table import Ablation
+from s02jax.pretrained import signal
 from s02jax.synthesis.render.codecs import VaeCodec
 from s02jax.synthesis.synthesizer import Synthesizer
 from s02jax.training import bundling
@@ -317,6 +318,7 @@ def compare(job: Job, subjects: Subjects, processes: int) -> dict[str, Any]:
   """Table of `ablation_table.to_json`.
 
   It is read, not judged again, where OUT holds that of these very models.
+  Columns that cannot be measured here are left out, which its note says.
 
   Args:
     job: ablation with its folders.
@@ -326,10 +328,11 @@ def compare(job: Job, subjects: Subjects, processes: int) -> dict[str, Any]:
   Raises:
     UserError: a corpus without cases, or a judge that is not installed.
   """
+  ablation = _measurable(job.ablation)
   origin = {
     "fingerprints": dict(subjects.fingerprints),
     "cases": job.ablation.cases,
-    "measures": [column.measure for column in job.ablation.columns],
+    "measures": [column.measure for column in ablation.columns],
     "synthesis": dict(job.ablation.synthesis),
     "corpus": str(job.corpus.resolve()),
   }
@@ -346,5 +349,15 @@ def compare(job: Job, subjects: Subjects, processes: int) -> dict[str, Any]:
   )
   with workers.pool(processes) as pool:
     figures = subjects.judge(panel, pool)
-  table = ablation_table.to_json(job.ablation, subjects.steps, figures)
+  table = ablation_table.to_json(ablation, subjects.steps, figures)
   return table | {"origin": origin}
+
+
+def _measurable(ablation: Ablation) -> Ablation:
+  """Ablation without PESQ where its package is missing; its note says so."""
+  kept = tuple(c for c in ablation.columns if "pesq" not in c.measure)
+  if signal.has_pesq() or kept == ablation.columns:
+    return ablation
+  return dataclasses.replace(
+    ablation, columns=kept, note=f"{ablation.note} {signal.NO_PESQ}"
+  )

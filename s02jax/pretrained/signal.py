@@ -4,6 +4,7 @@ Shape letters: n samples, t frames, f frequency bins, m mel bands, k cepstra.
 """
 
 import functools
+import importlib.util
 import warnings
 
 import numpy as np
@@ -130,8 +131,19 @@ def stoi(reference: np.ndarray, test: np.ndarray) -> float | None:
       return None
 
 
+NO_PESQ = (
+  "PESQ is left out, because its package is not installed: pip install"
+  " 's02jax[pesq]' compiles it, with a C compiler and Python's headers."
+)
+
+
+def has_pesq() -> bool:
+  """True where the package of PESQ is installed, which has no wheel."""
+  return importlib.util.find_spec("pesq") is not None
+
+
 def wb_pesq(reference: np.ndarray, test: np.ndarray) -> float | None:
-  """Wide-band PESQ, 1.0 to 4.64; None where it finds no speech.
+  """Wide-band PESQ, 1.0 to 4.64; None where it finds no speech or is missing.
 
   Both are 16 kHz.
   """
@@ -139,7 +151,7 @@ def wb_pesq(reference: np.ndarray, test: np.ndarray) -> float | None:
 
 
 def nb_pesq(reference: np.ndarray, test: np.ndarray) -> float | None:
-  """Narrow-band PESQ, 1.0 to 4.55; None where it finds no speech.
+  """Narrow-band PESQ, 1.0 to 4.55; None where it finds no speech or is missing.
 
   Both are 16 kHz.
   """
@@ -148,6 +160,8 @@ def nb_pesq(reference: np.ndarray, test: np.ndarray) -> float | None:
 
 def _pesq(reference: np.ndarray, test: np.ndarray, band: str) -> float | None:
   """PESQ of the band "wb" or "nb"; the longer wave is cut."""
+  if not has_pesq():
+    return None
   import pesq
 
   n = min(len(reference), len(test))

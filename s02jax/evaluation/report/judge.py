@@ -179,7 +179,7 @@ def _figures(
   """Figures of a row by measure, but for those of the voice."""
   texts = [case.text for case in cases]
   rows = [languages.BY_CODE[case.language] for case in cases]
-  return {
+  figures = {
     "dtw_top1": share([v.dtw for v in verdicts]),
     "sentence_choice": share([v.choice for v in verdicts]),
     "wer": _word_errors(texts, rows, [v.heard for v in verdicts]),
@@ -191,6 +191,9 @@ def _figures(
     "spectral_distance": mean([v.distance for v in verdicts]),
     "ended": share(row.ended or []),
   }
+  if not signal.has_pesq():
+    del figures["pesq"]
+  return figures
 
 
 def _word_errors(texts, rows, heard) -> Figure:

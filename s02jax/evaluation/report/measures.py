@@ -1,6 +1,9 @@
 """Measures of the report: names for people and for programs."""
 
 import dataclasses
+from collections.abc import Collection
+
+from s02jax.pretrained import signal
 
 GROUND_TRUTH = "ground_truth"  # row of the recordings themselves
 TRANSCRIBED_CASES = 6  # English cases of a split for `wer`, which is slow
@@ -16,6 +19,7 @@ class Measure:
   better: str  # "higher" or "lower"
   style: str  # "share" (per cent) or "number"
   relative: bool = True  # the share of the ground truth's is shown too
+  left_out: str = ""  # sentence of a report without it, where there may be one
 
 
 MEASURES: tuple[Measure, ...] = (
@@ -105,6 +109,7 @@ MEASURES: tuple[Measure, ...] = (
     better="higher",
     style="number",
     relative=False,
+    left_out=signal.NO_PESQ,
   ),
   Measure(
     name="spectral_distance",
@@ -128,6 +133,17 @@ MEASURES: tuple[Measure, ...] = (
     relative=False,
   ),
 )
+
+
+def measured(names: Collection[str]) -> list[Measure]:
+  """Columns of a table whose rows have figures of these names."""
+  return [measure for measure in MEASURES if measure.name in names]
+
+
+def left_out(names: Collection[str]) -> dict[str, str]:
+  """Columns that such a table lacks, and the sentence that says why."""
+  return {m.name: m.left_out for m in MEASURES if m.name not in names}
+
 
 # Diagnostics by name: label and explanation.
 DIAGNOSTICS: dict[str, tuple[str, str]] = {

@@ -7,6 +7,7 @@ from typing import Any
 
 from s02jax.evaluation import html, media
 from s02jax.evaluation.figure import Figure
+from s02jax.evaluation.report import measures
 from s02jax.evaluation.report.measures import (
   DIAGNOSTICS,
   GROUND_TRUTH,
@@ -118,10 +119,13 @@ def _header(content: Content) -> str:
     f" speakers ({html.text(languages)}), made them from text and from one"
     " other recording of the speaker."
   )
+  signals = "STOI and PESQ"
+  if "pesq" not in _measured(content.tables):
+    signals = "STOI"
   judges = (
     "The judges are programs that nobody here trained: espeak-ng renderings"
     " compared by dynamic time warping, the recogniser pocketsphinx (English),"
-    " the GE2E speaker encoder of resemblyzer, STOI and PESQ. Each errs in"
+    f" the GE2E speaker encoder of resemblyzer, {signals}. Each errs in"
     " ways of its own, so read every figure beside the ground truth's. No"
     " person has rated these samples."
   )
@@ -228,9 +232,10 @@ def _tables(tables) -> str:
     parts.append(
       f"<h3>{label} <small>{meaning}; {n} sentences</small></h3>{_table(table)}"
     )
+  names = _measured(tables)
   rows = html.definitions((r.label, r.explanation) for r in RECIPES)
   columns = html.definitions(
-    (f"{m.label} {_arrow(m)}", m.explanation) for m in MEASURES
+    (f"{m.label} {_arrow(m)}", m.explanation) for m in measures.measured(names)
   )
   lead = (
     "Large: the value. Small: the value as a share of the ground truth's."
@@ -239,11 +244,16 @@ def _tables(tables) -> str:
   )
   return _section(
     "measures",
-    lead,
+    " ".join([lead, *map(html.text, measures.left_out(names).values())]),
     "".join(parts)
     + f"<div class=two><div><h3>Columns</h3>{columns}</div>"
     + f"<div><h3>Rows</h3>{rows}</div></div>",
   )
+
+
+def _measured(tables) -> set[str]:
+  """Names of the measures that the tables have."""
+  return {name for table in tables.values() for name in table[GROUND_TRUTH]}
 
 
 def _arrow(measure: Measure) -> str:
@@ -253,13 +263,14 @@ def _arrow(measure: Measure) -> str:
 
 def _table(table: Mapping[str, Mapping[str, Figure]]) -> str:
   """Table of one split: rows by measures."""
+  shown = measures.measured(table[GROUND_TRUTH])
   head = [
     html.column(f"{html.text(m.label)}&nbsp;{_arrow(m)}", m.explanation)
-    for m in MEASURES
+    for m in shown
   ]
   lines = []
   for recipe in RECIPES:
-    cells = "".join(_cell(m, recipe.name, table) for m in MEASURES)
+    cells = "".join(_cell(m, recipe.name, table) for m in shown)
     kind = ' class="made"' if recipe.name.endswith("_shot") else ""
     lines.append(
       f'<tr{kind}><th scope="row" title="{html.text(recipe.explanation)}">'
@@ -288,11 +299,11 @@ def _requirements(size: str | None, found: Sequence[Mapping[str, Any]]) -> str:
   """Section of requirements; nothing where none were compared."""
   if not found:
     return ""
-  required = [one for one in found if one["required"] is not None]
-  met = sum(bool(one["met"]) for one in required)
+  judged = [one for one in found if one["met"] is not None]
+  met = sum(one["met"] for one in judged)
   lead = (
     f"What size “{html.text(size)}” has to reach on unseen speakers and"
-    f" sentences: {met} of {len(required)} are met."
+    f" sentences: {met} of {len(judged)} are met."
   )
   return _section(
     "bars",

@@ -123,16 +123,21 @@ def compare(
 
   Returns:
     dicts of name, comparison, required, measured, n and met; met is None
-    where nothing is required, and false where nothing could be measured.
+    where nothing is required or the table lacks the measure, and false where
+    nothing could be measured.
   """
   result = []
   for one in REQUIREMENTS:
     figures = diagnostics if one.row == "diagnostics" else table[one.row]
+    required = one.demo if size == "demo" else one.mini
+    if one.measure not in figures:
+      left_out = _line(one.name, one.at_most, required, None, 0)
+      result.append(left_out | {"met": None})
+      continue
     figure = figures[one.measure]
     measured = figure.value
     if one.of_ground_truth:
       measured = share_of(figure, table[GROUND_TRUTH][one.measure])
-    required = one.demo if size == "demo" else one.mini
     result.append(_line(one.name, one.at_most, required, measured, figure.n))
   if size == "demo" and wall_seconds is not None:
     result.append(

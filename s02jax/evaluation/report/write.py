@@ -157,11 +157,13 @@ def metrics(
   settings: recipes.Sampling,
 ) -> dict[str, Any]:
   """Content of metrics.json: every figure with its n, every verdict."""
+  truth = next(iter(results.values())).judgement.figures[measures.GROUND_TRUTH]
   return {
     "format_version": FORMAT_VERSION,
     "command": command,
     "settings": dataclasses.asdict(settings),
     "bars": list(required),
+    "left_out": measures.left_out(truth),
     "table": {split: _table(result) for split, result in results.items()},
     "diagnostics": {
       split: {k: v.to_json() for k, v in result.diagnostics.items()}

@@ -5,9 +5,18 @@ import functools
 
 import numpy as np
 
+from s02jax.evaluation import media
+from s02jax.evaluation.report import measures, recipes, write
+from s02jax.evaluation.report.measure import Stopwatch, measure
 from s02jax.evaluation.report.panel import choose_panel
+from s02jax.pretrained import signal
 from s02jax.synthesis.request import Utterance
 from tests.spoken import SENTENCES, VOICES, spoken
+
+# Measures of a report on this machine.
+MEASURED = {m.name for m in measures.MEASURES}
+if not signal.has_pesq():
+  MEASURED.remove("pesq")
 
 
 @dataclasses.dataclass
@@ -110,3 +119,27 @@ class Parrot:
       for text, _, reference, target in items
     ]
     return float(np.mean(costs))
+
+
+def measured(**counts):
+  """Results of the parrot, by cases of each split."""
+  return measure(Parrot(), splits(), counts, recipes.Sampling(), 1, Stopwatch())
+
+
+def write_report(out, results):
+  """Writes page and metrics.json into a new folder."""
+  curve = media.Curve("training", [1, 2, 3], [3.0, 2.0, 1.5])
+  sources = write.Sources(
+    bundle_card={"commit": "abc"},
+    corpus_card={
+      "notes": "The vocabulary is closed <here>.",
+      "languages": ["en"],
+      "speakers": ["ann"],
+      "splits": {"train": {"seconds": 7200.0, "speakers": 2}},
+    },
+    command="s02 report --bundle b",
+    phases={"corpus": 20.0, "ar": 100.0},
+    runs={"ar": [curve]},
+    size="demo",
+  )
+  write.write(out, results, sources, recipes.Sampling(), 16000, Stopwatch())

@@ -1,7 +1,7 @@
 """Judges over all rows: figures and groups of a speaker's clips."""
 
 from s02jax.evaluation.report import judge, measures, recipes
-from tests.evaluation.report.parrot import panel
+from tests.evaluation.report.parrot import MEASURED, panel
 
 
 def test_groups_hold_one_speaker_and_every_case_once():
@@ -16,7 +16,7 @@ def test_rows_that_equal_the_ground_truth_are_judged_alike(results):
     figures = result.judgement.figures
     assert list(figures) == [recipe.name for recipe in recipes.RECIPES]
     truth = figures[measures.GROUND_TRUTH]
-    assert set(truth) == {m.name for m in measures.MEASURES}
+    assert set(truth) == MEASURED
     for name, row in figures.items():
       for measure, figure in row.items():
         if measure == "ended":

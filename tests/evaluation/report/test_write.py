@@ -6,7 +6,8 @@ import pytest
 
 from s02jax.core.errors import UserError
 from s02jax.evaluation import media
-from s02jax.evaluation.report import measures, recipes, write
+from s02jax.evaluation.report import recipes, write
+from tests.evaluation.report.parrot import MEASURED
 
 
 def test_metrics_hold_every_figure_with_its_n(written):
@@ -14,7 +15,7 @@ def test_metrics_hold_every_figure_with_its_n(written):
   for split, n in {"unseen": 4, "seen": 2}.items():
     assert set(found["table"][split]) == {r.name for r in recipes.RECIPES}
     for row in found["table"][split].values():
-      assert set(row) == {m.name for m in measures.MEASURES}
+      assert set(row) == MEASURED
       assert all({"value", "n"} <= set(figure) for figure in row.values())
       assert row["dtw_top1"]["n"] == n
   assert len(found["cases"]) == 6
