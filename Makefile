@@ -10,7 +10,7 @@ TPU := $(if $(filter Linux-x86_64,$(shell uname -sm | tr ' ' -)),.venv/tpu/ready
 demo: .venv/ready
 	$(BIN)/python -m launch.demo
 
-PYTEST := $(BIN)/pytest -n 2 --dist loadfile
+PYTEST := $(BIN)/pytest -n 2 --dist worksteal
 
 # All but the tests that start training processes.
 test: .venv/ready $(TPU)
