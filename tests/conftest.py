@@ -4,6 +4,16 @@ import os
 import pathlib
 import sys
 
+# On a CPU, XLA's scheduler may start independent collectives in another order
+# on each fake device; where threads are few, these then wait for each other
+# until the process aborts. Said before jax is imported, and to child processes.
+os.environ["XLA_FLAGS"] = " ".join(
+  (
+    os.environ.get("XLA_FLAGS", ""),
+    "--xla_cpu_enable_concurrency_optimized_scheduler=false",
+  )
+)
+
 import jax
 import numpy as np
 import pytest
