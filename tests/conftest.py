@@ -37,6 +37,13 @@ jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
 jax.config.update("jax_disable_most_optimizations", True)
 
 
+@pytest.fixture(scope="module", autouse=True)
+def programs_are_dropped():
+  """Forgets compiled programs behind a module, which would fill the memory."""
+  yield
+  jax.clear_caches()
+
+
 @pytest.fixture
 def random() -> np.random.Generator:
   """A generator with the same numbers in every run."""
