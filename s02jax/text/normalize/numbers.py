@@ -19,7 +19,7 @@ import functools
 import re
 import unicodedata
 
-import unicode_rbnf
+from s02jax.text import spellout
 
 _LONGEST = 12  # digits of a number; longer ones are read digit by digit
 
@@ -80,20 +80,6 @@ WORDS: dict[str, NumberWords] = {
 # fmt: on
 _PLAIN = _row(".", "", "")  # for languages that are not in the table
 
-# Our code -> name of CLDR's file, where it is another.
-_CLDR = {"nb": "no"}
-# Patterns and replacements, where CLDR's words are not the written ones.
-_AMENDED = {
-  "zh": (("〇", "零"),),
-  "ja": (("〇", "零"),),
-  "ar": (
-    ("إثنان", "اثنان"),
-    (r"(ثلاث|أربع|خمس|ست|سبع|ثماني|تسع)ة مائة", r"\1مائة"),
-    ("ثمانيمائة", "ثمانمائة"),
-  ),
-  "el": (("χίλιάδες", "χιλιάδες"), ("εννενήντα", "ενενήντα")),
-}
-
 
 def spell(text: str, code: str) -> str:
   """Spells every number of a text, set apart by spaces but in Korean.
@@ -104,7 +90,7 @@ def spell(text: str, code: str) -> str:
   """
   if re.search(r"\d", text) is None:
     return text
-  text = _western_digits(text)
+  text = western_digits(text)
   words = WORDS.get(code, _PLAIN)
   if code == "en":
     text = re.sub(
@@ -121,13 +107,12 @@ def spell(text: str, code: str) -> str:
   return _pattern(words).sub(lambda m: gap + _read(m, code, words) + gap, text)
 
 
-@functools.cache
 def is_spoken(code: str) -> bool:
   """Whether numbers of a language become words; else digits stay digits."""
-  return _engine(code) is not None
+  return spellout.is_spelled(code)
 
 
-def _western_digits(text: str) -> str:
+def western_digits(text: str) -> str:
   """Writes digits and Arabic number signs of any script as ASCII."""
   text = text.translate({0x66A: "%", 0x66B: ".", 0x66C: ","})
   return "".join(
@@ -171,47 +156,21 @@ def _whole(digits: str, code: str, year: bool) -> str:
   leading_zero = len(digits) > 1 and digits[0] == "0"
   if len(digits) > _LONGEST or leading_zero:
     return _each_digit(digits, code)
-  return _cardinal(int(digits), code, year and _is_year(int(digits), code))
+  return spellout.cardinal(
+    int(digits), code, year=year and is_year(int(digits), code)
+  )
 
 
-def _is_year(number: int, code: str) -> bool:
+def is_year(number: int, code: str) -> bool:
   """Whether a number without a thousands mark is read in two halves."""
   return 1100 <= number < 2000 or (code == "en" and 2010 <= number < 2100)
 
 
 def _each_digit(digits: str, code: str) -> str:
   """Words of the digits, one by one."""
-  return " ".join(_cardinal(int(digit), code, False) for digit in digits)
+  return " ".join(spellout.cardinal(int(digit), code) for digit in digits)
 
 
-@functools.lru_cache(maxsize=65536)
-def _cardinal(number: int, code: str, year: bool) -> str:
-  """Words of a number, read as a year or not; its digits where none exist."""
-  engine = _engine(code)
-  if engine is None:
-    return " ".join(str(number))
-  purpose = unicode_rbnf.FormatPurpose
-  spelled = engine.format_number(
-    number, purpose=purpose.YEAR if year else purpose.CARDINAL
-  ).text
-  for wrong, right in _AMENDED.get(code, ()):
-    spelled = re.sub(wrong, right, spelled)
-  return spelled
-
-
-@functools.lru_cache(maxsize=4096)
 def _ordinal(digits: str) -> str:
   """English ordinal of a number."""
-  engine = _engine("en")
-  assert engine is not None
-  purpose = unicode_rbnf.FormatPurpose.ORDINAL
-  return engine.format_number(int(digits[-_LONGEST:]), purpose=purpose).text
-
-
-@functools.cache
-def _engine(code: str) -> unicode_rbnf.RbnfEngine | None:
-  """Speller of a language, None where CLDR has none."""
-  try:
-    return unicode_rbnf.RbnfEngine.for_language(_CLDR.get(code, code))
-  except ValueError:
-    return None
+  return spellout.ordinal(int(digits[-_LONGEST:]), "en")
