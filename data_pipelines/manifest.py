@@ -4,7 +4,8 @@ Each line is an object with `path` (from the manifest's folder), `text`,
 `language` and `speaker`, and may have `id`, `emotion` and `description`. The
 manifest is read twice and more, never held: a first pass decides the split of
 every line by hashes of its speaker and its text, then one pass per split
-decodes. Whatever cannot become a record goes to rejected.jsonl.
+decodes. Numbers, dates, signs and the like in a text become the words that a
+reader says, as in synthesis (`s02jax.text.spoken`). Whatever cannot become a record goes to rejected.jsonl.
 """
 
 import dataclasses
@@ -26,6 +27,7 @@ from s02jax.audio import loudness
 from s02jax.core import languages
 from s02jax.core.errors import UserError
 from s02jax.data import records
+from s02jax.text.spoken import spoken
 
 # Fate of a line; the first three index records.SPLITS.
 _TRAIN, _SEEN, _UNSEEN, _HELD_OUT, _NOTHING_LEFT = range(5)
@@ -57,7 +59,7 @@ class ManifestEntry:
   line: int  # number of the line, from 1
   id: str  # unique within the manifest
   path: str  # as written
-  text: str  # NFC, without spaces at its ends
+  text: str  # in spoken words, NFC, without spaces at its ends
   language: str  # code of `core/languages.py`
   speaker: str  # name of the person
   emotion: str  # empty if unknown
@@ -160,7 +162,7 @@ def _make_entry(
     line=number,
     id=_optional(fields, "id") or fields["path"],
     path=fields["path"],
-    text=text,
+    text=spoken(text, language),
     language=language,
     speaker=speaker,
     emotion=_optional(fields, "emotion"),

@@ -1,9 +1,11 @@
-"""Train the text model of a corpus and count every text's ids.
+"""Show how a text is read; train the text model of a corpus.
 
+  s02 text --show "Am 3. Mai um 14:30 Uhr" --language de
   s02 text --corpus corpus --vocab_size 512
 
-Writes text.model into the corpus, and the number of ids of every text into its
-index.
+The first prints the text in spoken words, and which part was read as what. The
+second writes text.model into the corpus, and the number of ids of every text
+into its index.
 """
 
 import argparse
@@ -11,24 +13,43 @@ import pathlib
 
 from data_pipelines import text_model
 from s02jax.cli import options
+from s02jax.core.errors import UserError
+from s02jax.text import spoken
 
 
 def _parser() -> argparse.ArgumentParser:
   parser = options.parser("text", __doc__)
   add = parser.add_argument
-  add(
-    "--corpus",
-    type=pathlib.Path,
-    required=True,
-    help="folder of `s02 corpus`",
+  what = parser.add_mutually_exclusive_group(required=True)
+  what.add_argument(
+    "--corpus", type=pathlib.Path, help="folder of `s02 corpus`"
   )
+  what.add_argument("--show", metavar="TEXT", help="text to read out in print")
+  add("--language", help="code of the text's language, such as en")
   add("--vocab_size", type=int, default=512, help="ids of the text model")
   add("--overwrite", action="store_true", help="replace another text model")
   return parser
 
 
 def main(argv: list[str]) -> None:
-  """Trains the text model and writes it with the lengths of all texts."""
+  """Prints how a text is read, or writes the text model of a corpus."""
   args = _parser().parse_args(argv)
+  if args.show is not None:
+    _show(args.show, args.language)
+    return
+  if args.language is not None:
+    raise UserError("--language belongs to --show, not to --corpus.")
   model = text_model.build(args.corpus, args.vocab_size, args.overwrite)
   print(f"Wrote {args.corpus / 'text.model'}: {model.size} ids.")
+
+
+def _show(text: str, language: str | None) -> None:
+  """Prints a text in spoken words, and a line for each part that is read."""
+  if language is None:
+    raise UserError("--show needs --language, such as --language en.")
+  print(spoken.spoken(text, language))
+  for token in spoken.tokens(text, language):
+    words = token.spoken.strip() or "(not spoken)"
+    print(
+      f"  {token.start}-{token.end} {token.kind}: {token.written} -> {words}"
+    )

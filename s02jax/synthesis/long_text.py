@@ -30,6 +30,7 @@ from s02jax.text import chunks, language_id
 from s02jax.text.checks import check_text
 from s02jax.text.chunks import Pause, Speech
 from s02jax.text.pronunciation import Pronunciation
+from s02jax.text.spoken import spoken
 
 NO_CHANGES = Changes()
 
@@ -56,7 +57,7 @@ class LongText:
     """Passages and pauses of the text, in order.
 
     A passage without a letter of the language's script gets the language that
-    it is found to be in. What has neither letter nor figure is left out.
+    it is found to be in. What has no letter is left out.
 
     Args:
       context: expected seconds of one pass, see `trained_context`.
@@ -80,7 +81,9 @@ def read(
   language: str | None,
   pronunciation: Pronunciation | None = None,
 ) -> LongText:
-  """Normalises and checks a text to be spoken.
+  """Writes a text in the words to be spoken, and checks it.
+
+  Words are respelt first; then numbers, signs and the like become words.
 
   Args:
     text: of any length, with pauses such as <#1.5#>, which last so long at any
@@ -98,10 +101,10 @@ def read(
     logging.info("the language is %s (%s)", languages.BY_CODE[code].name, code)
   else:
     code = languages.resolve(language).code
-  _check(text, code)
   if pronunciation is not None:
-    text = chunks.normalise(pronunciation.respell(text, code))
-    _check(text, code)
+    text = pronunciation.respell(text, code)
+  text = chunks.normalise(spoken(text, code))
+  _check(text, code)
   return LongText(text=text, language=code)
 
 
@@ -112,8 +115,8 @@ def _check(text: str, language: str) -> None:
 
 
 def _speaks(text: str) -> bool:
-  """Whether there is anything but marks and spaces to say."""
-  return any(unicodedata.category(c)[0] in "LNS" for c in text)
+  """Whether there is a letter to say; `read` has left no digits."""
+  return any(unicodedata.category(c)[0] == "L" for c in text)
 
 
 def _language(text: str, language: str) -> str:

@@ -48,6 +48,12 @@ def derive_seed(seed: int, *parts: bytes | str) -> int:
   return value
 
 
+def as_written(text: str, language: str) -> str:
+  """Text as it is, where nothing is at hand that writes numbers in words."""
+  del language
+  return text
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Parts:
   """Functions and constants of the models that a pipeline is assembled from."""
@@ -66,6 +72,8 @@ class Parts:
   tokens: Callable[[Waves], list[np.ndarray]]
   # Mean and deviation of the Flow-VAE's z, float32 [l, c] each.
   posterior: Callable[[Waves], list[tuple[np.ndarray, np.ndarray]]]
+  # Words of a text in a language, such as `s02jax.text.spoken.spoken`.
+  spoken: Callable[[str, str], str] = as_written
 
 
 class Pipeline:
@@ -205,11 +213,16 @@ class Pipeline:
   def jobs(self, requests: Sequence[Request], settings: Settings) -> list[Job]:
     """Checks requests and makes a fresh job of each; raises UserError."""
     settings.check()
-    texts = [check_text(r.text, r.language) for r in requests]
+    spoken = self._parts.spoken
+    texts = [
+      check_text(spoken(r.text, r.language), r.language) for r in requests
+    ]
     transcripts = [
       None
       if r.reference_text is None
-      else check_words(r.reference_text, "reference's transcript")
+      else check_words(
+        spoken(r.reference_text, r.language), "reference's transcript"
+      )
       for r in requests
     ]
     codes = [languages.resolve(r.language).code for r in requests]

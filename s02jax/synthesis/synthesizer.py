@@ -14,6 +14,7 @@ from s02jax.synthesis.render.codecs import TokenizerCodec, VaeCodec
 from s02jax.synthesis.render.flow import FlowDecoder
 from s02jax.synthesis.render.streams import Renderer, RenderStream
 from s02jax.synthesis.voice import check_reference
+from s02jax.text.spoken import spoken
 
 
 class Synthesizer(Pipeline):
@@ -49,6 +50,7 @@ class Synthesizer(Pipeline):
         flow_vectors=self.flow.speakers,
         tokens=self.tokenizer.encode,
         posterior=self.vae.posterior,
+        spoken=spoken,
       )
     )
 

@@ -13,6 +13,7 @@ from s02jax.synthesis.engine import Piece, Spoken
 from s02jax.synthesis.request import Settings
 from s02jax.synthesis.voice import Prompt, Voice
 from s02jax.text.chunks import Speech, chunks, expected_seconds
+from s02jax.text.pronunciation import Pronunciation
 
 RATE = 8000
 VECTOR = np.ones(4, np.float32)
@@ -140,7 +141,6 @@ def test_a_chunk_in_another_script_is_spoken_in_its_language():
   "text,match",
   [
     (SENTENCE * 9 + "<#x#>", "pause"),
-    (SENTENCE * 9 + "<#1#> 12 <#1#>", "no letter"),
     ("Привет", "Latin"),
     ("", "no letter"),
     ("<#1#>", "no letter"),
@@ -149,6 +149,28 @@ def test_a_chunk_in_another_script_is_spoken_in_its_language():
 def test_faults_are_said_before_anything_is_spoken(text, match):
   with pytest.raises(UserError, match=match):
     long_text.read(text, "en").parts(10.0)
+
+
+@pytest.mark.parametrize(
+  ("written", "language", "asked"),
+  [
+    ("1984", "en", ["nineteen eighty-four"]),
+    ("030 1234567", "en", ["zero three zero, one two three four five six seven"]),
+    ("Wait <#0.1#> 12 <#0.1#> ***", "en", ["Wait", "twelve"]),
+    ("请拨打<#0.1#>400-810-8888<#0.1#>谢谢", "zh",
+     ["请拨打", "四零零，八幺零，八八八八", "谢谢"]),
+    ("Thanks <#0.1#> 🎉", "en", ["Thanks"]),
+  ],
+)  # fmt: skip
+def test_digits_and_symbols_are_spoken_or_left_out(written, language, asked):
+  _, requests = spoken(written, language=language)
+  assert [request.text for request, _ in requests] == asked
+
+
+def test_a_word_is_respelt_before_numbers_become_words():
+  words = Pronunciation({"all": {"s02": "S zero two", "7": "lucky seven"}})
+  read = long_text.read("s02 has 7 <#0.5#> or 8", "en", words)
+  assert read.text == "S zero two has lucky seven <#0.5#> or eight"
 
 
 def test_context_is_what_a_training_row_holds():

@@ -28,7 +28,9 @@ DROPPED = (
   "\u2b00-\u2bff\u3030\u303d\u3297\u3299\U0001f000-\U0001faff"
   "\U000e0020-\U000e007f"
 )
-_ENDING_PERIOD = re.compile(r"""\s*["'”’»)\]]*(?:$|\n)|\s+["'“‘«„(¿¡]*[A-ZÀ-Þ]""")
+_ENDING_PERIOD = re.compile(
+  r"""\s*["'”’»)\]]*(?:$|\n)|\s+["'“‘«„(¿¡]*[A-ZÀ-Þ]"""
+)
 
 
 class Classes:
@@ -55,7 +57,7 @@ class Classes:
 
   def _shared(self) -> Iterator[Rule]:
     """Rules of the classes that all languages have."""
-    yield Rule("verbatim", re.compile(r"<#[^>]*#>"), lambda m: m[0], "<")
+    yield Rule("verbatim", re.compile(r"<#[^<>]{0,20}#>"), lambda m: m[0], "<")
     yield from self._addresses()
     yield from self._phones()
     yield from self._dates()
@@ -76,15 +78,15 @@ class Classes:
 
   def _addresses(self) -> Iterator[Rule]:
     """Rules of addresses on the internet and names of files."""
-    name = r"[a-zA-Z0-9](?:[\w-]*[a-zA-Z0-9])?"
+    name = r"[a-zA-Z0-9](?:[\w-]{0,61}[a-zA-Z0-9])?"
     domains = "|".join(self.table.domains)
     endings = "|".join(self.table.extensions)
-    path = r"(?:[/?#][\w/.?=&%#~+@:-]*[\w/])?"
+    path = r"(?:[/?#][\w/.?=&%#~+@:-]{0,200}[\w/])?"
     before = r"(?<![a-zA-Z0-9_.@-])"
     found = {
-      "url": rf"{before}(?:https?://|www\.){name}(?:\.{name})*(?::\d+)?{path}/?",
-      "email": rf"{before}[a-zA-Z0-9][\w.+-]*@{name}(?:\.{name})+",
-      "domain": rf"{before}(?:{name}\.)+(?:{domains})(?![\w-]|\.\w){path}",
+      "url": rf"{before}(?:https?://|www\.){name}(?:\.{name}){{1,9}}(?::\d{{1,5}})?{path}/?",
+      "email": rf"{before}[a-zA-Z0-9][\w.+-]{{0,63}}@{name}(?:\.{name}){{1,9}}",
+      "domain": rf"{before}(?:{name}\.){{1,4}}(?:{domains})(?![\w-]|\.\w){path}",
       "file": rf"{before}{name}\.(?:{endings})(?![\w-]|\.\w)",
     }
     for regex in found.values():
@@ -99,7 +101,7 @@ class Classes:
     text = re.sub(r"^https?://", "", match[0]).rstrip("/")
     made = []
     for part in re.findall(r"[^\W\d_]+|\d+|[^\w]|_", text):
-      if part.isdigit():
+      if part.isdecimal():
         made.append(self.numbers.read(part, "bare"))
       else:
         made.append(self.table.signs.get(part, part if part.isalpha() else ""))
@@ -122,7 +124,7 @@ class Classes:
     parts = re.findall(
       r"[A-Z]?[^\W\dA-Z_]+|[A-Z]+(?![^\W\dA-Z_])|\d+|[A-Z]", words
     )
-    read = [self.numbers.read(p, "bare") if p.isdigit() else p for p in parts]
+    read = [self.numbers.read(p, "bare") if p.isdecimal() else p for p in parts]
     return self._render(name, w=" ".join(read))
 
   # ----------------------------------------------------------------- phones
@@ -131,9 +133,9 @@ class Classes:
     """Rules of phone numbers: with a country's code, or grouped as one."""
     gap = r"[ \u00a0./-]"
     common = (
-      rf"\+\d{{1,3}}(?:{gap}?\(?\d+\)?){{1,6}}",
-      rf"\(\d{{2,5}}\){gap}?\d{{3,}}(?:{gap}\d{{2,}})*",
-      rf"0\d{{1,4}}{gap}\d{{3,}}(?:{gap}\d{{2,}})*",
+      rf"\+\d{{1,3}}(?:{gap}?\(?\d{{1,12}}\)?){{1,6}}",
+      rf"\(\d{{2,5}}\){gap}?\d{{3,12}}(?:{gap}\d{{2,9}}){{0,5}}",
+      rf"0\d{{1,4}}{gap}\d{{3,12}}(?:{gap}\d{{2,9}}){{0,5}}",
       r"\d{3}[-. ]\d{3}[-. ]\d{4}",
       r"\d{3}-\d{3,4}-\d{4}",
       r"\d{3}-\d{4}",
@@ -238,12 +240,12 @@ class Classes:
       found["n"] = self.numbers.read(number)
       return start + self._render("money_big", **found)
     whole, _, decimals = number.partition(".")
-    if decimals and not int(decimals):
+    if decimals and not decimals.strip("0"):
       number, decimals = whole, ""
     if len(decimals) == 2 and currency.sub_forms:
       found["c"] = self._counted(decimals, currency.sub_reading)
       found["sub"] = form(currency.sub_forms, self._plural(decimals))
-      if not int(whole) and "money_sub" in self.table.patterns:
+      if not whole.strip("0") and "money_sub" in self.table.patterns:
         return start + self._render("money_sub", **found)
       number = whole if "money_parts" in self.table.patterns else number
     found["currency"] = form(currency.forms, self._plural(number))
@@ -258,7 +260,8 @@ class Classes:
   def _counted(self, number: str, reading: str) -> str:
     """Words of a number before a noun; a leading zero is none."""
     whole, mark, decimals = number.partition(".")
-    return self.numbers.read(str(int(whole)) + mark + decimals, reading)
+    whole = whole.lstrip("0") or "0"
+    return self.numbers.read(whole + mark + decimals, reading)
 
   def _symbol(self, words, written: str) -> str:
     """Entry of a table for a word as it was written."""
@@ -289,9 +292,10 @@ class Classes:
   def _measure(self, match: re.Match[str]) -> str:
     """Words of a number with its unit."""
     symbol = match["unit"]
-    unit = self.table.units.get(symbol) or self.table.units[
-      re.sub(r"\s", " ", symbol)
-    ]
+    unit = (
+      self.table.units.get(symbol)
+      or self.table.units[re.sub(r"\s", " ", symbol)]
+    )
     number = self.numbers.parse(match["n"])
     words = self._counted(number, unit.reading)
     return form(unit.forms, self._plural(number)).replace("{0}", words)
@@ -303,10 +307,13 @@ class Classes:
   def _fractions(self) -> Iterator[Rule]:
     """Rules of fractions, in characters of their own or with a slash."""
     vulgar = rf"(?P<v>[{VULGAR}])"
-    whole = rf"(?P<n>\d+){_S}"
+    whole = rf"(?P<n>\d{{1,9}}){_S}"
     for regex, starts in (
       (rf"{BEFORE}{whole}{vulgar}", "digit"),
-      (rf"{BEFORE}(?:(?P<n>\d+) )?(?P<a>\d+)[/⁄](?P<b>\d+)(?![\d/⁄])", "digit"),
+      (
+        rf"{BEFORE}(?:(?P<n>\d{{1,9}}) )?(?P<a>\d{{1,9}})[/⁄](?P<b>\d{{1,9}})(?![\d/⁄])",
+        "digit",
+      ),
       (vulgar, VULGAR),
     ):
       yield Rule("fraction", re.compile(regex), self._fraction, starts)
@@ -360,7 +367,7 @@ class Classes:
       lambda m: self.table.patterns["minus"],
       "-−–",
     )
-    dotted = re.compile(rf"{BEFORE}\d+(?:\.\d+)+(?!\d)")
+    dotted = re.compile(rf"{BEFORE}\d+(?:\.\d+){{1,9}}(?!\d)")
     strict = re.compile(rf"{BEFORE}(?P<n>{self.number})(?!\d)(?![.,:/]\d)")
     yield Rule("number", strict, self._bare, "digit")
     yield Rule("number", dotted, self._dotted, "digit")
@@ -371,7 +378,7 @@ class Classes:
   def _bare(self, match: re.Match[str]) -> str:
     """Words of a number that nothing is known of."""
     written = match["n"]
-    reading = "bare" if written.isdigit() else "number"
+    reading = "bare" if written.isdecimal() else "number"
     return self.numbers.read(self.numbers.parse(written), reading)
 
   def _dotted(self, match: re.Match[str]) -> str:
@@ -414,4 +421,4 @@ class Classes:
 
 
 # Looks ahead for a sign of an address within the word that begins here.
-_ADDRESS_AHEAD = r"(?=[a-zA-Z0-9][\w.+-]*(?:@|://|\.[a-zA-Z]))"
+_ADDRESS_AHEAD = r"(?=[a-zA-Z0-9][\w.+-]{0,63}(?:@|://|\.[a-zA-Z]))"

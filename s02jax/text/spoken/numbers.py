@@ -33,7 +33,7 @@ class Numbers:
   def parse(self, written: str) -> str:
     """Number in ASCII, such as "1234.50", of one as the language writes it."""
     whole, mark, decimals = written.rpartition(self._table.number.mark)
-    if not mark or not decimals.isdigit():
+    if not mark or not decimals.isdecimal():
       whole, decimals = written, ""
     if self._grouped(written):
       whole, decimals = written, ""

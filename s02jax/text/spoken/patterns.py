@@ -48,9 +48,7 @@ _AHEAD = {
   "fig": r"(?=\d)",
 }
 # "L" and "C" alone are words or initials.
-ROMAN = (
-  r"(?=[IVX]|[LC][IVXLC])C{0,3}(?:XC|XL|L?X{0,3})(?:IX|IV|V?I{0,3})"
-)
+ROMAN = r"(?=[IVX]|[LC][IVXLC])C{0,3}(?:XC|XL|L?X{0,3})(?:IX|IV|V?I{0,3})"
 _NUMBERS = ("n", "i", "a", "b")
 _READINGS = {"Y": "year", "D": "digits"}
 _LAST = re.compile(r"\s*\Z")
@@ -86,7 +84,7 @@ def integer(table: Table) -> str:
   """Pattern of a whole number with its thousands."""
   inner = r"\d{2,3}" if table.code == "hi" else r"\d{3}"
   grouped = "|".join(
-    rf"\d{{1,3}}(?:{re.escape(g)}{inner})*{re.escape(g)}\d{{3}}(?!\d)"
+    rf"\d{{1,3}}(?:{re.escape(g)}{inner}){{0,4}}{re.escape(g)}\d{{3}}(?!\d)"
     for g in table.groups
   )
   return rf"{grouped}|\d+"
@@ -97,7 +95,9 @@ def either_case(word: str) -> str:
   parts = [re.escape(part) for part in word.split(" ")]
   first = word[0].upper()
   if first != word[0] and len(first) == 1:
-    parts[0] = rf"[{re.escape(word[0])}{first}]{parts[0][len(re.escape(word[0])):]}"
+    parts[0] = (
+      rf"[{re.escape(word[0])}{first}]{parts[0][len(re.escape(word[0])) :]}"
+    )
   gap = rf"{_SPACE}*" if "." in word else rf"{_SPACE}+"
   return gap.join(parts)
 
@@ -109,11 +109,11 @@ def any_of(words: Iterable[str]) -> str:
 
 def joined(words: Iterable[str]) -> str:
   """Words with a space between two only where they would run together."""
-  made = ""
-  for word in words:
-    meet = re.search(rf"{LETTER}$", made) and re.match(LETTER, word)
-    made += f" {word}" if meet else word
-  return made
+  made = [""]
+  for word in filter(None, words):
+    meet = re.match(LETTER, made[-1][-1:]) and re.match(LETTER, word)
+    made.append(f" {word}" if meet else word)
+  return "".join(made)
 
 
 def key(written: str) -> str:
@@ -196,7 +196,7 @@ class Compiler:
     if slot is None:
       literal = re.match(r"[^\[{~ ]+", written)
       assert literal is not None, written
-      if literal[0][0].isdigit():
+      if literal[0][0].isdecimal():
         return "digit", ()
       if literal[0][0].isalpha():
         return "word", (self._literal(literal[0]),)
@@ -249,7 +249,7 @@ class Compiler:
     if kind in self._lists:
       words = self._lists[kind].get(key(value), value)
       return value if words.casefold() == value.casefold() else words
-    if not value[:1].isdigit():
+    if not value[:1].isdecimal():
       return value
     if kind in _DIGITS:
       return self._numbers.read(value, reading or _READINGS.get(kind, "number"))
@@ -257,7 +257,7 @@ class Compiler:
 
   def month(self, written: str) -> str:
     """Name of a month that is written as a number or by name."""
-    if written.isdigit():
+    if written.isdecimal():
       return self._table.months[int(written) - 1]
     return self._table.months[self._months[key(written)] - 1]
 

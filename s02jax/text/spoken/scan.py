@@ -18,8 +18,10 @@ _RANGED = {
 _DASH = re.compile(r"[ \u00a0\u202f]?[–—〜～~][ \u00a0\u202f]?|-")
 _PREFIX = re.compile(rf"{patterns.PREFIX}$")
 _NARROW = str.maketrans("％＄＆＋＝＃＠￥￡￦＜＞٪٫٬", "%$&+=#@¥£₩<>%.,")
-_NUMERALS = "²³¹\u2070-\u2089\u2150-\u218b\u2460-\u249b\u24ea-\u24ff\u2776-\u2793"
-_PASSES = 3  # of `spoken`; what is read hardly ever holds anything to read
+_NUMERALS = (
+  "²³¹\u2070-\u2089\u2150-\u218b\u2460-\u249b\u24ea-\u24ff\u2776-\u2793"
+)
+_PASSES = 10  # of `spoken`; what is read hardly ever holds anything to read
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -118,7 +120,10 @@ def _grows(before: Token, after: Token) -> bool:
   last = re.match(r"\d+", after.written)
   if first is None or last is None:
     return before.kind == after.kind
-  return before.kind == "time" or int(first[0]) < int(last[0])
+  if before.kind == "time":
+    return True
+  low, high = first[0].lstrip("0"), last[0].lstrip("0")
+  return (len(low), low) < (len(high), high)
 
 
 @functools.cache

@@ -76,7 +76,9 @@ class Table:
 
   def plural(self, number: str) -> str:
     """Plural category of a number written in ASCII, such as "1.50"."""
-    return self.locale.plural_form(decimal.Decimal(number))
+    whole, point, decimals = number.partition(".")
+    last = whole[-9:] + point + decimals[:9]  # no rule looks further
+    return self.locale.plural_form(decimal.Decimal(last))
 
 
 def form(forms: Forms, category: str) -> str:
@@ -145,7 +147,9 @@ def _patterns(number: NumberWords) -> dict[str, str]:
     "hour": "{H}",
     "seconds": "{H} {M} {S}",
     "minus": "minus",
-    "percent": f"{number.percent} {{n}}" if first else f"{{n}} {number.percent}",
+    "percent": f"{number.percent} {{n}}"
+    if first
+    else f"{{n}} {number.percent}",
     "mixed": "{n} {f}",
     "fraction": "{a} / {b}",
     "money": "{n} {currency}",
@@ -208,7 +212,7 @@ def _units(
     else:
       reading, forms = readings.get(symbol, "number"), words
     if own.get("numbers", {}).get("joined"):
-      forms = {k: re.sub(" ?({0}) ?", r"\1", v) for k, v in forms.items()}
+      forms = {k: re.sub(r" ?(\{0\}) ?", r"\1", v) for k, v in forms.items()}
     if forms:
       found[symbol] = Unit(forms=forms, reading=reading)
   return found
