@@ -5,7 +5,8 @@ Each line is an object with `path` (from the manifest's folder), `text`,
 manifest is read twice and more, never held: a first pass decides the split of
 every line by hashes of its speaker and its text, then one pass per split
 decodes. Numbers, dates, signs and the like in a text become the words that a
-reader says, as in synthesis (`s02jax.text.spoken`). Whatever cannot become a record goes to rejected.jsonl.
+reader says, as in synthesis (`s02jax.text.spoken`). Whatever cannot become a
+record goes to rejected.jsonl.
 """
 
 import dataclasses

@@ -155,7 +155,8 @@ def test_faults_are_said_before_anything_is_spoken(text, match):
   ("written", "language", "asked"),
   [
     ("1984", "en", ["nineteen eighty-four"]),
-    ("030 1234567", "en", ["zero three zero, one two three four five six seven"]),
+    ("030 1234567", "de", ["null drei null, eins zwei drei vier fünf"
+     " sechs sieben"]),
     ("Wait <#0.1#> 12 <#0.1#> ***", "en", ["Wait", "twelve"]),
     ("请拨打<#0.1#>400-810-8888<#0.1#>谢谢", "zh",
      ["请拨打", "四零零，八幺零，八八八八", "谢谢"]),

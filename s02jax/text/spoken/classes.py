@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from s02jax.text.spoken import patterns
 from s02jax.text.spoken.numbers import Numbers
 from s02jax.text.spoken.patterns import AFTER, BEFORE, Compiler, Rule
-from s02jax.text.spoken.table import Forms, Table, form
+from s02jax.text.spoken.table import Table, form
 
 # Classes in the order in which they are tried.
 KINDS = (
@@ -83,13 +83,15 @@ class Classes:
     endings = "|".join(self.table.extensions)
     path = r"(?:[/?#][\w/.?=&%#~+@:-]{0,200}[\w/])?"
     before = r"(?<![a-zA-Z0-9_.@-])"
-    found = {
-      "url": rf"{before}(?:https?://|www\.){name}(?:\.{name}){{1,9}}(?::\d{{1,5}})?{path}/?",
-      "email": rf"{before}[a-zA-Z0-9][\w.+-]{{0,63}}@{name}(?:\.{name}){{1,9}}",
-      "domain": rf"{before}(?:{name}\.){{1,4}}(?:{domains})(?![\w-]|\.\w){path}",
-      "file": rf"{before}{name}\.(?:{endings})(?![\w-]|\.\w)",
-    }
-    for regex in found.values():
+    host = rf"{name}(?:\.{name}){{1,9}}"
+    end = r"(?![\w-]|\.\w)"
+    found = (
+      rf"{before}(?:https?://|www\.){host}(?::\d{{1,5}})?{path}/?",
+      rf"{before}[a-zA-Z0-9][\w.+-]{{0,63}}@{host}",
+      rf"{before}(?:{name}\.){{1,4}}(?:{domains}){end}{path}",
+      rf"{before}{name}\.(?:{endings}){end}",
+    )
+    for regex in found:
       compiled = re.compile(regex, re.ASCII)
       for starts in ("word", "digit"):
         yield Rule(
@@ -308,12 +310,10 @@ class Classes:
     """Rules of fractions, in characters of their own or with a slash."""
     vulgar = rf"(?P<v>[{VULGAR}])"
     whole = rf"(?P<n>\d{{1,9}}){_S}"
+    parts = r"(?P<a>\d{1,9})[/⁄](?P<b>\d{1,9})(?![\d/⁄])"
     for regex, starts in (
       (rf"{BEFORE}{whole}{vulgar}", "digit"),
-      (
-        rf"{BEFORE}(?:(?P<n>\d{{1,9}}) )?(?P<a>\d{{1,9}})[/⁄](?P<b>\d{{1,9}})(?![\d/⁄])",
-        "digit",
-      ),
+      (rf"{BEFORE}(?:(?P<n>\d{{1,9}}) )?{parts}", "digit"),
       (vulgar, VULGAR),
     ):
       yield Rule("fraction", re.compile(regex), self._fraction, starts)
@@ -345,13 +345,13 @@ class Classes:
       return
     written = patterns.any_of(table)
     words = {patterns.key(w): spoken for w, spoken in table.items()}
+    exact = {w.replace(" ", "") for w in table}
     regex = re.compile(rf"{BEFORE}(?:{written})(?!{patterns.LETTER})")
 
     def read(match: re.Match[str]) -> str:
       spoken = words[patterns.key(match[0])]
-      if match[0][0].isupper() and spoken[0].islower():
-        if not any(w.startswith(match[0][0]) for w in table):
-          spoken = spoken[0].upper() + spoken[1:]
+      if re.sub(r"\s", "", match[0]) not in exact:  # it begins a sentence
+        spoken = spoken[0].upper() + spoken[1:]
       if not spoken.endswith("."):
         return spoken
       ends = _ENDING_PERIOD.match(match.string, match.end())

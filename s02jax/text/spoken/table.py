@@ -16,6 +16,7 @@ from typing import Any
 import babel
 from babel.dates import get_day_names, get_month_names
 
+from s02jax.text import spellout
 from s02jax.text.normalize.numbers import WORDS, NumberWords
 
 Forms = Mapping[str, str]  # plural category of CLDR -> words
@@ -23,9 +24,9 @@ Forms = Mapping[str, str]  # plural category of CLDR -> words
 # Our code -> CLDR's, where Babel's default is of another place or script.
 _LOCALES = {"yue": "yue_Hant_HK", "zh": "zh_Hans_CN"}
 _SECTIONS = {
-  "abbreviations", "currencies", "fractions", "lists", "magnitudes", "money_symbols",
-  "months", "numbers", "patterns", "phone", "readings", "rules", "signs", "symbols",
-  "unit_readings", "units",
+  "abbreviations", "currencies", "fractions", "lists", "magnitudes",
+  "money_symbols", "months", "numbers", "patterns", "phone", "readings",
+  "rules", "signs", "symbols", "unit_readings", "units",
 }  # fmt: skip
 
 
@@ -102,7 +103,7 @@ def load(code: str) -> Table:
     raise ValueError(f"{code}.toml: unknown section {sorted(unknown)[0]!r}")
   locale = babel.Locale.parse(_LOCALES.get(code, code))
   number, numbers = WORDS[code], own.get("numbers", {})
-  months, month_numbers = _months(locale, own.get("months", {}))
+  months, month_numbers = _months(code, locale, own.get("months", {}))
   spaces = "\u00a0\u202f\u2009" + (" " if number.spaced else "")
   usual = "," if number.mark == "." else "."
   return Table(
@@ -133,7 +134,9 @@ def load(code: str) -> Table:
 
 def _read(name: str) -> dict[str, Any]:
   """Contents of tables/<name>.toml, empty where there is no such file."""
-  path = importlib.resources.files(__package__) / "tables" / f"{name}.toml"
+  path = (
+    importlib.resources.files("s02jax.text.spoken") / "tables" / f"{name}.toml"
+  )
   return tomllib.loads(path.read_text("utf-8")) if path.is_file() else {}
 
 
@@ -169,11 +172,14 @@ def _lists(own: Mapping[str, Any]) -> dict[str, dict[str, str]]:
 
 
 def _months(
-  locale: babel.Locale, own: Mapping[str, Any]
+  code: str, locale: babel.Locale, own: Mapping[str, Any]
 ) -> tuple[tuple[str, ...], dict[str, int]]:
   """Names of the months as spoken, and the number of each written name."""
   names = get_month_names("wide", "format", locale)
-  spoken = tuple(own.get("spoken", [names[i] for i in range(1, 13)]))
+  spoken = tuple(
+    re.sub(r"\d+", lambda m: spellout.cardinal(int(m[0]), code), name)
+    for name in own.get("spoken", [names[i] for i in range(1, 13)])
+  )
   written: dict[str, int] = {}
   for context in ("format", "stand-alone"):
     for width in ("wide", "abbreviated"):
