@@ -18,7 +18,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from typing import IO
 
 from launch import common
@@ -103,7 +103,7 @@ def _run_all(lines: list[list[str]]) -> int:
 
 
 @contextlib.contextmanager
-def _stop_signal() -> Iterator[threading.Event]:
+def _stop_signal() -> Generator[threading.Event]:
   """Event that a SIGTERM sets, instead of ending this process."""
   stop = threading.Event()
   before = signal.signal(signal.SIGTERM, lambda *_: stop.set())

@@ -1,4 +1,4 @@
-"""What configs and parameter shardings are, written down.
+"""Golden files: resolved configs and the sharding of every parameter.
 
   .venv/bin/python -m tests.golden
 

@@ -1,4 +1,4 @@
-"""What a JobSet may hold, to check manifests without a cluster.
+"""Schema of a JobSet, to check manifests without a cluster.
 
 Fields, types and choices of jobset.x-k8s.io/v1alpha2, as far as a training job
 may come to use them. Everything else is refused. The Job inside a JobSet is

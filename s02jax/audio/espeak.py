@@ -98,7 +98,7 @@ def _speak(text: str, name: str, settings: dict[str, int]) -> np.ndarray:
     if library.espeak_SetVoiceByName(name.encode()):
       raise UserError(f"espeak-ng has no voice named {name!r}.")
     for key, value in settings.items():
-      library.espeak_SetParameter(_PARAMETERS[key], int(value), 0)
+      library.espeak_SetParameter(_PARAMETERS[key], value, 0)
     library.espeak_ng_SetRandSeed(1)
     _libc().srand(1)
     raw = text.encode() + b"\0"

@@ -12,7 +12,7 @@ import re
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Generator
 from typing import Any
 
 import jax
@@ -113,7 +113,7 @@ def first_line(error: Exception) -> str:
 
 
 @contextlib.contextmanager
-def captured_stderr() -> Iterator[list[str]]:
+def captured_stderr() -> Generator[list[str]]:
   """Holds back stderr and gives its lines, those of libraries in C++ included.
 
   They are printed after all where the block does not end well: by an exception,

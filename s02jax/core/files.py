@@ -9,7 +9,7 @@ import json
 import os
 import pathlib
 import shutil
-from collections.abc import Iterator
+from collections.abc import Generator
 from typing import Any
 
 from s02jax.core.errors import UserError
@@ -24,7 +24,7 @@ def part_of(path: Path) -> pathlib.Path:
 
 
 @contextlib.contextmanager
-def atomic(path: Path) -> Iterator[pathlib.Path]:
+def atomic(path: Path) -> Generator[pathlib.Path]:
   """Context whose temporary file becomes `path` if the block ends well.
 
   Yields:
@@ -42,7 +42,7 @@ def atomic(path: Path) -> Iterator[pathlib.Path]:
 
 
 @contextlib.contextmanager
-def atomic_folder(out: Path) -> Iterator[pathlib.Path]:
+def atomic_folder(out: Path) -> Generator[pathlib.Path]:
   """Context whose temporary folder replaces `out` if the block ends well.
 
   Yields:
@@ -73,7 +73,7 @@ def _replace_folder(new: pathlib.Path, out: pathlib.Path) -> None:
 
 
 @contextlib.contextmanager
-def explain_errors(path: Path, what: str) -> Iterator[None]:
+def explain_errors(path: Path, what: str) -> Generator[None]:
   """Context that turns an OSError of writing into one sentence.
 
   Args:

@@ -37,7 +37,7 @@ def unflatten(flat: Mapping[str, np.ndarray]) -> dict[str, Any]:
 
 def count_parameters(params: PyTree) -> int:
   """Count of all numbers in a tree of arrays, or of their shapes."""
-  return sum(int(np.size(leaf)) for leaf in jax.tree.leaves(params))
+  return sum(np.size(leaf) for leaf in jax.tree.leaves(params))
 
 
 def dotted(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -5,7 +5,7 @@ import json
 import logging
 import pathlib
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Mapping
 from typing import Any
 
 import jax
@@ -50,7 +50,7 @@ class Clock:
     self.phase, self.since = phase, now
 
   @contextlib.contextmanager
-  def during(self, phase: str) -> Iterator[None]:
+  def during(self, phase: str) -> Generator[None]:
     """Context whose time counts as `phase`; the former phase goes on after."""
     before = self.phase
     self.enter(phase)

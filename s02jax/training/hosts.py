@@ -25,7 +25,7 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from typing import Any, NoReturn
 
 import jax
@@ -199,7 +199,7 @@ class StopSignal:
 
 
 @contextlib.contextmanager
-def together() -> Iterator[None]:
+def together() -> Generator[None]:
   """Context that ends this process with another, and the others with this."""
   if _state().client is None:
     yield
@@ -369,7 +369,7 @@ _LIMITED = ("data", "step", "checkpoint", "evaluate")
 
 
 @contextlib.contextmanager
-def limited(clock: Clock, seconds: float) -> Iterator[None]:
+def limited(clock: Clock, seconds: float) -> Generator[None]:
   """Context that ends the process with STUCK when a phase takes too long.
 
   Args:

@@ -7,7 +7,7 @@ import json
 import logging
 import os
 import pathlib
-from collections.abc import Iterator
+from collections.abc import Generator
 from typing import Any
 
 import jax
@@ -65,7 +65,7 @@ def check_same_run(workdir: pathlib.Path, config: ConfigDict) -> None:
 
 
 @contextlib.contextmanager
-def only_writer(workdir: pathlib.Path) -> Iterator[None]:
+def only_writer(workdir: pathlib.Path) -> Generator[None]:
   """Context that makes the folder, and in which no other job writes to it.
 
   Raises:

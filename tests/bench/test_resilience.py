@@ -36,9 +36,9 @@ def measure(flags, workdir, *, kills, seed):
 
 
 @pytest.mark.processes
-def test_rows_are_the_same_on_1_4_and_2_hosts(tmp_path):
+def test_rows_are_the_same_on_1_2_4_and_2_hosts(tmp_path):
   workdir, each, batch_size = tmp_path / "run", 3, 8
-  hosts = (1, 4, 2)
+  hosts = (1, 2, 4, 2)
   for n, processes in enumerate(hosts):
     flags = [
       *TOY,

@@ -202,6 +202,7 @@ def test_a_failure_does_not_keep_the_others_and_a_stop_does(file, workdir):
   assert launched(runs, {first.name: 143}) == (143, [first.name])
 
 
+@pytest.mark.processes
 def test_training_a_sweep(file, workdir, capsys):
   """Trains real processes, and again: nothing is left to do."""
   argv = ["--sweep", file, "--workdir", str(workdir), "--config.steps=4"]

@@ -146,7 +146,7 @@ def test_a_chunk_in_another_script_is_spoken_in_its_language():
     ("<#1#>", "no letter"),
   ],
 )
-def test_faults_are_said_before_anything_is_spoken(text, match):
+def test_faults_are_said_when_a_text_is_read(text, match):
   with pytest.raises(UserError, match=match):
     long_text.read(text, "en").parts(10.0)
 

@@ -98,35 +98,27 @@ class PackedSequences:
     self._prompt_probability = prompt_probability
     self._num_codes = int(features.card["num_codes"])
     self._speakers = SpeakerClips(corpus.speaker)
-    hop = corpus.rate // TOKENS_PER_SECOND
     # Positions of each record's text, without its language tag, and audio.
-    self._content = corpus.text_tokens.astype(int) - 1
-    self._has_text = self._content > 0
-    self._content += corpus.num_samples // hop
+    pieces = corpus.text_tokens.astype(int) - 1
+    hop = corpus.rate // TOKENS_PER_SECOND
+    self._content = pieces + corpus.num_samples // hop
+    self._has_text = pieces > 0
     self._space = len(text.pieces(" "))
+    records, self.excluded = usable_records(
+      corpus, self._unusable(), "config.data.row_tokens"
+    )
+    mixture = make_mixture(corpus, records, seed, alpha)
     self._packing = PackedEpochs(
-      make_mixture(corpus, self._usable(), seed, alpha),
-      seed,
-      row_tokens,
-      max_segments,
-      self._items,
+      mixture, seed, row_tokens, max_segments, self._items
     )
 
-  def _usable(self) -> np.ndarray:
-    wordless = ~self._has_text
-    alone = ~wordless & (self._speakers.clips < 2)
-    too_long = ~wordless & ~alone & (self._content + 3 > self._row_tokens)
-    self.excluded = {
-      "no text": int(wordless.sum()),
-      "only clip of its speaker": int(alone.sum()),
-      "too long": int(too_long.sum()),
+  def _unusable(self) -> dict[str, np.ndarray]:
+    """Masks bool[len(corpus)] of the records that no row takes, by reason."""
+    return {
+      "no text": ~self._has_text,
+      "only clip of its speaker": self._speakers.clips < 2,
+      "too long": self._content + 3 > self._row_tokens,
     }
-    return usable_records(
-      self._corpus,
-      ~wordless & ~alone & ~too_long,
-      self.excluded,
-      "config.data.row_tokens",
-    )
 
   def _lengths(self, target: np.ndarray, prompt: np.ndarray) -> np.ndarray:
     """Positions of each segment: speaker, language, start, and content."""

@@ -51,29 +51,22 @@ class PackedUtterances:
     self._hop = corpus.rate // TOKENS_PER_SECOND
     self._row_tokens = tokens(row_seconds)
     self._tokens = corpus.num_samples // self._hop
+    pieces = corpus.text_tokens.astype(int) - 1
+    records, self.excluded = usable_records(
+      corpus,
+      {
+        "no text": pieces < 1,
+        "too long": self._tokens > self._row_tokens,
+        "more text than tokens": pieces > self._tokens,
+      },
+      "config.data.row_seconds",
+    )
     self._packing = PackedEpochs(
-      make_mixture(corpus, self._usable(), seed, alpha),
+      make_mixture(corpus, records, seed, alpha),
       seed,
       self._row_tokens + GAP,
       self._row_tokens,
       self._items,
-    )
-
-  def _usable(self) -> np.ndarray:
-    pieces = self._corpus.text_tokens.astype(int) - 1
-    wordless = pieces < 1
-    too_long = ~wordless & (self._tokens > self._row_tokens)
-    too_fast = ~wordless & ~too_long & (pieces > self._tokens)
-    self.excluded = {
-      "no text": int(wordless.sum()),
-      "too long": int(too_long.sum()),
-      "more text than tokens": int(too_fast.sum()),
-    }
-    return usable_records(
-      self._corpus,
-      ~wordless & ~too_long & ~too_fast,
-      self.excluded,
-      "config.data.row_seconds",
     )
 
   def _items(self, block: int, target: np.ndarray) -> Items:

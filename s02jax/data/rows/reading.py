@@ -1,5 +1,7 @@
 """Checked reads of records: usable ones, texts, tokens, reference waves."""
 
+from collections.abc import Mapping
+
 import numpy as np
 
 from s02jax.core.errors import UserError
@@ -22,26 +24,32 @@ def check_not_empty(corpus: Corpus) -> None:
 
 
 def usable_records(
-  corpus: Corpus, usable: np.ndarray, excluded: dict[str, int], field: str
-) -> np.ndarray:
-  """Numbers int[k] of the records that a row can take.
+  corpus: Corpus, unusable: Mapping[str, np.ndarray], field: str
+) -> tuple[np.ndarray, dict[str, int]]:
+  """Records that a row can take, and how many are left out for which reason.
 
   Args:
     corpus: corpus of the records.
-    usable: bool[len(corpus)].
-    excluded: number of records left out, by reason, for the message.
+    unusable: bool[len(corpus)] by reason; a record counts for the first one.
     field: config field that leaves records out.
+
+  Returns:
+    Numbers int[k] of the usable records, and the count of each reason.
 
   Raises:
     UserError: no record is usable.
   """
+  usable, excluded = np.ones(len(corpus), bool), {}
+  for reason, mask in unusable.items():
+    excluded[reason] = int((usable & mask).sum())
+    usable &= ~mask
   records = np.flatnonzero(usable)
   if not len(records):
     raise UserError(
       f"the split {corpus.split!r} of {corpus.folder} has no "
       f"usable record: {excluded}; see {field}."
     )
-  return records
+  return records, excluded
 
 
 def text_pieces(

@@ -4,7 +4,7 @@ import contextlib
 import dataclasses
 import logging
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Mapping
 from typing import Protocol
 
 from s02jax.evaluation.figure import Figure
@@ -43,7 +43,7 @@ class Stopwatch:
     self.seconds: dict[str, float] = {}  # by phase
 
   @contextlib.contextmanager
-  def phase(self, name: str) -> Iterator[None]:
+  def phase(self, name: str) -> Generator[None]:
     """Times the block."""
     logging.info("%s …", name)
     began = time.perf_counter()

@@ -4,13 +4,13 @@ import concurrent.futures
 import contextlib
 import multiprocessing
 import os
-from collections.abc import Iterator
+from collections.abc import Generator
 
 _THREADS = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")
 
 
 @contextlib.contextmanager
-def pool(count: int) -> Iterator[concurrent.futures.Executor]:
+def pool(count: int) -> Generator[concurrent.futures.Executor]:
   """Pool of `count` fresh processes: a fork would copy JAX's threads.
 
   Each has one thread of linear algebra, for several would wait for each other
