@@ -25,7 +25,12 @@ import numpy as np
 from jaxtyping import Array, Bool, Complex, Float
 
 from s02jax.audio import spectra
-from s02jax.models.layers.convnext import ConvStack, keep_valid, reach
+from s02jax.models.layers.convnext import (
+  ConvStack,
+  keep_valid,
+  layer_norm,
+  reach,
+)
 from s02jax.models.layers.linear import Dense
 from s02jax.models.layers.scanned import scanned
 
@@ -170,7 +175,7 @@ class Vocoder(nn.Module):
       dtype=jnp.dtype(c.dtype),
       name="stack",
     )(z, mask)
-    x = nn.LayerNorm(epsilon=1e-5, dtype=jnp.float32, name="norm")(x)
+    x = layer_norm(x, "norm")
     bins = c.decoder_window // 2 + 1
     x = Dense(2 * bins, dtype=jnp.float32, name="head")(x)
     log_magnitude, phase = jnp.split(x, 2, axis=-1)

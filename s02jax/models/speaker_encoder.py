@@ -16,7 +16,12 @@ import jax.numpy as jnp
 from jax.typing import DTypeLike
 from jaxtyping import Array, Bool, Float
 
-from s02jax.models.layers.convnext import ConvStack, keep_valid, merge_time
+from s02jax.models.layers.convnext import (
+  ConvStack,
+  keep_valid,
+  layer_norm,
+  merge_time,
+)
 from s02jax.models.layers.linear import Dense
 from s02jax.sharding import shard
 
@@ -53,7 +58,7 @@ class SpeakerEncoder(nn.Module):
       self.width, (3,) * self.layers, dtype=self.dtype, name="body"
     )(merge_time(mel.astype(self.dtype), self.join), mask)
 
-    x = nn.LayerNorm(epsilon=1e-5, dtype=jnp.float32, name="pool_norm")(x)
+    x = layer_norm(x, "pool_norm")
     scores = Dense(self.heads, name="pool_scores")(x)
     scores = jnp.where(mask[:, :, None], scores, jnp.finfo(jnp.float32).min)
     weights = jax.nn.softmax(scores, axis=1)

@@ -41,7 +41,7 @@ def stage_and_batch(name):
       "loss.adversarial_start": 0,
       "loss.windows": (512, 256),
       "loss.mel_bins": (40, 20),
-      "data.crop_samples": 3200,
+      "data.crop_samples": 1600,
       "model.encoder_blocks": 1,
       "model.decoder_lookahead": (3,),
       "model.flow_layers": 1,

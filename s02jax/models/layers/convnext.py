@@ -23,6 +23,16 @@ def keep_valid(x: Array, mask: Bool[Array, "b t"] | None) -> Array:
   return x if mask is None else jnp.where(mask[..., None], x, 0)
 
 
+def layer_norm(x: Float[Array, "b t d"], name: str) -> Float[Array, "b t d"]:
+  """LayerNorm over d in float32, a submodule of the module that calls it.
+
+  Its sharding is stated: left alone, the partitioner may split the gradient of
+  the dense layer behind it over axes of the batch, and loses a part of it.
+  """
+  norm = nn.LayerNorm(epsilon=1e-5, dtype=jnp.float32, name=name)
+  return shard(norm(x), "batch", "time", "embed")
+
+
 class DepthwiseConv(nn.Module):
   """Depthwise convolution over time, as shifts and products.
 
@@ -72,7 +82,7 @@ class ConvNeXt(nn.Module):
     y = DepthwiseConv(
       self.kernel, self.lookahead, dtype=self.dtype, name="depthwise"
     )(y)
-    y = nn.LayerNorm(epsilon=1e-5, dtype=jnp.float32, name="norm")(y)
+    y = layer_norm(y, "norm")
     y = Dense(self.expansion * d, dtype=self.dtype, name="up")(y)
     y = shard(nn.gelu(y), "batch", "time", "mlp")
     y = Dense(d, dtype=self.dtype, name="down")(y)
@@ -103,7 +113,7 @@ class ConvStack(nn.Module):
     self, x: Float[Array, "b t c"], mask: Bool[Array, "b t"] | None = None
   ) -> Float[Array, "b t d"]:
     x = Dense(self.width, dtype=self.dtype, name="into")(keep_valid(x, mask))
-    x = nn.LayerNorm(epsilon=1e-5, dtype=jnp.float32, name="into_norm")(x)
+    x = layer_norm(x, "into_norm")
     x = keep_valid(x.astype(self.dtype), mask)
     runs = [(f, len(list(run))) for f, run in itertools.groupby(self.lookahead)]
     for i, (future, layers) in enumerate(runs):

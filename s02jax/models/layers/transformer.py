@@ -234,10 +234,12 @@ class Block(nn.Module):
       shift_a, scale_a, gate_a, shift_m, scale_m, gate_m = jnp.split(
         modulation.astype(self.dtype)[:, None], 6, axis=-1
       )
+    # Stated as that of ConvNeXt's norms, for the sake of the gradients.
     y = self.attention_norm(x) * (1 + scale_a) + shift_a
-    y = self.attention(y, turn, attend)
+    y = self.attention(shard(y, "batch", "time", "embed"), turn, attend)
     x = shard(x + (gate_a * y).astype(x.dtype), "batch", "time", "embed")
     y = self.mlp_norm(x) * (1 + scale_m) + shift_m
+    y = shard(y, "batch", "time", "embed")
     x = x + (gate_m * self.mlp(y)).astype(x.dtype)
     return shard(x, "batch", "time", "embed")
 
