@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from s02jax.core.rates import TOKENS_PER_SECOND, samples
+from s02jax.core.rates import TOKENS_PER_SECOND
 from s02jax.data.features import Features
 from s02jax.data.mixture import generator
 from s02jax.data.records import Corpus
@@ -12,8 +12,8 @@ from s02jax.data.rows import Row, make_row, pad_to
 from s02jax.data.rows.buckets import Buckets
 from s02jax.data.rows.draws import FILL, REFERENCE
 from s02jax.data.rows.reading import (
+  References,
   check_not_empty,
-  read_reference,
   read_tokens,
 )
 from s02jax.data.rows.speakers import SpeakerClips
@@ -44,6 +44,8 @@ class LatentUtterances:
     seed: int,
     buckets: Sequence[float],
     reference_seconds: float,
+    reference_shortest: float | None = None,
+    reference_augmented: float = 0.0,
     alpha: float = 1.0,
   ):
     check_not_empty(corpus)
@@ -52,7 +54,9 @@ class LatentUtterances:
     self._features = features
     self._seed = seed
     self._speakers = SpeakerClips(corpus.speaker)
-    self._reference_samples = samples(reference_seconds, corpus.rate)
+    self._references = References.of(
+      corpus, reference_seconds, reference_shortest, reference_augmented
+    )
     usable = self._speakers.clips > 1
     self._buckets = Buckets(corpus, usable, batch_size, seed, buckets, alpha)
     self.excluded = {
@@ -93,11 +97,8 @@ class LatentUtterances:
     tokens = np.concatenate(tokens)[:size].astype(np.int32)
     latents = np.concatenate([self._features.latents(r) for r in taken])
     latents = (latents[: size * self._per_token] - self._mean) / self._std
-    wave, samples = read_reference(
-      self._corpus,
-      reference,
-      self._reference_samples,
-      generator(self._seed, REFERENCE, index),
+    wave, samples = self._references.read(
+      reference, generator(self._seed, REFERENCE, index)
     )
     return make_row(
       audio_seconds=len(tokens) / TOKENS_PER_SECOND,

@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from s02jax.core.rates import TOKENS_PER_SECOND, samples
+from s02jax.core.rates import TOKENS_PER_SECOND
 from s02jax.data.features import Features
 from s02jax.data.mixture import generator
 from s02jax.data.records import Corpus
@@ -13,8 +13,8 @@ from s02jax.data.rows import Row, make_row, pad_to
 from s02jax.data.rows.draws import PLAN, REFERENCE, make_mixture
 from s02jax.data.rows.epochs import Items, PackedEpochs
 from s02jax.data.rows.reading import (
+  References,
   check_not_empty,
-  read_reference,
   read_tokens,
   text_pieces,
   usable_records,
@@ -67,6 +67,8 @@ class PackedSequences:
     rate: Callable[[str], float],
     alpha: float = 1.0,
     vectors: np.ndarray | None = None,
+    reference_shortest: float | None = None,
+    reference_augmented: float = 0.0,
   ):
     """Plans the rows.
 
@@ -78,23 +80,23 @@ class PackedSequences:
       seed: seed of every draw.
       row_tokens: positions of a row, s.
       max_segments: most segments of a row, m.
-      reference_seconds: longest reference wave.
+      reference_*: longest, shortest, augmented of `References.of`.
       prompt_probability: share of the utterances that get a prompt.
       rate: language -> text ids that one audio token speaks.
       alpha: balance of the languages, see `Mixture`.
-      vectors: f32[len(corpus), o], fixed speaker vectors of the records, which
-        take the place of reference waves.
+      vectors: f32[len(corpus), o], speaker vectors instead of reference waves.
 
     Raises:
       UserError: no usable record.
     """
     check_not_empty(corpus)
-    self.batch_size = batch_size
+    self.batch_size, self._seed = batch_size, seed
     self._corpus, self._features = corpus, features
     self._text, self._rate, self._vectors = text, rate, vectors
-    self._seed = seed
     self._row_tokens, self._max_segments = row_tokens, max_segments
-    self._reference_samples = samples(reference_seconds, corpus.rate)
+    self._waves = References.of(
+      corpus, reference_seconds, reference_shortest, reference_augmented
+    )
     self._prompt_probability = prompt_probability
     self._num_codes = int(features.card["num_codes"])
     self._speakers = SpeakerClips(corpus.speaker)
@@ -190,16 +192,17 @@ class PackedSequences:
     self, index: int, records: list[int]
   ) -> dict[str, np.ndarray]:
     """Reference waves or fixed speaker vectors, one for each segment."""
-    most, size = self._max_segments, self._reference_samples
-    counts = np.minimum(self._corpus.num_samples[records], size)
-    counts = pad_to(counts.astype(np.int32), most)
+    most, size = self._max_segments, self._waves.longest
     if self._vectors is not None:
-      vectors = pad_to(self._vectors[records], most)
-      return {"reference_samples": counts, "speaker_vectors": vectors}
-    waves = np.zeros((most, size), np.float32)
+      counts = np.minimum(self._corpus.num_samples[records], size)
+      return {
+        "reference_samples": pad_to(counts.astype(np.int32), most),
+        "speaker_vectors": pad_to(self._vectors[records], most),
+      }
+    counts, waves = np.zeros(most, np.int32), np.zeros((most, size), np.float32)
     random = generator(self._seed, REFERENCE, index)
     for k, record in enumerate(records):
-      waves[k], _ = read_reference(self._corpus, record, size, random)
+      waves[k], counts[k] = self._waves.read(record, random)
     return {"reference_samples": counts, "references": waves}
 
   def _sequence(self, record: int, prompt: int) -> dict[str, np.ndarray]:

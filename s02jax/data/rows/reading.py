@@ -1,14 +1,16 @@
 """Checked reads of records: usable ones, texts, tokens, reference waves."""
 
+import dataclasses
 from collections.abc import Mapping
 
 import numpy as np
 
 from s02jax.core.errors import UserError
-from s02jax.core.rates import TOKENS_PER_SECOND
+from s02jax.core.rates import TOKENS_PER_SECOND, samples
 from s02jax.data.features import Features
 from s02jax.data.records import Corpus
 from s02jax.data.rows import pad_to
+from s02jax.data.rows.augment import augment
 from s02jax.data.rows.draws import random_crop
 from s02jax.text.tokenizer import TextModel
 
@@ -86,14 +88,43 @@ def read_tokens(corpus: Corpus, features: Features, record: int) -> np.ndarray:
   return tokens
 
 
-def read_reference(
-  corpus: Corpus, record: int, samples: int, random: np.random.Generator
-) -> tuple[np.ndarray, int]:
-  """Reference wave of a record, and how many of its samples are real.
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class References:
+  """Reference waves of a corpus: crops of random lengths, some augmented."""
 
-  Returns:
-    f32[samples], the whole clip and zeros or a random part of a longer one,
-    and the number of samples before the zeros.
-  """
-  wave = random_crop(corpus.wave(record), samples, random)
-  return pad_to(wave, samples), len(wave)
+  corpus: Corpus
+  longest: int  # samples of a reference, n
+  shortest: int  # samples, or the clip's where it has fewer
+  augmented: float  # share of references that `augment` changes
+
+  @classmethod
+  def of(
+    cls,
+    corpus: Corpus,
+    longest: float,
+    shortest: float | None,
+    augmented: float,
+  ) -> "References":
+    """References of lengths in seconds; without `shortest` all are longest."""
+    shortest = longest if shortest is None else min(shortest, longest)
+    return cls(
+      corpus=corpus,
+      longest=samples(longest, corpus.rate),
+      shortest=samples(shortest, corpus.rate),
+      augmented=augmented,
+    )
+
+  def read(
+    self, record: int, random: np.random.Generator
+  ) -> tuple[np.ndarray, int]:
+    """Reference wave of a record, and how many of its samples are real.
+
+    Returns:
+      f32[longest], the whole clip or a random part of it, then zeros, and the
+      number of samples before the zeros.
+    """
+    size = int(random.integers(self.shortest, self.longest + 1))
+    wave = random_crop(self.corpus.wave(record), size, random)
+    if self.augmented and random.random() < self.augmented:
+      wave = augment(wave, self.corpus.rate, random)
+    return pad_to(wave, self.longest), len(wave)
