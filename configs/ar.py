@@ -6,6 +6,11 @@ The corpus needs `s02 text` and `s02 extract` first. Sizes: `test` seconds on a
 CPU, `demo` (2.8 M parameters) minutes and `mini` (5.2 M) an hour on one core;
 for accelerators `small` (0.1 B), `base` (0.5 B), `large` (1.5 B) and `xl`
 (7 B), on a corpus of 24 kHz or, as `small-32khz`, of 32.
+
+Those take three epochs of 100,000 h (2.7e10 audio tokens): 270, 54, 18 and 4
+tokens a parameter. A step reads 1,024 rows of about 60 s of speech. Learning
+rates fall with the size, as the field's language models have them; a sweep on
+the corpus at hand is worth more.
 """
 
 from configs import common
@@ -34,6 +39,8 @@ _SIZES = {
   ),
 }
 _STEPS = {"test": 20, "demo": 1450, "mini": 2800}
+_EPOCHS, _ROW_SECONDS = 3, 60
+_LEARNING_RATE = {"small": 6e-4, "base": 4e-4, "large": 3e-4, "xl": 1.5e-4}
 _BATCH = {"test": 2, "demo": 4, "mini": 2}
 # A row holds the longest one-shot pair: two clips and their texts.
 _ROW_TOKENS = {"test": 256, "demo": 256, "mini": 512}
@@ -49,7 +56,9 @@ def get_config(size: str = "demo"):
   s, large = _SIZES[size], common.large(size)
   config = common.base("ar", size)
   config.batch_size = _BATCH.get(size, 1024)
-  config.steps = _STEPS.get(size, 500_000)
+  config.steps = _STEPS.get(
+    size, common.steps(_EPOCHS, config.batch_size * _ROW_SECONDS)
+  )
   config.mesh.fsdp = _FSDP.get(size, 1)
   config.mel = common.mel(size, rate)
   config.model = dict(
@@ -80,15 +89,18 @@ def get_config(size: str = "demo"):
   config.data = dict(
     row_tokens=_ROW_TOKENS.get(size, 2048),
     max_segments=_SEGMENTS.get(size, 16),
-    reference_seconds=_REFERENCE.get(size, 5.0),
+    reference_seconds=_REFERENCE.get(size, 10.0),
+    reference_shortest=2.0,
+    # Share of references heard through a room, line or noise.
+    reference_augmented=0.5 if large else 0.0,
     prompt_probability=0.5,
-    alpha=1.0,  # of the hours of a language, see data/mixture.py
+    alpha=common.MANY_LANGUAGES if large else 1.0,
   )
   config.loss = dict(noise=0.1, chunk=512)
   config.optimizer.update(dict(learning_rate=2e-3, b2=0.98, ema=0.99))
   if large:
     config.optimizer.update(
-      dict(learning_rate=3e-4, warmup=5000, b2=0.95, ema=0.9999)
+      dict(learning_rate=_LEARNING_RATE[size], warmup=1000, b2=0.95, ema=0.999)
     )
     config.optimizer.weight_decay = 0.1
   return config

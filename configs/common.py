@@ -9,6 +9,13 @@ from s02jax.core.errors import UserError
 CPU_SIZES = ("test", "demo", "mini")
 SIZES = (*CPU_SIZES, "small", "base", "large")
 
+# Hours of the corpus that the sizes for accelerators are planned for. For
+# another corpus multiply `config.steps` by its share of these.
+HOURS = 100_000
+# Balance of the languages where many differ in hours by orders of magnitude,
+# see data/mixture.py: between that of the hours (1) and equal shares (0).
+MANY_LANGUAGES = 0.4
+
 
 def base(stage: str, size: str) -> ConfigDict:
   """Config with the loop's fields; the stage adds model, data and loss."""
@@ -59,9 +66,9 @@ def base(stage: str, size: str) -> ConfigDict:
   # Largest share of rows that may be unreadable, and are replaced by others.
   config.unreadable_share = 0.01
 
-  if large(size):  # half a million steps of a large state
-    config.log_every, config.eval_every = 100, 5000
-    config.checkpoint_every, config.keep, config.threads = 2000, 5, 16
+  if large(size):  # ten to a hundred thousand steps of a large state
+    config.log_every, config.eval_every = 100, 2000
+    config.checkpoint_every, config.keep, config.threads = 1000, 5, 16
 
   config.model = ConfigDict()
   config.data = ConfigDict()
@@ -105,6 +112,16 @@ def parse(argument: str, sizes: tuple[str, ...] = SIZES) -> tuple[str, int]:
     f"there is no size {argument!r}; the sizes are {', '.join(sizes)}, and "
     "those for accelerators also with -32khz."
   )
+
+
+def steps(epochs: float, seconds: float) -> int:
+  """Steps that read a corpus of HOURS some times, in whole hundreds.
+
+  Args:
+    epochs: times that every clip is read.
+    seconds: speech of one step, padding not counted.
+  """
+  return max(round(HOURS * 3600 * epochs / seconds / 100), 1) * 100
 
 
 def frames_per_token(size: str) -> int:

@@ -70,7 +70,7 @@ def get_config(size: str = "demo"):
   )
   config.data = dict(
     crop_samples=32 * hop,
-    alpha=1.0,  # of the hours of a language, see data/mixture.py
+    alpha=common.MANY_LANGUAGES if large else 1.0,
   )
   config.loss = dict(
     windows=(2048, 1024, 512, 256),
