@@ -11,7 +11,7 @@ from collections.abc import Iterator
 
 from s02jax.text.spoken import patterns
 from s02jax.text.spoken.numbers import Numbers
-from s02jax.text.spoken.patterns import AFTER, BEFORE, Compiler, Rule
+from s02jax.text.spoken.patterns import AFTER, BEFORE, MARKS, Compiler, Rule
 from s02jax.text.spoken.table import Table, form
 
 # Classes in the order in which they are tried.
@@ -116,7 +116,7 @@ class Classes:
     for sign, name in (("#", "hashtag"), ("@", "mention")):
       yield Rule(
         "hashtag",
-        re.compile(rf"(?<![\w{sign}]){sign}(?=[^\W\d_])(\w+)"),
+        re.compile(rf"(?<![\w{sign}]){sign}(?=[^\W\d_])([\w{MARKS}]+)"),
         lambda m, name=name: self._tag(name, m[1]),
         sign,
       )
@@ -124,7 +124,8 @@ class Classes:
   def _tag(self, name: str, words: str) -> str:
     """Words of a tag, parted where lower case meets upper case or digits."""
     parts = re.findall(
-      r"[A-Z]?[^\W\dA-Z_]+|[A-Z]+(?![^\W\dA-Z_])|\d+|[A-Z]", words
+      rf"[A-Z]?(?:[^\W\dA-Z_]|[{MARKS}])+|[A-Z]+(?![^\W\dA-Z_])|\d+|[A-Z]",
+      words,
     )
     read = [self.numbers.read(p, "bare") if p.isdecimal() else p for p in parts]
     return self._render(name, w=" ".join(read))
@@ -155,7 +156,8 @@ class Classes:
     reading = self.table.phone.get("reading", "digits")
     words = [self.numbers.read(group, reading) for group in groups]
     plus = self.table.symbols.get("+", "") if match[0].startswith("+") else ""
-    words[0] = f"{plus} {words[0]}" if plus else words[0]
+    gap = "" if self.table.numbers.get("joined") or not plus else " "
+    words[0] = f"{plus}{gap}{words[0]}"
     return self.table.phone.get("gap", ", ").join(words)
 
   # --------------------------------------------------------- dates and times
@@ -230,7 +232,8 @@ class Classes:
     if match["to"]:
       first = self.numbers.read(number)
       number = self.numbers.parse(match["to"])
-      start = f"{first} {self.table.patterns['range']} "
+      gap = "" if self.table.numbers.get("joined") else " "
+      start = f"{first}{gap}{self.table.patterns['range']}{gap}"
     else:
       start = ""
     found: dict[str, str] = {}
@@ -346,7 +349,9 @@ class Classes:
     written = patterns.any_of(table)
     words = {patterns.key(w): spoken for w, spoken in table.items()}
     exact = {w.replace(" ", "") for w in table}
-    regex = re.compile(rf"{BEFORE}(?:{written})(?!{patterns.LETTER})")
+    # One letter and a period may end a word in scripts without spaces.
+    lone = rf"(?!(?<=[{patterns.RUNNING}])\w\.(?!\w\.))"
+    regex = re.compile(rf"{BEFORE}{lone}(?:{written})(?!{patterns.LETTER})")
 
     def read(match: re.Match[str]) -> str:
       spoken = words[patterns.key(match[0])]
@@ -363,7 +368,7 @@ class Classes:
     """Rules of numbers that stand alone: the last ones, they leave no digit."""
     yield Rule(
       "minus",
-      re.compile(r"(?:(?<![\w)\]%°])[-−]|(?<![^\s(])–)(?=\d)"),
+      re.compile(rf"(?:(?<![\w)\]%°{MARKS}])[-−]|(?<![^\s(])–)(?=\d)"),
       lambda m: self.table.patterns["minus"],
       "-−–",
     )
@@ -402,7 +407,8 @@ class Classes:
       elif sign == "~":
         regex = re.compile(r"(?<!\w)~(?= ?\d)")
       yield Rule("symbol", regex, lambda m, words=words: words, sign[0])
-    dropped = re.compile(f"[{DROPPED}]+")
+    # A joiner behind a sign of a word belongs to that word.
+    dropped = re.compile(rf"(?!(?<=[{MARKS}])\u200d)[{DROPPED}]+")
     yield Rule("dropped", dropped, lambda m: "", "pictograph")
     yield Rule("number", re.compile(r"."), self._numeral, "numeral")
 

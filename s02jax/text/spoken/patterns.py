@@ -23,7 +23,11 @@ RUNNING = (
   "\u0e00-\u0e7f\u1100-\u11ff\u3005-\u3007\u3040-\u30ff\u3130-\u318f"
   "\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7af\uf900-\ufaff\U00020000-\U0002ffff"
 )
-LETTER = rf"[^\W_{RUNNING}]"  # letter or digit that borders a word
+# Signs of vowels and tones that `\w` leaves out though they belong to words.
+VOWELS = "\u0900-\u0903\u093a-\u094f\u0951-\u0957\u0962\u0963"
+MARKS = VOWELS + "\u0e31\u0e34-\u0e3a\u0e47-\u0e4e"
+# Letter or digit that borders a word.
+LETTER = rf"(?:[^\W_{RUNNING}]|[{VOWELS}])"
 # Particles of one letter that Arabic writes together with the next word.
 PREFIX = rf"(?<!{LETTER})[وفبلك]"
 BEFORE = rf"(?:(?<!{LETTER})|(?<={PREFIX}))(?<!\d[.,:/])"
@@ -113,7 +117,7 @@ def joined(words: Iterable[str]) -> str:
   for word in filter(None, words):
     meet = re.match(LETTER, made[-1][-1:]) and re.match(LETTER, word)
     made.append(f" {word}" if meet else word)
-  return "".join(made)
+  return re.sub(" +", " ", "".join(made))
 
 
 def key(written: str) -> str:

@@ -187,7 +187,8 @@ def _join(text: str, found: list[Token]) -> str:
     if between:
       last = _append(made, last, between)
     if token.spoken:
-      last = _append(made, last, token.spoken)
+      words = token.spoken.rstrip(" " if _closes(text, token.end) else "")
+      last = _append(made, last, words if made else words.lstrip(" "))
     elif last[-1:].isspace() and _closes(text, token.end):
       made[-1] = made[-1][:-1]
       last = made[-1] or "x"
@@ -197,12 +198,14 @@ def _join(text: str, found: list[Token]) -> str:
 
 
 def _closes(text: str, place: int) -> bool:
-  """Whether a space before what is dropped at `place` would be one too many."""
+  """Whether a space before `place` would be one too many."""
   return place == len(text) or text[place].isspace() or text[place] in ".,;:!?)"
 
 
 def _append(made: list[str], last: str, piece: str) -> str:
-  """Appends a piece, a space before it where two words would meet."""
+  """Appends a piece, one space before it where two words would meet."""
+  if last.endswith(" "):
+    piece = piece.removeprefix(" ")  # words of a table may bring their own
   attached = _PREFIX.search(last) is not None
   if piece and not attached and _joins(last[-1:], piece[0]):
     made.append(" ")

@@ -215,10 +215,10 @@ def _units(
     if isinstance(words, str):
       reading = readings.get(symbol, readings.get(words, "number"))
       forms = _cldr_unit(locale, words)
+      if own.get("numbers", {}).get("joined"):
+        forms = {k: re.sub(r" ?(\{0\}) ?", r"\1", v) for k, v in forms.items()}
     else:
       reading, forms = readings.get(symbol, "number"), words
-    if own.get("numbers", {}).get("joined"):
-      forms = {k: re.sub(r" ?(\{0\}) ?", r"\1", v) for k, v in forms.items()}
     if forms:
       found[symbol] = Unit(forms=forms, reading=reading)
   return found
