@@ -349,9 +349,13 @@ class Classes:
     written = patterns.any_of(table)
     words = {patterns.key(w): spoken for w, spoken in table.items()}
     exact = {w.replace(" ", "") for w in table}
-    # One letter and a period may end a word in scripts without spaces.
-    lone = rf"(?!(?<=[{patterns.RUNNING}])\w\.(?!\w\.))"
-    regex = re.compile(rf"{BEFORE}{lone}(?:{written})(?!{patterns.LETTER})")
+    # In scripts without spaces one letter and a period may be the end of a
+    # word, or a part of a longer abbreviation.
+    letters = [w for w in table if re.fullmatch(r"\w\.", w)]
+    long = patterns.any_of(set(table) - set(letters)) or "(?!)"
+    run = f"[{patterns.RUNNING}]"
+    one = rf"(?<!{run})(?:{patterns.any_of(letters) or '(?!)'})(?!{run}+\.)"
+    regex = re.compile(rf"{BEFORE}(?:{long}|{one})(?!{patterns.LETTER})")
 
     def read(match: re.Match[str]) -> str:
       spoken = words[patterns.key(match[0])]

@@ -150,8 +150,13 @@ class Compiler:
     return Rule(kind, regex, read, starts, words)
 
   def _read(self, spoken: str, match: re.Match[str]) -> str:
-    """Words of a match; a period that ends the text too stays."""
+    """Words of a match; a period that ends the text too stays.
+
+    Scripts without spaces end no sentence with a period.
+    """
     words = self.render(spoken, match.groupdict())
+    if self._table.numbers.get("joined"):
+      return words
     last = match[0].endswith(".") and _LAST.match(match.string, match.end())
     return words + "." if last else words
 
