@@ -84,7 +84,7 @@ class Classes:
     path = r"(?:[/?#][\w/.?=&%#~+@:-]{0,200}[\w/])?"
     before = r"(?<![a-zA-Z0-9_.@-])"
     host = rf"{name}(?:\.{name}){{1,9}}"
-    end = r"(?![\w-]|\.\w)"
+    end = rf"(?![\w-]|\.\w|(?u:{patterns.LETTER}))"
     found = (
       rf"{before}(?:https?://|www\.){host}(?::\d{{1,5}})?{path}/?",
       rf"{before}[a-zA-Z0-9][\w.+-]{{0,63}}@{host}",
