@@ -278,11 +278,14 @@ class Classes:
     """Rules of numbers with a unit, and of percentages."""
     units = sorted(self.table.units, key=len, reverse=True)
     symbols = "|".join(re.escape(u).replace(r"\ ", f"{_S}") for u in units)
+    # Words alone: "5 k m" is hardly five thousand meters.
+    large = [m for m in self.table.magnitudes if len(m) > 2 or not m.isascii()]
+    magnitude = patterns.any_of(large) or "(?!)"
     yield Rule(
       "measure",
       re.compile(
-        rf"{BEFORE}(?P<n>{self.number}){_S}(?P<unit>{symbols})"
-        rf"(?!{patterns.LETTER}|[²³])"
+        rf"{BEFORE}(?P<n>{self.number})(?:{_S}(?P<magnitude>{magnitude}))??"
+        rf"{_S}(?P<unit>{symbols})(?!{patterns.LETTER}|[²³])"
       ),
       self._measure,
       "digit",
@@ -302,7 +305,13 @@ class Classes:
       or self.table.units[re.sub(r"\s", " ", symbol)]
     )
     number = self.numbers.parse(match["n"])
-    words = self._counted(number, unit.reading)
+    if match["magnitude"]:
+      gap = "" if self.table.numbers.get("joined") else " "
+      large = self._symbol(self.table.magnitudes, match["magnitude"])
+      words = f"{self.numbers.read(number)}{gap}{large}"
+      number = "1000000"
+    else:
+      words = self._counted(number, unit.reading)
     return form(unit.forms, self._plural(number)).replace("{0}", words)
 
   def _percent(self, match: re.Match[str]) -> str:
