@@ -145,6 +145,8 @@ class Compiler:
     body = self._pattern(written)
     starts, words = self._start(written)
     before = BEFORE if starts in ("digit", "word") else ""
+    if starts in "-−":
+      before = r"(?<![0-9A-Za-z)\]%°℃])"  # there it parts two numbers
     regex = re.compile(before + body + self._end(written))
     read = functools.partial(self._read, spoken)
     return Rule(kind, regex, read, starts, words)
