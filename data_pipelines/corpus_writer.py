@@ -14,6 +14,7 @@ import pathlib
 import shutil
 from array import array
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -59,6 +60,7 @@ class CorpusWriter:
     arguments: Mapping[str, Any],
     tell: Tell,
     notes: str = "",
+    texts: Mapping[str, str] = MappingProxyType({}),
   ):
     """Looks at what is in `out`; nothing is written yet.
 
@@ -69,6 +71,7 @@ class CorpusWriter:
       arguments: everything that the corpus is a function of, for its card.
       tell: gets a line for people at the start and at the end.
       notes: sentences about the corpus, for its card.
+      texts: rules by which its texts are written, for its card.
 
     Raises:
       UserError: a rate without whole tokens, or `out` holds something else.
@@ -80,7 +83,7 @@ class CorpusWriter:
       )
     self._out = out
     self._rate = rate
-    self._notes = notes
+    self._notes, self._texts = notes, dict(texts)
     self._tell = tell
     self._builder = {
       "name": builder,
@@ -248,6 +251,7 @@ class CorpusWriter:
       "splits": splits,
       "rejected": len(self._rejected),
       "notes": self._notes,
+      "texts": self._texts,
       "builder": self._builder,
     }
 

@@ -4,9 +4,9 @@ Each line is an object with `path` (from the manifest's folder), `text`,
 `language` and `speaker`, and may have `id`, `emotion` and `description`. The
 manifest is read twice and more, never held: a first pass decides the split of
 every line by hashes of its speaker and its text, then one pass per split
-decodes. Numbers, dates, signs and the like in a text become the words that a
-reader says, as in synthesis (`s02jax.text.spoken`). Whatever cannot become a
-record goes to rejected.jsonl.
+decodes. A text is cleaned, capitals are folded, and numbers, dates, signs and
+the like become the words that a reader says, as in synthesis
+(`s02jax.text.front`). Whatever cannot become a record goes to rejected.jsonl.
 """
 
 import dataclasses
@@ -28,7 +28,8 @@ from s02jax.audio import loudness
 from s02jax.core import languages
 from s02jax.core.errors import UserError
 from s02jax.data import records
-from s02jax.text.spoken import spoken
+from s02jax.text import front
+from s02jax.text.clean import clean
 
 # Fate of a line; the first three index records.SPLITS.
 _TRAIN, _SEEN, _UNSEEN, _HELD_OUT, _NOTHING_LEFT = range(5)
@@ -152,18 +153,19 @@ def _make_entry(
     language = languages.resolve(_string(fields, "language")).code
   except UserError as error:
     raise clips.Unusable(str(error)) from None
-  text = _string(fields, "text")
-  if not text and not allow_empty:
+  written = clean(_string(fields, "text"))
+  if not written and not allow_empty:
     raise clips.Unusable(
       "text is empty; --allow_empty_text keeps such clips for the audio models"
     )
-  if text and not any(map(str.isalnum, text)):
-    raise clips.Unusable(f"text {text!r} has no letter and no digit")
+  text = front.words(written, language)
+  if written and not any(map(str.isalnum, text)):
+    raise clips.Unusable(f"text {written!r} has no letter and no digit")
   return ManifestEntry(
     line=number,
     id=_optional(fields, "id") or fields["path"],
     path=fields["path"],
-    text=spoken(text, language),
+    text=text,
     language=language,
     speaker=speaker,
     emotion=_optional(fields, "emotion"),
@@ -432,6 +434,7 @@ def build(
       rate=arguments.rate,
       builder="manifest",
       arguments=identity,
+      texts=front.RULES,
       tell=tell,
     ) as writer,
     parallel.Workers(processes) as workers,

@@ -9,6 +9,7 @@
 No pickle: a bundle from a stranger is only numbers and text.
 """
 
+import contextlib
 import dataclasses
 import functools
 import hashlib
@@ -16,7 +17,7 @@ import json
 import logging
 import pathlib
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import safetensors
@@ -25,6 +26,7 @@ import safetensors.numpy
 from s02jax.core import files
 from s02jax.core.errors import UserError
 from s02jax.core.trees import flatten, unflatten
+from s02jax.text.front import RULES, Audience
 from s02jax.text.tokenizer import TextModel
 
 FORMAT_VERSION = 3
@@ -45,6 +47,11 @@ class Bundle:
   def text(self) -> TextModel:
     """Text vocabulary."""
     return TextModel(self.text_model)
+
+  @functools.cached_property
+  def audience(self) -> Audience:
+    """What the front end of texts has to know of the models."""
+    return _audience(self.card, self.text)
 
   @functools.cached_property
   def fingerprint(self) -> str:
@@ -99,7 +106,7 @@ class Bundle:
     """
     path = pathlib.Path(path)
     config = _read_config(path)
-    try:
+    with _explained(path):
       return cls(
         rate=config["rate"],
         configs=config["models"],
@@ -107,16 +114,58 @@ class Bundle:
         text_model=(path / "text.model").read_bytes(),
         card=json.loads((path / "card.json").read_text()),
       )
-    except FileNotFoundError as e:
-      raise UserError(
-        f"{path}: the bundle lacks {pathlib.Path(e.filename).name}; make it"
-        " again with `s02 bundle`."
-      ) from e
-    except (KeyError, ValueError) as e:
-      raise UserError(
-        f"{path}: config.json or card.json is damaged ({e}); make the bundle"
-        " again with `s02 bundle`."
-      ) from e
+
+
+def load_audience(path) -> Audience:
+  """Reads what the front end of texts has to know of a bundle's models.
+
+  It is a small part of the bundle: texts are checked before all is loaded.
+
+  Raises:
+    UserError: as `Bundle.load`.
+  """
+  path = pathlib.Path(path)
+  _read_config(path)
+  with _explained(path):
+    card = json.loads((path / "card.json").read_text())
+    return _audience(card, TextModel((path / "text.model").read_bytes()))
+
+
+def _audience(card: Mapping[str, Any], text: TextModel) -> Audience:
+  """Languages of a card, most heard first, and how its texts were written.
+
+  Bundles made before capitals were folded say nothing of them: their
+  vocabulary does.
+  """
+  data = card["data"]
+  train = data.get("splits", {}).get("train", {}).get("languages", {})
+  return Audience(
+    languages=tuple(
+      sorted(
+        data["languages"],
+        key=lambda code: -train.get(code, {}).get("seconds", 0.0),
+      )
+    ),
+    folds=data.get("texts") == RULES or not text.is_in_capitals,
+    model=text,
+  )
+
+
+@contextlib.contextmanager
+def _explained(path: pathlib.Path) -> Iterator[None]:
+  """Turns errors of reading the bundle at `path` into UserError."""
+  try:
+    yield
+  except FileNotFoundError as e:
+    raise UserError(
+      f"{path}: the bundle lacks {pathlib.Path(e.filename).name}; make it"
+      " again with `s02 bundle`."
+    ) from e
+  except (KeyError, ValueError) as e:
+    raise UserError(
+      f"{path}: config.json or card.json is damaged ({e}); make the bundle"
+      " again with `s02 bundle`."
+    ) from e
 
 
 def _json(value) -> str:

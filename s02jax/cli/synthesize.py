@@ -4,29 +4,42 @@
     --reference ref.wav [--reference-text "What ref.wav says."] --out out.wav
   s02 synthesize --bundle DIR --text-file book.txt --voice anna:0.7 \\
     --voice ben:0.3 --speed 1.1 --out book.opus
+  s02 synthesize --bundle DIR --text-file - --voice anna --out - | play -
 
 Without a transcript a reference's voice is cloned zero-shot; with one,
 one-shot: the speech continues the recording. `<#1.5#>` in the text is a pause
-of 1.5 seconds. The same command gives the same bytes (in .ogg and .opus but
+of 1.5 seconds. A file's suffix tells its marks: .md, .ssml, .srt; any other
+text is read without, but for `<break time="1s"/>`. What is not spoken is named
+on stderr, once. The same command gives the same bytes (in .ogg and .opus but
 for the number of the stream).
 """
 
 import argparse
+import dataclasses
 import logging
 import pathlib
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterable
+
+import numpy as np
 
 from s02jax.audio import effects, writer
-from s02jax.bundle import Bundle
+from s02jax.bundle import Bundle, load_audience
 from s02jax.cli import options
 from s02jax.core import languages, startup
 from s02jax.core.errors import UserError
 from s02jax.synthesis import long_text, voice_store
 from s02jax.synthesis.request import Settings
 from s02jax.synthesis.synthesizer import Synthesizer
+from s02jax.text import front
 from s02jax.text.checks import check_words
+from s02jax.text.markup import reader
 from s02jax.text.pronunciation import Pronunciation
 
 AUTO = "auto"
+STANDARD = "-"  # in place of a file: stdin or stdout
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -34,9 +47,14 @@ def _parser() -> argparse.ArgumentParser:
   add = parser.add_argument
   source = parser.add_mutually_exclusive_group(required=True)
   source.add_argument("--text", help="text to say; <#1.5#> is a pause of 1.5 s")
-  source.add_argument("--text-file", help="file with the text to say, UTF-8")
+  source.add_argument("--text-file", help="file of the text, UTF-8; -: stdin")
   add("--bundle", required=True, help="folder of `s02 bundle`")
   add("--language", default=AUTO, help="code, such as en")
+  add(
+    "--markup",
+    choices=reader.KINDS,
+    help="marks in the text, if the suffix does not tell",
+  )
   who = parser.add_mutually_exclusive_group(required=True)
   who.add_argument("--reference", nargs="+", help="recordings of one voice")
   who.add_argument(
@@ -46,7 +64,11 @@ def _parser() -> argparse.ArgumentParser:
     help="voice of `s02 voice add`; several are mixed, at most four",
   )
   add("--reference-text", help="words of the first reference: one-shot")
-  add("--out", required=True, help="file: " + ", ".join(writer.FORMATS))
+  add(
+    "--out",
+    required=True,
+    help="file: " + ", ".join(writer.FORMATS) + "; -: WAV to stdout",
+  )
   add("--pronunciation", help=".tsv or .json of words and respellings")
   add("--speed", type=float, default=1.0, help="0.5 to 2, at the same pitch")
   add("--pitch", type=float, default=0.0, help="semitones, -12 to 12")
@@ -71,6 +93,8 @@ def _text(args: argparse.Namespace) -> str:
   if args.text is not None:
     return args.text
   try:
+    if args.text_file == STANDARD:
+      return sys.stdin.buffer.read().decode("utf-8-sig")
     return pathlib.Path(args.text_file).read_text("utf-8-sig")
   except (OSError, UnicodeDecodeError) as e:
     raise UserError(
@@ -79,12 +103,18 @@ def _text(args: argparse.Namespace) -> str:
 
 
 def _checked_text(args: argparse.Namespace) -> long_text.LongText:
-  """Text to be spoken, respelt and checked; raises UserError."""
+  """Text to be spoken, in words and checked; raises UserError."""
   pronunciation = None
   if args.pronunciation is not None:
     pronunciation = Pronunciation.load(args.pronunciation)
   language = None if args.language.lower() == AUTO else args.language
-  return long_text.read(_text(args), language, pronunciation)
+  return long_text.read(
+    _text(args),
+    language,
+    pronunciation,
+    audience=load_audience(args.bundle),
+    markup=args.markup or reader.kind_of(args.text_file or ""),
+  )
 
 
 def main(argv: list[str]) -> None:
@@ -92,20 +122,14 @@ def main(argv: list[str]) -> None:
   args = _parser().parse_args(argv)
   startup.set_up()
   # What can be wrong without the models is said before they are loaded.
-  settings = Settings(
-    seed=args.seed,
-    steps=args.steps,
-    guidance=args.guidance,
-    temperature=args.temperature,
-    top_k=args.top_k,
-    top_p=args.top_p,
-    repetition_penalty=args.repetition_penalty,
-  )
-  settings.check()
+  settings = _settings(args)
+  if args.out != STANDARD:
+    writer.check_out(args.out, args.rate)
+  elif sys.stdout.isatty():
+    raise UserError("--out - writes sound: send stdout to a file or a program.")
   changes = effects.Changes(
     speed=args.speed, pitch=args.pitch, volume=args.volume, rate=args.rate
   )
-  writer.check_out(args.out, args.rate)
   if args.reference_text is not None:
     if args.voice:
       raise UserError(
@@ -113,6 +137,7 @@ def main(argv: list[str]) -> None:
       )
     check_words(args.reference_text, "reference's transcript")
   text = _checked_text(args)
+  changes = dataclasses.replace(changes, speed=args.speed * text.speed)
   weights = voice_store.parse_mixture(args.voice or [])
 
   bundle = Bundle.load(args.bundle)
@@ -127,9 +152,11 @@ def main(argv: list[str]) -> None:
   if args.voice:
     voice = voice_store.mixed(synthesizer, args.bundle, weights)
   else:
-    voice, _ = voice_store.recorded(
-      synthesizer, args.reference, args.reference_text
-    )
+    said = args.reference_text
+    if said is not None:
+      folds = bundle.audience.folds
+      said = front.words(said, language.code, folds=folds)
+    voice, _ = voice_store.recorded(synthesizer, args.reference, said)
   logging.info(
     "speaking %d characters of %s in the voice of %s",
     len(text.text),
@@ -143,7 +170,52 @@ def main(argv: list[str]) -> None:
     settings=settings,
     changes=changes,
   )
-  with writer.Writer(args.out, args.rate or synthesizer.rate) as out:
+  rate = args.rate or synthesizer.rate
+  if args.out == STANDARD:
+    _write_to_stdout(blocks, rate)
+    return
+  seconds = _write(blocks, args.out, rate)
+  print(f"Wrote {args.out}: {seconds:.2f} s.")
+
+
+def _settings(args: argparse.Namespace) -> Settings:
+  """Settings of the draws; raises UserError for one out of range."""
+  settings = Settings(
+    seed=args.seed,
+    steps=args.steps,
+    guidance=args.guidance,
+    temperature=args.temperature,
+    top_k=args.top_k,
+    top_p=args.top_p,
+    repetition_penalty=args.repetition_penalty,
+  )
+  settings.check()
+  return settings
+
+
+def _write(blocks: Iterable[np.ndarray], path, rate: int) -> float:
+  """Writes blocks of sound into a file; returns its seconds."""
+  with writer.Writer(path, rate) as out:
     for block in blocks:
       out.write(block)
-  print(f"Wrote {args.out}: {out.seconds:.2f} s.")
+  return out.seconds
+
+
+def _write_to_stdout(blocks: Iterable[np.ndarray], rate: int) -> None:
+  """Writes blocks of sound to stdout as WAV, by way of a file.
+
+  The header of a WAV file has its length: all is made before it is written.
+
+  Raises:
+    UserError: nobody reads stdout any more.
+  """
+  with tempfile.TemporaryDirectory() as folder:
+    path = pathlib.Path(folder) / "out.wav"
+    seconds = _write(blocks, path, rate)
+    try:
+      with open(path, "rb") as file:
+        shutil.copyfileobj(file, sys.stdout.buffer)
+      sys.stdout.buffer.flush()
+    except BrokenPipeError as error:
+      raise UserError("stdout was closed before all sound was read.") from error
+  logging.info("wrote %.2f s to stdout", seconds)

@@ -1,20 +1,24 @@
 """Show how a text is read; train the text model of a corpus.
 
   s02 text --show "Am 3. Mai um 14:30 Uhr" --language de
+  s02 text --show "# HOW TO START" --markup markdown --language en
   s02 text --corpus corpus --vocab_size 512
 
-The first prints the text in spoken words, and which part was read as what. The
-second writes text.model into the corpus, and the number of ids of every text
-into its index.
+The first two print the text in spoken words, how each step of the front end
+changed it, and which part was read as what; with --bundle, as the models of a
+bundle get it. The third writes text.model into the corpus, and the number of
+ids of every text into its index.
 """
 
 import argparse
 import pathlib
 
 from data_pipelines import text_model
+from s02jax.bundle import load_audience
 from s02jax.cli import options
 from s02jax.core.errors import UserError
-from s02jax.text import spoken
+from s02jax.text import front
+from s02jax.text.markup import reader
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -26,6 +30,8 @@ def _parser() -> argparse.ArgumentParser:
   )
   what.add_argument("--show", metavar="TEXT", help="text to read out in print")
   add("--language", help="code of the text's language, such as en")
+  add("--markup", choices=reader.KINDS, help="marks in the text")
+  add("--bundle", help="folder of `s02 bundle`: its languages and characters")
   add("--vocab_size", type=int, default=512, help="ids of the text model")
   add("--overwrite", action="store_true", help="replace another text model")
   return parser
@@ -35,20 +41,33 @@ def main(argv: list[str]) -> None:
   """Prints how a text is read, or writes the text model of a corpus."""
   args = _parser().parse_args(argv)
   if args.show is not None:
-    _show(args.show, args.language)
+    _show(args)
     return
-  if args.language is not None:
-    raise UserError("--language belongs to --show, not to --corpus.")
+  for name in ("language", "markup", "bundle"):
+    if getattr(args, name) is not None:
+      raise UserError(f"--{name} belongs to --show, not to --corpus.")
   model = text_model.build(args.corpus, args.vocab_size, args.overwrite)
   print(f"Wrote {args.corpus / 'text.model'}: {model.size} ids.")
 
 
-def _show(text: str, language: str | None) -> None:
-  """Prints a text in spoken words, and a line for each part that is read."""
-  if language is None:
+def _show(args: argparse.Namespace) -> None:
+  """Prints a text in spoken words, and a line for each step and part."""
+  if args.language is None and args.bundle is None:
     raise UserError("--show needs --language, such as --language en.")
-  print(spoken.spoken(text, language))
-  for token in spoken.tokens(text, language):
+  audience = load_audience(args.bundle) if args.bundle else front.ANYBODY
+  found = front.read(
+    args.show,
+    args.language,
+    audience=audience,
+    markup=args.markup or "none",
+  )
+  print(found.text)
+  for name, after in found.steps:
+    if name != "words":
+      print(f"  {name}: {after!r}")
+  for warning in found.warnings:
+    print(f"  warning: {warning}")
+  for token in found.tokens:
     words = token.spoken.strip() or "(not spoken)"
     print(
       f"  {token.start}-{token.end} {token.kind}: {token.written} -> {words}"

@@ -26,11 +26,11 @@ from s02jax.synthesis.engine import Engine
 from s02jax.synthesis.request import DEFAULTS, Request, Settings
 from s02jax.synthesis.synthesizer import Synthesizer
 from s02jax.synthesis.voice import LONGEST, SHORTEST, Voice
-from s02jax.text import chunks, language_id
-from s02jax.text.checks import check_text
-from s02jax.text.chunks import Pause, Speech
+from s02jax.text import chunks, front, language_id
+from s02jax.text.checks import in_script
+from s02jax.text.chunks import Pause
+from s02jax.text.front import ANYBODY, Audience
 from s02jax.text.pronunciation import Pronunciation
-from s02jax.text.spoken import spoken
 
 NO_CHANGES = Changes()
 
@@ -48,86 +48,93 @@ class Passage:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class LongText:
-  """Normalised text of any length that `read` has checked."""
+  """Text of any length that `read` has written in words and checked."""
 
   text: str  # with pauses, such as <#1.5#>
   language: str  # code of its language
+  languages: tuple[str, ...]  # codes that a part of it may be in
+  speed: float  # that the text asks for itself
 
   def parts(self, context: float = chunks.CONTEXT) -> list[Passage | Pause]:
     """Passages and pauses of the text, in order.
 
     A passage without a letter of the language's script gets the language that
-    it is found to be in. What has no letter is left out.
+    it is found to be in. What has no letter of any language's script is left
+    out; a warning names it, unless it is punctuation.
 
     Args:
       context: expected seconds of one pass, see `trained_context`.
-
-    Raises:
-      UserError: a passage that cannot be spoken.
     """
-    return [
-      part
-      if isinstance(part, Pause)
-      else Passage(
-        text=part.text.strip(), language=_language(part.text, self.language)
+    made: list[Passage | Pause] = []
+    left_out: list[str] = []
+    for part in chunks.chunks(self.text, self.language, context):
+      if isinstance(part, Pause):
+        made.append(part)
+        continue
+      text, language = part.text.strip(), self._language(part.text)
+      if language is not None:
+        made.append(Passage(text=text, language=language))
+      elif any(unicodedata.category(c)[0] not in "PZ" for c in text):
+        left_out.append(text)
+    if left_out:
+      logging.warning(
+        "not spoken, for no language of these models is written so: %s",
+        " ".join(left_out),
       )
-      for part in chunks.chunks(self.text, self.language, context)
-      if isinstance(part, Pause) or _speaks(part.text)
-    ]
+    return made
+
+  def _language(self, text: str) -> str | None:
+    """Language of a passage; None where it cannot be spoken."""
+    if in_script(text, self.language):
+      return self.language
+    try:
+      return language_id.detect(text, self.languages)
+    except UserError:
+      return None
 
 
 def read(
   text: str,
   language: str | None,
   pronunciation: Pronunciation | None = None,
+  *,
+  audience: Audience = ANYBODY,
+  markup: str = "none",
 ) -> LongText:
   """Writes a text in the words to be spoken, and checks it.
 
-  Words are respelt first; then numbers, signs and the like become words.
+  What is not spoken is named in a warning, once.
 
   Args:
     text: of any length, with pauses such as <#1.5#>, which last so long at any
       speed.
     language: code or alias; None detects it.
     pronunciation: respells words.
+    audience: models that are to speak it.
+    markup: kind of its marks, one of `text.markup.reader.KINDS`.
 
   Raises:
-    UserError: a malformed pause, no letter of the language's script, an unknown
+    UserError: malformed marks, no letter of the language's script, an unknown
       language, or one that cannot be told.
   """
-  text = chunks.normalise(text)
+  found = front.read(
+    text,
+    language,
+    audience=audience,
+    pronunciation=pronunciation,
+    markup=markup,
+  )
   if language is None:
-    code = language_id.detect(text)
-    logging.info("the language is %s (%s)", languages.BY_CODE[code].name, code)
-  else:
-    code = languages.resolve(language).code
-  if pronunciation is not None:
-    text = pronunciation.respell(text, code)
-  text = chunks.normalise(spoken(text, code))
-  _check(text, code)
-  return LongText(text=text, language=code)
-
-
-def _check(text: str, language: str) -> None:
-  """Raises UserError for a text, pauses aside, that cannot be spoken."""
-  said = (p.text for p in chunks.parse(text) if isinstance(p, Speech))
-  check_text("".join(said), language)
-
-
-def _speaks(text: str) -> bool:
-  """Whether there is a letter to say; `read` has left no digits."""
-  return any(unicodedata.category(c)[0] == "L" for c in text)
-
-
-def _language(text: str, language: str) -> str:
-  """Language of a passage: `language`, unless its script does not occur."""
-  try:
-    check_text(text, language)
-    return language
-  except UserError:
-    if not any(c.isalpha() for c in text):
-      raise
-    return language_id.detect(text)
+    name = languages.BY_CODE[found.language].name
+    logging.info("the language is %s (%s)", name, found.language)
+  for warning in found.warnings:
+    logging.warning("%s", warning)
+  return LongText(
+    text=found.text,
+    language=found.language,
+    languages=audience.languages,
+    speed=found.speed,
+  )
 
 
 def trained_context(bundle: Bundle) -> float:
@@ -176,6 +183,7 @@ def speak(
       request = Request(
         text=part.text,
         language=part.language,
+        in_words=True,
         voice=current if part.language == before else voice,
       )
       utterance = _Utterance(engine, request, settings)

@@ -29,6 +29,7 @@ from s02jax.synthesis.render.streams import Renderer, RenderStream
 from s02jax.synthesis.request import Request, Settings, Utterance, check_speaker
 from s02jax.synthesis.voice import Prompt, Voice, check_reference
 from s02jax.text.checks import check_text, check_words
+from s02jax.text.clean import clean
 
 Waves = Sequence[np.ndarray]  # float32 [n] each
 
@@ -49,9 +50,9 @@ def derive_seed(seed: int, *parts: bytes | str) -> int:
 
 
 def as_written(text: str, language: str) -> str:
-  """Text as it is, where nothing is at hand that writes numbers in words."""
+  """Cleans a text, where nothing is at hand that writes numbers in words."""
   del language
-  return text
+  return clean(text)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -72,8 +73,8 @@ class Parts:
   tokens: Callable[[Waves], list[np.ndarray]]
   # Mean and deviation of the Flow-VAE's z, float32 [l, c] each.
   posterior: Callable[[Waves], list[tuple[np.ndarray, np.ndarray]]]
-  # Words of a text in a language, such as `s02jax.text.spoken.spoken`.
-  spoken: Callable[[str, str], str] = as_written
+  # Words of a text in a language, such as `s02jax.text.front.words`.
+  words: Callable[[str, str], str] = as_written
 
 
 class Pipeline:
@@ -213,15 +214,18 @@ class Pipeline:
   def jobs(self, requests: Sequence[Request], settings: Settings) -> list[Job]:
     """Checks requests and makes a fresh job of each; raises UserError."""
     settings.check()
-    spoken = self._parts.spoken
+    words = self._parts.words
     texts = [
-      check_text(spoken(r.text, r.language), r.language) for r in requests
+      r.text
+      if r.in_words
+      else check_text(words(r.text, r.language), r.language)
+      for r in requests
     ]
     transcripts = [
       None
       if r.reference_text is None
       else check_words(
-        spoken(r.reference_text, r.language), "reference's transcript"
+        words(r.reference_text, r.language), "reference's transcript"
       )
       for r in requests
     ]

@@ -20,6 +20,8 @@ class Request:
   reference: np.ndarray | None = None  # float [n], at the bundle's rate
   voice: Voice | None = None  # made before with the same bundle
   reference_text: str | None = None  # transcript of it; None is zero-shot
+  # `text` is one of the passages of a long text, in words and checked.
+  in_words: bool = False
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -3,6 +3,7 @@
 Shape letters: n samples, s tokens.
 """
 
+import functools
 from collections.abc import Sequence
 
 import numpy as np
@@ -14,15 +15,20 @@ from s02jax.synthesis.render.codecs import TokenizerCodec, VaeCodec
 from s02jax.synthesis.render.flow import FlowDecoder
 from s02jax.synthesis.render.streams import Renderer, RenderStream
 from s02jax.synthesis.voice import check_reference
-from s02jax.text.spoken import spoken
+from s02jax.text import front
 
 
 class Synthesizer(Pipeline):
-  """Pipeline with the four models of a bundle."""
+  """Pipeline with the four models of a bundle.
+
+  Attributes:
+    text: the text model.
+    audience: what the front end of texts has to know of the models.
+  """
 
   def __init__(self, bundle: Bundle):
     """Builds the models of a bundle in memory."""
-    self.text = bundle.text
+    self.text, self.audience = bundle.text, bundle.audience
     configs, params = bundle.configs, bundle.params
     self.tokenizer = TokenizerCodec(
       configs["audio_tokenizer"], params["audio_tokenizer"]
@@ -50,7 +56,7 @@ class Synthesizer(Pipeline):
         flow_vectors=self.flow.speakers,
         tokens=self.tokenizer.encode,
         posterior=self.vae.posterior,
-        spoken=spoken,
+        words=functools.partial(front.words, folds=bundle.audience.folds),
       )
     )
 

@@ -4,6 +4,7 @@ import unicodedata
 
 from s02jax.core import languages
 from s02jax.core.errors import UserError
+from s02jax.text.clean import clean
 
 # ISO 15924 code -> name for messages, and the words by which the Unicode names
 # of its letters are known. Languages of other scripts are not checked.
@@ -22,7 +23,7 @@ SCRIPTS = {
 
 
 def check_words(text: str, what: str = "text") -> str:
-  """Checks that a text has a letter; returns its NFC without outer spaces.
+  """Checks that a text has a letter; returns it clean.
 
   Args:
     text: in any language.
@@ -31,7 +32,7 @@ def check_words(text: str, what: str = "text") -> str:
   Raises:
     UserError: it has no letter.
   """
-  text = unicodedata.normalize("NFC", text).strip()
+  text = clean(text)
   if not _letters(text):
     raise UserError(
       f"the {what} {text!r} has no letter to speak; write what is to be said"
@@ -41,7 +42,7 @@ def check_words(text: str, what: str = "text") -> str:
 
 
 def check_text(text: str, language: str) -> str:
-  """Checks a text to be spoken; returns its NFC without outer spaces.
+  """Checks a text to be spoken; returns it clean.
 
   Args:
     text: to be spoken.
@@ -52,16 +53,34 @@ def check_text(text: str, language: str) -> str:
   """
   row = languages.resolve(language)
   text = check_words(text)
-  name, words = SCRIPTS.get(row.script, ("", set()))
-  if words and not any(
-    words.intersection(unicodedata.name(c, "").split()) for c in _letters(text)
-  ):
+  if not in_script(text, language):
+    name, _ = SCRIPTS[row.script]
     raise UserError(
       f"the text {text[:40]!r} has no letter of the {name} script, in which"
       f" {row.name} ({row.code}) is written; give its own language, or write it"
       " in that script."
     )
   return text
+
+
+def in_script(text: str, language: str) -> bool:
+  """Whether a text has a letter of the script of a language.
+
+  Args:
+    text: of any length.
+    language: code or alias; of some, any letter will do.
+
+  Raises:
+    UserError: unknown language.
+  """
+  letters = _letters(text)
+  row = languages.resolve(language)
+  if row.script not in SCRIPTS:
+    return bool(letters)
+  _, words = SCRIPTS[row.script]
+  return any(
+    words.intersection(unicodedata.name(c, "").split()) for c in letters
+  )
 
 
 def _letters(text: str) -> list[str]:

@@ -21,6 +21,7 @@ import sentencex
 
 from s02jax.core import languages
 from s02jax.core.errors import UserError
+from s02jax.text.clean import clean
 
 CONTEXT = 40.0  # expected seconds of one pass, its prompt included
 HORIZON = 3  # budgets of text that are looked at to place one cut
@@ -72,22 +73,6 @@ class Pause:
 
 
 # ------------------------------------------------------------------- reading
-
-
-def normalise(text: str) -> str:
-  """Normalises a text to NFC, with one line break or space between words.
-
-  A blank line becomes a line break, other white space a space; none is left at
-  the ends.
-
-  Raises:
-    UserError: half a surrogate pair.
-  """
-  if any("\ud800" <= character <= "\udfff" for character in text):
-    raise UserError("the text holds an unpaired surrogate: write it in UTF-8.")
-  text = unicodedata.normalize("NFC", text)
-  paragraphs = (" ".join(p.split()) for p in re.split(r"\n\s*\n", text))
-  return "\n".join(p for p in paragraphs if p)
 
 
 def parse(text: str) -> Iterator[Speech | Pause]:
@@ -275,7 +260,7 @@ def chunks(
 ) -> Iterator[Speech | Pause]:
   """Divides `text` into speech and pauses, in order.
 
-  The texts and the marks of the pauses, joined, are `normalise(text)`. A text
+  The texts and the marks of the pauses, joined, are `clean(text)`. A text
   that fits into one pass is one chunk between pauses; of a longer text each
   chunk leaves half of the pass to the one before it, as its prompt.
 
@@ -287,7 +272,7 @@ def chunks(
   Raises:
     UserError: a malformed pause, or an unknown language.
   """
-  text = normalise(text)
+  text = clean(text)
   total = sum(
     expected_seconds(part.text)
     for part in parse(text)

@@ -1,12 +1,13 @@
-"""Language identification of texts.
+"""Language identification of texts, among given languages alone.
 
 The script that takes longest to read aloud decides first. Where several
-languages share it, letters that only one of them has decide, and after them
-py3langid: naive Bayes over the byte n-grams of 139 languages.
+languages share it, letters that only one of them has decide; then, in a short
+text, its common words; after them py3langid: naive Bayes over byte n-grams.
 """
 
 import collections
 import functools
+import re
 import unicodedata
 from collections.abc import Collection, Sequence
 
@@ -15,12 +16,12 @@ from s02jax.core.errors import UserError
 from s02jax.core.languages import Language
 from s02jax.text.checks import SCRIPTS
 from s02jax.text.chunks import expected_seconds
+from s02jax.text.common_words import WORDS
 
 # Least share of kana among kana and Chinese characters of a Japanese text; less
 # is a quotation.
 KANA = 0.15
-# Least ratio of the likeliest language's probability to the next one's.
-ODDS = 1.2
+SHORT = 24  # letters of a text that its words are looked up of, at most
 _CHINESE = {"Hans", "Hant"}
 # Letters that no other supported language of the script has.
 _ONLY = {"ru": "ыэё", "uk": "іїєґ", "yue": "咗嘅唔喺嗰啲嚟哋嘢㗎"}
@@ -34,10 +35,12 @@ def detect(text: str, candidates: Collection[str] | None = None) -> str:
   Args:
     text: of any length; from some twenty letters on, the answer is rarely
       wrong.
-    candidates: codes or aliases to choose from; None is all supported ones.
+    candidates: codes or aliases to choose from, the likeliest first: it is
+      taken where nothing tells two apart. None is all supported ones.
 
   Raises:
-    UserError: it cannot be told, or py3langid is needed and missing.
+    UserError: no letter of a candidate's script, or py3langid is needed and
+      missing.
   """
   codes = languages.BY_CODE if candidates is None else candidates
   rows = [languages.resolve(code) for code in codes]
@@ -46,13 +49,34 @@ def detect(text: str, candidates: Collection[str] | None = None) -> str:
   seconds = _seconds(letters, {row.script for row in rows})
   most = max(seconds.values(), default=0.0)
   if not most:
-    raise _undecidable(text)
+    return _without_letters(text, rows)
   rows = _by_letters([r for r in rows if seconds[r.script] == most], text)
   if len(rows) == 1:
     return rows[0].code
   words = SCRIPTS[rows[0].script][1]
   own = "".join(c if _word(c) in words else " " for c in text)
-  return _likeliest(" ".join(own.split()), rows, text)
+  rows = _by_words(rows, text)
+  return _likeliest(" ".join(own.split()), rows)
+
+
+def _without_letters(text: str, rows: Sequence[Language]) -> str:
+  """Language of a text without a letter of a candidate's script.
+
+  Raises:
+    UserError: it has other letters, or there are several candidates.
+  """
+  foreign = any(unicodedata.category(c)[0] == "L" for c in text)
+  if not foreign and len(rows) == 1 and any(map(str.isalnum, text)):
+    return rows[0].code
+  if foreign and len(rows) < len(languages.BY_CODE):
+    raise UserError(
+      f"the language of {text[:40]!r} cannot be told: it is in a script that"
+      f" none of {', '.join(row.code for row in rows)} is written in, and these"
+      " models know no other language."
+    )
+  raise UserError(
+    f"the language of {text[:40]!r} cannot be told: give its code, such as en."
+  )
 
 
 @functools.cache
@@ -83,10 +107,11 @@ def _seconds(
 
   seconds = {script: total(*SCRIPTS[script][1]) for script in scripts}
   kana = total("HIRAGANA", "KATAKANA")
-  if "Jpan" in scripts and _CHINESE.intersection(scripts):
-    quoted = kana < KANA * (kana + total("CJK"))
-    losers = {"Jpan"} if quoted else _CHINESE.intersection(scripts)
-    seconds |= dict.fromkeys(losers, 0.0)
+  chinese = _CHINESE.intersection(scripts)
+  if kana and kana >= KANA * (kana + total("CJK")):
+    seconds |= dict.fromkeys(chinese, 0.0)
+  elif chinese and "Jpan" in scripts:
+    seconds["Jpan"] = 0.0
   if "Kore" in scripts:  # Chinese characters alone are not Korean
     seconds["Kore"] = total("HANGUL")
   return seconds
@@ -99,6 +124,18 @@ def _by_letters(rows: list[Language], text: str) -> list[Language]:
   return [rows[counts.index(most)]] if most else rows
 
 
+def _by_words(rows: list[Language], text: str) -> list[Language]:
+  """Languages of most words of a short text, all where there are none."""
+  words = re.findall(r"[^\W\d_]+(?:['’-][^\W\d_]+)*", text.casefold())
+  if sum(map(len, words)) > SHORT:
+    return rows
+  counts = [
+    sum(word.replace("’", "'") in WORDS.get(row.code, ()) for word in words)
+    for row in rows
+  ]
+  return [r for r, n in zip(rows, counts, strict=True) if n == max(counts)]
+
+
 @functools.cache
 def identifier():
   """Classifier of py3langid; raises UserError if it is not installed."""
@@ -109,25 +146,20 @@ def identifier():
       "to tell languages of one script apart, s02jax needs py3langid: pip"
       " install 's02jax[serve]', or give the language."
     ) from e
-  return LanguageIdentifier.from_model_file(MODEL_FILE, norm_probs=True)
+  return LanguageIdentifier.from_model_file(MODEL_FILE)
 
 
-def _likeliest(words: str, rows: Sequence[Language], text: str) -> str:
-  """Code of the language that `words` most likely are in."""
-  codes = {row.code for row in rows}
-  shares: dict[str, float] = dict.fromkeys(codes, 0.0)
-  for label, probability in identifier().rank(words):
+def _likeliest(words: str, rows: Sequence[Language]) -> str:
+  """Code of the language that `words` most likely are in; at par, the first.
+
+  The scores are logarithms: of a long text, the probabilities of all languages
+  but one would be zero.
+  """
+  if len(rows) == 1:
+    return rows[0].code
+  scores = {row.code: float("-inf") for row in rows}
+  for label, score in identifier().rank(words):
     code = _LABELS.get(label, label)
-    if code in codes:
-      shares[code] += float(probability)
-  best, next_best = sorted(codes, key=lambda code: -shares[code])[:2]
-  if shares[best] < ODDS * shares[next_best]:
-    raise _undecidable(text)
-  return best
-
-
-def _undecidable(text: str) -> UserError:
-  """Error for a text whose language cannot be told."""
-  return UserError(
-    f"the language of {text[:40]!r} cannot be told: give its code, such as en."
-  )
+    if code in scores:
+      scores[code] = max(scores[code], float(score))
+  return max(scores, key=lambda code: scores[code])

@@ -8,6 +8,7 @@ ids of four characters.
 """
 
 import collections
+import functools
 import io
 import logging
 import os
@@ -107,6 +108,26 @@ class TextModel:
   def encode(self, text: str, language: str) -> list[int]:
     """Ids of the language's tag and of the pieces of `text`."""
     return [self.language_id(language), *self.pieces(text)]
+
+  def unknown(self, text: str) -> list[str]:
+    """Characters of the NFC of `text` that have no piece, each once.
+
+    The corpus had none of them, or too few: they are spelt in bytes, which say
+    nothing about their sound. Spaces are never among them.
+    """
+    found = dict.fromkeys(unicodedata.normalize("NFC", text))
+    return [c for c in found if not c.isspace() and not self._has(c)]
+
+  def _has(self, piece: str) -> bool:
+    return self._processor.piece_to_id(piece) != 0
+
+  @functools.cached_property
+  def is_in_capitals(self) -> bool:
+    """Whether most of the words and their parts were learnt in capitals."""
+    pieces = map(self._processor.id_to_piece, range(self.size))
+    words = [p for p in pieces if len(p) > 1 and p[0] != "<"]
+    capital = sum(word.isupper() for word in words)
+    return capital > sum(word.islower() for word in words)
 
   def decode(self, ids: Iterable[int]) -> str:
     """Text of any ids in [0, size); control symbols are dropped.

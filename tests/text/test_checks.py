@@ -40,7 +40,6 @@ def test_another_script_is_named(text, language, script):
     ("かな", "ja"),
     ("東京", "ja"),
     ("안녕", "ko"),
-    ("ｆｕｌｌ", "en"),
     ("naïve café", "fr"),
     ("ไทย", "th"),
     ("नमस्ते", "hi"),

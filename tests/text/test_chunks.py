@@ -14,9 +14,9 @@ from s02jax.text.chunks import (
   Speech,
   chunks,
   expected_seconds,
-  normalise,
   sentences,
 )
+from s02jax.text.clean import clean
 
 # What each script is written with; every language of a script shares it.
 ALPHABETS = {
@@ -67,7 +67,7 @@ def test_no_character_is_lost_or_moved_and_no_chunk_is_too_long(code, random):
   for words, budget in ((1, 5.0), (40, 8.0), (400, 20.0)):
     text = random_text(random, script, words)
     parts = texts_of(chunks(text, code, 2 * budget))
-    assert "".join(parts) == normalise(text)
+    assert "".join(parts) == clean(text)
     assert all(parts)
     whole = expected_seconds(text) <= 2 * budget
     most = 2 * budget if whole else budget
@@ -81,7 +81,7 @@ def test_any_characters_at_all_survive(seed):
   text = "".join(map(chr, points)) + " ".join(map(chr, points[:50]))
   text = text.replace("<#", "")
   parts = texts_of(chunks(text, "en", 8.0))
-  assert "".join(parts) == normalise(text)
+  assert "".join(parts) == clean(text)
   assert max(map(expected_seconds, parts)) <= 4.0 + 1e-9
 
 

@@ -176,10 +176,13 @@ class ClipMaker:
     alone = []
     for item in group.items:
       try:
-        parts = long_text.read(item.text, item.language).parts(self._context)
+        text = long_text.read(
+          item.text, item.language, audience=self._synthesizer.audience
+        )
+        parts = text.parts(self._context)
         voice = self._voice_of(item)
         if len(parts) == 1 and isinstance(parts[0], Passage):
-          request = Request(**vars(parts[0]), voice=voice)
+          request = Request(**vars(parts[0]), in_words=True, voice=voice)
           tickets[engine.submit(request, settings)] = item
         else:
           blocks = long_text.speak(

@@ -1,0 +1,159 @@
+"""Front end: from what people write to the words that the models speak.
+
+  marks ─► clean ─► language ─► capitals ─► pronunciation ─► words ─► check
+
+Corpora take the steps of `words`, synthesis all of `read`.
+"""
+
+import dataclasses
+import unicodedata
+
+from s02jax.core import languages
+from s02jax.text import language_id
+from s02jax.text.capitals import fold
+from s02jax.text.checks import check_text
+from s02jax.text.chunks import Speech, parse
+from s02jax.text.clean import clean
+from s02jax.text.markup import reader
+from s02jax.text.pronunciation import Pronunciation
+from s02jax.text.spoken import Token, spoken, tokens
+from s02jax.text.tokenizer import TextModel
+
+# What `words` does to capitals, as the cards of corpora and bundles record it.
+RULES = {"capitals": "folded"}
+MOST_NAMED = 20  # things that a warning lists
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Audience:
+  """What the front end has to know of the models that a text is written for."""
+
+  # Codes of their languages; where nothing tells two apart, the first is taken.
+  languages: tuple[str, ...] = tuple(languages.BY_CODE)
+  folds: bool = True  # they know words in small letters
+  model: TextModel | None = None  # names the characters that they never saw
+
+
+ANYBODY = Audience()
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Reading:
+  """Text in spoken words, and how it came about."""
+
+  text: str  # checked, with pauses such as <#1.5#>
+  language: str  # code
+  speed: float  # that the text asks for itself
+  warnings: tuple[str, ...]  # sentences that name what is not spoken
+  # Steps that changed the text, by name, and the text after them.
+  steps: tuple[tuple[str, str], ...]
+  tokens: tuple[Token, ...]  # what became words in the last step
+
+
+def words(text: str, language: str, *, folds: bool = True) -> str:
+  """Writes a text without marks in the words that a speaker says.
+
+  The steps are those that corpora and synthesis share: clean-up, capitals,
+  numbers and signs.
+
+  Args:
+    text: of any length.
+    language: code or alias.
+    folds: whether capitals are folded.
+
+  Raises:
+    UserError: unknown language, or half a surrogate pair.
+  """
+  text = clean(text)
+  return clean(spoken(fold(text, language) if folds else text, language))
+
+
+def read(
+  text: str,
+  language: str | None,
+  *,
+  audience: Audience = ANYBODY,
+  pronunciation: Pronunciation | None = None,
+  markup: str = "none",
+) -> Reading:
+  """Writes a text in the words to be spoken, and checks it.
+
+  Args:
+    text: of any length, with pauses such as <#1.5#>.
+    language: code or alias; None takes the one that an SSML text names, or
+      detects it among those of the audience.
+    audience: models that are to speak it.
+    pronunciation: respells words.
+    markup: kind of the marks in the text, one of `markup.reader.KINDS`.
+
+  Raises:
+    UserError: malformed marks, no letter of the language's script, an unknown
+      language, or one that cannot be told.
+  """
+  document = reader.read(text, markup)
+  plain = clean(document.text())
+  steps = [("marks", plain)] if plain != clean(text) else []
+  if clean(text) != text.strip():
+    steps.insert(0, ("clean", clean(text)))
+  language = language or document.language
+  if language is None:
+    said = " ".join(p.text for p in parse(plain) if isinstance(p, Speech))
+    code = language_id.detect(said, audience.languages)
+  else:
+    code = languages.resolve(language).code
+  current = clean(document.text(code))
+  made = {"say-as": current}
+  if audience.folds:
+    made["capitals"] = current = fold(current, code)
+  if pronunciation is not None:
+    current = clean(pronunciation.respell(current, code))
+    made["pronunciation"] = current
+  found = tuple(tokens(current, code))
+  made["words"] = clean(spoken(current, code))
+  for name, after in made.items():
+    if after != plain:
+      steps.append((name, after))
+    plain = after
+  check_text("".join(_said(plain)), code)
+  return Reading(
+    text=plain,
+    language=code,
+    speed=document.speed,
+    warnings=tuple(_warnings(document.dropped, found, plain, audience)),
+    steps=tuple(steps),
+    tokens=found,
+  )
+
+
+def _said(text: str) -> list[str]:
+  """Stretches of speech between the pauses of a text."""
+  return [part.text for part in parse(text) if isinstance(part, Speech)]
+
+
+def _warnings(dropped, found: tuple[Token, ...], text: str, audience: Audience):
+  """Sentences about what is not spoken, one for each kind."""
+  if dropped:
+    yield f"marks without effect: {_named(dropped)}"
+  pictures = dict.fromkeys(
+    c
+    for token in found
+    if token.kind == "dropped"
+    for c in token.written
+    if unicodedata.category(c)[0] == "S"
+  )
+  if pictures:
+    yield f"not spoken, for they are pictures: {_named(pictures)}"
+  if audience.model is not None:
+    unknown = audience.model.unknown("".join(_said(text)))
+    if unknown:
+      yield (
+        "the models never met these characters, and will hardly speak them:"
+        f" {_named(unknown)}"
+      )
+
+
+def _named(things) -> str:
+  """Things in a row, the first ones only where they are many."""
+  things = list(things)
+  more = len(things) - MOST_NAMED
+  return " ".join(things[:MOST_NAMED]) + (f" and {more} more" * (more > 0))
