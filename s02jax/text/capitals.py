@@ -173,7 +173,7 @@ def _forms(code: str) -> dict[str, str]:
   return {
     lower(word, code): word
     for word in written
-    if word[:1].isupper() and re.fullmatch(r"[^\W\d_]+\.?", word)
+    if word[:1].isupper() and re.fullmatch(r"[^\W\d_]{2,}\.?", word)
   }
 
 

@@ -41,6 +41,9 @@ _SHAPES = re.compile(
   r"[\ufb00-\ufb06\ufb50-\ufdfb\ufe70-\ufefc\uff21-\uff3a\uff41-\uff5a"
   r"\uff66-\uff9f\U0001d400-\U0001d7cb]+"
 )
+# Signs in a row that are a line across the page, not a text: a pass would be
+# filled with what nobody says.
+_FLOOD = re.compile(r"([^\w\s] ?|[^\w\s]{2,4}?)\1{100,}")
 _HYPHENS = str.maketrans({"\u2010": "-", "\u2011": "-"})
 
 
@@ -72,11 +75,12 @@ def clean(text: str) -> str:
   """Writes a text as `visible` does, one line break or space between words.
 
   A blank line becomes a line break, other white space a space; none is left at
-  the ends. A line that is clean stays as it is.
+  the ends. Of the same sign, more than a hundred times in a row, three stay. A line that is clean stays as it is.
 
   Raises:
     UserError: half a surrogate pair.
   """
   paragraphs = re.split(r"\n[ \t]*\n", visible(text))
   lines = (" ".join(re.split(r"[ \t\n]+", p)).strip(" ") for p in paragraphs)
-  return "\n".join(line for line in lines if line)
+  lined = "\n".join(line for line in lines if line)
+  return _FLOOD.sub(lambda match: 3 * match[1], lined)

@@ -59,6 +59,12 @@ def test_lines_stay_where_only_what_is_seen_is_asked_for():
   assert visible("# a\r\n\n  -\u00a0b\u200b\n") == "# a\n\n  - b\n"
 
 
+@pytest.mark.parametrize("sign", ["-", "=-", "* ", "..", "#"])
+def test_a_line_across_the_page_does_not_fill_a_pass(sign):
+  assert len(clean(f"a {9999 * sign} b")) <= len(f"a {4 * sign} b")
+  assert clean(f"a {sign * 20} b").split() == f"a {sign * 20} b".split()
+
+
 def test_half_a_pair_is_one_sentence():
   with pytest.raises(UserError, match="unpaired surrogate"):
     clean("a\ud800")

@@ -14,7 +14,7 @@ from s02jax.text.markup.document import PARAGRAPH, Document, pause
 _ATTRIBUTE = r"\s+[\w:.-]+\s*=\s*(?:\"[^\"<]*\"|'[^'<]*'|[^\s\"'<>=`]+)"
 TAG = re.compile(
   rf"<(?P<end>/?)(?P<name>[A-Za-z][\w:.-]*)(?P<attributes>(?:{_ATTRIBUTE})*)"
-  r"\s*/?>|<!--(?s:.*?)-->"
+  r"\s*/?>|<!--(?s:(?:(?!<!--).)*?)-->"
 )
 _PAIR = re.compile(r"([\w:.-]+)\s*=\s*(?:\"([^\"]*)\"|'([^']*)'|(\S+))")
 _ENTITY = re.compile(
@@ -53,9 +53,11 @@ def _effect(match: re.Match[str], dropped: dict[str, None]) -> str:
     return seconds_mark(attributes(match["attributes"]))
   if name in _BLOCKS:
     return PARAGRAPH
-  if name and not match["end"]:
+  if not name:
+    dropped["<!--…-->"] = None
+  elif not match["end"]:
     dropped[f"<{name}>"] = None
-  elif name and f"<{name}>" not in dropped:
+  elif f"<{name}>" not in dropped:
     dropped[f"</{name}>"] = None
   return ""
 
@@ -83,7 +85,7 @@ def seconds_mark(found: dict[str, str]) -> str:
       )
     return pause(STRENGTHS[strength])
   match = re.fullmatch(
-    r"\+?([0-9]{0,6}(?:\.[0-9]{1,6})?)\s*(ms|s)", time.strip()
+    r"\+?([0-9]{0,6}(?:\.[0-9]{1,6})?)\s*(ms|s)", time.strip().lower()
   )
   if match is None or not match[1]:
     raise UserError(

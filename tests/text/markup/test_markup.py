@@ -23,7 +23,7 @@ def said(text, markup, language="en"):
     ("AT&amp;T &lt;b&gt; R&D &#8203;x&nbsp;y", "AT&T <b> R&D x y", ()),
     ("a < b and c > d, 1<2", "a < b and c > d, 1<2", ()),
     ("<me@x.org> <https://x.org> <3", "<me@x.org> <https://x.org> <3", ()),
-    ("one <!-- no --> two <#0.5#>", "one two <#0.5#>", ()),
+    ("one <!-- no --> two <#0.5#>", "one two <#0.5#>", ("<!--…-->",)),
   ],
 )
 def test_tags_act_or_are_left_out_by_name(written, words, dropped):
