@@ -9,10 +9,12 @@ import numpy as np
 import pytest
 import safetensors.numpy
 
-from s02jax.bundle import MODELS, Bundle
+from s02jax.bundle import MODELS, Bundle, load_audience
 from s02jax.cli import bundle, run
 from s02jax.core.errors import UserError
 from s02jax.core.trees import flatten, unflatten
+from s02jax.text import front
+from s02jax.text.tokenizer import train_text_model
 from s02jax.training.bundling import check_match
 from tests import tiny
 
@@ -40,6 +42,47 @@ def test_round_trip_is_exact(written):
   assert loaded.card == made.card
   # Tuples became lists; nothing else may differ.
   assert json.loads(json.dumps(made.configs)) == loaded.configs
+
+
+def test_what_the_front_end_needs_is_read_without_the_models(written, tmp_path):
+  path = copy(written, tmp_path)
+  (path / "ar.safetensors").unlink()
+  audience = load_audience(path)
+  assert audience.languages == ("en", "es")
+  assert audience.folds  # the vocabulary is in small letters
+  assert audience.model is not None
+  assert audience.model.unknown("fox Ж") == ["Ж"]
+  (path / "card.json").unlink()
+  with pytest.raises(UserError, match="lacks card.json"):
+    load_audience(path)
+
+
+@pytest.mark.parametrize(
+  ("change", "texts", "folds"),
+  [
+    (str.lower, {}, True),  # made before capitals were folded
+    (str.upper, {}, False),
+    (str.upper, front.RULES, True),
+  ],
+)
+def test_a_card_or_a_vocabulary_says_whether_capitals_are_folded(
+  tmp_path, change, texts, folds
+):
+  sentences = map(change, tiny.SENTENCES)
+  train_text_model(sentences, 384, tmp_path / "text.model")
+  counts = {"es": {"seconds": 2.0}, "en": {"seconds": 1.0}}
+  data = {
+    "languages": ["en", "es", "de"],
+    "splits": {"train": {"languages": counts}},
+    "texts": texts,
+  }
+  made = dataclasses.replace(
+    tiny.bundle(),
+    card={"data": data},
+    text_model=(tmp_path / "text.model").read_bytes(),
+  )
+  assert made.audience.folds == folds
+  assert made.audience.languages == ("es", "en", "de")  # most heard first
 
 
 def test_flatten_joins_keys_and_back():

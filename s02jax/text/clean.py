@@ -75,7 +75,8 @@ def clean(text: str) -> str:
   """Writes a text as `visible` does, one line break or space between words.
 
   A blank line becomes a line break, other white space a space; none is left at
-  the ends. Of the same sign, more than a hundred times in a row, three stay. A line that is clean stays as it is.
+  the ends. Of a sign that stands more than a hundred times in a row, three
+  stay. A line that is clean stays as it is.
 
   Raises:
     UserError: half a surrogate pair.

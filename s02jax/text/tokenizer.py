@@ -116,10 +116,11 @@ class TextModel:
     nothing about their sound. Spaces are never among them.
     """
     found = dict.fromkeys(unicodedata.normalize("NFC", text))
-    return [c for c in found if not c.isspace() and not self._has(c)]
-
-  def _has(self, piece: str) -> bool:
-    return self._processor.piece_to_id(piece) != 0
+    return [
+      c
+      for c in found
+      if c == _SPACE or not c.isspace() and self._processor.piece_to_id(c) == 0
+    ]
 
   @functools.cached_property
   def is_in_capitals(self) -> bool:

@@ -1,5 +1,8 @@
 """`s02 synthesize`: one command, one file, or one sentence."""
 
+import io
+import types
+
 import numpy as np
 import pytest
 import soundfile
@@ -148,6 +151,68 @@ def test_a_text_with_everything_is_spoken(folder, tmp_path, monkeypatch):
   ]
 
 
+def test_stdin_and_stdout_are_files_too(folder, tmp_path, monkeypatch, capfd):
+  named = voice_command(folder, tmp_path / "a.wav")
+  assert run(synthesize.main, named) == 0
+  capfd.readouterr()
+  stdin = types.SimpleNamespace(buffer=io.BytesIO("\ufeffYes.\n".encode()))
+  monkeypatch.setattr("sys.stdin", stdin)
+  stdout = types.SimpleNamespace(buffer=io.BytesIO(), isatty=lambda: False)
+  monkeypatch.setattr("sys.stdout", stdout)
+  piped = voice_command(folder, "-", text=None, **{"text-file": "-"})
+  assert run(synthesize.main, piped) == 0
+  assert stdout.buffer.getvalue() == (tmp_path / "a.wav").read_bytes()
+  stdout.isatty = lambda: True
+  assert run(synthesize.main, piped) == 2
+  assert "send stdout to a file" in capfd.readouterr().err
+
+
+def test_a_closed_pipe_is_one_sentence(folder, monkeypatch, capfd):
+  class Closed(io.BytesIO):
+    def write(self, _):
+      raise BrokenPipeError
+
+  stdout = types.SimpleNamespace(buffer=Closed(), isatty=lambda: False)
+  monkeypatch.setattr("sys.stdout", stdout)
+  assert run(synthesize.main, voice_command(folder, "-")) == 2
+  assert "stdout was closed" in capfd.readouterr().err
+
+
+@pytest.mark.parametrize(
+  ("name", "changes", "written"),
+  [
+    ("a.md", {}, "# *Yes*.\n"),
+    ("a.srt", {}, "1\n00:00:01,000 --> 00:00:02,000\n<i>Yes.</i>\n"),
+    ("a.ssml", {}, "<speak><phoneme ph='x'>Yes</phoneme>.</speak>"),
+    ("a.txt", {"markup": "markdown"}, "**Yes**."),
+    ("a.txt", {}, "<b>Ye\u00ads.</b> \U0001f389\n"),
+  ],
+)
+def test_marks_of_a_file_make_no_difference(
+  folder, tmp_path, name, changes, written
+):
+  (tmp_path / name).write_text(written, "utf-8")
+  for out, said in (
+    ("a.wav", {}),
+    ("b.wav", {"text": None, "text-file": tmp_path / name} | changes),
+  ):
+    argv = voice_command(folder, tmp_path / out, **said)
+    assert run(synthesize.main, argv) == 0
+  a, b = ((tmp_path / f"{x}.wav").read_bytes() for x in "ab")
+  assert a == b
+
+
+def test_a_rate_around_the_text_is_its_speed(folder, tmp_path):
+  text = "<prosody rate='200%'>Yes.</prosody>"
+  for out, said in (
+    ("a.wav", {"speed": 2.0}),
+    ("b.wav", {"text": text, "markup": "ssml"}),
+  ):
+    argv = voice_command(folder, tmp_path / out, **said)
+    assert run(synthesize.main, argv) == 0
+  assert (tmp_path / "a.wav").read_bytes() == (tmp_path / "b.wav").read_bytes()
+
+
 def test_one_voice_and_a_mixture_differ_and_repeat(folder, tmp_path):
   for name, voices in (
     ("a.wav", ["anna"]),
@@ -175,6 +240,8 @@ def test_one_voice_and_a_mixture_differ_and_repeat(folder, tmp_path):
     ({"rate": 22050, "out": "out.opus"}, "22050"),
     ({"pronunciation": "none.tsv"}, "cannot be read"),
     ({"text": "42", "language": "auto"}, "cannot be told"),
+    ({"text": "東京", "language": "auto"}, "none of en, es"),
+    ({"text": "<a", "markup": "ssml"}, "not XML"),
   ],
 )
 def test_faults_with_voices_are_one_sentence(

@@ -15,6 +15,7 @@ from s02jax.audio.loudness import CEILING
 from s02jax.cli import corpus as corpus_cli
 from s02jax.core.errors import UserError
 from s02jax.data import records
+from s02jax.text import front
 
 RNG = np.random.default_rng(0)
 
@@ -261,6 +262,34 @@ def test_no_text_and_no_unseen_speaker_is_trained_on(tmp_path, seed):
   assert len(entries["unseen"]) + len(held) <= budget
   again = manifest.Plan(tmp_path / "m.jsonl", arguments)
   assert list(again.entries("unseen")) == entries["unseen"]
+
+
+@pytest.mark.parametrize(
+  ("written", "text"),
+  [
+    ("\ufeffGood\u00a0mor\u00adning\u200b.", "Good morning."),
+    ("GOOD MORNING, DR. SMITH!", "Good morning, Doctor Smith!"),
+    ("1984", "nineteen eighty-four"),
+    ("two\n lines  here", "two lines here"),
+  ],
+)
+def test_a_text_is_written_as_synthesis_reads_it(tmp_path, written, text):
+  write_manifest(tmp_path / "m.jsonl", [line_of("a.wav", text=written)])
+  (entry,) = manifest.read_entries(tmp_path / "m.jsonl", False)
+  assert entry.text == text == front.read(written, "en").text
+
+
+def test_nothing_but_the_unseen_is_no_text(tmp_path):
+  lines = [line_of("a.wav", text=text) for text in ("\u200b \ufeff", "🎉")]
+  write_manifest(tmp_path / "m.jsonl", lines)
+  first, second = manifest.read_entries(tmp_path / "m.jsonl", False)
+  assert "text is empty" in first.reason
+  assert "no letter and no digit" in second.reason
+
+
+def test_the_card_records_the_rules_of_the_texts(faulty):
+  card = json.loads((faulty[0] / "card.json").read_text())
+  assert card["texts"] == front.RULES
 
 
 def test_texts_that_sound_alike_share_a_key():

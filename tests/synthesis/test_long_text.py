@@ -12,7 +12,9 @@ from s02jax.synthesis import long_text
 from s02jax.synthesis.engine import Piece, Spoken
 from s02jax.synthesis.request import Settings
 from s02jax.synthesis.voice import Prompt, Voice
+from s02jax.text import front
 from s02jax.text.chunks import Speech, chunks, expected_seconds
+from s02jax.text.front import Audience
 from s02jax.text.pronunciation import Pronunciation
 
 RATE = 8000
@@ -166,6 +168,33 @@ def test_faults_are_said_when_a_text_is_read(text, match):
 def test_digits_and_symbols_are_spoken_or_left_out(written, language, asked):
   _, requests = spoken(written, language=language)
   assert [request.text for request, _ in requests] == asked
+
+
+def test_a_part_in_a_script_of_nobody_is_left_out_and_named(caplog):
+  text = SENTENCE + "<#0.1#> שלום <#0.1#> Привет <#0.1#> ☃ ∀ <#0.1#> ***"
+  audience = Audience(languages=("en", "es"))
+  parts = long_text.read(text, "en", audience=audience).parts(10.0)
+  passages = [p.text for p in parts if isinstance(p, long_text.Passage)]
+  assert passages == [SENTENCE.strip()]
+  lines = [record.getMessage() for record in caplog.records]
+  assert lines == [
+    "not spoken, for they are pictures: ☃",
+    "not spoken, for no language of these models is written so: שלום Привет ∀",
+  ]
+  caplog.clear()
+  parts = long_text.read(text, "en").parts(10.0)
+  assert "Привет" in [p.text for p in parts if hasattr(p, "text")]
+
+
+def test_a_passage_is_checked_once(monkeypatch):
+  checked = []
+  monkeypatch.setattr(
+    front, "check_text", lambda text, code: checked.append(text)
+  )
+  _, asked = spoken(SENTENCE * 9)
+  assert len(checked) == 1
+  assert len(asked) > 1
+  assert all(request.in_words for request, _ in asked)
 
 
 def test_a_word_is_respelt_before_numbers_become_words():

@@ -6,7 +6,7 @@ import pytest
 from s02jax.bundle import Bundle
 from s02jax.core.errors import UserError
 from s02jax.synthesis.pipeline import derive_seed
-from s02jax.synthesis.request import Request
+from s02jax.synthesis.request import Request, Settings
 from s02jax.synthesis.synthesizer import Synthesizer
 from tests import tiny
 
@@ -48,6 +48,20 @@ def test_bad_references_are_refused(synthesizer, wave, match):
     synthesizer.synthesize(
       [Request(text="Hello", language="en", reference=wave)]
     )
+
+
+def test_a_request_is_read_by_the_front_end_unless_it_is_in_words(
+  synthesizer, monkeypatch
+):
+  asked = []
+  monkeypatch.setattr(synthesizer, "_job", lambda text, *_: asked.append(text))
+  wave = tiny.wave(0.7)
+  for text in ("OH NO, 5\u00a0DO\u00adGS!", "Oh no, five dogs!"):
+    request = Request(text=text, language="en", reference=wave)
+    synthesizer.jobs([request], Settings())
+  done = Request(text="5", language="en", reference=wave, in_words=True)
+  synthesizer.jobs([done], Settings())
+  assert asked == ["Oh no, five dogs!", "Oh no, five dogs!", "5"]
 
 
 def test_utterances_are_whole_tokens_of_finite_sound(spoken):

@@ -12,6 +12,7 @@ from s02jax.text import front
 from s02jax.text.front import Audience
 from s02jax.text.tokenizer import TextModel
 from tests import tiny
+from tests.text.test_language_id import SENTENCES
 
 BUNDLE = Audience(languages=("en", "es", "de"))
 SEED, COUNT = 0, 200  # of the mutated texts
@@ -80,6 +81,13 @@ def test_a_model_of_capitals_gets_capitals():
   assert front.read(text, "en").text == "The quick brown fox"
   loud = Audience(folds=False)
   assert front.read(text, "en", audience=loud).text == text
+
+
+@pytest.mark.parametrize("code", SENTENCES)
+def test_a_normal_text_is_read_as_before_there_were_steps(code):
+  text = f"{SENTENCES[code]} “{SENTENCES[code]}”"
+  assert front.read(text, code).text == text
+  assert front.words(text, code) == text
 
 
 # ------------------------------------------------------------- mutated texts

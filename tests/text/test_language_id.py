@@ -62,6 +62,40 @@ def test_candidates_are_a_choice():
   assert detect("東京", ["ko", "ja", "zh"]) == "zh"
 
 
+BUNDLE = ["en", "es", "de"]
+
+
+@pytest.mark.parametrize(
+  ("text", "code"),
+  [("Hello", "en"), ("Hi", "en"), ("Danke", "de"), ("Ja", "de"), ("Sí", "es"),
+   ("Hola amigo", "es"), ("OK", "en"), ("Guten Tag", "de"), ("B", "en")],
+)  # fmt: skip
+def test_a_short_text_gets_the_likeliest_of_a_bundle(text, code):
+  assert detect(text, BUNDLE) == code
+
+
+@pytest.mark.parametrize("code", languages.BY_CODE)
+def test_a_long_text_is_told_from_any_other_language_of_its_script(code):
+  script = languages.BY_CODE[code].script
+  others = [r.code for r in languages.LANGUAGES if r.script == script]
+  text = " ".join([SENTENCES[code]] * 40)
+  for other in others:
+    assert detect(text, [other, code]) == code
+
+
+def test_where_nothing_tells_two_apart_the_first_is_taken():
+  assert detect("Xq", ["de", "en"]) == "de"
+  assert detect("Xq", ["en", "de"]) == "en"
+  assert detect("42", ["es"]) == "es"
+
+
+def test_kana_is_japanese_also_where_only_chinese_is_known():
+  with pytest.raises(UserError, match="none of zh, en"):
+    detect("昨日は川のそばを散歩して", ["zh", "en"])
+  assert detect("東京", ["zh", "en"]) == "zh"
+  assert detect("東京", ["ja", "en"]) == "ja"
+
+
 def test_quotations_do_not_decide():
   text = (
     "上周我参加了一个 workshop about old maps and new cities。有位来自大阪的"

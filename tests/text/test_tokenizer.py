@@ -49,6 +49,23 @@ def random_text(rng: random.Random) -> str:
   return unicodedata.normalize("NFC", "".join(pieces))
 
 
+def test_unknown_characters_are_those_that_are_spelt_in_bytes(model):
+  words = " ".join(WORDS["en"][:40])
+  assert model.unknown(words + " \n\u2028") == []
+  assert model.unknown(f"{words} ☃ \u2581 ☃ e\u0336") == [
+    "☃",
+    "\u2581",
+    "\u0336",
+  ]
+
+
+@pytest.mark.parametrize("change", [str.upper, str.lower, str.title])
+def test_a_vocabulary_tells_whether_it_was_learnt_in_capitals(change, tmp_path):
+  texts = [change(" ".join(WORDS["en"][i : i + 4])) for i in range(40)]
+  model = tokenizer.train_text_model(texts, 400, tmp_path / "text.model")
+  assert model.is_in_capitals == (change is str.upper)
+
+
 def test_any_unicode_comes_back(model):
   rng = random.Random(0)
   samples = [random_text(rng) for _ in range(3000)]
