@@ -20,6 +20,7 @@ from s02jax.synthesis.request import Settings
 from s02jax.synthesis.synthesizer import Synthesizer
 from s02jax.synthesis.voice import Voice
 from s02jax.text.checks import check_text
+from s02jax.text.front import ANYBODY
 from tests import tiny
 
 RATE = 16000
@@ -47,6 +48,7 @@ class FakeSynthesizer:
   """Synthesizer of sounds whose length follows from text and seed."""
 
   rate = RATE
+  audience = ANYBODY
 
   def __init__(self, budget):
     self._budget = budget
