@@ -46,9 +46,11 @@ _DIGITS = {
   "M": r"[0-5]\d(?!\d)",
   "S": r"[0-5]\d(?!\d)",
 }
+_LOWER = "".join(filter(str.islower, map(chr, range(0x2000))))
 _AHEAD = {
   "next": r"(?=[ \u00a0\u202f]?[^\W\d_])",
   "Next": r"(?=[ \u00a0\u202f](?:[A-ZÀ-ÖØ-ÞĀ-Ž]|[А-ЯЁ]))",
+  "low": rf"(?=[ \u00a0\u202f][{_LOWER}])",
   "fig": r"(?=\d)",
 }
 # "L" and "C" alone are words or initials.

@@ -16,6 +16,7 @@ _RANGED = {
   "fraction", "special",
 }  # fmt: skip
 _DASH = re.compile(r"[ \u00a0\u202f]?[–—〜～~][ \u00a0\u202f]?|-")
+_LAST = re.compile(r"\s*\Z")
 _PREFIX = re.compile(rf"{patterns.PREFIX}$")
 _NARROW = str.maketrans("％＄＆＋＝＃＠￥￡￦＜＞٪٫٬", "%$&+=#@¥£₩<>%.,")
 _NUMERALS = (
@@ -90,7 +91,7 @@ class Reader:
       if match is not None and match.end() > start:
         words = rule.read(match)
         if words is not None:
-          return match, rule.kind, words
+          return match, rule.kind, _period_kept(words, match)
     return None
 
   def ranged(self, text: str, tokens: list[Token]) -> list[Token]:
@@ -112,6 +113,13 @@ class Reader:
           )
         )
     return made
+
+
+def _period_kept(words: str, match: re.Match[str]) -> str:
+  """Words of a match, with its period if that ends the text too."""
+  if not match[0].endswith(".") or words.endswith(".") or not words:
+    return words
+  return f"{words}." if _LAST.match(match.string, match.end()) else words
 
 
 def _grows(before: Token, after: Token) -> bool:
