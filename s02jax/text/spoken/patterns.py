@@ -32,6 +32,7 @@ LETTER = rf"(?:[^\W_{RUNNING}]|[{VOWELS}])"
 PREFIX = rf"(?<!{LETTER})[وفبلك]"
 BEFORE = rf"(?:(?<!{LETTER})|(?<={PREFIX}))(?<!\d[.,:/])"
 AFTER = rf"(?!{LETTER})"
+_WORD_END = rf"(?:(?<!{LETTER})|{AFTER})"  # what ends in a period ends anyhow
 AFTER_DIGIT = rf"(?!{LETTER})(?![.,:/]\d)"
 _SPACE = r"[ \t\u00a0\u202f\u2009]"
 
@@ -225,13 +226,13 @@ class Compiler:
       last = written.rstrip("]")[-1]
       return AFTER if last.isalpha() and _borders(last) else ""
     if slot[1] in _DIGITS or slot[1] in _NUMBERS:
-      return r"(?!\d)(?![.,:/]\d)"
+      word = _WORD_END if written.endswith("]") else ""  # it may be missing
+      return r"(?!\d)(?![.,:/]\d)" + word
     if slot[1] in _AHEAD or slot[1] == "w":
       return ""
     if slot[1] == "roman":
       return AFTER
-    words = self._table.lists.get(slot[1], self._table.month_numbers)
-    return AFTER if all(_borders(w[-1]) for w in words) else ""
+    return _WORD_END
 
   # -------------------------------------------------------------- templates
 

@@ -147,6 +147,20 @@ def test_an_alias_is_known_and_another_language_is_not():
     spoken("5", "xx")
 
 
+@pytest.mark.parametrize(
+  ("code", "written", "words"),
+  [
+    ("sv", "5 marsvin", "fem marsvin"),
+    ("nl", "3 meiden", "drie meiden"),
+    ("da", "1 mio. kristne", "en million kristne"),
+    ("nl", "3 mei", "drie mei"),
+    ("da", "1 mio. kr.", "en million kroner."),
+  ],
+)
+def test_a_word_of_a_list_is_not_the_beginning_of_another(code, written, words):
+  assert spoken(written, code) == words
+
+
 def test_threads_read_alike():
   text = "On 3/5/2024 at 2:30 pm, Dr. Smith paid $5.20 for 3.5 kg."
   table.load.cache_clear()
