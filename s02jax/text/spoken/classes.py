@@ -29,7 +29,7 @@ DROPPED = (
   "\U000e0020-\U000e007f"
 )
 _ENDING_PERIOD = re.compile(
-  r"""\s*["'”’»)\]]*(?:$|\n)|\s+["'“‘«„(¿¡]*[A-ZÀ-Þ]"""
+  rf"""\s*["'”’»)\]]*(?:$|\n)|\s+["'“‘«„(¿¡]*[{patterns.UPPER}]"""
 )
 
 
@@ -312,7 +312,8 @@ class Classes:
       number = "1000000"
     else:
       words = self._counted(number, unit.reading)
-    return form(unit.forms, self._plural(number)).replace("{0}", words)
+    words = form(unit.forms, self._plural(number)).replace("{0}", words)
+    return _period(words, match)
 
   def _percent(self, match: re.Match[str]) -> str:
     number = self.numbers.parse(match["n"])
@@ -370,10 +371,7 @@ class Classes:
       spoken = words[patterns.key(match[0])]
       if re.sub(r"\s", "", match[0]) not in exact:  # it begins a sentence
         spoken = spoken[0].upper() + spoken[1:]
-      if not spoken.endswith("."):
-        return spoken
-      ends = _ENDING_PERIOD.match(match.string, match.end())
-      return spoken if ends else spoken[:-1]
+      return _period(spoken, match)
 
     yield Rule("abbreviation", regex, read, "word", (written,))
 
@@ -437,6 +435,13 @@ class Classes:
     if value == int(value) and value >= 0:
       return self.numbers.read(str(int(value)))
     return None
+
+
+def _period(words: str, match: re.Match[str]) -> str:
+  """Words without the period at their end, unless a sentence ends there too."""
+  if not words.endswith(".") or _ENDING_PERIOD.match(match.string, match.end()):
+    return words
+  return words[:-1]
 
 
 # Looks ahead for a sign of an address within the word that begins here.

@@ -213,8 +213,9 @@ def _units(
   found = {}
   for symbol, words in (common | own.get("units", {})).items():
     if isinstance(words, str):
-      reading = readings.get(symbol, readings.get(words, "number"))
-      forms = _cldr_unit(locale, words)
+      name, end = words.rstrip("."), "." * words.endswith(".")
+      reading = readings.get(symbol, readings.get(name, "number"))
+      forms = {k: v + end for k, v in _cldr_unit(locale, name).items()}
       if own.get("numbers", {}).get("joined"):
         forms = {k: re.sub(r" ?(\{0\}) ?", r"\1", v) for k, v in forms.items()}
     else:

@@ -1,6 +1,7 @@
 """Texts as they are spoken: cases of every language, and what always holds."""
 
 import concurrent.futures
+import dataclasses
 import pathlib
 import random
 import re
@@ -159,6 +160,30 @@ def test_an_alias_is_known_and_another_language_is_not():
 )
 def test_a_word_of_a_list_is_not_the_beginning_of_another(code, written, words):
   assert spoken(written, code) == words
+
+
+def compiled(written, **lists):
+  found = dataclasses.replace(
+    table.load("fi"), lists={n: dict.fromkeys(w, w) for n, w in lists.items()}
+  )
+  return classes.Classes(found).compiler.rule("number", written, "{i}").regex
+
+
+def test_a_list_may_hold_endings_but_not_begin_a_rule():
+  rule = compiled("{i} {where}", where=["*ssa", "Turku"])
+  for text in ("5 talossa", "5 suuressa", "5 Turku"):
+    assert rule.fullmatch(text)
+  for text in ("5 ssa", "5 Talossa", "5 talossani", "5 talo"):
+    assert not rule.match(text)
+  with pytest.raises(ValueError, match="begins with a list of endings"):
+    compiled("{where} {i}", where=["*ssa"])
+
+
+def test_a_capital_is_one_in_every_script():
+  rule = compiled("{i}.{Next}")
+  for capital in "AÉİŞŽΏДЁ":
+    assert rule.match(f"3. {capital}"), capital
+    assert not rule.match(f"3. {capital.lower()[0]}"), capital
 
 
 def test_threads_read_alike():
