@@ -186,6 +186,15 @@ def test_a_capital_is_one_in_every_script():
     assert not rule.match(f"3. {capital.lower()[0]}"), capital
 
 
+def test_the_period_of_a_unit_stays_where_a_sentence_ends():
+  for text, words in (
+    ("5 min. e poi", "cinque minuti e poi"),
+    ("5 min. Poi", "cinque minuti. Poi"),
+    ("5 min.", "cinque minuti."),
+  ):
+    assert spoken(text, "it") == words
+
+
 def test_threads_read_alike():
   text = "On 3/5/2024 at 2:30 pm, Dr. Smith paid $5.20 for 3.5 kg."
   table.load.cache_clear()
