@@ -179,6 +179,11 @@ def test_a_list_may_hold_endings_but_not_begin_a_rule():
     compiled("{where} {i}", where=["*ssa"])
 
 
+def test_a_word_of_a_list_does_not_begin_another_word():
+  assert spoken("5 amps at 5 a.m.", "en") == "five amps at five a m."
+  assert spoken("25–30 minuuttia", "fi").endswith(" minuuttia")
+
+
 def test_a_capital_is_one_in_every_script():
   rule = compiled("{i}.{Next}")
   for capital in "AÉİŞŽΏДЁ":
