@@ -28,9 +28,13 @@ DROPPED = (
   "\u2b00-\u2bff\u3030\u303d\u3297\u3299\U0001f000-\U0001faff"
   "\U000e0020-\U000e007f"
 )
-_ENDING_PERIOD = re.compile(
-  r"""\s*["'”’»)\]]*(?:$|\n)|\s+["'“‘«„(¿¡]*[A-ZÀ-Þ]"""
-)
+_ENDING = re.compile(r"""\s*["'”’»)\]]*(?:$|\n)|\s+["'“‘«„(¿¡]*(?P<next>\w)""")
+
+
+def ends_sentence(match: re.Match[str]) -> bool:
+  """Whether what follows a match is the end, or begins with a capital."""
+  ends = _ENDING.match(match.string, match.end())
+  return ends is not None and (ends["next"] or "A").isupper()
 
 
 class Classes:
@@ -238,11 +242,10 @@ class Classes:
       start = ""
     found: dict[str, str] = {}
     if match["magnitude"]:
-      found["magnitude"] = self._symbol(
-        self.table.magnitudes, match["magnitude"]
-      )
+      forms = self._symbol(self.table.magnitudes, match["magnitude"])
+      found["magnitude"] = form(forms, self._plural(number))
       found["currency"] = form(currency.forms, self.table.plural("1000000"))
-      found["n"] = self.numbers.read(number)
+      found["n"] = self._counted(number, forms.get("reading", "number"))
       return start + self._render("money_big", **found)
     whole, _, decimals = number.partition(".")
     if decimals and not decimals.strip("0"):
@@ -307,8 +310,9 @@ class Classes:
     number = self.numbers.parse(match["n"])
     if match["magnitude"]:
       gap = "" if self.table.numbers.get("joined") else " "
-      large = self._symbol(self.table.magnitudes, match["magnitude"])
-      words = f"{self.numbers.read(number)}{gap}{large}"
+      forms = self._symbol(self.table.magnitudes, match["magnitude"])
+      counted = self._counted(number, forms.get("reading", "number"))
+      words = f"{counted}{gap}{form(forms, self._plural(number))}"
       number = "1000000"
     else:
       words = self._counted(number, unit.reading)
@@ -372,8 +376,7 @@ class Classes:
         spoken = spoken[0].upper() + spoken[1:]
       if not spoken.endswith("."):
         return spoken
-      ends = _ENDING_PERIOD.match(match.string, match.end())
-      return spoken if ends else spoken[:-1]
+      return spoken if ends_sentence(match) else spoken[:-1]
 
     yield Rule("abbreviation", regex, read, "word", (written,))
 

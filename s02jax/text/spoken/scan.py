@@ -16,6 +16,7 @@ _RANGED = {
   "fraction", "special",
 }  # fmt: skip
 _DASH = re.compile(r"[ \u00a0\u202f]?[–—〜～~][ \u00a0\u202f]?|-")
+_LAST = re.compile(r"\s*\Z")
 _PREFIX = re.compile(rf"{patterns.PREFIX}$")
 _NARROW = str.maketrans("％＄＆＋＝＃＠￥￡￦＜＞٪٫٬", "%$&+=#@¥£₩<>%.,")
 _NUMERALS = (
@@ -84,13 +85,14 @@ class Reader:
     self, text: str, start: int, group: str
   ) -> tuple[re.Match[str], str, str] | None:
     """First rule that reads the form at `start`."""
-    rules = self._signs[text[start]] if group == "sign" else self._rules[group]
-    for rule in rules:
+    signs = group in ("sign", "numeral")  # "²" may be "squared" in a table
+    first = self._signs.get(text[start], ()) if signs else ()
+    for rule in (*first, *self._rules.get(group, ())):
       match = rule.regex.match(text, start)
       if match is not None and match.end() > start:
         words = rule.read(match)
         if words is not None:
-          return match, rule.kind, words
+          return match, rule.kind, _period_kept(rule.kind, words, match)
     return None
 
   def ranged(self, text: str, tokens: list[Token]) -> list[Token]:
@@ -112,6 +114,17 @@ class Reader:
           )
         )
     return made
+
+
+def _period_kept(kind: str, words: str, match: re.Match[str]) -> str:
+  """Words of a match, with its period if that ends the sentence too."""
+  if not match[0].endswith(".") or words.endswith(".") or not words:
+    return words
+  if kind in ("money", "measure"):  # others may go before a name: "2024 r. Ewa"
+    last = classes.ends_sentence(match)
+  else:
+    last = _LAST.match(match.string, match.end()) is not None
+  return f"{words}." if last else words
 
 
 def _grows(before: Token, after: Token) -> bool:
