@@ -100,7 +100,12 @@ def integer(table: Table) -> str:
 
 
 def either_case(word: str) -> str:
-  """Pattern of a word that may begin a sentence, spaces of any kind or none."""
+  """Pattern of a word that may begin a sentence, spaces of any kind or none.
+
+  One that begins with an asterisk stands for all words with that ending.
+  """
+  if word.startswith("*"):
+    return rf"[^\W\d_]{{1,40}}{re.escape(word[1:])}"
   parts = [re.escape(part) for part in word.split(" ")]
   first = word[0].upper()
   if first != word[0] and len(first) == 1:
