@@ -28,13 +28,14 @@ DROPPED = (
   "\u2b00-\u2bff\u3030\u303d\u3297\u3299\U0001f000-\U0001faff"
   "\U000e0020-\U000e007f"
 )
-_ENDING = re.compile(r"""\s*["'”’»)\]]*(?:$|\n)|\s+["'“‘«„(¿¡]*(?P<next>\w)""")
+_ENDING_PERIOD = re.compile(
+  rf"""\s*["'”’»)\]]*(?:$|\n)|\s+["'“‘«„(¿¡]*[{patterns.UPPER}]"""
+)
 
 
 def ends_sentence(match: re.Match[str]) -> bool:
   """Whether what follows a match is the end, or begins with a capital."""
-  ends = _ENDING.match(match.string, match.end())
-  return ends is not None and (ends["next"] or "A").isupper()
+  return _ENDING_PERIOD.match(match.string, match.end()) is not None
 
 
 class Classes:
@@ -376,7 +377,8 @@ class Classes:
         spoken = spoken[0].upper() + spoken[1:]
       if not spoken.endswith("."):
         return spoken
-      return spoken if ends_sentence(match) else spoken[:-1]
+      ends = _ENDING_PERIOD.match(match.string, match.end())
+      return spoken if ends else spoken[:-1]
 
     yield Rule("abbreviation", regex, read, "word", (written,))
 

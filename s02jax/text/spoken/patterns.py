@@ -4,9 +4,10 @@ r"""Patterns of written forms, and templates of what is spoken for them.
 
 In a pattern `{slot}` is a number, a month or a word of the table's lists, a
 space stands for one or more spaces, `~` for a space or none, `[…]` for a part
-that may be missing. `{a}` and `{a2}` are two slots of one kind. In a template
-`{slot:reading}` is read so; a part in brackets is left out where one of its
-slots did not occur.
+that may be missing. `{a}` and `{a2}` are two slots of one kind. An entry "*ssa"
+of a list is any word that ends so; such a list cannot begin a pattern. In a
+template `{slot:reading}` is read so; a part in brackets is left out where one
+of its slots did not occur.
 """
 
 import dataclasses
@@ -46,9 +47,13 @@ _DIGITS = {
   "M": r"[0-5]\d(?!\d)",
   "S": r"[0-5]\d(?!\d)",
 }
+# Capitals of the Latin, Greek and Cyrillic scripts.
+UPPER = "".join(filter(str.isupper, map(chr, range(0x530))))
+_LOWER = "".join(filter(str.islower, map(chr, range(0x2000))))
 _AHEAD = {
   "next": r"(?=[ \u00a0\u202f]?[^\W\d_])",
-  "Next": r"(?=[ \u00a0\u202f](?:[A-ZÀ-ÖØ-ÞĀ-Ž]|[А-ЯЁЄІЇҐ]))",
+  "Next": rf"(?=[ \u00a0\u202f][{UPPER}])",
+  "low": rf"(?=[ \u00a0\u202f][{_LOWER}])",
   "fig": r"(?=\d)",
 }
 # "L" and "C" alone are words or initials. Cyrillic keyboards have letters that
@@ -102,10 +107,10 @@ def integer(table: Table) -> str:
 def either_case(word: str) -> str:
   """Pattern of a word that may begin a sentence, spaces of any kind or none.
 
-  One that begins with an asterisk stands for all words with that ending.
+  "*ssa" is any word without a capital that ends so.
   """
-  if word.startswith("*"):
-    return rf"[^\W\d_]{{1,40}}{re.escape(word[1:])}"
+  if word[0] == "*":
+    return rf"(?![{UPPER}])[^\W\d_]+{re.escape(word[1:])}"
   parts = [re.escape(part) for part in word.split(" ")]
   first = word[0].upper()
   if first != word[0] and len(first) == 1:
@@ -150,7 +155,7 @@ class Compiler:
     """Rule of a pattern and its template.
 
     Raises:
-      ValueError: a slot that is unknown.
+      ValueError: a slot that is unknown, or one that would begin at any word.
     """
     body = self._pattern(written)
     starts, words = self._start(written)
@@ -216,6 +221,10 @@ class Compiler:
       return literal[0][0], ()
     if slot[1] in _DIGITS or slot[1] in _NUMBERS:
       return "digit", ()
+    if any(w[0] == "*" for w in self._table.lists.get(slot[1], ())):
+      raise ValueError(
+        f"{self._table.code}.toml: {written!r} begins with a list of endings"
+      )
     return "word", (self._content(slot[1]),)
 
   def _end(self, written: str) -> str:

@@ -92,7 +92,9 @@ class Reader:
       if match is not None and match.end() > start:
         words = rule.read(match)
         if words is not None:
-          return match, rule.kind, _period_kept(rule.kind, words, match)
+          if not self.table.numbers.get("joined"):
+            words = _period_kept(rule.kind, words, match)
+          return match, rule.kind, words
     return None
 
   def ranged(self, text: str, tokens: list[Token]) -> list[Token]:
