@@ -7,7 +7,8 @@ of its table, and goes before these within each class.
 
 import re
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import TypeVar
 
 from s02jax.text.spoken import patterns
 from s02jax.text.spoken.numbers import Numbers
@@ -28,6 +29,7 @@ DROPPED = (
   "\u2b00-\u2bff\u3030\u303d\u3297\u3299\U0001f000-\U0001faff"
   "\U000e0020-\U000e007f"
 )
+_Entry = TypeVar("_Entry")
 _ENDING_PERIOD = re.compile(
   rf"""\s*["'”’»)\]]*(?:$|\n)|\s+["'“‘«„(¿¡]*[{patterns.UPPER}]"""
 )
@@ -272,7 +274,7 @@ class Classes:
     whole = whole.lstrip("0") or "0"
     return self.numbers.read(whole + mark + decimals, reading)
 
-  def _symbol(self, words, written: str) -> str:
+  def _symbol(self, words: Mapping[str, _Entry], written: str) -> _Entry:
     """Entry of a table for a word as it was written."""
     if written in words:
       return words[written]
