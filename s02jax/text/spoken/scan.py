@@ -105,7 +105,11 @@ class Reader:
       if after is None or not {before.kind, after.kind} <= _RANGED:
         continue
       gap = text[before.end : after.start]
-      if _DASH.fullmatch(gap) and (gap != "-" or _grows(before, after)):
+      # A dash in spaces parts sentences too: "May 2024 – 5 games".
+      alike = before.kind in (after.kind, "number") or not gap[:1].isspace()
+      if (
+        alike and _DASH.fullmatch(gap) and (gap != "-" or _grows(before, after))
+      ):
         made.append(
           Token(
             start=before.end,
