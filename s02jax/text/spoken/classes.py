@@ -7,7 +7,8 @@ of its table, and goes before these within each class.
 
 import re
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import TypeVar
 
 from s02jax.text.spoken import patterns
 from s02jax.text.spoken.numbers import Numbers
@@ -28,9 +29,15 @@ DROPPED = (
   "\u2b00-\u2bff\u3030\u303d\u3297\u3299\U0001f000-\U0001faff"
   "\U000e0020-\U000e007f"
 )
+_Entry = TypeVar("_Entry")
 _ENDING_PERIOD = re.compile(
   rf"""\s*["'”’»)\]]*(?:$|\n)|\s+["'“‘«„(¿¡]*[{patterns.UPPER}]"""
 )
+
+
+def ends_sentence(match: re.Match[str]) -> bool:
+  """Whether what follows a match is the end, or begins with a capital."""
+  return _ENDING_PERIOD.match(match.string, match.end()) is not None
 
 
 class Classes:
@@ -238,11 +245,10 @@ class Classes:
       start = ""
     found: dict[str, str] = {}
     if match["magnitude"]:
-      found["magnitude"] = self._symbol(
-        self.table.magnitudes, match["magnitude"]
-      )
+      forms = self._symbol(self.table.magnitudes, match["magnitude"])
+      found["magnitude"] = form(forms, self._plural(number))
       found["currency"] = form(currency.forms, self.table.plural("1000000"))
-      found["n"] = self.numbers.read(number)
+      found["n"] = self._counted(number, forms.get("reading", "number"))
       return start + self._render("money_big", **found)
     whole, _, decimals = number.partition(".")
     if decimals and not decimals.strip("0"):
@@ -268,7 +274,7 @@ class Classes:
     whole = whole.lstrip("0") or "0"
     return self.numbers.read(whole + mark + decimals, reading)
 
-  def _symbol(self, words, written: str) -> str:
+  def _symbol(self, words: Mapping[str, _Entry], written: str) -> _Entry:
     """Entry of a table for a word as it was written."""
     if written in words:
       return words[written]
@@ -307,8 +313,9 @@ class Classes:
     number = self.numbers.parse(match["n"])
     if match["magnitude"]:
       gap = "" if self.table.numbers.get("joined") else " "
-      large = self._symbol(self.table.magnitudes, match["magnitude"])
-      words = f"{self.numbers.read(number)}{gap}{large}"
+      forms = self._symbol(self.table.magnitudes, match["magnitude"])
+      counted = self._counted(number, forms.get("reading", "number"))
+      words = f"{counted}{gap}{form(forms, self._plural(number))}"
       number = "1000000"
     else:
       words = self._counted(number, unit.reading)

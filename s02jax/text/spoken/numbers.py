@@ -142,7 +142,8 @@ class Numbers:
     reading = self._table.numbers.get("parts_reading", "cardinal-feminine")
 
     def counted(digits: str, forms: dict[str, str]) -> str:
-      category = self._table.plural(digits)
+      zero = "zero" in forms and not digits.strip("0")
+      category = "zero" if zero else self._table.plural(digits)
       return f"{self._whole(digits, reading)} {form(forms, category)}".strip()
 
     return f"{counted(whole, names['whole'])} {counted(decimals, names[key])}"

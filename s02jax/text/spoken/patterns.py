@@ -57,11 +57,15 @@ _AHEAD = {
   "low": rf"(?=[ \u00a0\u202f][{_LOWER}])",
   "fig": r"(?=\d)",
 }
-# "L" and "C" alone are words or initials.
-ROMAN = r"(?=[IVX]|[LC][IVXLC])C{0,3}(?:XC|XL|L?X{0,3})(?:IX|IV|V?I{0,3})"
+# "L" and "C" alone are words or initials. Cyrillic keyboards have letters that
+# look like I, X and C.
+_ALIKE = str.maketrans("ІХС", "IXC")
+ROMAN = (
+  r"(?=[IVXІХ]|[LCС][IVXLCІХС])[CС]{0,3}(?:[XХ][CС]|[XХ]L|L?[XХ]{0,3})"
+  r"(?:[IІ][XХ]|[IІ]V|V?[IІ]{0,3})"
+)
 _NUMBERS = ("n", "i", "a", "b")
 _READINGS = {"Y": "year", "D": "digits"}
-_LAST = re.compile(r"\s*\Z")
 _SLOT = re.compile(r"\{(\w+?)(\d*)(?::([\w-]+))?\}")
 
 
@@ -79,7 +83,8 @@ class Rule:
 
 def roman(written: str) -> int:
   """Value of a Roman number in capitals."""
-  values = [dict(I=1, V=5, X=10, L=50, C=100)[c] for c in written]
+  letters = written.translate(_ALIKE)
+  values = [dict(I=1, V=5, X=10, L=50, C=100)[c] for c in letters]
   pairs = zip(values, [*values[1:], 0], strict=True)
   return sum(-a if a < b else a for a, b in pairs)
 
@@ -159,19 +164,11 @@ class Compiler:
     if starts in "-−":
       before = r"(?<![0-9A-Za-z)\]%°℃])"  # there it parts two numbers
     regex = re.compile(before + body + self._end(written))
-    read = functools.partial(self._read, spoken)
+
+    def read(match: re.Match[str]) -> str:
+      return self.render(spoken, match.groupdict())
+
     return Rule(kind, regex, read, starts, words)
-
-  def _read(self, spoken: str, match: re.Match[str]) -> str:
-    """Words of a match; a period that ends the text too stays.
-
-    Scripts without spaces end no sentence with a period.
-    """
-    words = self.render(spoken, match.groupdict())
-    if self._table.numbers.get("joined"):
-      return words
-    last = match[0].endswith(".") and _LAST.match(match.string, match.end())
-    return words + "." if last else words
 
   def _pattern(self, written: str) -> str:
     """Regular expression of a pattern, one named group a slot."""

@@ -85,13 +85,16 @@ class Reader:
     self, text: str, start: int, group: str
   ) -> tuple[re.Match[str], str, str] | None:
     """First rule that reads the form at `start`."""
-    rules = self._signs[text[start]] if group == "sign" else self._rules[group]
-    for rule in rules:
+    signs = group in ("sign", "numeral")  # "²" may be "squared" in a table
+    first = self._signs.get(text[start], ()) if signs else ()
+    for rule in (*first, *self._rules.get(group, ())):
       match = rule.regex.match(text, start)
       if match is not None and match.end() > start:
         words = rule.read(match)
         if words is not None:
-          return match, rule.kind, _period_kept(words, match)
+          if not self.table.numbers.get("joined"):
+            words = _period_kept(rule.kind, words, match)
+          return match, rule.kind, words
     return None
 
   def ranged(self, text: str, tokens: list[Token]) -> list[Token]:
@@ -102,7 +105,11 @@ class Reader:
       if after is None or not {before.kind, after.kind} <= _RANGED:
         continue
       gap = text[before.end : after.start]
-      if _DASH.fullmatch(gap) and (gap != "-" or _grows(before, after)):
+      # A dash in spaces parts sentences too: "May 2024 – 5 games".
+      alike = before.kind in (after.kind, "number") or not gap[:1].isspace()
+      if (
+        alike and _DASH.fullmatch(gap) and (gap != "-" or _grows(before, after))
+      ):
         made.append(
           Token(
             start=before.end,
@@ -115,11 +122,15 @@ class Reader:
     return made
 
 
-def _period_kept(words: str, match: re.Match[str]) -> str:
-  """Words of a match, with its period if that ends the text too."""
+def _period_kept(kind: str, words: str, match: re.Match[str]) -> str:
+  """Words of a match, with its period if that ends the sentence too."""
   if not match[0].endswith(".") or words.endswith(".") or not words:
     return words
-  return f"{words}." if _LAST.match(match.string, match.end()) else words
+  if kind in ("money", "measure"):  # others may go before a name: "2024 r. Ewa"
+    last = classes.ends_sentence(match)
+  else:
+    last = _LAST.match(match.string, match.end()) is not None
+  return f"{words}." if last else words
 
 
 def _grows(before: Token, after: Token) -> bool:

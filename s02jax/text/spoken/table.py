@@ -70,7 +70,7 @@ class Table:
   symbols: Mapping[str, str]  # character -> words; "" is not spoken
   signs: Mapping[str, str]  # character of an address -> words
   fractions: Mapping[str, str]  # "1/2" -> words
-  magnitudes: Mapping[str, str]  # "Mio." -> words
+  magnitudes: Mapping[str, Forms]  # "Mio." -> words, reading of numbers
   phone: Mapping[str, Any]  # section [phone]
   domains: tuple[str, ...]  # endings of addresses on the internet
   extensions: tuple[str, ...]  # endings of file names
@@ -125,7 +125,10 @@ def load(code: str) -> Table:
     symbols=common["symbols"] | own.get("symbols", {}),
     signs=own.get("signs", {}),
     fractions=own.get("fractions", {}),
-    magnitudes=own.get("magnitudes", {}),
+    magnitudes={
+      written: {"other": words} if isinstance(words, str) else words
+      for written, words in own.get("magnitudes", {}).items()
+    },
     phone=own.get("phone", {}),
     domains=tuple(common["domains"]["endings"]),
     extensions=tuple(common["files"]["endings"]),
