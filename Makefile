@@ -34,6 +34,8 @@ golden: .venv/ready
 
 # resemblyzer's wheel carries the weights of a speaker judge; its dependencies
 # (torch among them) are not needed to read them.
+# silero-vad's wheel carries the weights of the detector of speech, which warns
+# of recordings in which nobody speaks; it too asks for torch, which is not needed.
 # PESQ has no wheel: where it cannot be compiled, all else goes on without it.
 # The file says how many seconds it took: the demo's page counts them.
 .venv/ready: setup.cfg pyproject.toml
@@ -41,7 +43,8 @@ golden: .venv/ready
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --upgrade pip
 	$(BIN)/python -m pip install --quiet --editable '.[$(EXTRAS)]'
-	$(BIN)/python -m pip install --quiet --no-deps 'resemblyzer>=0.1.4'
+	$(BIN)/python -m pip install --quiet --no-deps 'resemblyzer>=0.1.4' \
+		'silero-vad>=6.2.3'
 	@$(BIN)/python -m pip install --editable '.[pesq]' > .venv/pesq.log 2>&1 \
 		|| echo "PESQ will not be measured: the package pesq needs a C compiler" \
 		"and Python's headers to be installed (.venv/pesq.log says more)."

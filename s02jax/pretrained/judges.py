@@ -1,7 +1,8 @@
-"""Protocols of the judges: recogniser, speaker judge and quality judge.
+"""Protocols of the judges: recogniser, speaker and quality judge, detector.
 
 Every judge takes paths of audio files of any sample rate and has a `spec`, the
-name by which tables and ledgers know it.
+name by which tables and ledgers know it. A detector of speech takes waves, for
+it is asked about recordings before they are written.
 """
 
 import pathlib
@@ -55,5 +56,27 @@ class QualityJudge(Protocol):
 
     Raises:
       UserError: a file cannot be read.
+    """
+    ...
+
+
+class SpeechDetector(Protocol):
+  """Detector of speech: a wave to the times at which somebody speaks."""
+
+  spec: str  # kind
+
+  def probabilities(self, wave: np.ndarray) -> np.ndarray:
+    """Returns the probability of speech in each frame, float32[t].
+
+    Args:
+      wave: float32[n] at 16 kHz.
+    """
+    ...
+
+  def segments(self, wave: np.ndarray) -> list[tuple[float, float]]:
+    """Returns the seconds at which speech begins and ends, in order.
+
+    Args:
+      wave: float32[n] at 16 kHz.
     """
     ...
