@@ -100,6 +100,7 @@ class CorpusWriter:
       split: collections.Counter() for split in records.SPLITS
     }
     self._rejected: list[dict[str, Any]] = []
+    self._warnings: list[dict[str, Any]] = []
     self.finished = self._is_finished()
 
   def _is_finished(self) -> bool:
@@ -152,6 +153,12 @@ class CorpusWriter:
       reason: sentence for a person.
     """
     self._rejected.append(
+      {"line": line, "id": id, "path": path, "reason": reason}
+    )
+
+  def warn(self, *, line: int, id: str, path: str, reason: str) -> None:
+    """Notes what is doubtful about a row that becomes a record."""
+    self._warnings.append(
       {"line": line, "id": id, "path": path, "reason": reason}
     )
 
@@ -221,9 +228,8 @@ class CorpusWriter:
       path = self._temporary.index(split)
       path.parent.mkdir(exist_ok=True)
       columns.index().write(path)
-    with open(self._temporary.rejected, "w") as file:
-      for row in sorted(self._rejected, key=lambda row: row["line"]):
-        file.write(json.dumps(row, ensure_ascii=False) + "\n")
+    _write_rows(self._temporary.rejected, self._rejected)
+    _write_rows(self._temporary.warnings, self._warnings)
     files.write_json(self._temporary.card, self._card())
 
   def _card(self) -> dict[str, Any]:
@@ -250,6 +256,7 @@ class CorpusWriter:
       "speakers": list(self._speakers),
       "splits": splits,
       "rejected": len(self._rejected),
+      "warnings": len(self._warnings),
       "notes": self._notes,
       "texts": self._texts,
       "builder": self._builder,
@@ -268,7 +275,19 @@ class CorpusWriter:
         f"Rejected {len(self._rejected)} rows: {self._out}/rejected.jsonl"
         " has the reasons."
       )
+    if self._warnings:
+      lines.append(
+        f"{len(self._warnings)} warnings about rows that were taken are in"
+        f" {self._out}/warnings.jsonl."
+      )
     return "\n".join(lines)
+
+
+def _write_rows(path: pathlib.Path, rows: Iterable[dict[str, Any]]) -> None:
+  """Writes rows as JSON lines, in the order of the input."""
+  with open(path, "w") as file:
+    for row in sorted(rows, key=lambda row: row["line"]):
+      file.write(json.dumps(row, ensure_ascii=False) + "\n")
 
 
 def _without_empty(streams: Mapping[str, Iterator]) -> dict[str, Iterable]:

@@ -6,7 +6,8 @@ manifest is read twice and more, never held: a first pass decides the split of
 every line by hashes of its speaker and its text, then one pass per split
 decodes. A text is cleaned, capitals are folded, and numbers, dates, signs and
 the like become the words that a reader says, as in synthesis
-(`s02jax.text.front`). Whatever cannot become a record goes to rejected.jsonl.
+(`s02jax.text.front`). Whatever cannot become a record goes to rejected.jsonl,
+what is doubtful about one to warnings.jsonl.
 """
 
 import dataclasses
@@ -22,15 +23,18 @@ from typing import Any
 
 import numpy as np
 
-from data_pipelines import clips, corpus_writer, media, parallel
+from data_pipelines import clips, corpus_writer, parallel
 from data_pipelines.hashing import digest
-from s02jax.audio import loudness
+from s02jax.audio import recording
 from s02jax.core import languages
 from s02jax.core.errors import UserError
 from s02jax.data import records
-from s02jax.text import front
+from s02jax.pretrained import signal, silero
+from s02jax.text import front, pace
 from s02jax.text.clean import clean
 
+# Most seconds that are decoded in search of speech, in clips of most length.
+_DECODED = 10
 # Fate of a line; the first three index records.SPLITS.
 _TRAIN, _SEEN, _UNSEEN, _HELD_OUT, _NOTHING_LEFT = range(5)
 _REASONS = {
@@ -46,7 +50,7 @@ class ManifestArguments:
 
   rate: int = 16_000  # of the corpus, Hz
   min_seconds: float = 0.3  # shortest clip, after trimming
-  max_seconds: float = 30.0  # longest recording
+  max_seconds: float = 30.0  # longest clip, after trimming
   unseen_speakers: float = 0.1  # share of the speakers who are never in train
   unseen_budget: float = 0.15  # most of all clips that this may cost train
   held_out_texts: float = 0.05  # share of the texts, for the seen split
@@ -85,6 +89,15 @@ class Task:
   entry: ManifestEntry
   path: pathlib.Path  # of the audio file
   arguments: ManifestArguments
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Made:
+  """Record that a worker made, and what is doubtful about it."""
+
+  line: int  # number of the line, from 1
+  example: clips.Example
+  warnings: tuple[str, ...]  # sentences for a person
 
 
 def text_key(text: str) -> str:
@@ -346,14 +359,21 @@ def _reject(entry: ManifestEntry, reason: str) -> Rejection:
   return Rejection(line=entry.line, id=entry.id, path=entry.path, reason=reason)
 
 
-def make_example(task: Task) -> clips.Example | Rejection:
+def make_example(task: Task) -> Made | Rejection:
   """Makes a record of a recording: decodes, resamples, trims and levels it."""
-  entry, arguments = task.entry, task.arguments
+  entry = task.entry
   try:
-    audio, num_samples = _condition(task.path, arguments)
+    wave = _clip(task)
+    audio, num_samples = clips.encode(wave, task.arguments.rate)
+    warnings = _warnings(entry.text, wave, task.arguments.rate)
+  except recording.Refused as error:
+    return _reject(entry, error.reason)
   except clips.Unusable as error:
     return _reject(entry, str(error))
-  return clips.Example(
+  except Exception as error:  # no file ends the build of all others
+    kind = type(error).__name__
+    return _reject(entry, f"the program failed on it, {kind}: {error}")
+  example = clips.Example(
     id=entry.id,
     audio=audio,
     num_samples=num_samples,
@@ -364,25 +384,43 @@ def make_example(task: Task) -> clips.Example | Rejection:
     emotion=entry.emotion,
     description=entry.description,
   )
+  return Made(line=entry.line, example=example, warnings=warnings)
 
 
-def _condition(
-  path: pathlib.Path, arguments: ManifestArguments
-) -> tuple[bytes, int]:
-  """Makes a clip of a file: FLAC at the corpus rate, and its samples.
+def _clip(task: Task) -> np.ndarray:
+  """Makes a clip of a file, f32[n] at the corpus rate.
 
   Raises:
-    Unusable: no clip can be made of it.
+    Refused, Unusable: no clip can be made of it.
   """
-  wave, rate = media.read(path, arguments.max_seconds)
-  wave = loudness.trim_and_level(wave, rate, arguments.rate)
+  arguments = task.arguments
+  wave = recording.speech(
+    task.path, arguments.rate, longest=_DECODED * arguments.max_seconds
+  )
   seconds = len(wave) / arguments.rate
   if seconds < arguments.min_seconds:
     raise clips.Unusable(
       f"{seconds:.2f} s, without silence at the ends, is shorter than"
       f" --min_seconds {arguments.min_seconds:g}"
     )
-  return clips.encode(wave, arguments.rate)
+  if seconds > arguments.max_seconds:
+    raise clips.Unusable(
+      f"{seconds:.1f} s, without silence at the ends, is longer than"
+      f" --max_seconds {arguments.max_seconds:g}"
+    )
+  if reason := pace.impossible(task.entry.text, seconds):
+    raise clips.Unusable(reason)
+  return wave
+
+
+def _warnings(text: str, wave: np.ndarray, rate: int) -> tuple[str, ...]:
+  """Says what is doubtful about a clip f32[n]."""
+  found = [pace.doubtful(text, len(wave) / rate)]
+  if silero.is_installed() and silero.nobody_speaks(
+    signal.to_judge_rate(wave, rate)
+  ):
+    found.append("nobody seems to speak in it")
+  return tuple(reason for reason in found if reason)
 
 
 def _crashed(task: Task) -> Rejection:
@@ -404,6 +442,13 @@ def _sha256(manifest: pathlib.Path) -> str:
       return hashlib.file_digest(file, "sha256").hexdigest()
   except OSError as error:
     raise UserError(f"cannot read {manifest}: {error.strerror}") from error
+
+
+def _note_warnings(writer: corpus_writer.CorpusWriter, made: Made) -> None:
+  """Notes what is doubtful about a record."""
+  row = made.example
+  for reason in made.warnings:
+    writer.warn(line=made.line, id=row.id, path=row.source, reason=reason)
 
 
 def build(
@@ -442,6 +487,8 @@ def build(
     if writer.finished:
       return
     tell(f"Reading {manifest}.")
+    if not silero.is_installed():
+      tell(f"{silero.MISSING[0].upper()}{silero.MISSING[1:]}.")
     plan = Plan(manifest, arguments)
     for rejection in plan.rejections():
       writer.reject(**vars(rejection))
@@ -457,7 +504,8 @@ def build(
         if isinstance(result, Rejection):
           writer.reject(**vars(result))
         else:
-          yield result
+          _note_warnings(writer, result)
+          yield result.example
 
     streams = {split: examples(split) for split in records.SPLITS}
     writer.write(streams, len(plan))

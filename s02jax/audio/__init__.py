@@ -1,1 +1,1 @@
-"""Sound as arrays: spectra, loudness, effects, files, espeak-ng."""
+"""Sound as arrays: recordings, spectra, loudness, effects, files, espeak-ng."""

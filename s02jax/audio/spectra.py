@@ -1,4 +1,4 @@
-"""Waveforms: files, resampling, frames, spectra, log-mel.
+"""Waveforms: FLAC in memory, frames, spectra, log-mel.
 
 Shape letters: b batch, n samples, t frames, w window (samples), f frequency
 bins (w // 2 + 1), m mel bins.
@@ -12,8 +12,6 @@ import dataclasses
 import functools
 import io
 import math
-import os
-import pathlib
 
 import jax
 import jax.numpy as jnp
@@ -21,59 +19,7 @@ import numpy as np
 import soundfile
 from jaxtyping import Array, Complex, Float
 
-from s02jax.core.errors import UserError
-
 # ------------------------------------------------------------------- files
-
-
-def read(path) -> tuple[np.ndarray, int]:
-  """Reads a recording as mono.
-
-  Args:
-    path: file name or binary file object; WAV, FLAC, OGG and MP3 by libsndfile,
-      everything else by PyAV.
-
-  Returns:
-    wave float32 [n] in -1..1 (channels averaged), rate in Hz.
-
-  Raises:
-    UserError: the file cannot be read as audio.
-  """
-  name = getattr(path, "name", path)
-  if isinstance(path, str | os.PathLike) and not pathlib.Path(path).is_file():
-    raise UserError(f"{name}: no such file; give the path of a recording.")
-  try:
-    wave, rate = soundfile.read(path, dtype="float32", always_2d=True)
-  except soundfile.LibsndfileError:
-    wave, rate = _read_with_av(path, name)
-  return wave.mean(axis=1), rate
-
-
-def _read_with_av(path, name) -> tuple[np.ndarray, int]:
-  """Decodes a file by PyAV: float32 [n, channels] and the rate in Hz."""
-  try:
-    import av
-  except ImportError as e:
-    raise UserError(
-      f"{name}: libsndfile cannot read this file; install s02jax[data] for"
-      " more formats, or convert it to WAV or FLAC."
-    ) from e
-  try:
-    with av.open(
-      os.fspath(path) if not hasattr(path, "read") else path
-    ) as file:
-      stream = file.streams.audio[0]
-      resampler = av.AudioResampler(format="fltp")
-      chunks = [
-        out.to_ndarray()
-        for frame in file.decode(stream)
-        for out in resampler.resample(frame)
-      ]
-      return np.concatenate(chunks, axis=1).T.astype(np.float32), stream.rate
-  except (av.error.FFmpegError, IndexError, ValueError, OSError) as e:
-    raise UserError(
-      f"{name}: not a readable recording ({e}); convert it to WAV or FLAC."
-    ) from e
 
 
 def encode_flac(wave: np.ndarray, rate: int) -> bytes:

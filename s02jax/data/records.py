@@ -8,6 +8,7 @@ A corpus folder holds
     index/<split>.text_tokens.npy, text.model   from `s02 text`
     features/                 tokens and latents, from `s02 extract`
     rejected.jsonl            input rows that did not become records
+    warnings.jsonl            input rows that did, but deserve a look
 
 `CorpusFiles` has these names; readers and writers take them from there.
 """
@@ -51,6 +52,11 @@ class CorpusFiles:
   def rejected(self) -> pathlib.Path:
     """Input rows that did not become records, JSON lines."""
     return self.folder / "rejected.jsonl"
+
+  @property
+  def warnings(self) -> pathlib.Path:
+    """Input rows that became records but deserve a look, JSON lines."""
+    return self.folder / "warnings.jsonl"
 
   @property
   def text_model(self) -> pathlib.Path:

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from s02jax.audio import recording
 from s02jax.core.errors import UserError
 from s02jax.pretrained import signal
 
@@ -38,9 +39,7 @@ def require(*names: str) -> list[Any]:
 
 def read_wave(path: pathlib.Path) -> np.ndarray:
   """Reads an audio file as float32[n] at 16 kHz. Raises UserError."""
-  from s02jax.audio import spectra  # loads JAX, which workers do without
-
-  return signal.to_judge_rate(*spectra.read(path))
+  return signal.to_judge_rate(*recording.read(path))
 
 
 def transcribe_each(

@@ -6,19 +6,27 @@ seconds of speech it was made of, and when.
 
 import dataclasses
 import datetime
+import functools
+import logging
 import pathlib
 import re
 from collections.abc import Sequence
 
+import numpy as np
 import safetensors
 import safetensors.numpy
 
-from s02jax.audio import loudness, spectra
+from s02jax.audio import recording
 from s02jax.core import files
 from s02jax.core.errors import UserError
+from s02jax.pretrained import signal, silero
 from s02jax.synthesis.synthesizer import Synthesizer
 from s02jax.synthesis.voice import MOST_MIXED, Voice, average, mix
+from s02jax.text import pace
 
+# Most seconds of a recording that are decoded. What a voice is made of begins
+# behind the silence at its start.
+DECODED = 120.0
 SUFFIX = ".safetensors"
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
@@ -73,8 +81,6 @@ def recorded(
 ) -> tuple[Voice, float]:
   """Makes a voice of a speaker's recordings; returns it and their seconds.
 
-  They are trimmed and levelled as those of a corpus are.
-
   Args:
     synthesizer: that is to speak with the voice.
     recordings: paths of one speaker's files, at least one.
@@ -83,13 +89,47 @@ def recorded(
   Raises:
     UserError: a file from which no voice can be made.
   """
-  waves = []
-  for file in recordings:
-    wave, rate = spectra.read(file)
-    waves.append(loudness.trim_and_level(wave, rate, synthesizer.rate))
-  transcripts = [transcript, *[None] * (len(waves) - 1)]
+  transcripts = [transcript, *[None] * (len(recordings) - 1)]
+  waves = [
+    reference(file, synthesizer.rate, text)
+    for file, text in zip(recordings, transcripts, strict=True)
+  ]
   voice = average(synthesizer.voices(waves, transcripts))
   return voice, sum(map(len, waves)) / synthesizer.rate
+
+
+def reference(file, rate: int, transcript: str | None = None) -> np.ndarray:
+  """Reads a reference as float32 [n], trimmed and levelled as in a corpus.
+
+  A warning says where nobody speaks in it, or not what its transcript says.
+
+  Args:
+    file: path of the recording.
+    rate: of the result, Hz.
+    transcript: of the recording; or None.
+
+  Raises:
+    UserError: a file from which no voice can be made.
+  """
+  whole = transcript is not None
+  wave = recording.speech(file, rate, longest=DECODED, whole=whole)
+  if transcript is not None:
+    seconds = len(wave) / rate
+    if reason := pace.impossible(transcript, seconds):
+      raise UserError(f"{file}: {reason}; give its own transcript.")
+    if reason := pace.doubtful(transcript, seconds):
+      logging.warning("%s: %s", file, reason)
+  if not silero.is_installed():
+    _say_unchecked()
+  elif silero.nobody_speaks(signal.to_judge_rate(wave, rate)):
+    logging.warning("%s: nobody seems to speak in it", file)
+  return wave
+
+
+@functools.cache
+def _say_unchecked() -> None:
+  """Says once in a process that the detector of speech is missing."""
+  logging.info("%s", silero.MISSING)
 
 
 def check_free(bundle, name: str, replace: bool) -> pathlib.Path:

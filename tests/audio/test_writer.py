@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from s02jax.audio import loudness, spectra
+from s02jax.audio import loudness, recording
 from s02jax.audio.writer import FORMATS, RATES, Writer, check_out
 from s02jax.core.errors import UserError
 
@@ -27,7 +27,7 @@ def write(path, wave, cuts=(), rate=RATE):
 def read(path):
   if path.suffix == ".pcm":
     return np.frombuffer(path.read_bytes(), "<i2") / 32768, RATE
-  return spectra.read(path)
+  return recording.read(path)
 
 
 @pytest.mark.parametrize("suffix", FORMATS)
@@ -64,7 +64,7 @@ def test_a_rate_that_the_format_lacks_is_named(tmp_path):
 
 
 def test_loud_sound_is_cut_off(tmp_path):
-  got, _ = read(write(tmp_path / "a.wav", 4 * tone()))
+  got, _ = soundfile.read(write(tmp_path / "a.wav", 4 * tone()))
   assert got.max() > 0.99
   assert got.min() == -1
 

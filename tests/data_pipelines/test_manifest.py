@@ -10,11 +10,13 @@ import pyloudnorm
 import pytest
 import soundfile
 
-from data_pipelines import clips, manifest, media
+from data_pipelines import manifest
+from s02jax.audio import recording
 from s02jax.audio.loudness import CEILING
 from s02jax.cli import corpus as corpus_cli
 from s02jax.core.errors import UserError
 from s02jax.data import records
+from s02jax.pretrained import silero
 from s02jax.text import front
 
 RNG = np.random.default_rng(0)
@@ -107,7 +109,7 @@ BAD = (
   (line_of("clipped_low.wav"), "clipped"),
   (line_of("nan.wav"), "not finite"),
   (line_of("blip.wav"), "shorter than --min_seconds 0.3"),
-  (line_of("long.wav"), "3000.0 s is longer than --max_seconds 30"),
+  (line_of("long.wav"), "3000.0 s is longer than the 300 s"),
   (
     line_of("a.wav", id="1", language="fil"),
     "'fil' is unknown: the codes are zh",
@@ -189,8 +191,8 @@ def test_everything_else_is_listed_with_its_line_and_reason(faulty):
 
 def test_a_long_file_is_refused_by_its_header(recordings):
   start = time.perf_counter()
-  with pytest.raises(clips.Unusable, match="longer"):
-    media.read(recordings / "long.wav", 30.0)
+  with pytest.raises(recording.Refused, match="longer"):
+    recording.speech(recordings / "long.wav", 16_000, longest=300.0)
   assert time.perf_counter() - start < 0.1
 
 
@@ -216,6 +218,94 @@ def test_nothing_usable_is_one_sentence(recordings, tmp_path):
       recordings / "useless.jsonl", tmp_path / "c", "--held_out_texts", "2"
     )
   assert not list(tmp_path.iterdir())
+
+
+def entry_of(path, text="the light is on") -> manifest.ManifestEntry:
+  return manifest.ManifestEntry(
+    line=3, id="x", path=path, text=text, language="en", speaker="ann",
+    emotion="", description="",
+  )  # fmt: skip
+
+
+def make(path: pathlib.Path, **fields) -> manifest.Made | manifest.Rejection:
+  return manifest.make_example(
+    manifest.Task(
+      entry=entry_of(path.name, **fields),
+      path=path,
+      arguments=manifest.ManifestArguments(),
+    )
+  )
+
+
+def test_a_recording_is_read_whatever_its_name(tmp_path):
+  write = tmp_path / "clip.wav"
+  soundfile.write(write, speech_like(1, 16_000), 16_000)
+  made = make(write.rename(tmp_path / "clip.raw"))
+  assert isinstance(made, manifest.Made)
+  assert made.example.num_samples == pytest.approx(1.1 * 16_000, rel=0.1)
+
+
+def test_no_file_ends_the_build(tmp_path, monkeypatch):
+  def broken(*args, **options):
+    raise TypeError("no such thing")
+
+  monkeypatch.setattr(recording, "speech", broken)
+  made = make(tmp_path / "a.wav")
+  assert isinstance(made, manifest.Rejection)
+  assert made.line == 3 and "TypeError: no such thing" in made.reason
+
+
+def test_silence_does_not_count_to_the_length(tmp_path):
+  path = tmp_path / "a.wav"
+  quiet = np.zeros(25 * 16_000, np.float32)
+  wave = np.concatenate([quiet, speech_like(9, 16_000)])
+  soundfile.write(path, wave, 16_000)
+  made = make(path)
+  assert isinstance(made, manifest.Made)
+  assert made.example.num_samples == pytest.approx(9.1 * 16_000, rel=0.05)
+  soundfile.write(path, speech_like(31, 16_000), 16_000)
+  made = make(path)
+  assert isinstance(made, manifest.Rejection)
+  assert "is longer than --max_seconds 30" in made.reason
+
+
+def test_a_text_too_long_for_its_recording_is_refused(tmp_path):
+  path = tmp_path / "a.wav"
+  soundfile.write(path, speech_like(1, 16_000), 16_000)
+  text = "the light is on and nobody is at home again and again "
+  refused, doubtful = make(path, text=5 * text), make(path, text=text)
+  assert isinstance(refused, manifest.Rejection)
+  assert "part of the recording is missing" in refused.reason
+  assert isinstance(doubtful, manifest.Made)
+  assert any("to read" in reason for reason in doubtful.warnings)
+
+
+@pytest.mark.skipif(not silero.is_installed(), reason=silero.MISSING)
+def test_noise_is_taken_with_a_warning(recordings, tmp_path, capsys):
+  path = recordings / "noise.jsonl"
+  write_manifest(path, good_lines()[:2])
+  build_manifest(path, tmp_path / "c", *ALL_TRAIN)
+  lines = (tmp_path / "c" / "warnings.jsonl").read_text().splitlines()
+  found = [json.loads(line) for line in lines]
+  assert [(row["line"], row["path"]) for row in found] == [
+    (1, "a.wav"),
+    (2, "b.flac"),
+  ]
+  assert all("nobody seems to speak" in row["reason"] for row in found)
+  card = json.loads((tmp_path / "c" / "card.json").read_text())
+  assert card["warnings"] == 2
+  assert "2 warnings" in capsys.readouterr().out
+
+
+def test_a_missing_detector_is_said_once(
+  recordings, tmp_path, capsys, monkeypatch
+):
+  monkeypatch.setattr(silero, "is_installed", lambda: False)
+  path = recordings / "noise.jsonl"
+  write_manifest(path, good_lines()[:2])
+  build_manifest(path, tmp_path / "c", *ALL_TRAIN)
+  said = capsys.readouterr().out
+  assert said.count("pip install --no-deps silero-vad") == 1
 
 
 def random_manifest(path: pathlib.Path, rng: random.Random) -> None:

@@ -15,13 +15,12 @@ import argparse
 
 from data_pipelines import words
 from s02jax import cli
-from s02jax.audio import loudness, spectra
 from s02jax.bench import endurance
 from s02jax.bundle import Bundle
 from s02jax.cli import bench
 from s02jax.core import files, languages, startup
 from s02jax.core.errors import UserError
-from s02jax.synthesis import long_text
+from s02jax.synthesis import long_text, voice_store
 from s02jax.synthesis.synthesizer import Synthesizer
 
 
@@ -56,10 +55,9 @@ def main(argv: list[str]) -> int:
   startup.use_compilation_cache()
   bundle = Bundle.load(args.bundle)
   synthesizer = Synthesizer(bundle)
-  waves = []
-  for file in args.reference:
-    wave, rate = spectra.read(file)
-    waves.append(loudness.trim_and_level(wave, rate, synthesizer.rate))
+  waves = [
+    voice_store.reference(file, synthesizer.rate) for file in args.reference
+  ]
   found = endurance.measure(
     synthesizer,
     waves,

@@ -11,9 +11,8 @@ import pathlib
 from collections.abc import Iterable
 
 import numpy as np
-import soundfile
 
-from s02jax.audio import spectra, writer
+from s02jax.audio import recording, writer
 from s02jax.audio.loudness import SILENCE
 from s02jax.core.errors import UserError
 from s02jax.evaluation.benchmark.datasets import Item
@@ -25,9 +24,6 @@ from s02jax.synthesis.synthesizer import Synthesizer
 from s02jax.synthesis.voice import Voice
 
 FOLDER = "clips"
-SUFFIXES = (
-  ".wav", ".flac", ".ogg", ".opus", ".mp3", ".m4a", ".aif", ".aiff", ".au",
-)  # fmt: skip
 SHORTEST = 0.1  # seconds: shorter clips hold no word
 _VOICES = 64  # prompts' vectors that are kept in memory
 
@@ -85,7 +81,9 @@ def _listed(root: pathlib.Path) -> dict[str, pathlib.Path]:
   """Lists the clips in a folder, by name without suffix."""
   found: dict[str, pathlib.Path] = {}
   for path in sorted(root.iterdir()) if root.is_dir() else ():
-    if path.suffix.lower() not in SUFFIXES or path.name.startswith("."):
+    if path.suffix.lower() not in recording.SUFFIXES or path.name.startswith(
+      "."
+    ):
       continue
     if path.stem in found:
       raise UserError(
@@ -100,9 +98,8 @@ def check_rates(paths: Iterable[pathlib.Path]) -> None:
   """Raises UserError where two clips differ in their sample rate."""
   first: tuple[pathlib.Path, int] | None = None
   for path in paths:
-    try:
-      rate = soundfile.info(path).samplerate
-    except soundfile.LibsndfileError:
+    rate = recording.rate_of(path)
+    if rate is None:
       continue  # the pass that reads it names the fault
     first = first or (path, rate)
     if rate != first[1]:
@@ -119,11 +116,10 @@ def is_silent(path: pathlib.Path) -> bool:
   Raises:
     UserError: it cannot be read.
   """
-  wave, rate = spectra.read(path)
-  wave = wave[np.isfinite(wave)]
+  wave, rate = recording.read(path)
   if len(wave) < SHORTEST * rate:
     return True
-  return bool(np.max(np.abs(wave - wave.mean())) < SILENCE)
+  return bool(np.max(np.abs(wave)) < SILENCE)
 
 
 # ------------------------------------------------------------------- speaking

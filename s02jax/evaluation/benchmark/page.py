@@ -10,7 +10,7 @@ import pathlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from s02jax.audio import spectra
+from s02jax.audio import recording
 from s02jax.core import files
 from s02jax.core.errors import UserError
 from s02jax.evaluation import html, media
@@ -424,7 +424,7 @@ class _Sounds:
   def _sound(self, name: str) -> tuple[str, float]:
     """Data URI and seconds of a file. Raises UserError."""
     if name not in self._known:
-      wave, rate = spectra.read(self._out / name)
+      wave, rate = recording.read(self._out / name)
       sound = media.compressed_sound(wave[: _SECONDS * rate], rate)
       self._known[name] = sound, len(wave) / rate
     return self._known[name]

@@ -9,6 +9,7 @@ import pytest
 import soundfile
 
 from s02jax import cli
+from s02jax.audio import recording
 from s02jax.cli import evaluate
 from s02jax.core.errors import UserError
 from s02jax.evaluation.benchmark import clips, passes, plan
@@ -456,6 +457,23 @@ def test_flat_clips_of_two_subsets_are_refused(tmp_path):
   items = [_item("a", "one"), _item("a", "two")]
   with pytest.raises(UserError, match="a.wav: the key 'a' is in the subsets"):
     clips.folder(tmp_path, items)
+
+
+@pytest.mark.parametrize("suffix", recording.SUFFIXES)
+def test_clips_of_every_format_are_found(suffix, tmp_path):
+  path = tmp_path / f"a{suffix}"
+  path.touch()
+  assert clips.folder(tmp_path, [_item("a")])(_item("a"), 0) == path
+
+
+def test_a_clip_without_sound_is_silent_and_a_broken_one_is_named(tmp_path):
+  path = tmp_path / "a.wav"
+  for wave in (np.zeros(0), np.zeros(RATE), np.full(RATE, 0.3)):
+    soundfile.write(path, wave, RATE)
+    assert clips.is_silent(path)
+  soundfile.write(path, np.full(RATE, np.nan), RATE, subtype="FLOAT")
+  with pytest.raises(UserError, match="a.wav: .* not finite"):
+    clips.is_silent(path)
 
 
 def test_two_seeds_never_share_a_clip():
