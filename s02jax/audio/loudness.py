@@ -22,7 +22,7 @@ def trim_and_level(wave: np.ndarray, rate: int, to_rate: int) -> np.ndarray:
     rate: of `wave`, Hz.
     to_rate: of the result, Hz.
   """
-  wave = resample(trim(soften(wave, rate), rate), rate, to_rate)
+  wave = resample(trim(wave, rate), rate, to_rate)
   loud = np.max(np.abs(wave), initial=0.0) > SILENCE
   return level(wave, to_rate) if loud and np.isfinite(wave).all() else wave
 

@@ -91,7 +91,7 @@ def read(
       _check_header(rate, samples.shape[1])
       if whole:
         _check_length(len(samples) / rate, longest)
-      samples = samples[: int(longest * rate)]
+      samples = _as_floats(samples[: int(longest * rate)])
     else:
       with _opened(source) as data:
         samples, rate = _decode(data, longest, whole)
@@ -116,10 +116,11 @@ def speech(
     Refused: as by `read`; or silent, or clipped.
   """
   wave, rate = read(source, longest=longest, whole=whole)
+  soft = loudness.soften(wave, rate)
   with _explained(source):
-    _check_sound(wave)
-  peak = float(np.max(np.abs(wave)))
-  return loudness.trim_and_level(wave / max(1.0, peak), rate, to_rate)
+    _check_sound(wave, soft)
+  peak = max(1.0, float(np.max(np.abs(soft))))
+  return loudness.trim_and_level(soft / np.float32(peak), rate, to_rate)
 
 
 def rate_of(source) -> int | None:
@@ -389,12 +390,17 @@ def _check_size(total: int, rate: int, channels: int) -> None:
     )
 
 
-def _check_sound(wave: np.ndarray) -> None:
-  """Raises _Fault for a wave that nobody can learn from."""
+def _check_sound(wave: np.ndarray, soft: np.ndarray) -> None:
+  """Raises _Fault for a wave that nobody can learn from.
+
+  Args:
+    wave: float32 [n].
+    soft: the same without its clicks.
+  """
   if not len(wave):
     raise _Fault("the file holds no samples")
-  if np.ptp(wave) < 2 * loudness.SILENCE:
-    raise _Fault("silent: no sample exceeds -60 dB of full scale")
+  if np.ptp(soft) < 2 * loudness.SILENCE:
+    raise _Fault("silent: no sound exceeds -60 dB of full scale")
   loud = np.abs(wave)
   peak = float(loud.max())
   flat = (wave[1:] == wave[:-1]) & (loud[1:] >= 0.95 * peak) & (peak >= 0.5)
@@ -408,31 +414,42 @@ def _check_sound(wave: np.ndarray) -> None:
 # ----------------------------------------------------------------------- repair
 
 
+def _as_floats(samples: np.ndarray) -> np.ndarray:
+  """Copies samples as float32, whole numbers as parts of full scale."""
+  if np.issubdtype(samples.dtype, np.integer):
+    return (samples / (1.0 + np.iinfo(samples.dtype).max)).astype(np.float32)
+  return samples.astype(np.float32)
+
+
+def _offset(wave: np.ndarray) -> np.float32:
+  """Constant offset of f32[n]: its mean, but for the clicks in it."""
+  some = wave[:: max(1, len(wave) >> 18)]
+  middle = np.median(some)
+  spread = 4 * np.percentile(np.abs(some - middle), 95)
+  clipped = np.clip(wave, middle - spread, middle + spread)
+  return np.float32(clipped.mean(dtype=np.float64))
+
+
 def _repair(samples: np.ndarray) -> np.ndarray:
   """Makes one channel without offset: [n, channels] -> f32[n].
 
   The mean of all channels that are not dead, or the loudest one where they
-  cancel each other.
+  cancel each other. The samples may be changed: there may be a lot of them.
   """
-  if np.issubdtype(samples.dtype, np.integer):
-    samples = samples / -float(np.iinfo(samples.dtype).min or -1)
-  samples = samples.astype(np.float32, copy=False)
   if not len(samples):
     return np.zeros(0, np.float32)
-  if not np.all(np.isfinite(samples)):
+  highest, lowest = samples.max(), samples.min()
+  if not np.isfinite(highest) or not np.isfinite(lowest):
     raise _Fault("some samples are not finite numbers; export it again")
-  if max(samples.max(), -samples.min()) > _LOUDEST:
+  if max(highest, -lowest) > _LOUDEST:
     raise _Fault("some samples are beyond all measure; export it again")
-  offsets = samples.mean(axis=0, dtype=np.float64)
+  for channel in samples.T:
+    channel -= _offset(channel)
   if samples.shape[1] == 1:
-    return (samples[:, 0] - offsets[0]).astype(np.float32)
-  samples = samples - offsets.astype(np.float32)
-  power = np.array([np.vdot(x, x) for x in samples.T], np.float64)
-  power = np.sqrt(power / len(samples))
-  live = power >= _DEAD * power.max()
-  mean = samples[:, live].mean(axis=1)
-  if np.sqrt(np.mean(np.square(mean, dtype=np.float64))) < (
-    _CANCELLED * power.max()
-  ):
-    return np.ascontiguousarray(samples[:, np.argmax(power)])
-  return mean.astype(np.float32)
+    return samples[:, 0]
+  power = np.sqrt([np.vdot(x, x) / len(x) for x in samples.T])
+  live = (power >= _DEAD * power.max()).astype(np.float32)
+  mean = samples @ (live / live.sum())
+  if np.sqrt(np.vdot(mean, mean) / len(mean)) < _CANCELLED * power.max():
+    return samples[:, np.argmax(power)].copy()
+  return mean

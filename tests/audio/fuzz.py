@@ -45,13 +45,14 @@ class Report:
 
 def run(first: int, count: int) -> Report:
   """Reads the damaged files of the seeds from `first` on."""
-  warnings.simplefilter("ignore")
+  warnings.simplefilter("error")
   read, faults = 0, []
   for seed in range(first, first + count):
     what, data = damaged(seed)
     started = time.monotonic()
     try:
       wave, rate = recording.read(data, longest=LONGEST)
+      sound = _speech(data)
     except recording.Refused as error:
       if "\n" in str(error):
         faults.append(f"{seed} {what}: {error}")
@@ -63,13 +64,21 @@ def run(first: int, count: int) -> Report:
       whole = min(full_decode(data), LONGEST)
       if seconds < whole - LOST:
         faults.append(f"{seed} {what}: {seconds:.3f} of {whole:.3f} s")
-      if not np.all(np.isfinite(wave)):
+      if not np.all(np.isfinite(wave)) or not np.all(np.isfinite(sound)):
         faults.append(f"{seed} {what}: samples that are no numbers")
     if time.monotonic() - started > 10:
       faults.append(f"{seed} {what}: hangs")
   megabytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
   refused = count - read
   return Report(read, refused, tuple(faults), megabytes)
+
+
+def _speech(data: bytes) -> np.ndarray:
+  """Sound of a file that can be read; nothing where it is silent, say."""
+  try:
+    return recording.speech(data, RATE, longest=LONGEST)
+  except recording.Refused:
+    return np.zeros(0, np.float32)
 
 
 def full_decode(data: bytes) -> float:
