@@ -22,6 +22,7 @@ _UNKNOWN = 0x7FFF0000  # least 32-bit size that means "until the end"
 _RIFF64 = bytes.fromhex("2e91cf11a5d628db04c10000")
 _W64_REST = bytes.fromhex("f3acd3118cd100c04f8edb8a")
 _BLOCK = 1 << 20  # bytes that are searched at a time
+_TAIL = 4096  # bytes of tags, say, that may end a file
 _OGG_FIRST = 2  # flag of a stream's first page
 # Kind, where it is looked for in a file, and bytes by which a file begins.
 _BEGINNINGS = (
@@ -205,7 +206,8 @@ def _riff(data: Bytes, start: int) -> Account:
       if length >= _UNKNOWN:
         return Account(kind="riff")
       rest = first + length + length % 2
-      if _is_chunks(data, rest, order + "I"):
+      # Some programs leave out the byte that makes the size even.
+      if any(_is_chunks(data, x, order + "I") for x in {rest, first + length}):
         return _sized("riff", data, first, length, rate)
       return _checked("riff", data, first, length, rate, order)
   return Account(kind="riff")
@@ -251,16 +253,16 @@ def _checked(
 
 def _is_chunks(data: Bytes, at: int, size: str) -> bool:
   """Whether chunks, or padding, follow up to the end of the file."""
-  if at >= len(data):
-    return True
-  if not any(data[at : at + 64]):
-    return data[at : at + 4096].count(0) == len(data[at : at + 4096])
   for name, first, length in _chunks(data, at, size, even=2):
-    if not all(32 <= x < 127 for x in name):
-      return False
-    if first + length > len(data):
-      return False
-  return True
+    if len(data) - first < _TAIL:
+      return True
+    if not all(32 <= x < 127 for x in name) or first + length > len(data):
+      break
+  else:
+    return True
+  return not any(
+    data[i : i + _BLOCK].strip(b"\0") for i in range(at, len(data), _BLOCK)
+  )
 
 
 def _w64(data: Bytes, start: int) -> Account:

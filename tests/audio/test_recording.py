@@ -102,6 +102,22 @@ def test_a_file_of_no_known_size_is_read_to_its_end(size, container):
   assert len(recording.read(data)[0]) == 2 * RATE
 
 
+def test_silence_at_the_start_is_no_padding():
+  wave = np.concatenate([np.zeros(RATE, np.float32), voice()])
+  data = encoded(wave)
+  at = data.index(b"data") + 4
+  data = data[:at] + bytes(4) + data[at + 4 :]
+  assert len(recording.read(data)[0]) == 3 * RATE
+
+
+def test_a_chunk_behind_an_odd_number_of_bytes_may_be_anywhere():
+  data = encoded(voice(2.1)[:-1], 16_000, coding="PCM_U8")
+  assert len(data) % 2 == 0  # the last one only makes it even
+  notes = b"LIST" + struct.pack("<I", 9000) + b"INFO" * 2250
+  for start in (data, data[:-1]):
+    assert len(recording.read(start + notes)[0]) == 33_599
+
+
 def test_what_follows_the_samples_of_a_wav_does_not_matter():
   wave = voice()
   plain, _ = recording.read(encoded(wave))

@@ -60,7 +60,7 @@ def test_add_replace_and_remove_by_the_verb(folder, capsys):
   [
     (("add", "a b", "--reference", "0.wav"), "no name for a voice"),
     (("add", "../a", "--reference", "0.wav"), "no name for a voice"),
-    (("add", "a", "--reference", "none.wav"), "no such file"),
+    (("add", "a", "--reference", "none.wav"), "does not exist"),
     (
       ("add", "a", "--reference", "0.wav", "--reference-text", "?"),
       "has no letter",

@@ -194,7 +194,7 @@ extras = config["options.extras_require"]
 lines = [x for part in ("data", "eval", "pesq", "judges", "serve", "bench")
          for x in extras[part].splitlines() if x and not x.startswith("#")]
 names = {re.split("[<>=[]", x)[0].strip().lower() for x in lines}
-names |= {"resemblyzer", "jax-cuda12-plugin"}
+names |= {"resemblyzer", "silero-vad", "jax-cuda12-plugin"}
 refused = {module for module, owners in
            importlib.metadata.packages_distributions().items()
            if {o.lower() for o in owners} & names}
