@@ -5,7 +5,7 @@ import pathlib
 import numpy as np
 
 from data_pipelines import clips, corpus_writer, words
-from s02jax.cli import corpus as corpus_cli
+from s02jax.cli.corpora import corpus as corpus_cli
 from s02jax.data import records
 
 ESPEAK = (

@@ -1,7 +1,6 @@
 """README and docs: the paths, verbs and options they name exist."""
 
 import contextlib
-import importlib
 import pathlib
 import re
 
@@ -60,8 +59,7 @@ def commands(path: pathlib.Path) -> list[list[str]]:
 def test_options_exist(path, capsys):
   for _, verb, *words in commands(path):
     assert verb in cli.VERBS
-    name = f"s02jax.cli.{verb.replace('-', '_')}"
-    main = importlib.import_module(name).main
+    main = cli.module(verb).main
     subcommand = words[:1] if verb in ("bench", "corpus", "voice") else []
     if verb == "bench":
       assert words[0] in bench.BENCHES

@@ -12,8 +12,8 @@ from configs import flow_vae as flow_vae_config
 from s02jax import stages
 from s02jax.bench import data, step
 from s02jax.cli import bench
-from s02jax.cli import corpus as corpus_verb
-from s02jax.cli import text as text_verb
+from s02jax.cli.corpora import corpus as corpus_verb
+from s02jax.cli.corpora import text as text_verb
 from s02jax.core.errors import UserError
 from s02jax.evaluation.benchmark import passes
 from s02jax.models import ar

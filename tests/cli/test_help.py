@@ -1,7 +1,6 @@
 """Help of every verb: its options, their defaults, one example."""
 
 import argparse
-import importlib
 import re
 import subprocess
 import sys
@@ -35,7 +34,7 @@ def help_of(command, monkeypatch, capsys):
   monkeypatch.setattr(argparse.ArgumentParser, "print_help", print_help)
   monkeypatch.setenv("COLUMNS", "80")
   verb, *rest = command
-  module = importlib.import_module(f"s02jax.cli.{verb.replace('-', '_')}")
+  module = cli.module(verb)
   try:
     code = module.main([*rest, "--help"])
   except SystemExit as end:

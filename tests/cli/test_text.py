@@ -2,7 +2,8 @@
 
 import pytest
 
-from s02jax.cli import run, text
+from s02jax.cli import run
+from s02jax.cli.corpora import text
 from tests import tiny
 
 

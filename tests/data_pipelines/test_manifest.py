@@ -13,7 +13,7 @@ import soundfile
 from data_pipelines import manifest
 from s02jax.audio import recording
 from s02jax.audio.loudness import CEILING
-from s02jax.cli import corpus as corpus_cli
+from s02jax.cli.corpora import corpus as corpus_cli
 from s02jax.core.errors import UserError
 from s02jax.data import records
 from s02jax.pretrained import silero

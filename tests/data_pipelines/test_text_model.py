@@ -2,7 +2,7 @@
 
 import pytest
 
-from s02jax.cli import text
+from s02jax.cli.corpora import text
 from s02jax.core.errors import UserError
 from s02jax.data import records
 from s02jax.text import tokenizer

@@ -13,7 +13,7 @@ import pytest
 from data_pipelines import extract
 from launch import local
 from s02jax import bundle
-from s02jax.cli import ablate
+from s02jax.cli.experiments import ablate
 from s02jax.core.errors import UserError
 from s02jax.data.records import Corpus
 from s02jax.evaluation.figure import Figure

@@ -11,7 +11,7 @@ import yaml
 
 from configs.sweeps import ar_rate_width, flow_matching_rate
 from launch import local, slurm
-from s02jax.cli import sweep as verb
+from s02jax.cli.experiments import sweep as verb
 from s02jax.core.errors import UserError
 from s02jax.experiments import sweep, sweep_table
 from s02jax.training.arguments import parse

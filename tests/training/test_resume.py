@@ -15,8 +15,8 @@ import pytest
 from configs import ar, audio_tokenizer, flow_matching, flow_vae
 from s02jax import stages
 from s02jax.bench import resilience
-from s02jax.cli import corpus as corpus_door
-from s02jax.cli import text as text_door
+from s02jax.cli.corpora import corpus as corpus_door
+from s02jax.cli.corpora import text as text_door
 from s02jax.core.errors import UserError
 from s02jax.data.features import FeatureWriter
 from s02jax.data.records import SPLITS, Corpus

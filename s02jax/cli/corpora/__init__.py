@@ -1,0 +1,1 @@
+"""Verbs that make a corpus and what training reads beside it."""

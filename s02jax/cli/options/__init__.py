@@ -1,0 +1,6 @@
+"""Options of the verbs: their parsers' help, and the flags of a config."""
+
+from s02jax.cli.options.config import config_fields, describe_config
+from s02jax.cli.options.parsers import HelpFormatter, parser
+
+__all__ = ["HelpFormatter", "config_fields", "describe_config", "parser"]
