@@ -97,7 +97,7 @@ def make_speaker(arguments: EspeakArguments, number: int) -> Speaker:
 
 
 def _split_of(text: str) -> str:
-  """Only split that a sentence may occur in: 1/8 seen, 1/8 unseen."""
+  """Split that a sentence may occur in alone: 1/8 seen, 1/8 unseen."""
   place = digest("split", text) % 8
   return {0: "seen", 1: "unseen"}.get(place, "train")
 

@@ -52,7 +52,7 @@ def random() -> np.random.Generator:
 
 @pytest.fixture(scope="module")
 def nothing_is_kept():
-  """A program for a TPU that is not there cannot be read from the cache."""
+  """Turns the cache off, which cannot read programs for an absent TPU."""
   name = "jax_persistent_cache_min_compile_time_secs"
   before = getattr(jax.config, name)
   jax.config.update(name, float("inf"))

@@ -75,7 +75,7 @@ def files() -> dict[str, Any]:
 
 
 def only_parameters(specs: dict[str, str]) -> dict[str, str]:
-  """Without moments and averages, which follow the parameters."""
+  """Specs without moments and averages, which follow the parameters."""
   return {
     name: spec
     for name, spec in specs.items()

@@ -12,7 +12,7 @@ TOY = "tests/toy_config.py"
 
 
 def spawn(config: str, workdir, *flags: str) -> subprocess.Popen:
-  """One process; its log is its stderr."""
+  """Starts a training of one process, whose log is its stderr."""
   (process,) = job(config, workdir, [flags])
   return process
 
@@ -20,7 +20,7 @@ def spawn(config: str, workdir, *flags: str) -> subprocess.Popen:
 def job(
   config: str, workdir, flags: Sequence[Sequence[str]]
 ) -> list[subprocess.Popen]:
-  """One job: as many processes as there are lists of flags."""
+  """Starts a job of as many processes as there are lists of flags."""
   training = [f"--config={config}", f"--workdir={workdir}"]
   lines = local.commands(len(flags), training)
   return [
@@ -38,7 +38,7 @@ def job(
 def wait_for_lines(
   process: subprocess.Popen, workdir: pathlib.Path, least: int
 ) -> None:
-  """Until metrics.jsonl has so many lines; fails where the process ends."""
+  """Waits for lines of metrics.jsonl; fails where the process ends."""
   log = workdir / "metrics.jsonl"
   while not log.exists() or log.read_text().count("\n") < least:
     assert process.poll() is None, process.communicate()

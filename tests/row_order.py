@@ -13,8 +13,7 @@ class NumberedRows(ToyRows):
 
 
 class NumberedStage(ToyStage):
-  """Its metrics row_0, row_1, … are the rows of the global batch, as the
-  devices got them."""
+  """Stage with a metric row_0, row_1, … for each row that devices got."""
 
   def rows(self, corpus, split, batch_size, seed):
     return NumberedRows(batch_size, seed, -1)

@@ -51,7 +51,7 @@ def test_discriminators_count_from_their_start_on():
 
 @pytest.mark.parametrize("block, tiles", [(1, 3), (None, 4)])
 def test_tiles_that_the_kernel_skips_are_not_counted(block, tiles):
-  """Causal scores of 2 × 2 tiles: one of the four is never computed."""
+  """The kernel never computes one of the 2 × 2 tiles of causal scores."""
   b, s, h, f = 2, 2048, 4, 128
 
   def layer(x):

@@ -103,7 +103,7 @@ class _Storage:
 
 
 def save(path, saved, monkeypatch) -> None:
-  """A nested dict of arrays, as `torch.save` writes it since 1.6."""
+  """Saves a nested dict of arrays as `torch.save` does since 1.6."""
   torch, utils = types.ModuleType("torch"), types.ModuleType("torch._utils")
 
   def _rebuild_tensor_v2():

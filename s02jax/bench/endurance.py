@@ -269,7 +269,7 @@ class Client:
   """Client of an engine: submits requests and gathers their answers."""
 
   def __init__(self, engine: Engine, rate: int):
-    """`engine`: one without requests; `rate`: its samples per second."""
+    """Takes an engine without requests, and its samples per second."""
     self._engine, self._rate = engine, rate
     self._open: dict[int, _Open] = {}
 

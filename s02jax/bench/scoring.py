@@ -55,7 +55,7 @@ def heard(text: str, language: str, other: str, rng: random.Random) -> str:
 
 
 def repeated(items: Sequence[Item], pairs: int) -> Iterator[Item]:
-  """`pairs` items, a language's side by side, with keys of their own."""
+  """Yields `pairs` items by language, repeated, with keys of their own."""
   chosen = [items[i % len(items)] for i in range(pairs)]
   chosen.sort(key=lambda item: item.language)
   for i, item in enumerate(chosen):

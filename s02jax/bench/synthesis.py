@@ -210,7 +210,7 @@ def _timed(synthesizer: Synthesizer, request: Request, count: int) -> Chain:
 def _run(
   synthesizer: Synthesizer, request: Request, count: int
 ) -> tuple[float, float, float]:
-  """(seconds until all is said, until the first sound, of speech)."""
+  """Seconds until all is said, until the first sound, and of the speech."""
   engine = synthesizer.engine()
   began = time.perf_counter()
   first, samples = None, 0

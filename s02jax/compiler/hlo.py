@@ -122,7 +122,7 @@ Computations = dict[str, list[Instruction]]
 
 
 def arrays(shape: str) -> list[tuple[str, tuple[int, ...], str]]:
-  """(dtype, dimensions, layout) of every array in a shape."""
+  """Arrays in a shape, each as (dtype, dimensions, layout)."""
   return [
     (dtype, tuple(map(int, dims.split(","))) if dims else (), layout)
     for dtype, dims, layout in _ARRAY.findall(shape)

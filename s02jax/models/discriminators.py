@@ -214,7 +214,7 @@ class Group:
 
   @property
   def places(self) -> tuple[list[np.ndarray], np.ndarray]:
-    """`inside` and `pitches` of every discriminator, stacked for a scan."""
+    """Masks and pitches of every discriminator, stacked for a scan."""
     inside = [lines.inside() for lines in self.lines[1:]]
     return inside, np.array([x.pitches for x in self.lines[:-1]]).T
 

@@ -38,7 +38,7 @@ def asker(synthesizer):
 
 @pytest.fixture(scope="module")
 def asks(asker):
-  """Short ones: a tiny model that never trained speaks up to its limit."""
+  """Requests cut short: a tiny untrained model speaks up to its limit."""
   drawn = [asker() for _ in range(COUNT)]
   return [x if x.absurd else _short(x) for x in drawn]
 

@@ -19,7 +19,7 @@ TOY = ("--config=tests/toy_config.py", "--config.eval_every=0")
 
 @pytest.fixture(autouse=True)
 def at_the_root(monkeypatch):
-  """Processes find the tests' stages, and share one cache of programs."""
+  """Lets processes find the tests' stages and share a cache of programs."""
   monkeypatch.chdir(ROOT)
 
 

@@ -44,7 +44,7 @@ def help_of(command, monkeypatch, capsys):
 
 
 def options_of(parser):
-  """Every option of a parser and of its sub-commands."""
+  """Yields every option of a parser and of its sub-commands."""
   for action in parser._actions:  # argparse lists them nowhere else
     if isinstance(action, argparse._SubParsersAction):
       for part in action.choices.values():

@@ -114,7 +114,7 @@ def voice_command(folder, out, **changes):
 
 
 def test_a_text_with_everything_is_spoken(folder, tmp_path, monkeypatch):
-  """Mixed voices, a pause, words respelt, faster, higher, louder, as Opus."""
+  """One command mixes voices, pauses, respells, and changes speed and pitch."""
   (tmp_path / "words.tsv").write_text("the SQL\tYes\n")
   (tmp_path / "text.txt").write_text("Yes. <#0.5#>\n\nThe SQL.")
   asked = []

@@ -75,7 +75,7 @@ def test_a_fast_compilation_sees_the_same_step(report):
 
 
 def test_a_fast_compilation_leaves_sums_off_the_sparse_cores():
-  """Where they get them so, libtpu 0.0.42 aborts on AR `small`."""
+  """Sums on the sparse cores make libtpu 0.0.42 abort on AR `small`."""
   devices = tpu.devices("tpu7x:2x2x1", 1)
   mesh = jax.sharding.Mesh(np.array(devices), ("data",))
   rows = jax.ShapeDtypeStruct(
@@ -101,7 +101,7 @@ def test_what_does_not_fit_is_said(capsys):
 
 
 def test_what_the_partitioner_says_is_heard():
-  """An array moved from two axes on one dimension to others on two."""
+  """The partitioner warns of an array that moves to axes on two dimensions."""
   mesh = jax.make_mesh(
     (2, 2, 2),
     ("data", "fsdp", "tensor"),
@@ -145,7 +145,7 @@ def test_a_failing_compiler_does_not_look_like_what_does_not_fit(
 
 
 def test_what_a_dying_compiler_said_is_kept():
-  """libtpu aborts; nothing in this process runs after that."""
+  """The lines of a compiler that aborts its process reach stderr."""
   dies = """\
 import os
 from s02jax.compiler import tpu
@@ -229,7 +229,7 @@ def test_wrong_topologies_are_one_sentence(topology, message):
 
 
 def test_a_compiler_named_by_the_user_is_enough(tmp_path, monkeypatch):
-  """None is sought then, and none has to be installed."""
+  """A compiler that $TPU_LIBRARY_PATH names is taken, and none is sought."""
   found = pathlib.Path(sys.prefix) / "tpu" / "libtpu" / "libtpu.so"
   monkeypatch.setattr(sys, "prefix", str(tmp_path))
   monkeypatch.setattr(sys, "path", [])

@@ -17,7 +17,7 @@ def mesh():
 
 
 def compiled(mesh, function, *arguments):
-  """`function` of (shape, spec) pairs, as the partitioner made it."""
+  """Module that the partitioner makes of `function` of (shape, spec) pairs."""
   places = [NamedSharding(mesh, spec) for _, spec in arguments]
   shapes = [
     jax.ShapeDtypeStruct(shape, jnp.float32, sharding=place)
@@ -108,7 +108,7 @@ def test_gathers_that_start_together_count_all_that_they_bring():
   ],
 )
 def test_a_sum_that_starts_counts_as_one_that_is_waited_for(shape, opcode):
-  """In the shape of either jax: with what goes in, or without."""
+  """A `-start` has its operands in its shape or not, as its jax writes it."""
   lines = (
     "ENTRY %main (a: f32[4], b: bf16[2,8]) -> (f32[4], bf16[2,8]) {",
     "  %a = f32[4]{0} parameter(0)",
@@ -222,7 +222,7 @@ def test_a_slice_moves_what_it_takes(whole, part, moved):
 
 
 def test_of_a_condition_the_branch_that_moves_most_counts():
-  """Not all of them: a step takes one."""
+  """A step takes one branch of a condition, so that not all are counted."""
 
   def f(choice, x):
     def much(y):

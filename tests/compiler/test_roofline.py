@@ -17,7 +17,7 @@ SIZE = 8e9  # bytes
 
 
 def mesh(slices: int, cores: int = 1) -> Any:
-  """[slices, 4]: four devices in a row, on a chip each or two to a chip."""
+  """Mesh [slices, 4] of four devices in a row, `cores` of them on a chip."""
   devices = [
     types.SimpleNamespace(slice_index=i, coords=[j // cores, 0, 0])
     for i in range(slices)
@@ -54,7 +54,7 @@ def test_a_group_over_two_slices_sends_little_between_them(kind, expected):
 
 
 def test_the_longer_of_both_parts_counts():
-  """2 GB across in 0.02 s, 12 GB within, at 20 GB/s."""
+  """12 GB within a slice, at 20 GB/s, outlast 2 GB across in 0.02 s."""
   fast = Chip(**{**vars(CHIP), "network": 100e9})
   assert seconds("all-reduce", [[*range(8)]], mesh(2), fast) == pytest.approx(
     12 / 20
@@ -62,7 +62,7 @@ def test_the_longer_of_both_parts_counts():
 
 
 def test_the_parts_add_up_to_what_is_sent():
-  """2 (8/4) 1/2 + 2 × 8 × 3/4 = 2 × 8 × 7/8 GB, as on one ring."""
+  """A group sends 2 (8/4) 1/2 + 2 × 8 × 3/4 = 2 × 8 × 7/8 GB, as on a ring."""
   (traffic,) = roofline.traffic(
     [found("all-reduce", [[*range(8)]])], mesh(2), CHIP
   )
@@ -84,7 +84,7 @@ def test_groups_within_slices_send_nothing_between_them():
 
 
 def test_three_slices():
-  """n = 12, k = 3, m = 4: 2 × 8/4 × 2/3 GB across."""
+  """Three slices send 2 × 8/4 × 2/3 GB across: n = 12, k = 3, m = 4."""
   assert seconds("all-reduce", [[*range(12)]], mesh(3)) == pytest.approx(8 / 3)
 
 

@@ -309,7 +309,7 @@ def test_a_missing_detector_is_said_once(
 
 
 def random_manifest(path: pathlib.Path, rng: random.Random) -> None:
-  """A few big readers of one book each, many small ones, shared texts."""
+  """Writes a manifest of a few big readers, many small ones, shared texts."""
   lines = []
   for speaker in range(rng.randrange(3, 40)):
     language = rng.choice(["en", "de", "pt-br"])

@@ -302,7 +302,7 @@ def test_a_worse_copy_is_judged_worse(panel, pool, random):
 
 @pytest.fixture
 def trained(monkeypatch, panel):
-  """Training, checkpoints and corpus are fakes; models are random."""
+  """Replaces training, checkpoints and corpus by fakes with random models."""
 
   def launch(_, argv):
     config = parse(list(argv))
@@ -380,7 +380,7 @@ def test_without_its_package_pesq_has_no_column_and_the_note_says_so(
 
 
 class Speaker:
-  """As `Synthesizer`, of rows that say who made them."""
+  """Synthesizer whose rows carry the name of the bundle they are made by."""
 
   rate = tiny.RATE
 
@@ -393,7 +393,7 @@ class Speaker:
 
 @pytest.fixture
 def speaking(trained, monkeypatch, tmp_path):
-  """Bundles of the variants; returns what was extracted and gathered."""
+  """Replaces extraction, gathering and judges; returns what they were given."""
   seen = {"extracted": [], "gathered": [], "made": {}}
 
   def gather(corpus, workdirs):

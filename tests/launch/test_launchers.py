@@ -239,7 +239,7 @@ def test_manifests_are_what_kubernetes_takes(own):
 
 
 def paths(tree, at=()):
-  """Every key of a tree that is a field, not a name of the user's."""
+  """Paths to the keys of a tree that are fields, not names of the user's."""
   free = ("limits", "nodeSelector", "labels", "annotations")
   if isinstance(tree, dict):
     for key, value in tree.items():
@@ -529,7 +529,7 @@ def lines(workdir: pathlib.Path) -> int:
 
 
 def stop_while_training(process: subprocess.Popen, workdir) -> str:
-  """SIGTERM once it trains; its output."""
+  """Sends SIGTERM once the process trains; returns its output."""
   while lines(workdir) < 20:
     assert process.poll() is None, process.communicate()[0]
     time.sleep(0.02)
@@ -538,7 +538,7 @@ def stop_while_training(process: subprocess.Popen, workdir) -> str:
 
 
 def saved(workdir: pathlib.Path) -> int:
-  """Step of the newest checkpoint; no step after it is in the log."""
+  """Step of the newest checkpoint, which is the last one in the log."""
   last = json.loads((workdir / "metrics.jsonl").read_text().splitlines()[-1])
   step = max(map(int, os.listdir(workdir / "checkpoints")))
   assert last["step"] == step
@@ -571,7 +571,7 @@ def start():
 
 @pytest.mark.processes
 def test_two_processes_stop_together_and_go_on(start, tmp_path):
-  """Real processes: SIGTERM to the launcher, then the same command again."""
+  """Processes save at a SIGTERM to the launcher, and its command goes on."""
 
   def launch(steps: int) -> subprocess.Popen:
     return start(
@@ -647,7 +647,7 @@ def told(cluster) -> list[str]:
 
 
 def submit(cluster, workdir, *own: str, steps: int = 7) -> list[str]:
-  """Submits; returns the command that runs the job's script."""
+  """Submits a job; returns the command that runs its script."""
   training = [*TOY, "--workdir", str(workdir), f"--config.steps={steps}"]
   assert slurm.main([*own, "--", *training]) == 0
   return ["bash", str(cluster / "job.sh")]
@@ -689,7 +689,7 @@ while kill -0 $(cat HERE/step) 2>/dev/null; do sleep 0.01; done
 
 @pytest.mark.parametrize("code", [0, 2, 143])
 def test_a_step_that_ends_while_the_signal_is_carried(start, cluster, code):
-  """Its own code counts, not that of the wait which the signal ended."""
+  """A step's own code counts, not that of the wait which the signal ended."""
   here = shlex.quote(str(cluster))
   executable(cluster / "bin" / "srun", ENDING.replace("HERE", here))
   executable(cluster / "bin" / "scancel", SLOW_SCANCEL.replace("HERE", here))
@@ -706,7 +706,7 @@ def test_a_step_that_ends_while_the_signal_is_carried(start, cluster, code):
 
 @pytest.mark.processes
 def test_a_signal_to_the_job_saves_and_requeues(start, cluster):
-  """Two real tasks, which find each other by SLURM's variables."""
+  """Two tasks find each other by SLURM's variables, and save at the signal."""
   env = dict(SLURM_JOB_ID="4242", SLURM_NTASKS="2")
   workdir = cluster / "my toy"
   process = start(*submit(cluster, workdir, steps=100_000), **env)
@@ -760,7 +760,7 @@ ENDPOINTS = "unknown:unknown:10.0.0.3,unknown:unknown:10.0.0.4"
 
 @pytest.fixture
 def tpu(tmp_path, monkeypatch) -> pathlib.Path:
-  """gcloud that runs --command here; systemd-run that runs the service."""
+  """Folder of stand-ins: gcloud runs --command, systemd-run the service."""
   folder, clone = tmp_path / "bin", tmp_path / "the clone"
   here = shlex.quote(str(tmp_path))
   gcloud = """for word; do case "$word" in
@@ -812,7 +812,7 @@ def test_training_on_a_tpu_vm_gets_the_very_words(tpu):
   ],
 )
 def test_hosts_of_a_tpu_are_told_the_first(tpu, file, text, coordinator):
-  """Without it training does not know that there are others."""
+  """Every host gets the address of the first, or it would train alone."""
   (tpu / file).write_text(text)
   own = [*OWN[tpu_vm], f"--directory={tpu / 'the clone'}"]
   assert tpu_vm.main([*own, "--", *TRAINING]) == 3

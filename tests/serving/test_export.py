@@ -133,7 +133,7 @@ def test_steps_guidance_and_sampling_are_inputs(runtime):
 
 
 def test_the_velocity_solves_to_what_the_solver_gives(synthesizer, runtime):
-  """The solver of `synthesis/render/solver.py`, with guidance and a prompt."""
+  """The exported velocity gives the solver's latents, guided and prompted."""
   flow, weights = synthesizer.flow.solver, runtime.weights["flow_matching"]
   random = np.random.default_rng(0)
   r, (left, _) = flow.latents_per_token, flow.reach

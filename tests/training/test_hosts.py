@@ -22,7 +22,7 @@ ENDLESS = ["--config.steps=4000000", "--config.eval_every=0"]
 
 @pytest.mark.processes
 def test_the_others_end_within_a_minute_and_name_the_dead(tmp_path):
-  """Cases: process 1 killed, process 0 frozen, process 0 killed."""
+  """A job ends where process 1 is killed, process 0 is frozen, or killed."""
   cases = [(1, signal.SIGKILL), (0, signal.SIGSTOP), (0, signal.SIGKILL)]
   jobs = []
   for n, (victim, number) in enumerate(cases):
