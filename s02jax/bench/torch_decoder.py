@@ -15,9 +15,8 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
+from s02jax.bench.torch_twin import Params, layer_of, rms_norm
 from s02jax.models.ar import ARConfig
-
-Params = Any  # a dict of dicts of tensors, named as in Flax
 
 
 class Decoder:
@@ -31,7 +30,8 @@ class Decoder:
     self._head = _by_output(tensors["head"])
     self._norm = tensors["stack"]["norm"]
     self._layers = [
-      _by_output(_layer(tensors["stack"]["blocks"], i)) for i in range(c.layers)
+      _by_output(layer_of(tensors["stack"]["blocks"], i))
+      for i in range(c.layers)
     ]
     shape = (c.layers, rows, c.kv_heads, slots, c.head_dim)
     self._keys, self._values = torch.zeros(shape), torch.zeros(shape)
@@ -50,13 +50,13 @@ class Decoder:
       y = F.linear(y, kernel["kernel"]).unflatten(-1, (-1, c.head_dim))
       if norm is None:
         return y
-      first, second = _rms_norm(norm, y).chunk(2, dim=-1)
+      first, second = rms_norm(norm, y).chunk(2, dim=-1)
       turned = (first * cos - second * sin, second * cos + first * sin)
       return torch.cat(turned, dim=-1)
 
     now, end = self._filled, self._filled + 1
     for i, p in enumerate(self._layers):
-      a, y = p["attention"], _rms_norm(p["attention_norm"], x)
+      a, y = p["attention"], rms_norm(p["attention_norm"], x)
       self._keys[i, :, :, now] = heads(a["k"], a["k_norm"], y)
       self._values[i, :, :, now] = heads(a["v"], None, y)
       out = F.scaled_dot_product_attention(
@@ -66,12 +66,12 @@ class Decoder:
         enable_gqa=True,
       )
       x = x + F.linear(out.flatten(1), a["o"]["kernel"])
-      y, m = _rms_norm(p["mlp_norm"], x), p["mlp"]
+      y, m = rms_norm(p["mlp_norm"], x), p["mlp"]
       hidden = F.silu(F.linear(y, m["gate"]["kernel"]))
       hidden = hidden * F.linear(y, m["up"]["kernel"])
       x = x + F.linear(hidden, m["down"]["kernel"])
     self._filled = end
-    x = _rms_norm(self._norm, x)
+    x = rms_norm(self._norm, x)
     return F.linear(x, self._head["kernel"], self._head["bias"])
 
   def tokens_per_second(self, prompt: int, tokens: int, rate: float) -> float:
@@ -89,13 +89,6 @@ class Decoder:
     return rows * tokens / (time.perf_counter() - began)
 
 
-def _layer(p: Params, i: int) -> Params:
-  """Parameters of layer `i`, from stacked ones."""
-  return {
-    key: _layer(x, i) if isinstance(x, dict) else x[i] for key, x in p.items()
-  }
-
-
 def _by_output(p: Params) -> Params:
   """Parameters whose kernels are [out, in], as PyTorch keeps them."""
   return {
@@ -106,7 +99,3 @@ def _by_output(p: Params) -> Params:
     else x
     for key, x in p.items()
   }
-
-
-def _rms_norm(p: Params, x: torch.Tensor) -> torch.Tensor:
-  return F.rms_norm(x, x.shape[-1:], p["scale"], 1e-6)

@@ -147,13 +147,13 @@ def transformer(
     y = _linear(p, y).unflatten(-1, (-1, c.head_dim))
     if norm is None:
       return y.transpose(1, 2)
-    first, second = _rms_norm(norm, y).chunk(2, dim=-1)
+    first, second = rms_norm(norm, y).chunk(2, dim=-1)
     turned = (first * cos - second * sin, second * cos + first * sin)
     return torch.cat(turned, dim=-1).transpose(1, 2)
 
   for layer in range(c.layers):
-    p = _layer(params["blocks"], layer)
-    a, y = p["attention"], _rms_norm(p["attention_norm"], x)
+    p = layer_of(params["blocks"], layer)
+    a, y = p["attention"], rms_norm(p["attention_norm"], x)
     out = F.scaled_dot_product_attention(
       heads(a["q"], a["q_norm"], y),
       heads(a["k"], a["k_norm"], y),
@@ -162,10 +162,10 @@ def transformer(
       enable_gqa=True,
     )
     x = x + _linear(a["o"], out.transpose(1, 2).flatten(2))
-    y, m = _rms_norm(p["mlp_norm"], x), p["mlp"]
+    y, m = rms_norm(p["mlp_norm"], x), p["mlp"]
     hidden = F.silu(_linear(m["gate"], y)) * _linear(m["up"], y)
     x = x + _linear(m["down"], hidden)
-  return _rms_norm(params["norm"], x)
+  return rms_norm(params["norm"], x)
 
 
 def speaker(
@@ -183,7 +183,7 @@ def speaker(
     lambda name: name in body, (f"blocks_{i}" for i in itertools.count())
   ):
     for layer in range(len(body[run]["scale"])):
-      x = _convnext(_layer(body[run], layer), x, valid)
+      x = _convnext(layer_of(body[run], layer), x, valid)
   x = _layer_norm(params["pool_norm"], x)
   scores = _linear(params["pool_scores"], x)
   scores = scores.masked_fill(~valid, torch.finfo(torch.float32).min)
@@ -222,10 +222,10 @@ def _log_mel(wave: torch.Tensor, spec: spectra.LogMel) -> torch.Tensor:
   return (magnitude @ torch.from_numpy(filters) + spec.floor).log()
 
 
-def _layer(p: Params, i: int) -> Params:
+def layer_of(p: Params, i: int) -> Params:
   """Parameters of layer `i`, from stacked ones."""
   return {
-    key: _layer(x, i) if isinstance(x, dict) else x[i] for key, x in p.items()
+    key: layer_of(x, i) if isinstance(x, dict) else x[i] for key, x in p.items()
   }
 
 
@@ -233,7 +233,8 @@ def _linear(p: Params, x: torch.Tensor) -> torch.Tensor:
   return F.linear(x, p["kernel"].T, p.get("bias"))
 
 
-def _rms_norm(p: Params, x: torch.Tensor) -> torch.Tensor:
+def rms_norm(p: Params, x: torch.Tensor) -> torch.Tensor:
+  """RMSNorm of x [.., d], in its own dtype."""
   return F.rms_norm(x, x.shape[-1:], p["scale"], 1e-6)
 
 

@@ -7,15 +7,13 @@ Writes DIR/index.html, which needs nothing beside it, and DIR/metrics.json.
 """
 
 import argparse
-import json
 import os
 import pathlib
 import shlex
 from collections.abc import Mapping
-from typing import Any
 
 from s02jax.cli import options
-from s02jax.core import startup
+from s02jax.core import files, startup
 from s02jax.core.errors import UserError
 from s02jax.data.records import Corpus
 from s02jax.evaluation.report import recipes, requirements
@@ -91,7 +89,7 @@ def main(argv: list[str]) -> None:
     guidance=args.guidance,
     temperature=args.temperature,
   )
-  bundle_card = _read_card(args.bundle)
+  bundle_card = files.read_json(args.bundle / "card.json", "s02 bundle")
   splits = {
     name: Corpus.open(args.corpus, name) for name in ("train", "seen", "unseen")
   }
@@ -121,17 +119,6 @@ def main(argv: list[str]) -> None:
 def _run_name(workdir: pathlib.Path) -> str:
   """Name of a run on the page."""
   return workdir.resolve().name
-
-
-def _read_card(bundle: pathlib.Path) -> dict[str, Any]:
-  """Reads a bundle's card. Raises UserError."""
-  try:
-    return json.loads((bundle / "card.json").read_text())
-  except (OSError, ValueError) as error:
-    raise UserError(
-      f"{bundle}: no bundle (its card.json cannot be read); make one with"
-      " `s02 bundle`."
-    ) from error
 
 
 def _tell(out: pathlib.Path, results: Mapping[str, SplitResult]) -> None:

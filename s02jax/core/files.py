@@ -92,6 +92,20 @@ def explain_errors(path: Path, what: str) -> Generator[None]:
     ) from error
 
 
+def read_json(path: pathlib.Path, verb: str) -> Any:
+  """Content of a JSON file that the command `verb` writes.
+
+  Raises:
+    UserError: the file is missing or holds something else.
+  """
+  try:
+    return json.loads(path.read_text("utf-8"))
+  except (OSError, ValueError) as error:
+    raise UserError(
+      f"{path}: cannot be read ({error}); `{verb}` writes it."
+    ) from error
+
+
 def write_bytes(path: Path, data: bytes) -> None:
   """Writes a file in one piece; parents are made where they are missing."""
   pathlib.Path(path).parent.mkdir(parents=True, exist_ok=True)

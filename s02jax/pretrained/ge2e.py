@@ -21,6 +21,7 @@ import numpy as np
 from s02jax.core.errors import UserError
 from s02jax.pretrained import signal, torch_file
 from s02jax.pretrained.audio import read_wave
+from s02jax.pretrained.judges import unit_vectors
 
 SIZE = 256  # features of a vector, e
 _WINDOW = 400  # samples: 25 ms
@@ -65,7 +66,7 @@ def embed(waves: Sequence[np.ndarray]) -> np.ndarray:
     part.mean(axis=0) if len(part) else np.zeros(SIZE, np.float32)
     for part in np.split(partial, bounds)
   ]
-  return _unit(np.stack(means))
+  return unit_vectors(np.stack(means))
 
 
 def speaker_vectors(waves: Sequence[np.ndarray], rate: int) -> list[np.ndarray]:
@@ -148,7 +149,7 @@ def _through_layers(mels, layers, weight, bias) -> np.ndarray:
     x = mels[first : first + _BATCH].swapaxes(0, 1)
     for layer in layers:
       x = _lstm(x, *layer)
-    parts.append(_unit(np.maximum(x[-1] @ weight.T + bias, 0.0)))
+    parts.append(unit_vectors(np.maximum(x[-1] @ weight.T + bias, 0.0)))
   return np.concatenate(parts)
 
 
@@ -170,11 +171,6 @@ def _lstm(x, w_in, w_hidden, bias) -> np.ndarray:
 def _sigmoid(x: np.ndarray) -> np.ndarray:
   """Logistic function without overflow."""
   return 0.5 + 0.5 * np.tanh(0.5 * x)
-
-
-def _unit(x: np.ndarray) -> np.ndarray:
-  """Vectors of length 1; zero stays zero."""
-  return x / np.maximum(np.linalg.norm(x, axis=-1, keepdims=True), 1e-12)
 
 
 @functools.cache

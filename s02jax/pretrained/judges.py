@@ -80,3 +80,8 @@ class SpeechDetector(Protocol):
       wave: float32[n] at 16 kHz.
     """
     ...
+
+
+def unit_vectors(x: np.ndarray) -> np.ndarray:
+  """Vectors [.., e] at length 1: products are cosines, zero stays zero."""
+  return x / np.maximum(np.linalg.norm(x, axis=-1, keepdims=True), 1e-12)

@@ -1,12 +1,12 @@
 """Bundles made of four trained stages that fit together."""
 
-import json
 import pathlib
 import subprocess
 from collections.abc import Mapping
 from typing import Any
 
 from s02jax.bundle import MODELS, Bundle
+from s02jax.core import files
 from s02jax.core.errors import UserError
 from s02jax.core.trees import count_parameters
 from s02jax.text.tokenizer import TextModel
@@ -28,10 +28,10 @@ def gather(corpus, workdirs: Mapping[str, str]) -> Bundle:
   check_match(
     configs={name: run.config for name, run in runs.items()},
     fingerprints={name: run.fingerprint for name, run in runs.items()},
-    features=_read_card(corpus / "features" / "card.json", "s02 extract"),
+    features=files.read_json(corpus / "features" / "card.json", "s02 extract"),
     text_size=TextModel.load(corpus / "text.model").size,
   )
-  data = _read_card(corpus / "card.json", "s02 corpus")
+  data = files.read_json(corpus / "card.json", "s02 corpus")
   return Bundle(
     rate=runs["flow_vae"].config["rate"],
     configs={name: run.config for name, run in runs.items()},
@@ -108,14 +108,6 @@ def check_match(
         f"{name} is {value} and the corpus has {corpus_value}: train that"
         " stage again on this corpus."
       )
-
-
-def _read_card(path: pathlib.Path, verb: str) -> dict[str, Any]:
-  """Content of a card.json, which `verb` writes."""
-  try:
-    return json.loads(path.read_text())
-  except (OSError, ValueError) as e:
-    raise UserError(f"{path}: cannot be read ({e}); `{verb}` writes it.") from e
 
 
 def _commit() -> str | None:

@@ -17,8 +17,8 @@ def refused(*arguments):
 def test_what_is_not_a_bundle_is_refused_in_a_sentence(tmp_path):
   out = tmp_path / "out"
   message = refused("--bundle", tmp_path, "--corpus", tmp_path, "--out", out)
-  assert "no bundle" in message and "s02 bundle" in message
+  assert "card.json: cannot be read" in message and "s02 bundle" in message
   (tmp_path / "card.json").write_text("{")
   message = refused("--bundle", tmp_path, "--corpus", tmp_path, "--out", out)
-  assert "no bundle" in message
+  assert "card.json: cannot be read" in message
   assert not out.exists()

@@ -23,6 +23,7 @@ import numpy as np
 from s02jax.core.errors import UserError
 from s02jax.core.languages import BY_CODE
 from s02jax.evaluation.figure import Figure, item_mean, ratio
+from s02jax.pretrained.judges import unit_vectors
 from s02jax.text.edits import Edits, edits
 from s02jax.text.normalize import FAIR, Metric, Pipeline, units
 
@@ -310,14 +311,8 @@ def _between_prompts(voices: Sequence[Embeddings]) -> Figure:
     prompts[voice.language][voice.prompt_name] = voice.prompt
   total, pairs = 0.0, 0
   for of_language in prompts.values():
-    unit = np.stack([_unit(x) for x in of_language.values()])
+    unit = unit_vectors(np.stack([*of_language.values()]).astype(np.float64))
     cosines = unit @ unit.T
     total += float(np.sum(np.triu(cosines, 1)))
     pairs += len(unit) * (len(unit) - 1) // 2
   return Figure(value=total / pairs if pairs else None, n=pairs)
-
-
-def _unit(x: np.ndarray) -> np.ndarray:
-  """Vector of length 1, in double precision."""
-  x = np.asarray(x, np.float64)
-  return x / max(float(np.linalg.norm(x)), 1e-12)

@@ -145,12 +145,14 @@ def _subset_to_json(scores: SubsetScores) -> dict[str, Any]:
     "clips": scores.clips,
     "missing": list(scores.missing),
     "silent": list(scores.silent),
-    **{name: _to_json(rates) for name, rates in scores.rates.items()},
-    "similarity": _to_json(scores.similarity) if scores.similarity else None,
+    **{name: dataclasses.asdict(rates) for name, rates in scores.rates.items()},
+    "similarity": dataclasses.asdict(scores.similarity)
+    if scores.similarity
+    else None,
     "quality": (
       None
       if scores.quality is None
-      else {name: _figure(f) for name, f in scores.quality.items()}
+      else {name: dataclasses.asdict(f) for name, f in scores.quality.items()}
     ),
   }
 
@@ -168,28 +170,9 @@ def _subset_from_json(row: Mapping[str, Any]) -> SubsetScores:
   )
 
 
-def _to_json(values: Rates | Cosines) -> dict[str, Any]:
-  """Fields of a dataclass, its figures in the form of scores.json."""
-  fields = {f.name: getattr(values, f.name) for f in dataclasses.fields(values)}
-  return {
-    name: _figure(value) if isinstance(value, Figure) else value
-    for name, value in fields.items()
-  }
-
-
 def _from_json(fields: Mapping[str, Any]) -> dict[str, Any]:
-  """Inverse of `_to_json`."""
+  """Inverse of `dataclasses.asdict` for fields that hold figures."""
   return {
     name: Figure(**value) if isinstance(value, Mapping) else value
     for name, value in fields.items()
-  }
-
-
-def _figure(figure: Figure) -> dict[str, Any]:
-  """A figure of scores.json: a bound that is not known is null, not absent."""
-  return {
-    "value": figure.value,
-    "low": figure.low,
-    "high": figure.high,
-    "n": figure.n,
   }
