@@ -305,7 +305,7 @@ class Plan:
     numbers = [self._speakers[name] for name in order]
     numbers.sort(key=lambda number: counts[number] < 2)
     candidates = [number for number in numbers if number not in kept]
-    share, cost = self._arguments.unseen_speakers, _Cost(self)
+    share, cost = self._arguments.unseen_speakers, _UnseenCost(self)
     chosen: list[int] = []
     for group in (texts > 0, texts == 0):
       members = (n for n in candidates if group[n] and cost.accept(n))
@@ -325,7 +325,7 @@ class Plan:
     return set(largest.values())
 
 
-class _Cost:
+class _UnseenCost:
   """Cost of unseen speakers: clips lost to train, theirs or of their texts."""
 
   def __init__(self, plan: Plan):

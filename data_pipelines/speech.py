@@ -14,9 +14,10 @@ import tensorflow_datasets as tfds
 from s02jax.data import records
 
 
-class Speech(tfds.core.GeneratorBasedBuilder):
+class CorpusBuilder(tfds.core.GeneratorBasedBuilder):
   """Builder of TFDS whose i-th record of a split is the i-th example given."""
 
+  name = "speech"  # of the folder that holds the records
   VERSION = tfds.core.Version(records.FORMAT_VERSION)
 
   def __init__(
@@ -75,7 +76,7 @@ def write(
     examples: split -> records, in order.
   """
   tfds.disable_progress_bar()
-  builder = Speech(folder, description, examples)
+  builder = CorpusBuilder(folder, description, examples)
   downloads = folder / "downloads"
   with contextlib.redirect_stdout(io.StringIO()):
     builder.download_and_prepare(

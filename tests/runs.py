@@ -29,14 +29,14 @@ def at_step(
   monkeypatch: pytest.MonkeyPatch, step: int, act: Callable[[], Any]
 ) -> None:
   """Calls `act` once the training line of `step` is written."""
-  plain = metrics.Writer.write
+  plain = metrics.MetricsWriter.write
 
   def write(self, at, values):
     plain(self, at, values)
     if at == step and "loss" in values:
       act()
 
-  monkeypatch.setattr(metrics.Writer, "write", write)
+  monkeypatch.setattr(metrics.MetricsWriter, "write", write)
 
 
 def stop_at(monkeypatch: pytest.MonkeyPatch, step: int) -> None:

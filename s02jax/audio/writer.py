@@ -55,10 +55,10 @@ def check_out(path, rate: int | None = None) -> pathlib.Path:
   return path
 
 
-class Writer:
+class SoundWriter:
   """Writer of a mono sound file in the format of its suffix.
 
-  with Writer("out.flac", 24000) as out:
+  with SoundWriter("out.flac", 24000) as out:
     for samples in speech:
       out.write(samples)
 
@@ -110,7 +110,7 @@ class Writer:
       " to, with room for it."
     ) from error
 
-  def __enter__(self) -> "Writer":
+  def __enter__(self) -> "SoundWriter":
     return self
 
   def __exit__(self, kind, error, traceback) -> None:

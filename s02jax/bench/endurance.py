@@ -51,7 +51,7 @@ class Ask:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Answer:
+class Reply:
   """Outcome of a request."""
 
   ask: Ask
@@ -62,7 +62,7 @@ class Answer:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Memory:
+class ProcessMemory:
   """Memory in use at one moment, in bytes."""
 
   share: float  # share of the work that is done
@@ -70,14 +70,14 @@ class Memory:
   arrays: int  # memory of JAX's live arrays
 
 
-def memory(share: float) -> Memory:
+def memory(share: float) -> ProcessMemory:
   """Memory of this process now; resident is 0 where there is no /proc."""
   resident = 0
   statm = pathlib.Path("/proc/self/statm")
   if statm.exists():
     resident = int(statm.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
   arrays = sum(x.nbytes for x in jax.live_arrays())
-  return Memory(share=share, resident=resident, arrays=arrays)
+  return ProcessMemory(share=share, resident=resident, arrays=arrays)
 
 
 # -------------------------------------------------------------------- requests
@@ -278,7 +278,7 @@ class Client:
     """Number of requests under way."""
     return len(self._open)
 
-  def submit(self, ask: Ask) -> Answer | None:
+  def submit(self, ask: Ask) -> Reply | None:
     """Submits a request; returns the answer where it is refused."""
     try:
       effects = Effects(Changes(**ask.changes), self._rate)
@@ -286,11 +286,11 @@ class Client:
         Request(**ask.request), Settings(**ask.settings)
       )
     except UserError as error:
-      return Answer(ask=ask, outcome="refused", sentence=str(error))
+      return Reply(ask=ask, outcome="refused", sentence=str(error))
     self._open[ticket] = _Open(ask=ask, effects=effects)
     return None
 
-  def step(self) -> Iterator[Answer]:
+  def step(self) -> Iterator[Reply]:
     """Runs one step of the engine; yields the requests that end with it."""
     for piece in self._engine.step():
       held = self._open[piece.ticket]
@@ -298,7 +298,7 @@ class Client:
       if piece.spoken is not None:
         del self._open[piece.ticket]
         held.parts.append(held.effects.finish())
-        yield Answer(
+        yield Reply(
           ask=held.ask,
           outcome="spoken",
           wave=np.concatenate(held.parts),
@@ -309,12 +309,12 @@ class Client:
       if held.ask.patience is not None and held.steps > held.ask.patience:
         self._engine.cancel(ticket)
         del self._open[ticket]
-        yield Answer(ask=held.ask, outcome="cancelled")
+        yield Reply(ask=held.ask, outcome="cancelled")
 
 
 def serve(
   synthesizer: Synthesizer, asks: Iterable[Ask], at_once: int = AT_ONCE
-) -> Iterator[Answer]:
+) -> Iterator[Reply]:
   """Yields the answers of all requests, as they end.
 
   Args:
@@ -335,8 +335,8 @@ def serve(
 
 
 def watch(
-  answers: Iterable[Answer], asks: Sequence[Ask], compared: int
-) -> tuple[list[Answer], list[Memory]]:
+  answers: Iterable[Reply], asks: Sequence[Ask], compared: int
+) -> tuple[list[Reply], list[ProcessMemory]]:
   """Gathers all answers, and the memory after each tenth of them.
 
   Args:
@@ -347,8 +347,8 @@ def watch(
   """
   sensible = [x for x in asks if not x.absurd and x.patience is None]
   kept = {id(ask) for ask in sensible[:compared]}
-  found: list[Answer] = []
-  measured: list[Memory] = []
+  found: list[Reply] = []
+  measured: list[ProcessMemory] = []
   for answer in answers:
     if id(answer.ask) not in kept:
       answer = dataclasses.replace(answer, wave=np.zeros(0))
@@ -371,7 +371,7 @@ class Replay:
   difference: float  # largest difference of a sample among those
 
 
-def replay(synthesizer: Synthesizer, answers: Sequence[Answer]) -> Replay:
+def replay(synthesizer: Synthesizer, answers: Sequence[Reply]) -> Replay:
   """Speaks requests alone and compares.
 
   Sound is compared where the tokens are the same: products of other shapes
@@ -381,7 +381,7 @@ def replay(synthesizer: Synthesizer, answers: Sequence[Answer]) -> Replay:
   for answer in answers:
     client = Client(synthesizer.engine(), synthesizer.rate)
     client.submit(answer.ask)
-    found: list[Answer] = []
+    found: list[Reply] = []
     while client.load:
       found += client.step()
     (alone,) = found
@@ -406,7 +406,7 @@ def long_english(vocabulary: Vocabulary, characters: int) -> str:
 
 def speak_long(
   synthesizer: Synthesizer, voice: Voice, text: str, context: float
-) -> tuple[float, list[Memory]]:
+) -> tuple[float, list[ProcessMemory]]:
   """Speaks a long English text: seconds of speech, and memory by its tenths.
 
   Args:
@@ -427,7 +427,9 @@ def speak_long(
   return samples / synthesizer.rate, _tenths(measured, samples)
 
 
-def _tenths(found: list[tuple[int, Memory]], total: int) -> list[Memory]:
+def _tenths(
+  found: list[tuple[int, ProcessMemory]], total: int
+) -> list[ProcessMemory]:
   """First measurement at or behind each tenth of the samples."""
   ends = [n / total for n, _ in found]
   return [
@@ -495,7 +497,7 @@ def measure(
 
 
 def _describe(
-  answers: Sequence[Answer], measured: Sequence[Memory], seconds: float
+  answers: Sequence[Reply], measured: Sequence[ProcessMemory], seconds: float
 ) -> str:
   outcomes = collections.Counter(a.outcome for a in answers)
   absurd = [a for a in answers if a.ask.absurd]
@@ -512,7 +514,7 @@ def _describe(
   )
 
 
-def _memory_lines(measured: Sequence[Memory]) -> str:
+def _memory_lines(measured: Sequence[ProcessMemory]) -> str:
   return "\n".join(
     f"  {x.share:>4.0%} done: {x.resident / 2**20:6.0f} MiB resident,"
     f" {x.arrays / 2**20:6.1f} MiB of arrays"

@@ -86,7 +86,7 @@ def plan(kills: int, processes: int, steps: int, seed: int) -> list[Kill]:
   return out
 
 
-class Job:
+class TrainingJob:
   """Processes of one start of a training."""
 
   def __init__(
@@ -125,7 +125,7 @@ class Job:
       time.sleep(0.02)
     return True
 
-  def __enter__(self) -> "Job":
+  def __enter__(self) -> "TrainingJob":
     return self
 
   def __exit__(self, *_: Any) -> None:
@@ -155,7 +155,7 @@ def last_step(workdir: pathlib.Path, since: int = 0) -> int:
 
 
 def disturb(
-  job: Job, kill: Kill, workdir: pathlib.Path, grace: float
+  job: TrainingJob, kill: Kill, workdir: pathlib.Path, grace: float
 ) -> dict[str, Any]:
   """Waits for the moment, sends the signal, waits for the end of all.
 
@@ -196,7 +196,7 @@ def finish(
     UserError: the training failed.
   """
   began = time.monotonic()
-  with Job(flags, launcher, logs) as job:
+  with TrainingJob(flags, launcher, logs) as job:
     while not (job.ended() and any(job.codes())) and None in job.codes():
       time.sleep(0.05)
     job.wait(LIMIT)
@@ -292,7 +292,7 @@ def measure(
   again = [*flags, f"--workdir={killed}"]
   events = []
   for n, kill in enumerate(plan(kills, processes, steps, seed)):
-    with Job(again, launcher, workdir / f"logs/{n}") as job:
+    with TrainingJob(again, launcher, workdir / f"logs/{n}") as job:
       events.append(disturb(job, kill, killed, launcher.grace))
     tell(_line(n, events[-1]))
   last = finish(again, launcher, workdir / "logs/last")

@@ -18,14 +18,14 @@ from typing import Any
 from s02jax.core import languages
 from s02jax.evaluation.benchmark import plan
 from s02jax.evaluation.benchmark.datasets import Item
-from s02jax.evaluation.benchmark.ledger import Answer, Asked, Ledger
-from s02jax.pretrained import recognisers
+from s02jax.evaluation.benchmark.ledger import Asked, JudgeAnswer, Ledger
+from s02jax.pretrained import registry
 
 WRONG = 0.1  # share of the words, or of the characters
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Result:
+class ScoringTime:
   """Time of one scoring pass."""
 
   pairs: int  # texts with transcripts
@@ -64,7 +64,7 @@ def repeated(items: Sequence[Item], pairs: int) -> Iterator[Item]:
 
 def measure(
   items: Sequence[Item], pairs: int, evaluate: Callable[[list[str]], Any]
-) -> Result:
+) -> ScoringTime:
   """Scores `pairs` pairs of text and transcript made of `items`.
 
   Args:
@@ -74,7 +74,7 @@ def measure(
   """
   rng = random.Random(0)
   specs = {
-    code: plan.spec_name(recognisers.recogniser_spec(code, {}))
+    code: plan.spec_name(registry.recogniser_spec(code, {}))
     for code in {item.language for item in items}
   }
   with tempfile.TemporaryDirectory() as name:
@@ -91,7 +91,7 @@ def measure(
       other = rng.choice(items).text
       said = heard(item.text, code, other, rng)
       asked = Asked("clip", item.subset, item.key, 0, specs[code])
-      answers.append((asked, Answer(file="", heard=said)))
+      answers.append((asked, JudgeAnswer(file="", heard=said)))
     listed.write_text("".join(lines), encoding="utf-8")
     Ledger(out, plan.Shard()).add(answers)
     command = ["--benchmark", "manifest", "--data", str(listed)]
@@ -101,7 +101,7 @@ def measure(
     began, busy = time.perf_counter(), time.process_time()
     with contextlib.redirect_stdout(io.StringIO()):
       evaluate(command)
-    return Result(
+    return ScoringTime(
       pairs=pairs,
       languages=len(specs),
       seconds=time.perf_counter() - began,
@@ -109,7 +109,7 @@ def measure(
     )
 
 
-def describe(result: Result) -> str:
+def describe(result: ScoringTime) -> str:
   """A measurement in one line."""
   return (
     f"{result.pairs:,} pairs in {result.languages} languages: "

@@ -20,7 +20,7 @@ from s02jax.training import programs
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Result:
+class StepTimes:
   """Time and work of a train step; times are medians over the steps."""
 
   config: str  # name of the config
@@ -42,7 +42,7 @@ class Result:
 
 def measure(
   config: ConfigDict, name: str, rows: int, steps: int, torch: bool = False
-) -> Result:
+) -> StepTimes:
   """Times `steps` steps after two that warm up.
 
   Args:
@@ -80,7 +80,7 @@ def measure(
   if not np.isfinite(float(values["loss"])):
     raise ValueError(f"{name}: the loss of the benchmark's batch is not finite")
   on_cpu = jax.default_backend() == "cpu"
-  return Result(
+  return StepTimes(
     config=name,
     device=jax.devices()[0].device_kind,
     devices=jax.device_count(),
@@ -169,7 +169,7 @@ def fill(
   return np.asarray(values, spec.dtype)
 
 
-def describe(r: Result) -> str:
+def describe(r: StepTimes) -> str:
   """A measurement in one line."""
   sheet = ""
   if r.datasheet_peak:

@@ -25,7 +25,7 @@ from s02jax.core.errors import UserError
 from s02jax.evaluation.benchmark import datasets, passes
 from s02jax.evaluation.benchmark.passes import Outcome
 from s02jax.evaluation.benchmark.plan import PASSES, Options, Shard
-from s02jax.pretrained import recognisers
+from s02jax.pretrained import registry
 from s02jax.synthesis.request import Settings
 
 NONE = "none"  # spec that asks no judge
@@ -91,13 +91,13 @@ def _add_judges(add: Callable[..., object]) -> None:
   )
   add(
     "--speaker-judge",
-    default=recognisers.SPEAKER_JUDGE,
+    default=registry.SPEAKER_JUDGE,
     metavar="SPEC",
     help="wavlm:FILE, ge2e or none",
   )
   add(
     "--quality-judge",
-    default=recognisers.QUALITY_JUDGE,
+    default=registry.QUALITY_JUDGE,
     metavar="SPEC",
     help="dnsmos or none",
   )

@@ -83,7 +83,7 @@ def main(argv: list[str]) -> None:
   seen = max(1, args.items // 2) if args.seen_items is None else args.seen_items
   if args.items < 1 or seen < 1 or args.workers < 1:
     raise UserError("--items, --seen_items and --workers must be at least 1.")
-  settings = recipes.Sampling(
+  settings = recipes.RecipeSettings(
     seed=args.seed,
     steps=args.steps,
     guidance=args.guidance,

@@ -195,7 +195,7 @@ def _settings(args: argparse.Namespace) -> Settings:
 
 def _write(blocks: Iterable[np.ndarray], path, rate: int) -> float:
   """Writes blocks of sound into a file; returns its seconds."""
-  with writer.Writer(path, rate) as out:
+  with writer.SoundWriter(path, rate) as out:
     for block in blocks:
       out.write(block)
   return out.seconds

@@ -54,7 +54,7 @@ class Step:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Memory:
+class DeviceMemory:
   """HBM of one device."""
 
   hbm: float  # bytes that it has
@@ -68,7 +68,7 @@ class Memory:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Cost:
+class StepCost:
   """Work of one device in one step."""
 
   model_flops: float  # FLOPs that the model needs
@@ -83,8 +83,8 @@ class Report:
   """Result of one compilation."""
 
   step: Step
-  memory: Memory
-  cost: Cost
+  memory: DeviceMemory
+  cost: StepCost
   warnings: list[str]
   seconds: float  # of compilation
   fast: bool  # compiled with less optimization than a run
@@ -152,7 +152,7 @@ def check(
   module = None if compiled is None else hlo.HloModule(compiled.as_text())
   return Report(
     step=_step(traced, name, place),
-    memory=Memory(hbm=chip.hbm * GIB, held=held, problem=problem),
+    memory=DeviceMemory(hbm=chip.hbm * GIB, held=held, problem=problem),
     cost=_cost(traced, module, chip),
     warnings=[
       *([] if module is None else _from_module(module, traced.mesh)),
@@ -259,11 +259,13 @@ def _step(traced: _Traced, name: str, place: str) -> Step:
   )
 
 
-def _cost(traced: _Traced, module: hlo.HloModule | None, chip: Chip) -> Cost:
+def _cost(
+  traced: _Traced, module: hlo.HloModule | None, chip: Chip
+) -> StepCost:
   model = traced.model_flops / traced.mesh.size
   executed = sum(p.flops for p in traced.products) / traced.mesh.size
   if module is None:
-    return Cost(
+    return StepCost(
       model_flops=model,
       executed_flops=executed,
       hbm_bytes=0.0,
@@ -272,7 +274,7 @@ def _cost(traced: _Traced, module: hlo.HloModule | None, chip: Chip) -> Cost:
     )
   moved = module.hbm_bytes()
   traffic = roofline.traffic(module.collectives(), traced.mesh, chip)
-  return Cost(
+  return StepCost(
     model_flops=model,
     executed_flops=executed,
     hbm_bytes=moved,

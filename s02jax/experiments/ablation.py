@@ -52,7 +52,7 @@ class Tools:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Job:
+class AblationJob:
   """One ablation, its folders, and the tools that train its variants."""
 
   ablation: Ablation
@@ -119,7 +119,9 @@ def names() -> list[str]:
 # -------------------------------------------------------------------- train
 
 
-def plan(job: Job, corpora: Mapping[str, pathlib.Path]) -> list[sweep.Run]:
+def plan(
+  job: AblationJob, corpora: Mapping[str, pathlib.Path]
+) -> list[sweep.Run]:
   """Runs of the variants, each checked as `s02 train` would.
 
   Args:
@@ -138,7 +140,7 @@ def plan(job: Job, corpora: Mapping[str, pathlib.Path]) -> list[sweep.Run]:
   ]
 
 
-def train(job: Job, corpora: Mapping[str, pathlib.Path]) -> None:
+def train(job: AblationJob, corpora: Mapping[str, pathlib.Path]) -> None:
   """Trains the unfinished variants, one after the other.
 
   Raises:
@@ -152,7 +154,7 @@ def train(job: Job, corpora: Mapping[str, pathlib.Path]) -> None:
 # ----------------------------------------------------------------- subjects
 
 
-def _resynthesis(job: Job) -> Subjects:
+def _resynthesis(job: AblationJob) -> Subjects:
   train(job, dict.fromkeys(job.ablation.variants, job.corpus))
   runs = {
     variant: Trained.load(job.workdir(variant), "flow_vae")
@@ -185,10 +187,10 @@ def _kl(run: Trained) -> Figure:
   return Figure(value=run.metrics.get(f"{SPLIT}/kl"), n=crops)
 
 
-def _latents(job: Job) -> Subjects:
+def _latents(job: AblationJob) -> Subjects:
   tokenizer, ar = job.finished("audio_tokenizer"), job.finished("ar")
   ablation = load("resynthesis", job.size)
-  vaes = Job(
+  vaes = AblationJob(
     ablation=ablation,
     tools=job.tools,
     corpus=job.corpus,
@@ -218,7 +220,7 @@ def _latents(job: Job) -> Subjects:
   return _speaking(job, "flow_matching", bundles)
 
 
-def _speaker_conditioning(job: Job) -> Subjects:
+def _speaker_conditioning(job: AblationJob) -> Subjects:
   others = {
     stage: job.finished(stage) for stage in bundle.MODELS if stage != "ar"
   }
@@ -244,7 +246,7 @@ def view(corpus: pathlib.Path, folder: pathlib.Path) -> pathlib.Path:
 
 
 def _speaking(
-  job: Job, stage: str, bundles: Mapping[str, bundle.Bundle]
+  job: AblationJob, stage: str, bundles: Mapping[str, bundle.Bundle]
 ) -> Subjects:
   """Bundles that say the sentences of a panel; each is kept in OUT/bundles.
 
@@ -254,7 +256,7 @@ def _speaking(
     bundles: variant -> bundle.
   """
   (rate,) = {made.rate for made in bundles.values()}
-  settings = recipes.Sampling(**job.ablation.synthesis)
+  settings = recipes.RecipeSettings(**job.ablation.synthesis)
   recipe_of = {recipe.name: recipe for recipe in recipes.RECIPES}
 
   def judge_speech(panel, pool) -> Figures:
@@ -304,7 +306,7 @@ def _complement(share: Figure) -> Figure:
   )
 
 
-SUBJECTS: dict[str, Callable[[Job], Subjects]] = {
+SUBJECTS: dict[str, Callable[[AblationJob], Subjects]] = {
   "resynthesis": _resynthesis,
   "latents": _latents,
   "speaker_conditioning": _speaker_conditioning,
@@ -314,7 +316,9 @@ SUBJECTS: dict[str, Callable[[Job], Subjects]] = {
 # -------------------------------------------------------------------- judge
 
 
-def compare(job: Job, subjects: Subjects, processes: int) -> dict[str, Any]:
+def compare(
+  job: AblationJob, subjects: Subjects, processes: int
+) -> dict[str, Any]:
   """Table of `ablation_table.to_json`.
 
   It is read, not judged again, where OUT holds that of these very models.

@@ -66,7 +66,7 @@ def _rebuild(storage, offset, shape, strides, *_) -> _Tensor:
   return _Tensor(storage, offset, tuple(shape), tuple(strides))
 
 
-class _Reader(pickle.Unpickler):
+class _TensorUnpickler(pickle.Unpickler):
   """Unpickler that allows tensors, storages and ordered dicts alone."""
 
   def __init__(self, file):
@@ -111,10 +111,10 @@ def _pickled(path: pathlib.Path):
     if pickle.Unpickler(file).load() != _MAGIC:
       raise pickle.UnpicklingError("wrong magic number")
     for _ in ("protocol version", "machine sizes"):
-      _Reader(file).load()
-    reader = _Reader(file)
+      _TensorUnpickler(file).load()
+    reader = _TensorUnpickler(file)
     saved = reader.load()
-    for key in _Reader(file).load():
+    for key in _TensorUnpickler(file).load():
       (count,) = np.fromfile(file, "<i8", 1)
       storage = reader.storages[key]
       storage.values = np.fromfile(file, storage.dtype, count)
@@ -125,7 +125,7 @@ def _zipped(path: pathlib.Path):
   """Reads the present format: a zip archive."""
   with zipfile.ZipFile(path) as archive:
     (pickled,) = (n for n in archive.namelist() if n.endswith("/data.pkl"))
-    reader = _Reader(io.BytesIO(archive.read(pickled)))
+    reader = _TensorUnpickler(io.BytesIO(archive.read(pickled)))
     saved = reader.load()
     folder = pickled.removesuffix("data.pkl")
     for key, storage in reader.storages.items():

@@ -30,7 +30,7 @@ from s02jax.synthesis.batching import UNIT, round_up
 from s02jax.synthesis.decode.cache import Cache, CacheShape, Slots, place
 from s02jax.synthesis.decode.prompts import PromptBuilder
 from s02jax.synthesis.pipeline import Parts, Pipeline, Waves
-from s02jax.synthesis.render.chunks import FlowSolver, Vocoder
+from s02jax.synthesis.render.chunks import ChunkVocoder, FlowSolver
 from s02jax.synthesis.render.streams import Renderer
 from s02jax.synthesis.voice import Voice
 from s02jax.text.tokenizer import TextModel
@@ -224,7 +224,7 @@ def _renderer(
       channels=flow["channels"],
       run=solve,
     ),
-    vocoder=Vocoder(
+    vocoder=ChunkVocoder(
       reach=tuple(vocoder["reach"]),
       hop=vocoder["hop"],
       channels=vocoder["channels"],

@@ -20,7 +20,7 @@ import numpy as np
 
 from s02jax.synthesis.decode.cache import BURST
 from s02jax.synthesis.decode.slots import SlotDecoder
-from s02jax.synthesis.job import Job, Spoken
+from s02jax.synthesis.job import Spoken, UtteranceJob
 from s02jax.synthesis.render.streams import Renderer
 from s02jax.synthesis.request import DEFAULTS, Request, Settings
 
@@ -43,7 +43,7 @@ class Engine:
     self,
     decoder: SlotDecoder,
     renderer: Renderer,
-    prepare: Callable[[Request, Settings], Job],
+    prepare: Callable[[Request, Settings], UtteranceJob],
   ):
     """Starts without requests; `Pipeline.engine` is the usual way to get one.
 
@@ -54,7 +54,7 @@ class Engine:
     """
     self._decoder, self._renderer = decoder, renderer
     self._prepare = prepare
-    self._jobs: dict[int, Job] = {}
+    self._jobs: dict[int, UtteranceJob] = {}
     self._waiting: collections.deque[int] = collections.deque()
     self._next_ticket = 0
 
@@ -72,7 +72,7 @@ class Engine:
     """
     return self.add(self._prepare(request, settings))
 
-  def add(self, job: Job) -> int:
+  def add(self, job: UtteranceJob) -> int:
     """Queues a fresh job; returns its ticket."""
     ticket, self._next_ticket = self._next_ticket, self._next_ticket + 1
     self._jobs[ticket] = job

@@ -22,7 +22,7 @@ class Spoken:
   redrawn: bool  # a loop or a long silence was drawn anew
 
 
-class Job:
+class UtteranceJob:
   """Checked request with its progress: drawn tokens and their rendering.
 
   Attributes:

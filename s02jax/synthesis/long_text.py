@@ -186,7 +186,7 @@ def speak(
         in_words=True,
         voice=current if part.language == before else voice,
       )
-      utterance = _Utterance(engine, request, settings)
+      utterance = _Playback(engine, request, settings)
       yield _changed(utterance, changes, synthesizer.rate)
       current = _successor(synthesizer, voice, utterance)
       before = part.language
@@ -194,7 +194,7 @@ def speak(
   return effects.join(joined(), changes.rate or synthesizer.rate)
 
 
-class _Utterance:
+class _Playback:
   """Sound of a request, block by block, and after it how it ended."""
 
   def __init__(self, engine: Engine, request: Request, settings: Settings):
@@ -229,7 +229,7 @@ def _changed(
 
 
 def _successor(
-  synthesizer: Synthesizer, voice: Voice, utterance: _Utterance
+  synthesizer: Synthesizer, voice: Voice, utterance: _Playback
 ) -> Voice:
   """Voice that continues an utterance; `voice` where that can be no prompt."""
   seconds = len(utterance.wave) / synthesizer.rate

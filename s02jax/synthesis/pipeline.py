@@ -24,7 +24,7 @@ from s02jax.synthesis.decode.cache import Sampling
 from s02jax.synthesis.decode.prompts import PromptBuilder
 from s02jax.synthesis.decode.slots import DecodeFunctions, SlotDecoder
 from s02jax.synthesis.engine import Engine
-from s02jax.synthesis.job import Job, Spoken
+from s02jax.synthesis.job import Spoken, UtteranceJob
 from s02jax.synthesis.render.streams import Renderer, RenderStream
 from s02jax.synthesis.request import Request, Settings, Utterance, check_speaker
 from s02jax.synthesis.voice import Prompt, Voice, check_reference
@@ -211,7 +211,9 @@ class Pipeline:
     while engine.busy:
       yield from (p.wave for p in engine.step() if len(p.wave))
 
-  def jobs(self, requests: Sequence[Request], settings: Settings) -> list[Job]:
+  def jobs(
+    self, requests: Sequence[Request], settings: Settings
+  ) -> list[UtteranceJob]:
     """Checks requests and makes a fresh job of each; raises UserError."""
     settings.check()
     words = self._parts.words
@@ -236,7 +238,9 @@ class Pipeline:
       for text, code, voice in zip(texts, codes, voices, strict=True)
     ]
 
-  def _job(self, text: str, code: str, voice: Voice, settings: Settings) -> Job:
+  def _job(
+    self, text: str, code: str, voice: Voice, settings: Settings
+  ) -> UtteranceJob:
     """Job of a checked text; its seeds depend on the text and the language."""
 
     def seed(purpose: str) -> int:
@@ -248,7 +252,7 @@ class Pipeline:
       top_p=settings.top_p,
       repetition_penalty=settings.repetition_penalty,
     )
-    return Job(
+    return UtteranceJob(
       self._parts.prompt_builder(
         text, code, voice, seed=seed("tokens"), sampling=sampling
       ),

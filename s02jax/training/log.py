@@ -17,7 +17,7 @@ from s02jax.data import loader
 from s02jax.stages.train_state import OptimizerConfig, schedule
 from s02jax.training.clock import Clock, Goodput
 from s02jax.training.feed import Feed
-from s02jax.training.metrics import Counts, Meter, Writer
+from s02jax.training.metrics import Counts, Meter, MetricsWriter
 
 
 def is_due(step: int, every: int, last: int) -> bool:
@@ -32,7 +32,7 @@ class Log:
     self,
     config: ConfigDict,
     feed: Feed,
-    writer: Writer,
+    writer: MetricsWriter,
     goodput: Goodput,
     clock: Clock,
     skipped: int,

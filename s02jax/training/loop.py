@@ -127,7 +127,7 @@ def _run(
   flops = StepFlops(stage)
 
   # ------------------------------------------------------------------- log
-  writer = metrics.Writer(workdir, start, config.steps, main_process)
+  writer = metrics.MetricsWriter(workdir, start, config.steps, main_process)
   log = Log(config, feed, writer, goodput, clock, int(skipped_steps(state)))
 
   # ------------------------------------------------------------- benchmark

@@ -83,7 +83,7 @@ class Meter:
     return values
 
 
-class Writer:
+class MetricsWriter:
   """Writer of a run's metrics, which does nothing but on the main process."""
 
   def __init__(
@@ -152,7 +152,7 @@ class Writer:
     else:
       self._bar.set_postfix_str(line)
 
-  def __enter__(self) -> "Writer":
+  def __enter__(self) -> "MetricsWriter":
     return self
 
   def __exit__(self, *_: Any) -> None:

@@ -5,7 +5,7 @@ import pytest
 import soundfile
 
 from s02jax.audio import loudness, recording
-from s02jax.audio.writer import FORMATS, RATES, Writer, check_out
+from s02jax.audio.writer import FORMATS, RATES, SoundWriter, check_out
 from s02jax.core.errors import UserError
 
 RATE = 16000
@@ -17,7 +17,7 @@ def tone(seconds=1.0, rate=RATE):
 
 
 def write(path, wave, cuts=(), rate=RATE):
-  with Writer(path, rate) as out:
+  with SoundWriter(path, rate) as out:
     for block in np.split(wave, cuts):
       out.write(block)
   assert out.seconds == pytest.approx(len(wave) / rate)
@@ -60,7 +60,7 @@ def test_every_rate_that_is_promised_works(suffix, tmp_path):
 
 def test_a_rate_that_the_format_lacks_is_named(tmp_path):
   with pytest.raises(UserError, match="22050 Hz.*--rate of 8000, 12000"):
-    Writer(tmp_path / "a.opus", 22050)
+    SoundWriter(tmp_path / "a.opus", 22050)
 
 
 def test_loud_sound_is_cut_off(tmp_path):
@@ -70,7 +70,10 @@ def test_loud_sound_is_cut_off(tmp_path):
 
 
 def test_an_error_leaves_nothing(tmp_path):
-  with pytest.raises(RuntimeError), Writer(tmp_path / "a.wav", RATE) as out:
+  with (
+    pytest.raises(RuntimeError),
+    SoundWriter(tmp_path / "a.wav", RATE) as out,
+  ):
     out.write(tone())
     raise RuntimeError
   assert list(tmp_path.iterdir()) == []
@@ -79,7 +82,7 @@ def test_an_error_leaves_nothing(tmp_path):
 def test_an_old_file_stays_until_the_new_one_is_whole(tmp_path):
   path = write(tmp_path / "a.wav", tone(0.1))
   before = path.read_bytes()
-  with Writer(path, RATE) as out:
+  with SoundWriter(path, RATE) as out:
     out.write(tone())
     assert path.read_bytes() == before
   assert path.read_bytes() != before
@@ -100,7 +103,7 @@ def test_a_full_disk_is_one_sentence(tmp_path, monkeypatch):
 
   with (
     pytest.raises(UserError, match="No space"),
-    Writer(tmp_path / "a.wav", RATE) as out,
+    SoundWriter(tmp_path / "a.wav", RATE) as out,
   ):
     monkeypatch.setattr(soundfile.SoundFile, "write", full)
     out.write(tone())

@@ -26,7 +26,7 @@ def test_a_room_does_not_import_its_neighbour(folder, others):
 
 
 @pytest.mark.parametrize(
-  "module", ["pretrained.recognisers", "evaluation.report.clip_judge"]
+  "module", ["pretrained.registry", "evaluation.report.clip_judge"]
 )
 def test_judges_load_no_heavy_package_before_they_are_made(module):
   code = f"""

@@ -43,7 +43,7 @@ def load(name, size="test"):
 
 
 def job(name, out, size="test", **fields):
-  return ablations.Job(
+  return ablations.AblationJob(
     ablation=load(name, size),
     tools=ablations.Tools(
       launch=lambda argv: local.launch(None, argv),

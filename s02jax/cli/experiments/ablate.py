@@ -31,7 +31,7 @@ from s02jax.core.errors import UserError
 from s02jax.experiments import ablation_table, sweep
 from s02jax.experiments.ablation import (
   SUBJECTS,
-  Job,
+  AblationJob,
   Tools,
   compare,
   load,
@@ -75,7 +75,7 @@ def main(argv: list[str]) -> None:
     ablation = dataclasses.replace(ablation, cases=args.cases)
   args.out.mkdir(parents=True, exist_ok=True)
   sweep.claim(args.out, f"{name}.py:{args.size}")
-  job = Job(
+  job = AblationJob(
     ablation=ablation,
     tools=Tools(
       launch=_launch,

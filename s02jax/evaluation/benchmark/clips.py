@@ -16,7 +16,7 @@ from s02jax.audio import recording, writer
 from s02jax.audio.loudness import SILENCE
 from s02jax.core.errors import UserError
 from s02jax.evaluation.benchmark.datasets import Item
-from s02jax.evaluation.benchmark.plan import Find, Group, clip_name
+from s02jax.evaluation.benchmark.plan import Find, ItemGroup, clip_name
 from s02jax.synthesis import long_text, voice_store
 from s02jax.synthesis.long_text import Passage
 from s02jax.synthesis.request import Request, Settings
@@ -158,7 +158,7 @@ class ClipMaker:
       lambda path, text: voice_store.recorded(synthesizer, [path], text)[0]
     )
 
-  def __call__(self, group: Group) -> None:
+  def __call__(self, group: ItemGroup) -> None:
     """Synthesizes all items of a group, unless all have their clips.
 
     Raises:
@@ -223,6 +223,6 @@ class ClipMaker:
     """Writes a clip's file from float32[n] blocks."""
     path = _path(self._out, item, seed)
     path.parent.mkdir(parents=True, exist_ok=True)
-    with writer.Writer(path, self._synthesizer.rate) as file:
+    with writer.SoundWriter(path, self._synthesizer.rate) as file:
       for block in blocks:
         file.write(block)

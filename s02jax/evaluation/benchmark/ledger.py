@@ -36,7 +36,7 @@ class Asked:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Answer:
+class JudgeAnswer:
   """Answer of one judge about one file, or the reason why it was not asked."""
 
   file: str | None = None  # digest of the judged file; None: there is none
@@ -63,7 +63,7 @@ class Answer:
     return found
 
   @classmethod
-  def from_json(cls, found: Mapping[str, Any]) -> "Answer":
+  def from_json(cls, found: Mapping[str, Any]) -> "JudgeAnswer":
     """Reads a line of the ledger."""
     return cls(
       file=found["file"],
@@ -132,16 +132,16 @@ class Ledger:
     if before is None or before[0] <= at:
       self._found[asked] = at, path, begin
 
-  def get(self, asked: Asked) -> Answer | None:
+  def get(self, asked: Asked) -> JudgeAnswer | None:
     """Reads the latest answer, if there is one."""
     if asked not in self._found:
       return None
     _, path, begin = self._found[asked]
     with path.open("rb") as file:
       file.seek(begin)
-      return Answer.from_json(json.loads(file.readline()))
+      return JudgeAnswer.from_json(json.loads(file.readline()))
 
-  def add(self, answers: Sequence[tuple[Asked, Answer]]) -> None:
+  def add(self, answers: Sequence[tuple[Asked, JudgeAnswer]]) -> None:
     """Appends answers; they are on the disk when it returns."""
     at = time.time()
     with self._own.open("ab") as file:

@@ -14,10 +14,15 @@ import numpy as np
 from s02jax.core.errors import UserError
 from s02jax.evaluation.benchmark import clips
 from s02jax.evaluation.benchmark.datasets import first_names
-from s02jax.evaluation.benchmark.ledger import Answer, Asked, Ledger, digest
+from s02jax.evaluation.benchmark.ledger import (
+  Asked,
+  JudgeAnswer,
+  Ledger,
+  digest,
+)
 from s02jax.evaluation.benchmark.plan import (
   Find,
-  Group,
+  ItemGroup,
   JudgeSpecs,
   clip_name,
 )
@@ -47,7 +52,7 @@ class _File:
 
 
 # Paths to one answer each.
-_Ask = Callable[[list[pathlib.Path]], list[Answer]]
+_Ask = Callable[[list[pathlib.Path]], list[JudgeAnswer]]
 
 
 class Listener:
@@ -64,7 +69,7 @@ class Listener:
     self._judges, self._ledger = judges, ledger
     self._allow_missing = allow_missing
 
-  def clips(self, group: Group, find: Find) -> None:
+  def clips(self, group: ItemGroup, find: Find) -> None:
     """Judges the clips of a group.
 
     Raises:
@@ -81,7 +86,8 @@ class Listener:
       (
         self._judges.specs.recognisers[language],
         lambda paths: [
-          Answer(heard=text) for text in recogniser.transcribe(paths, language)
+          JudgeAnswer(heard=text)
+          for text in recogniser.transcribe(paths, language)
         ],
       )
     ]
@@ -110,17 +116,17 @@ class Listener:
 
   # ---------------------------------------------------------------- asking
 
-  def _voices(self, paths: list[pathlib.Path]) -> list[Answer]:
+  def _voices(self, paths: list[pathlib.Path]) -> list[JudgeAnswer]:
     """Asks the speaker judge."""
     assert self._judges.speaker is not None
-    return [Answer(voice=x) for x in self._judges.speaker.embed(paths)]
+    return [JudgeAnswer(voice=x) for x in self._judges.speaker.embed(paths)]
 
-  def _qualities(self, paths: list[pathlib.Path]) -> list[Answer]:
+  def _qualities(self, paths: list[pathlib.Path]) -> list[JudgeAnswer]:
     """Asks the quality judge."""
     assert self._judges.quality is not None
     scores = self._judges.quality.score(paths)
     return [
-      Answer(quality={name: _number(x[i]) for name, x in scores.items()})
+      JudgeAnswer(quality={name: _number(x[i]) for name, x in scores.items()})
       for i in range(len(paths))
     ]
 
@@ -162,7 +168,7 @@ class Listener:
       return False
     return self._allow_missing or answer.missing is None
 
-  def _unasked(self, file: _File) -> Answer | None:
+  def _unasked(self, file: _File) -> JudgeAnswer | None:
     """Answer about a clip that no judge needs to hear; None for the others.
 
     Raises:
@@ -175,7 +181,7 @@ class Listener:
         if not clips.is_silent(file.path):
           return None
         if file.role == "clip":
-          return Answer(silent=True)
+          return JudgeAnswer(silent=True)
         fault = f"{file.path}: nobody speaks there; give another recording."
       except UserError as error:
         fault = str(error)
@@ -187,7 +193,7 @@ class Listener:
         f" ({file.where}) cannot be judged: {fault}; make it, or count it as"
         " wholly wrong by --allow-missing."
       )
-    return Answer(missing=fault)
+    return JudgeAnswer(missing=fault)
 
 
 def _number(value) -> float | None:
@@ -195,7 +201,7 @@ def _number(value) -> float | None:
   return float(value) if np.isfinite(value) else None
 
 
-def check_present(groups: Sequence[Group], find: Find) -> None:
+def check_present(groups: Sequence[ItemGroup], find: Find) -> None:
   """Raises UserError with the names of clips that are not there."""
   missing = [
     (item, f"{item.subset}/{clip_name(item.key, group.seed)}")

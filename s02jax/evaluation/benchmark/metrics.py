@@ -25,7 +25,7 @@ from s02jax.core.languages import BY_CODE
 from s02jax.evaluation.figure import Figure, item_mean, ratio
 from s02jax.pretrained.judges import unit_vectors
 from s02jax.text.edits import Edits, edits
-from s02jax.text.normalize import FAIR, Metric, Pipeline, units
+from s02jax.text.normalize import FAIR, Metric, Normalisation, units
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -82,7 +82,7 @@ class TextScore:
 def compare(
   transcript: Transcript,
   *,
-  pipeline: Pipeline = FAIR,
+  pipeline: Normalisation = FAIR,
   metric: Metric | None = None,
 ) -> Comparison:
   """Counts and aligns the edits of a transcript.
@@ -104,7 +104,7 @@ def compare(
 
 
 def reference(
-  key: str, text: str, language: str, pipeline: Pipeline, metric: Metric
+  key: str, text: str, language: str, pipeline: Normalisation, metric: Metric
 ) -> list[str]:
   """Units of a normalised text that was to be spoken.
 
@@ -121,7 +121,7 @@ def reference(
 
 
 def _hypothesis(
-  transcript: Transcript, pipeline: Pipeline, metric: Metric
+  transcript: Transcript, pipeline: Normalisation, metric: Metric
 ) -> list[str]:
   """Units that were heard; none for a missing clip: all of it was deleted."""
   if transcript.heard is None:
@@ -133,7 +133,7 @@ def _hypothesis(
 def score_texts(
   transcripts: Sequence[Transcript],
   *,
-  pipeline: Pipeline = FAIR,
+  pipeline: Normalisation = FAIR,
   metric: Metric | None = None,
   seed: int = 0,
 ) -> TextScore:
@@ -189,7 +189,7 @@ def _rates(items: Sequence[Sequence[Edits]], seed: int) -> Rates:
 def by_language(
   transcripts: Sequence[Transcript],
   *,
-  pipeline: Pipeline = FAIR,
+  pipeline: Normalisation = FAIR,
   seed: int = 0,
 ) -> dict[str, TextScore]:
   """Computes a score for each language, in the order of the transcripts."""

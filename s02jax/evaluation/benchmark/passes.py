@@ -37,7 +37,7 @@ from s02jax.evaluation.benchmark.plan import (
   Pins,
 )
 from s02jax.evaluation.benchmark.scores import VERSION
-from s02jax.pretrained import recognisers
+from s02jax.pretrained import registry
 from s02jax.synthesis import long_text
 from s02jax.synthesis.synthesizer import Synthesizer
 
@@ -156,7 +156,7 @@ def _specs(options: Options, items: Sequence[Item]) -> JudgeSpecs:
   codes = list(dict.fromkeys(item.language for item in items))
   return JudgeSpecs(
     recognisers={
-      code: recognisers.recogniser_spec(code, options.recognisers)
+      code: registry.recogniser_spec(code, options.recognisers)
       for code in codes
     },
     speaker=options.speaker_judge,
@@ -234,9 +234,9 @@ def make_judges(evaluation: Evaluation) -> Judges:
   for item in evaluation.items:
     texts.setdefault(item.language, []).append(item.text)
   return Judges(
-    recognisers=recognisers.recognisers(texts, asked.recognisers, texts=texts),
-    speaker=recognisers.speaker_judge(asked.speaker) if asked.speaker else None,
-    quality=recognisers.quality_judge(asked.quality) if asked.quality else None,
+    recognisers=registry.recognisers(texts, asked.recognisers, texts=texts),
+    speaker=registry.speaker_judge(asked.speaker) if asked.speaker else None,
+    quality=registry.quality_judge(asked.quality) if asked.quality else None,
     specs=evaluation.pins.judges,
   )
 

@@ -22,7 +22,7 @@ from s02jax.core.languages import BY_CODE
 from s02jax.evaluation.benchmark import metrics
 from s02jax.evaluation.benchmark.datasets import Cloning, Item
 from s02jax.synthesis.request import Settings
-from s02jax.text.normalize import PIPELINES
+from s02jax.text.normalize import NORMALISATIONS
 
 CARD = "run.json"
 GROUP = 8  # items spoken or judged at a time
@@ -33,19 +33,19 @@ Find = Callable[[Item, int], pathlib.Path | None]  # item, seed -> its clip
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Group:
+class ItemGroup:
   """Items of one subset and language, spoken with one seed."""
 
   seed: int
   items: tuple[Item, ...]
 
 
-def groups(items: Iterable[Item], seeds: int) -> Iterator[Group]:
+def groups(items: Iterable[Item], seeds: int) -> Iterator[ItemGroup]:
   """Yields all groups of an evaluation, in the order of its items."""
   for _, alike in itertools.groupby(items, lambda i: (i.subset, i.language)):
     for some in batched(alike, GROUP):
       for seed in range(seeds):
-        yield Group(seed=seed, items=some)
+        yield ItemGroup(seed=seed, items=some)
 
 
 def batched(values: Iterable[T], size: int) -> Iterator[tuple[T, ...]]:
@@ -153,7 +153,7 @@ class Evaluation:
   pins: Pins
   find: Find
 
-  def groups(self) -> list[Group]:
+  def groups(self) -> list[ItemGroup]:
     """Lists the groups of this shard."""
     return list(self.options.shard.of(groups(self.items, self.options.seeds)))
 
@@ -179,7 +179,7 @@ def check_items(items: Sequence[Item], seeds: int) -> None:
           " keys differ by more than a number."
         )
       named[name] = item
-    for pipeline in PIPELINES.values():
+    for pipeline in NORMALISATIONS.values():
       try:
         metric = BY_CODE[item.language].metric
         metrics.reference(item.key, item.text, item.language, pipeline, metric)

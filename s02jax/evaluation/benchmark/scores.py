@@ -13,7 +13,7 @@ from s02jax.core import files
 from s02jax.evaluation.benchmark.metrics import Cosines, Rates
 from s02jax.evaluation.benchmark.plan import JudgeSpecs, Pins
 from s02jax.evaluation.figure import Figure
-from s02jax.text.normalize import PIPELINES, Metric
+from s02jax.text.normalize import NORMALISATIONS, Metric
 
 VERSION = 1
 
@@ -128,7 +128,7 @@ class Scores:
       data=found["data"],
       subsets=[_subset_from_json(row) for row in found["rows"]],
       mean=Means(
-        rates={name: MeanRates(**mean[name]) for name in PIPELINES},
+        rates={name: MeanRates(**mean[name]) for name in NORMALISATIONS},
         similarity=mean["similarity"],
       ),
       worst=[WorstClip(**clip) for clip in found["worst"]],
@@ -160,7 +160,9 @@ def _subset_to_json(scores: SubsetScores) -> dict[str, Any]:
 def _subset_from_json(row: Mapping[str, Any]) -> SubsetScores:
   """Inverse of `_subset_to_json`."""
   fields = dict(row)
-  rates = {name: Rates(**_from_json(fields.pop(name))) for name in PIPELINES}
+  rates = {
+    name: Rates(**_from_json(fields.pop(name))) for name in NORMALISATIONS
+  }
   alike, quality = fields.pop("similarity"), fields.pop("quality")
   return SubsetScores(
     **fields,

@@ -10,7 +10,7 @@ from s02jax.evaluation.benchmark.plan import JudgeSpecs
 from s02jax.evaluation.benchmark.published import Published
 from s02jax.evaluation.benchmark.scores import Scores, SubsetScores
 from s02jax.evaluation.figure import Figure
-from s02jax.text.normalize import PIPELINES
+from s02jax.text.normalize import NORMALISATIONS
 
 _FOREIGN = "†"
 _NOTE = (
@@ -126,7 +126,7 @@ def summary(scores: Scores) -> str:
     "",
   ]
   cells = ["mean of the rows", *[""] * 4]
-  for name in PIPELINES:
+  for name in NORMALISATIONS:
     rates = scores.mean.rates[name]
     cells += [percent(rates.utterance_mean), percent(rates.corpus_level)]
   cells += ["", number(scores.mean.similarity), "", "", ""]
@@ -141,7 +141,7 @@ def summary(scores: Scores) -> str:
 
 def _summary_cells(subset: SubsetScores) -> list[str]:
   """Cells of a subset in scores.md."""
-  rates = [subset.rates[name] for name in PIPELINES]
+  rates = [subset.rates[name] for name in NORMALISATIONS]
   fair, alike = subset.rates["fair"], subset.similarity
   edits = (fair.substitutions, fair.deletions, fair.insertions)
   cosines = [None] * 3

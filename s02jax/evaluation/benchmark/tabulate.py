@@ -15,7 +15,12 @@ import numpy as np
 from s02jax.core import languages
 from s02jax.core.errors import UserError
 from s02jax.evaluation.benchmark.datasets import Item, first_names
-from s02jax.evaluation.benchmark.ledger import Answer, Asked, Ledger, digest
+from s02jax.evaluation.benchmark.ledger import (
+  Asked,
+  JudgeAnswer,
+  Ledger,
+  digest,
+)
 from s02jax.evaluation.benchmark.metrics import (
   Comparison,
   Cosines,
@@ -33,7 +38,7 @@ from s02jax.evaluation.benchmark.scores import (
   WorstClip,
 )
 from s02jax.evaluation.figure import Figure, item_mean
-from s02jax.text.normalize import FAIR, PIPELINES
+from s02jax.text.normalize import FAIR, NORMALISATIONS
 
 WORST = 20  # clips that are kept
 _OPS = {"equal": "=", "substitute": "s", "delete": "d", "insert": "i"}
@@ -108,7 +113,7 @@ def _score_subset(
   ]
   texts = {
     name: score_texts(transcripts, pipeline=pipeline)
-    for name, pipeline in PIPELINES.items()
+    for name, pipeline in NORMALISATIONS.items()
   }
   fair = texts[FAIR.name]
   scores = SubsetScores(
@@ -130,14 +135,14 @@ def _score_subset(
   return scores, fair.comparisons
 
 
-def _answer(ledger: Ledger, item: Item, seed: int, spec: str) -> Answer:
+def _answer(ledger: Ledger, item: Item, seed: int, spec: str) -> JudgeAnswer:
   """Answer of a judge about a clip that was judged."""
   answer = ledger.get(Asked("clip", item.subset, item.key, seed, spec))
   assert answer is not None
   return answer
 
 
-def _heard(answer: Answer) -> str | None:
+def _heard(answer: JudgeAnswer) -> str | None:
   """Transcript of a clip: None for a missing one, empty for a silent one."""
   if answer.missing is not None:
     return None
@@ -152,7 +157,7 @@ def _means(subsets: Sequence[SubsetScores]) -> Means:
         utterance_mean=_mean(s.rates[name].utterance_mean for s in subsets),
         corpus_level=_mean(s.rates[name].corpus_level for s in subsets),
       )
-      for name in PIPELINES
+      for name in NORMALISATIONS
     },
     similarity=_mean(
       s.similarity.to_prompt for s in subsets if s.similarity is not None
@@ -271,7 +276,7 @@ def _recording(role: str, path: pathlib.Path, evaluation: Evaluation) -> Asked:
   return Asked(role, "", relative(path, evaluation.options.data), 0, spec)
 
 
-def _voice(answer: Answer | None) -> np.ndarray | None:
+def _voice(answer: JudgeAnswer | None) -> np.ndarray | None:
   """Speaker vector float32[e] of an answer; None where nobody speaks."""
   return answer.voice if answer else None
 

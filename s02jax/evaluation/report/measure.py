@@ -59,7 +59,7 @@ def measure(
   models: ReportMethods,
   splits: Mapping[str, Split],
   counts: Mapping[str, int],
-  settings: recipes.Sampling,
+  settings: recipes.RecipeSettings,
   processes: int,
   watch: Stopwatch,
 ) -> dict[str, SplitResult]:

@@ -37,7 +37,7 @@ class Player:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Example:
+class PageExample:
   """Sentence in all rows."""
 
   split: str
@@ -63,7 +63,7 @@ class Content:
   requirements: Sequence[Mapping[str, Any]]  # of `requirements.compare`
   phases: Mapping[str, float]  # seconds by phase
   runs: Mapping[str, Sequence[media.Curve]]  # loss curves by stage
-  examples: Sequence[Example]
+  examples: Sequence[PageExample]
 
 
 def render(content: Content) -> str:
@@ -172,7 +172,7 @@ def _highlights(content: Content) -> str:
 # ---------------------------------------------------------------- samples
 
 
-def _examples(examples: Sequence[Example]) -> str:
+def _examples(examples: Sequence[PageExample]) -> str:
   """Section of players; nothing without examples."""
   if not examples:
     return ""
@@ -190,7 +190,7 @@ def _examples(examples: Sequence[Example]) -> str:
   return _section("listen", lead, "".join(parts))
 
 
-def _card(example: Example) -> str:
+def _card(example: PageExample) -> str:
   """Card of one sentence with its players."""
   players = "".join(map(_player, example.players))
   said = example.reference_text

@@ -44,7 +44,7 @@ class RecipeMethods(Protocol):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Sampling:
+class RecipeSettings:
   """Settings of synthesis, equal for all recipes."""
 
   seed: int = 0  # of all draws
@@ -70,7 +70,7 @@ class Recipe:
   label: str  # on the page
   explanation: str  # on the page
   aligned: bool  # waves are copies of the recordings, sample by sample
-  make: Callable[[RecipeMethods, Sequence[Case], Sampling], Made]
+  make: Callable[[RecipeMethods, Sequence[Case], RecipeSettings], Made]
 
 
 def _ground_truth(models, cases, settings) -> Made:
@@ -194,7 +194,7 @@ def make_renditions(
   recipe: Recipe,
   models: RecipeMethods,
   cases: Sequence[Case],
-  settings: Sampling,
+  settings: RecipeSettings,
 ) -> Renditions:
   """Makes the waves of a row and transcribes them by the CTC head."""
   made = recipe.make(models, cases, settings)

@@ -23,7 +23,7 @@ _PAGE_BYTES = 11_000_000  # that players and pictures may take
 
 def examples(
   results: Mapping[str, SplitResult], rate: int, budget: int = _PAGE_BYTES
-) -> list[page.Example]:
+) -> list[page.PageExample]:
   """Examples for the page, voices and languages in turn.
 
   Args:
@@ -31,7 +31,7 @@ def examples(
     rate: sample rate of the waves, Hz.
     budget: bytes that sounds and pictures may take.
   """
-  chosen: list[page.Example] = []
+  chosen: list[page.PageExample] = []
   for split, result in results.items():
     for index in _varied(result.panel.cases)[: _EXAMPLES[split]]:
       example = _example(split, result, index, rate)
@@ -56,7 +56,7 @@ def _varied(cases: Sequence[Case]) -> list[int]:
   return sorted(turns, key=lambda i: (turns[i], i))
 
 
-def _example(split, result, index, rate) -> page.Example:
+def _example(split, result, index, rate) -> page.PageExample:
   """Players of one case: reference and all rows."""
   case = result.panel.cases[index]
   players = [
@@ -65,7 +65,7 @@ def _example(split, result, index, rate) -> page.Example:
   for recipe in recipes.RECIPES:
     wave = result.renditions[recipe.name].waves[index]
     players.append(_player(recipe.label, recipe.explanation, wave, rate))
-  return page.Example(
+  return page.PageExample(
     split=split,
     text=case.text,
     language=case.language,
@@ -154,7 +154,7 @@ def metrics(
   phases: Mapping[str, float],
   watch: Stopwatch,
   command: str,
-  settings: recipes.Sampling,
+  settings: recipes.RecipeSettings,
 ) -> dict[str, Any]:
   """Content of metrics.json: every figure with its n, every verdict."""
   truth = next(iter(results.values())).judgement.figures[measures.GROUND_TRUTH]
@@ -239,7 +239,7 @@ def write(
   out: pathlib.Path,
   results: Mapping[str, SplitResult],
   sources: Sources,
-  settings: recipes.Sampling,
+  settings: recipes.RecipeSettings,
   rate: int,
   watch: Stopwatch,
 ) -> None:

@@ -103,7 +103,7 @@ class FlowSolver:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Vocoder:
+class ChunkVocoder:
   """Batched vocoder: chunks of latents to sound."""
 
   reach: tuple[int, int]  # latents before and behind that a sample depends on

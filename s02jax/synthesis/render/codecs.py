@@ -29,7 +29,7 @@ from s02jax.synthesis.batching import (
   map_batches,
   map_waves,
 )
-from s02jax.synthesis.render.chunks import Vocoder
+from s02jax.synthesis.render.chunks import ChunkVocoder
 
 # Jitted functions are module-level, with the model as a static argument: two
 # bundles of one architecture share the compiled code.
@@ -207,9 +207,9 @@ class VaeCodec:
     ]
 
   @property
-  def vocoder(self) -> Vocoder:
+  def vocoder(self) -> ChunkVocoder:
     """Decoder of chunks of latents."""
-    return Vocoder(
+    return ChunkVocoder(
       reach=self.config.decoder_reach,
       hop=self.config.hop,
       channels=self.config.channels,

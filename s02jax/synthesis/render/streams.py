@@ -14,10 +14,10 @@ import numpy as np
 
 from s02jax.synthesis.render.chunks import (
   CONTEXT,
+  ChunkVocoder,
   FlowChunk,
   FlowSolver,
   SoundChunk,
-  Vocoder,
   chunk_size,
 )
 from s02jax.synthesis.voice import Voice
@@ -190,7 +190,7 @@ class Renderer:
   """Flow matching and vocoder, and the statistics of the latents between."""
 
   flow: FlowSolver  # tokens to standardised latents
-  vocoder: Vocoder  # latents to sound
+  vocoder: ChunkVocoder  # latents to sound
   mean: np.ndarray  # float32 [c], of the latents
   std: np.ndarray  # float32 [c], of the latents
 

@@ -24,10 +24,10 @@ __all__ = [
   "FAIR",
   "Metric",
   "OFFICIAL",
-  "PIPELINES",
+  "NORMALISATIONS",
   "STEPS",
   "WORDS",
-  "Pipeline",
+  "Normalisation",
   "is_spoken",
   "units",
 ]
@@ -36,7 +36,7 @@ Metric = Literal["wer", "cer"]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Pipeline:
+class Normalisation:
   """Normalisation of the two texts that are compared."""
 
   name: str  # of the pipeline, in tables
@@ -44,11 +44,11 @@ class Pipeline:
   hypothesis: Callable[[str, Language], str]  # of the transcript
 
 
-OFFICIAL = Pipeline(
+OFFICIAL = Normalisation(
   name="official", reference=official_reference, hypothesis=official_hypothesis
 )
-FAIR = Pipeline(name="fair", reference=fair, hypothesis=fair)
-PIPELINES = {pipeline.name: pipeline for pipeline in (OFFICIAL, FAIR)}
+FAIR = Normalisation(name="fair", reference=fair, hypothesis=fair)
+NORMALISATIONS = {pipeline.name: pipeline for pipeline in (OFFICIAL, FAIR)}
 
 
 def units(text: str, metric: Metric) -> list[str]:

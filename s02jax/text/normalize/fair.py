@@ -63,7 +63,7 @@ def spoken_only(text: str) -> str:
   return " ".join(word for word in words if word)
 
 
-class _Spoken(dict[int, int | str | None]):
+class _SpokenTable(dict[int, int | str | None]):
   """Table of `spoken_only` for `str.translate`, filled on demand."""
 
   def __missing__(self, code: int) -> int | str | None:
@@ -73,7 +73,7 @@ class _Spoken(dict[int, int | str | None]):
     return self[code]
 
 
-_SPOKEN = _Spoken()
+_SPOKEN = _SpokenTable()
 
 
 def _on_a_letter(part: str) -> str:

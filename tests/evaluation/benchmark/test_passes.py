@@ -14,8 +14,8 @@ from s02jax.cli import evaluate
 from s02jax.core.errors import UserError
 from s02jax.evaluation.benchmark import clips, passes, plan
 from s02jax.evaluation.benchmark.datasets import Item
-from s02jax.evaluation.benchmark.ledger import Answer, Asked, Ledger
-from s02jax.evaluation.benchmark.plan import Group, Shard
+from s02jax.evaluation.benchmark.ledger import Asked, JudgeAnswer, Ledger
+from s02jax.evaluation.benchmark.plan import ItemGroup, Shard
 from s02jax.synthesis.engine import Piece, Spoken
 from s02jax.synthesis.request import Settings
 from s02jax.synthesis.synthesizer import Synthesizer
@@ -152,7 +152,7 @@ def world(tmp_path, monkeypatch):
   monkeypatch.setattr(
     passes, "load_synthesizer", lambda path: (synthesizer, 40.0)
   )
-  made = passes.recognisers
+  made = passes.registry
   monkeypatch.setattr(
     made, "recognisers", lambda codes, specs, texts: dict.fromkeys(codes, judge)
   )
@@ -526,8 +526,8 @@ def test_groups_keep_subsets_apart_and_seeds_together():
 def test_a_ledger_keeps_what_was_said_last(tmp_path):
   asked = Asked("clip", "en", "a", 0, "judge")
   vector = np.linspace(-1, 1, 7, dtype=np.float32)
-  Ledger(tmp_path, Shard(2, 2)).add([(asked, Answer(heard="old"))])
-  Ledger(tmp_path, Shard(1, 2)).add([(asked, Answer(voice=vector))])
+  Ledger(tmp_path, Shard(2, 2)).add([(asked, JudgeAnswer(heard="old"))])
+  Ledger(tmp_path, Shard(1, 2)).add([(asked, JudgeAnswer(voice=vector))])
   found = Ledger(tmp_path, Shard()).get(asked)
   np.testing.assert_array_equal(found.voice, vector)
   path = tmp_path / "judged-1-of-2.jsonl"
@@ -552,7 +552,7 @@ def test_a_real_bundle_speaks_the_same_after_an_interruption(tmp_path):
       settings=Settings(steps=2),
       allow_missing=False,
     )
-    maker(Group(seed=1, items=items))
+    maker(ItemGroup(seed=1, items=items))
     files = sorted((tmp_path / out / "clips" / "en").iterdir())
     assert [f.name for f in files] == ["k0.1.wav", "k1.1.wav"]
     return [f.read_bytes() for f in files]

@@ -123,7 +123,9 @@ class Parrot:
 
 def measured(**counts):
   """Results of the parrot, by cases of each split."""
-  return measure(Parrot(), splits(), counts, recipes.Sampling(), 1, Stopwatch())
+  return measure(
+    Parrot(), splits(), counts, recipes.RecipeSettings(), 1, Stopwatch()
+  )
 
 
 def write_report(out, results):
@@ -142,4 +144,6 @@ def write_report(out, results):
     runs={"ar": [curve]},
     size="demo",
   )
-  write.write(out, results, sources, recipes.Sampling(), 16000, Stopwatch())
+  write.write(
+    out, results, sources, recipes.RecipeSettings(), 16000, Stopwatch()
+  )

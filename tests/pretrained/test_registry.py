@@ -13,7 +13,7 @@ from numpy.testing import assert_allclose
 from s02jax.audio import espeak
 from s02jax.core.errors import UserError
 from s02jax.core.languages import BY_CODE
-from s02jax.pretrained import dnsmos, dtw, pocketsphinx, recognisers
+from s02jax.pretrained import dnsmos, dtw, pocketsphinx, registry
 from tests import torch_weights
 
 SENTENCES = (
@@ -42,7 +42,7 @@ def spoken(tmp_path_factory):
 
 
 def test_the_table_may_be_overridden():
-  spec = recognisers.recogniser_spec
+  spec = registry.recogniser_spec
   assert spec("zh", None) == "funasr:paraformer-zh"
   assert {spec(code, None) for code in BY_CODE if code != "zh"} == {
     "faster-whisper:large-v3"
@@ -55,7 +55,7 @@ def test_the_table_may_be_overridden():
 
 
 def test_languages_share_a_recogniser():
-  found = recognisers.recognisers(
+  found = registry.recognisers(
     ["en", "de", "fr"], {"*": "dtw", "en": "pocketsphinx"}
   )
   assert {code: judge.spec for code, judge in found.items()} == {
@@ -66,26 +66,26 @@ def test_languages_share_a_recogniser():
 
 def test_an_unknown_judge_is_refused():
   with pytest.raises(UserError, match="recogniser 'siri' is unknown: choose"):
-    recognisers.recognisers(["en"], {"en": "siri"})
+    registry.recognisers(["en"], {"en": "siri"})
   with pytest.raises(UserError, match="voices 'ear' is unknown.*wavlm, ge2e"):
-    recognisers.speaker_judge("ear")
+    registry.speaker_judge("ear")
   with pytest.raises(UserError, match="quality 'ear' is unknown.*dnsmos"):
-    recognisers.quality_judge("ear")
+    registry.quality_judge("ear")
 
 
 @pytest.mark.parametrize(
   ("make", "command"),
   [
-    (lambda: recognisers.recognisers(["de"]), "pip install faster-whisper"),
+    (lambda: registry.recognisers(["de"]), "pip install faster-whisper"),
     (
-      lambda: recognisers.recognisers(["zh"]),
+      lambda: registry.recognisers(["zh"]),
       "pip install torch torchaudio funasr",
     ),
     (
-      lambda: recognisers.recognisers(["de"], {"*": "transformers:x"}),
+      lambda: registry.recognisers(["de"], {"*": "transformers:x"}),
       "pip install torch transformers",
     ),
-    (recognisers.quality_judge, "pip install onnxruntime speechmos"),
+    (registry.quality_judge, "pip install onnxruntime speechmos"),
   ],
 )
 def test_a_missing_package_is_named_and_nothing_stands_in(
@@ -98,14 +98,14 @@ def test_a_missing_package_is_named_and_nothing_stands_in(
 
 def test_missing_weights_are_named(tmp_path):
   with pytest.raises(UserError, match=r"wavlm_large_finetune.pth by the link"):
-    recognisers.speaker_judge("wavlm")
+    registry.speaker_judge("wavlm")
   with pytest.raises(UserError, match=r"gone.pth are not here; fetch"):
-    recognisers.speaker_judge(f"wavlm:{tmp_path / 'gone.pth'}")
+    registry.speaker_judge(f"wavlm:{tmp_path / 'gone.pth'}")
 
 
 def test_pocketsphinx_is_not_asked_about_other_languages():
   with pytest.raises(UserError, match="pocketsphinx knows no Finnish"):
-    recognisers.recognisers(["en", "fi"], {"*": "pocketsphinx"})
+    registry.recognisers(["en", "fi"], {"*": "pocketsphinx"})
   with pytest.raises(UserError, match="English only, not 'fi'"):
     pocketsphinx.PocketSphinx().transcribe([], "fi")
 
@@ -114,14 +114,14 @@ def test_pocketsphinx_is_not_asked_about_other_languages():
 
 
 def test_pocketsphinx_hears_words(spoken):
-  judge = recognisers.recognisers(["en"], {"en": "pocketsphinx"})["en"]
+  judge = registry.recognisers(["en"], {"en": "pocketsphinx"})["en"]
   first, silent = judge.transcribe([spoken[0], spoken[2]], "en")
   assert set(first.split()) & set(SENTENCES[2].split())
   assert silent == ""
 
 
 def test_a_closed_set_hears_its_own_sentences(spoken):
-  judge = recognisers.recognisers(
+  judge = registry.recognisers(
     ["en"], {"en": "dtw"}, texts={"en": [*SENTENCES, SENTENCES[0]]}
   )["en"]
   small = dtw.ClosedSet({"en": SENTENCES}, batch=3)
@@ -141,7 +141,7 @@ def test_nothing_is_heard_in_next_to_nothing(tmp_path):
 
 
 def test_ge2e_judges_files(spoken):
-  found = recognisers.speaker_judge("ge2e").embed(spoken)
+  found = registry.speaker_judge("ge2e").embed(spoken)
   assert found.shape == (3, 256)
   assert_allclose(np.linalg.norm(found, axis=1), [1, 1, 0], atol=1e-5)
 
@@ -150,7 +150,7 @@ def test_wavlm_judges_files(spoken, tmp_path, monkeypatch):
   path = tmp_path / "tiny.pth"
   saved = {"model": torch_weights.tiny_wavlm()}
   torch_weights.save(path, saved, monkeypatch)
-  judge = recognisers.speaker_judge(f"wavlm:{path}")
+  judge = registry.speaker_judge(f"wavlm:{path}")
   assert judge.spec == "wavlm:tiny.pth"
   short = tmp_path / "short.wav"
   noise = np.random.default_rng(0).normal(size=24000).astype(np.float32)
@@ -187,7 +187,7 @@ def test_funasr_is_called_and_its_tags_are_taken_off(spoken, monkeypatch):
   for name in ("torch", "torchaudio"):
     install(monkeypatch, name)
   install(monkeypatch, "funasr", AutoModel=AutoModel)
-  judge = recognisers.recognisers(["zh"], {"zh": "funasr:iic/SenseVoiceSmall"})[
+  judge = registry.recognisers(["zh"], {"zh": "funasr:iic/SenseVoiceSmall"})[
     "zh"
   ]
   assert judge.transcribe(spoken[:1], "zh") == ["你 好"]
@@ -205,7 +205,7 @@ def test_funasr_without_weights_is_refused(monkeypatch):
     install(monkeypatch, name)
   install(monkeypatch, "funasr", AutoModel=fail)
   with pytest.raises(UserError, match=r"paraformer-zh cannot.*\(no route\)"):
-    recognisers.recognisers(["zh"])
+    registry.recognisers(["zh"])
 
 
 def test_norwegian_has_another_code_for_whisper(spoken, monkeypatch):
@@ -220,7 +220,7 @@ def test_norwegian_has_another_code_for_whisper(spoken, monkeypatch):
       return pieces, None
 
   install(monkeypatch, "faster_whisper", WhisperModel=WhisperModel)
-  judge = recognisers.recognisers(["nb"])["nb"]
+  judge = registry.recognisers(["nb"])["nb"]
   assert judge.transcribe(spoken[:2], "nb") == ["Ja. Nei."] * 2
 
 
@@ -304,9 +304,7 @@ def whisper(tmp_path_factory):
 
 @pytest.mark.filterwarnings("ignore")  # theirs
 def test_transformers_whisper_is_heard(whisper, spoken):
-  judge = recognisers.recognisers(["de"], {"de": f"transformers:{whisper}"})[
-    "de"
-  ]
+  judge = registry.recognisers(["de"], {"de": f"transformers:{whisper}"})["de"]
   heard = judge.transcribe(spoken[:2], "de")
   assert len(heard) == 2
   assert all(set(text) == {"h"} for text in heard)
@@ -316,7 +314,7 @@ def test_transformers_whisper_is_heard(whisper, spoken):
 def test_transformers_without_weights_is_refused(tmp_path):
   pytest.importorskip("transformers")
   with pytest.raises(UserError, match="nowhere are not here; fetch them"):
-    recognisers.recognisers(["de"], {"de": f"transformers:{tmp_path}/nowhere"})
+    registry.recognisers(["de"], {"de": f"transformers:{tmp_path}/nowhere"})
 
 
 @pytest.mark.filterwarnings("ignore")
@@ -328,9 +326,7 @@ def test_faster_whisper_is_heard(whisper, spoken, tmp_path):
   converters.TransformersConverter(str(whisper), copy_files=files).convert(
     folder
   )
-  judge = recognisers.recognisers(["de"], {"de": f"faster-whisper:{folder}"})[
-    "de"
-  ]
+  judge = registry.recognisers(["de"], {"de": f"faster-whisper:{folder}"})["de"]
   heard = judge.transcribe(spoken[:1], "de")
   assert set(heard[0]) == {"h"}
 
@@ -339,7 +335,7 @@ def test_faster_whisper_is_heard(whisper, spoken, tmp_path):
 def test_faster_whisper_without_weights_is_refused(monkeypatch, tmp_path):
   pytest.importorskip("faster_whisper")
   with pytest.raises(UserError, match="large-v3 are not here; fetch them"):
-    recognisers.recognisers(["de"])
+    registry.recognisers(["de"])
 
 
 # ------------------------------------------------------------------ quality
@@ -362,7 +358,7 @@ def test_dnsmos_prefers_speech_to_noise(spoken, tmp_path):
   noise = np.random.default_rng(0).normal(size=len(wave)).astype(np.float32)
   loud = tmp_path / "loud.wav"
   soundfile.write(loud, 0.5 * wave + 0.2 * noise, rate)
-  found = recognisers.quality_judge().score([spoken[0], loud, spoken[2]])
+  found = registry.quality_judge().score([spoken[0], loud, spoken[2]])
   assert set(found) == {"dnsmos_sig", "dnsmos_bak", "dnsmos_ovrl"}
   for values in found.values():
     clean, noisy, silent = values
