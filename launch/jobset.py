@@ -42,7 +42,7 @@ _CONTAINER = "train"
 _EXCLUSIVE = "alpha.jobset.sigs.k8s.io/exclusive-topology"
 _POOL = "cloud.google.com/gke-nodepool"
 # Pods are named after the JobSet, and a pod's name has 63 characters.
-_NAME = r"[a-z]([a-z0-9-]{0,38}[a-z0-9])?"
+NAME = r"[a-z]([a-z0-9-]{0,38}[a-z0-9])?"
 # Seconds that an ended JobSet is kept for its logs, where nobody asks again.
 _KEPT = 7 * 24 * 3600
 
@@ -141,7 +141,7 @@ def manifest(
     UserError: an impossible slice, name or pair, or a workdir in no volume.
   """
   name = options.name or common.name_of(workdir)
-  if not re.fullmatch(_NAME, name):
+  if not re.fullmatch(NAME, name):
     raise UserError(
       f"--name {name}: use at most 40 small letters, digits and dashes, a "
       "letter first."

@@ -27,7 +27,7 @@ from s02jax.core.errors import STOPPED, run
 DETACHED = False
 # Seconds for the neighbours of a failed process to end by themselves: they
 # wait for it in a collective, and have nothing to save.
-_PATIENCE = 5.0
+PATIENCE = 5.0
 
 
 def parser() -> argparse.ArgumentParser:
@@ -47,7 +47,7 @@ def launch(options: argparse.Namespace, training: Sequence[str]) -> int:
     for line in lines:
       common.show(line)
     return 0
-  return _run_all(lines)
+  return run_all(lines)
 
 
 def commands(processes: int, training: Sequence[str]) -> list[list[str]]:
@@ -74,7 +74,7 @@ def _free_port() -> int:
     return probe.getsockname()[1]
 
 
-def _run_all(lines: list[list[str]]) -> int:
+def run_all(lines: list[list[str]]) -> int:
   """Runs the commands at the same time; leaves no process behind."""
   alone = len(lines) == 1  # then it may draw on the terminal by itself
   processes: list[subprocess.Popen] = []
@@ -140,7 +140,7 @@ def _wait(processes: list[subprocess.Popen], stop: threading.Event) -> int:
 def _end(processes: list[subprocess.Popen]) -> None:
   for process in processes:
     process.terminate()
-  last = time.monotonic() + _PATIENCE
+  last = time.monotonic() + PATIENCE
   for process in processes:
     try:
       process.wait(max(0.0, last - time.monotonic()))

@@ -104,7 +104,7 @@ def _dft_matrix(n: int) -> Float[Array, "w w"]:
   return jax.lax.optimization_barrier(jnp.concatenate([real, imag], axis=1))
 
 
-def _rfft_by_matrix(x: Float[Array, "*b w"]) -> Complex[Array, "*b f"]:
+def rfft_by_matrix(x: Float[Array, "*b w"]) -> Complex[Array, "*b f"]:
   """DFT of real frames as one matrix product.
 
   The product needs float32-like precision: in bfloat16 quiet bins are wrong by
@@ -120,7 +120,7 @@ def _rfft_by_matrix(x: Float[Array, "*b w"]) -> Complex[Array, "*b f"]:
   )
 
 
-def _irfft_by_matrix(x: Complex[Array, "*b f"]) -> Float[Array, "*b w"]:
+def irfft_by_matrix(x: Complex[Array, "*b f"]) -> Float[Array, "*b w"]:
   """Inverse DFT to real frames as one matrix product."""
   window = 2 * (x.shape[-1] - 1)
   half = window // 2
@@ -139,14 +139,14 @@ def _irfft_by_matrix(x: Complex[Array, "*b f"]) -> Float[Array, "*b w"]:
 def rfft(x: Float[Array, "*b w"]) -> Complex[Array, "*b f"]:
   """DFT of real frames, w even: an FFT, on TPU a matrix product."""
   return jax.lax.platform_dependent(
-    x.astype(jnp.float32), tpu=_rfft_by_matrix, default=jnp.fft.rfft
+    x.astype(jnp.float32), tpu=rfft_by_matrix, default=jnp.fft.rfft
   )
 
 
 def irfft(x: Complex[Array, "*b f"]) -> Float[Array, "*b w"]:
   """Inverse DFT, of `rfft`, for an even window of 2 (f - 1) samples."""
   return jax.lax.platform_dependent(
-    x, tpu=_irfft_by_matrix, default=jnp.fft.irfft
+    x, tpu=irfft_by_matrix, default=jnp.fft.irfft
   )
 
 

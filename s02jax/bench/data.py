@@ -48,7 +48,7 @@ def measure(
     jobs[f"rows of {name}"] = _rows(
       stages.make(config).rows(corpus, "train", config.batch_size, config.seed)
     )
-  return {name: _time(work, seconds) for name, work in jobs.items()}
+  return {name: speed(work, seconds) for name, work in jobs.items()}
 
 
 def _decode(corpus: Corpus) -> Work:
@@ -82,7 +82,7 @@ def _order(n: int) -> Iterator[int]:
     yield from rng.permutation(n)
 
 
-def _time(work: Work, seconds: float) -> dict[str, float]:
+def speed(work: Work, seconds: float) -> dict[str, float]:
   """Speed and padding of the pieces done in so many seconds, after four."""
   for _ in range(4):
     next(work)

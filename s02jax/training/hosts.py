@@ -205,7 +205,8 @@ def together() -> Generator[None]:
     yield
     return
   global _watch
-  watch = _watch = _Watch(_state().client, _state().process_id)
+  watch = _watch = Watch(_state().client, _state().process_id)
+  watch.explain_abort()
   watch.start()
   try:
     yield
@@ -221,28 +222,39 @@ def together() -> Generator[None]:
   watch.leave()
 
 
-_watch: "_Watch | None" = None
+_watch: "Watch | None" = None
 
 
-class _Watch(threading.Thread):
-  """Thread that sends this process's heartbeats and looks for missing ones."""
+class Watch(threading.Thread):
+  """Thread that sends this process's heartbeats and looks for missing ones.
+
+  Attributes:
+    left: event that is set once the process has done its part.
+  """
 
   def __init__(self, client: Any, me: int):
+    """Joins the job's store.
+
+    Args:
+      client: client of the store, as JAX has it.
+      me: number of this process.
+    """
     super().__init__(daemon=True, name="watch over the processes")
     self._client = client
     self._me = me
-    self._left = threading.Event()
+    self.left = threading.Event()
     # process -> its last beat, and the local time when that was new
     self._seen: dict[int, tuple[str, float]] = {}
-    host = socket.gethostname()
-    client.key_value_set(f"{_HOSTS}{me}", host)
+    client.key_value_set(f"{_HOSTS}{me}", socket.gethostname())
     wait = START_TIMEOUT * 1000
     self._first = client.blocking_key_value_get(f"{_HOSTS}0", wait)
-    # JAX aborts from a thread of its own when process 0 is gone.
-    if me:
+
+  def explain_abort(self) -> None:
+    """Puts a sentence on abort(), which JAX calls when process 0 is gone."""
+    if self._me:
       _abort_says(
-        f"JAX aborted process {me} ({host}), as it does when process 0 "
-        f"({self._first}) is gone."
+        f"JAX aborted process {self._me} ({socket.gethostname()}), as it does"
+        f" when process 0 ({self._first}) is gone."
       )
     else:
       signal.signal(signal.SIGABRT, signal.SIG_DFL)
@@ -250,7 +262,7 @@ class _Watch(threading.Thread):
   def run(self) -> None:
     """Sends a heartbeat every BEAT seconds, until `leave`."""
     beat = 0
-    while not self._left.is_set():
+    while not self.left.is_set():
       beat += 1
       answer = threading.Timer(SILENCE, self._no_answer)
       answer.daemon = True
@@ -261,12 +273,12 @@ class _Watch(threading.Thread):
       except Exception as error:  # the client has no class of its own
         self._no_answer(f": {error}")
       answer.cancel()
-      self._left.wait(BEAT)
+      self.left.wait(BEAT)
 
   def _no_answer(self, why: str = "") -> None:
     """Ends this process: process 0, with the job's store, is out of reach."""
-    if not self._left.is_set():
-      _die(LOST, f"process 0 ({self._first}) does not answer{why}")
+    if not self.left.is_set():
+      die(LOST, f"process 0 ({self._first}) does not answer{why}")
 
   def _beat(self, beat: str) -> None:
     """Sends one heartbeat, and follows what other processes have told."""
@@ -274,7 +286,7 @@ class _Watch(threading.Thread):
       f"{_BEATS}{self._me}", beat, allow_overwrite=True
     )
     for _, told in self._client.key_value_dir_get(_END):
-      self._follow(json.loads(told))
+      self.follow(json.loads(told))
     if self._me == 0:
       silent = self._silent()
       if silent:
@@ -296,19 +308,19 @@ class _Watch(threading.Thread):
         out.append(process)
     return sorted(out)
 
-  def _follow(self, told: dict[str, Any]) -> None:
+  def follow(self, told: dict[str, Any]) -> None:
     """Ends as another process told, if this one does not end by itself."""
     if told["by"] == self._me:
       return
     if told["code"] == STUCK:
       faulthandler.dump_traceback(all_threads=True)
-    self._left.wait(GRACE if self._me else OUTLAST)
-    if not self._left.is_set():
-      _die(told["code"], f"{told['why']}; process {self._me} ends with it")
+    self.left.wait(GRACE if self._me else OUTLAST)
+    if not self.left.is_set():
+      die(told["code"], f"{told['why']}; process {self._me} ends with it")
 
   def wait_for_a_silent_one(self) -> None:
     """Sleeps until a dead peer would be named: a collective fails sooner."""
-    self._left.wait(SILENCE + 3 * BEAT)
+    self.left.wait(SILENCE + 3 * BEAT)
 
   def end(self, code: int, why: str) -> NoReturn:
     """Tells the others why this process ends, and ends it."""
@@ -322,18 +334,18 @@ class _Watch(threading.Thread):
       time.sleep(OUTLAST)
     elif code == STUCK:
       time.sleep(GRACE + 2 * BEAT)
-    _die(code, why)
+    die(code, why)
 
   def leave(self) -> None:
     """Stops the heartbeats of a process that has done its part."""
-    self._left.set()
+    self.left.set()
     self.join(10 * BEAT)
     self._client.key_value_set(
       f"{_BEATS}{self._me}", _LEFT, allow_overwrite=True
     )
 
 
-def _die(code: int, why: str) -> NoReturn:
+def die(code: int, why: str) -> NoReturn:
   """Ends the process at once, as its other threads may wait for ever."""
   logging.error("%s (exit code %d)", why, code)
   logging.shutdown()
@@ -405,4 +417,4 @@ def _look_for_stuck(
         f"config.stuck_seconds, {seconds:g}; the stacks of all threads are "
         "above"
       )
-      _watch.end(STUCK, why) if _watch else _die(STUCK, why)
+      _watch.end(STUCK, why) if _watch else die(STUCK, why)

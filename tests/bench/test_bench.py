@@ -71,7 +71,7 @@ def test_rates_are_speech_over_time(monkeypatch):
   monkeypatch.setattr(data.time, "perf_counter", lambda: next(clock))
   work = iter([(2.0, 0.25)] * 50)
   # Begins at 0, looks at 1, 2, 3 and 4: three pieces, done at 5.
-  found = data._time(work, 4.0)
+  found = data.speed(work, 4.0)
   assert found == {"times_real_time": 3 * 2.0 / 5, "padding": 0.25}
 
 

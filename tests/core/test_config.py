@@ -1,6 +1,7 @@
 """Configs and arguments: wrong input gives one sentence that names it."""
 
 import dataclasses
+import importlib
 import pathlib
 from typing import Literal
 
@@ -223,8 +224,8 @@ def test_make_and_resolve():
 
 def test_every_stage_of_the_registry_exists():
   for name in stages.STAGES:
-    module, cls = stages._module_and_class(name)
-    assert getattr(module, cls).name == name
+    module, cls = stages.STAGES[name].split(":")
+    assert getattr(importlib.import_module(module), cls).name == name
 
 
 def test_placeholders_are_named():

@@ -154,7 +154,7 @@ def test_names_suit_everyone_and_tell_folders_apart():
   names = [common.name_of(folder) for folder in folders]
   assert len(set(names)) == len(folders)
   for name in names:
-    assert re.fullmatch(jobset._NAME, name), name
+    assert re.fullmatch(jobset.NAME, name), name
   assert common.name_of("a/ar") == common.name_of(str(ROOT / "a" / "ar"))
 
 
@@ -501,26 +501,26 @@ STUBBORN = python(
 
 
 def test_lines_carry_the_number_of_their_process(capfd):
-  assert local._run_all([python("print('one')"), python("print('two')")]) == 0
+  assert local.run_all([python("print('one')"), python("print('two')")]) == 0
   assert sorted(capfd.readouterr().out.splitlines()) == ["[0] one", "[1] two"]
 
 
 @pytest.mark.parametrize("code", [2, 7])
 def test_the_first_failure_ends_all_and_is_returned(code, monkeypatch):
-  monkeypatch.setattr(local, "_PATIENCE", 0.2)
+  monkeypatch.setattr(local, "PATIENCE", 0.2)
   failing = python(f"raise SystemExit({code})")
-  assert local._run_all([SLEEP, failing, STUBBORN]) == code
+  assert local.run_all([SLEEP, failing, STUBBORN]) == code
 
 
 def test_a_killed_process_is_a_failure():
   killed = python("import os; os.kill(os.getpid(), 9)")
-  assert local._run_all([SLEEP, killed]) == 128 + 9
+  assert local.run_all([SLEEP, killed]) == 128 + 9
 
 
 def test_a_stop_that_one_process_began_is_no_failure():
   stopped = python("raise SystemExit(143)")
   late = python("import time; time.sleep(0.5); raise SystemExit(143)")
-  assert local._run_all([stopped, late]) == errors.STOPPED
+  assert local.run_all([stopped, late]) == errors.STOPPED
 
 
 def lines(workdir: pathlib.Path) -> int:

@@ -141,14 +141,14 @@ def test_inverse_stft_inverts_stft():
 def test_dft_by_matrix_equals_fft(window):
   x = jax.random.normal(jax.random.key(6), (3, window))
   spectrum = jnp.fft.rfft(x)
-  np.testing.assert_allclose(spectra._rfft_by_matrix(x), spectrum, atol=1e-4)
+  np.testing.assert_allclose(spectra.rfft_by_matrix(x), spectrum, atol=1e-4)
   np.testing.assert_allclose(spectra.rfft(x), spectrum, atol=1e-5)
-  for inverse in (spectra._irfft_by_matrix, spectra.irfft):
+  for inverse in (spectra.irfft_by_matrix, spectra.irfft):
     np.testing.assert_allclose(inverse(spectrum), x, atol=1e-5)
   # The imaginary parts of the first and the last bin are nobody's.
   imaginary = jnp.zeros_like(spectrum).at[:, jnp.array([0, -1])].set(1j)
   np.testing.assert_allclose(
-    spectra._irfft_by_matrix(spectrum + imaginary), x, atol=1e-5
+    spectra.irfft_by_matrix(spectrum + imaginary), x, atol=1e-5
   )
 
 

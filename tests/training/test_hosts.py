@@ -109,12 +109,11 @@ def test_process_0_outlasts_the_others(monkeypatch):
   def waits(me: int) -> tuple[float, float]:
     """Seconds until the end of a process that follows and of one that tells."""
     found = []
-    watch = object.__new__(hosts._Watch)
-    watch._me, watch._client = me, mock.Mock()
-    watch._left = mock.Mock(wait=found.append, is_set=lambda: False)
-    monkeypatch.setattr(hosts, "_die", lambda *_: None)
+    watch = hosts.Watch(mock.Mock(), me)
+    watch.left = mock.Mock(wait=found.append, is_set=lambda: False)
+    monkeypatch.setattr(hosts, "die", lambda *_: None)
     monkeypatch.setattr(hosts.time, "sleep", found.append)
-    watch._follow({"by": 1 - me, "code": hosts.STUCK, "why": ""})
+    watch.follow({"by": 1 - me, "code": hosts.STUCK, "why": ""})
     watch.end(hosts.STUCK, "")
     follows, tells = found
     return follows, tells
