@@ -35,45 +35,54 @@ def base(stage: str, size: str) -> ConfigDict:
   config.accumulate = 1
   config.steps = 1000
   # Threads of each host that prepare rows.
-  config.threads = 2
+  config.threads = 16 if large(size) else 2
 
-  # All in steps. The last step is always logged, evaluated and kept.
-  config.log_every = 10
-  config.eval_every = 500
-  config.checkpoint_every = 200
-  # Batches of one evaluation, and the splits it reads.
-  config.eval_batches = 4
-  config.eval_splits = ("seen", "unseen")
-  # Steps between two runs of `s02 evaluate` behind the training, 0 for none;
-  # the finished bundle that lends the other models; the other arguments, such
-  # as "--benchmark minimax24 --data DIR"; and the seconds after which it is
-  # stopped. See s02jax/training/benchmark.py.
-  config.benchmark = ConfigDict(
-    {
-      "every": 0,
-      "bundle": config_dict.placeholder(str),
-      "arguments": "",
-      "timeout": 6 * 3600.0,
-    }
-  )
-  # Newest checkpoints kept.
-  config.keep = 2
-  # Steps traced into WORKDIR/profile, after `start` steps; none where 0.
-  config.profile = ConfigDict({"start": 0, "steps": 0})
+  _add_intervals(config, size)
 
   # Seconds after which a step that does not end ends the run; 0 for never.
   config.stuck_seconds = 1800.0
   # Largest share of rows that may be unreadable, and are replaced by others.
   config.unreadable_share = 0.01
 
-  if large(size):  # ten to a hundred thousand steps of a large state
-    config.log_every, config.eval_every = 100, 2000
-    config.checkpoint_every, config.keep, config.threads = 1000, 5, 16
-
   config.model = ConfigDict()
   config.data = ConfigDict()
   config.loss = ConfigDict()
-  config.optimizer = ConfigDict(
+  config.optimizer = _optimizer()
+  return config
+
+
+def _add_intervals(config: ConfigDict, size: str) -> None:
+  """Adds the steps between logs, evaluations, checkpoints and benchmarks."""
+  # The last step is always logged, evaluated and kept. Runs for accelerators
+  # take ten to a hundred thousand steps of a large state.
+  config.log_every = 100 if large(size) else 10
+  config.eval_every = 2000 if large(size) else 500
+  config.checkpoint_every = 1000 if large(size) else 200
+  # Batches of one evaluation, and the splits it reads.
+  config.eval_batches = 4
+  config.eval_splits = ("seen", "unseen")
+  config.benchmark = ConfigDict(
+    {
+      # Steps between two runs of `s02 evaluate` behind the training; 0: none.
+      "every": 0,
+      # Finished bundle that lends the other models.
+      "bundle": config_dict.placeholder(str),
+      # Other arguments, such as "--benchmark minimax24 --data DIR"; see
+      # s02jax/training/benchmark.py.
+      "arguments": "",
+      # Seconds after which an evaluation is stopped.
+      "timeout": 6 * 3600.0,
+    }
+  )
+  # Newest checkpoints kept.
+  config.keep = 5 if large(size) else 2
+  # Steps traced into WORKDIR/profile, after `start` steps; none where 0.
+  config.profile = ConfigDict({"start": 0, "steps": 0})
+
+
+def _optimizer() -> ConfigDict:
+  """Fields of `stages.train_state.OptimizerConfig`."""
+  return ConfigDict(
     {
       "learning_rate": 1e-3,
       # Steps of linear warm-up.
@@ -89,7 +98,6 @@ def base(stage: str, size: str) -> ConfigDict:
       "final_ratio": 0.1,
     }
   )
-  return config
 
 
 def large(size: str) -> bool:
