@@ -5,7 +5,7 @@ BIN := .venv/bin
 EXTRAS := data,eval,serve,dev
 TPU := $(if $(filter Linux-x86_64,$(shell uname -sm | tr ' ' -)),.venv/tpu/ready)
 
-.PHONY: demo test test-all lint format golden clean
+.PHONY: demo test test-all lint format golden pesq clean
 
 demo: .venv/ready
 	$(BIN)/python -m launch.demo
@@ -32,6 +32,11 @@ format: .venv/ready
 golden: .venv/ready
 	$(BIN)/python -m tests.golden
 
+# PESQ once more: .venv/ready does not try again when a C compiler has come.
+PESQ = $(BIN)/python -m pip install --editable '.[pesq]'
+pesq: .venv/ready
+	$(PESQ)
+
 # resemblyzer's wheel carries the weights of a speaker judge; its dependencies
 # (torch among them) are not needed to read them.
 # silero-vad's wheel carries the weights of the detector of speech, which warns
@@ -45,9 +50,9 @@ golden: .venv/ready
 	$(BIN)/python -m pip install --quiet --editable '.[$(EXTRAS)]'
 	$(BIN)/python -m pip install --quiet --no-deps 'resemblyzer>=0.1.4' \
 		'silero-vad>=6.2.3'
-	@$(BIN)/python -m pip install --editable '.[pesq]' > .venv/pesq.log 2>&1 \
+	@$(PESQ) > .venv/pesq.log 2>&1 \
 		|| echo "PESQ will not be measured: the package pesq needs a C compiler" \
-		"and Python's headers to be installed (.venv/pesq.log says more)."
+		"and Python's headers (.venv/pesq.log says more); make pesq tries again."
 	echo $$(($$(date +%s) - $$(cat .venv/started))) > $@
 
 # The TPU compiler that this jax was made with, for `s02 compile-check`. Beside
