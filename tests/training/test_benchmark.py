@@ -257,6 +257,11 @@ def test_two_processes_compute_what_one_does_and_gather_it(without, tmp_path):
   last = Weights(stage.inference_params(state)).value
   name = "benchmark/official/utterance_mean"
   assert figures(workdir)[12][name] == pytest.approx(last, rel=1e-6)
+  # And one process goes on from what two have saved, half of it each.
+  config = toy_config.get_config()
+  config.update(steps=13, eval_batches=0)
+  assert loop.train(config, workdir, jax.devices()[:1]) == 0
+  assert losses(workdir).keys() == expected.keys() | {13}
 
 
 def test_off_leaves_nothing(without):

@@ -1,12 +1,15 @@
 """Every stage through the loop: a run that was killed goes on bit for bit.
 
-That a real kill -9 leaves nothing else than these runs begin with is proved on
-the toy stage, in tests/bench/test_resilience.py.
+Real kills are in the tests that `make test` leaves out; the others begin with a
+folder such as a kill leaves.
 """
 
 import json
 import pathlib
 import shutil
+import signal
+import subprocess
+import sys
 
 import jax
 import numpy as np
@@ -21,6 +24,7 @@ from s02jax.core.errors import UserError
 from s02jax.data.features import FeatureWriter
 from s02jax.data.records import SPLITS, Corpus
 from s02jax.training import loop
+from tests.processes import ROOT
 from tests.runs import losses
 
 STAGES = {
@@ -136,6 +140,37 @@ def as_killed(run: pathlib.Path, workdir: pathlib.Path) -> None:
 def test_a_killed_run_goes_on_bit_for_bit(stage, corpus, straight, tmp_path):
   whole, killed = straight(stage), tmp_path / "killed"
   as_killed(whole, killed)
+  assert train(stage, corpus, killed) == 0
+  assert losses(killed) == losses(whole)
+  found = resilience.differences(whole, killed)
+  assert found["arrays"] > 100 and found["unequal"] == []
+
+
+# Trains by the settings of the tests, up to its own kill -9 behind a step.
+KILLED = """
+import os, pathlib, signal, sys
+import tests.conftest
+import pytest
+from tests.runs import at_step
+from tests.training import test_resume
+stage, corpus, workdir = sys.argv[1:]
+def kill():
+  os.kill(os.getpid(), signal.SIGKILL)
+at_step(pytest.MonkeyPatch(), 6, kill)
+test_resume.train(stage, pathlib.Path(corpus), pathlib.Path(workdir))
+"""
+
+
+@pytest.mark.processes
+@pytest.mark.parametrize("stage", STAGES)
+def test_a_process_that_is_killed_goes_on_bit_for_bit(
+  stage, corpus, straight, tmp_path
+):
+  whole, killed = straight(stage), tmp_path / "killed"
+  words = [sys.executable, "-c", KILLED, stage, str(corpus), str(killed)]
+  done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True)
+  assert done.returncode == -signal.SIGKILL, done.stderr
+  assert max(losses(killed)) == 6
   assert train(stage, corpus, killed) == 0
   assert losses(killed) == losses(whole)
   found = resilience.differences(whole, killed)
