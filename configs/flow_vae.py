@@ -13,17 +13,23 @@ time.
 from configs import common
 
 _SIZES = {
-  "test": dict(width=32, blocks=2, channels=16, flow=2, batch=2, steps=20),
-  "demo": dict(width=256, blocks=6, channels=64, flow=4, batch=8, steps=1400),
-  "mini": dict(width=320, blocks=8, channels=64, flow=4, batch=8, steps=2200),
+  "test": dict(
+    width=32, blocks=2, fine=1, channels=16, flow=2, batch=2, steps=20
+  ),
+  "demo": dict(
+    width=256, blocks=4, fine=1, channels=64, flow=4, batch=4, steps=1400
+  ),
+  "mini": dict(
+    width=320, blocks=6, fine=1, channels=64, flow=4, batch=4, steps=2200
+  ),
   "small": dict(
-    width=512, blocks=8, channels=64, flow=8, batch=2048, steps=500_000
+    width=512, blocks=6, fine=1, channels=64, flow=8, batch=512, steps=500_000
   ),
   "base": dict(
-    width=768, blocks=12, channels=64, flow=8, batch=2048, steps=500_000
+    width=768, blocks=8, fine=2, channels=64, flow=8, batch=512, steps=500_000
   ),
   "large": dict(
-    width=1024, blocks=16, channels=64, flow=8, batch=2048, steps=500_000
+    width=1024, blocks=12, fine=2, channels=64, flow=8, batch=512, steps=500_000
   ),
 }
 # Step of the first adversarial update (demo and mini end before it), and the
@@ -51,12 +57,14 @@ def get_config(size: str = "demo"):
   config.model = dict(
     hop=hop,
     encoder_window=2 * hop,
-    decoder_window=4 * hop,
+    decoder_split=2,
+    decoder_window=2 * hop,
     channels=s["channels"],
     encoder_width=s["width"],
-    encoder_blocks=max(2, s["blocks"] // 2),
+    encoder_blocks=s["blocks"] // 2 + s["fine"],
     decoder_width=s["width"],
     decoder_lookahead=(3, 3) + (0,) * (s["blocks"] - 2),
+    decoder_fine_lookahead=(0,) * s["fine"],
     flow_layers=s["flow"],
     flow_width=16 if size == "test" else 128,
     dtype=common.dtype(size),
@@ -69,7 +77,8 @@ def get_config(size: str = "demo"):
     dtype=common.dtype(size),
   )
   config.data = dict(
-    crop_samples=32 * hop,
+    # At least what encoder and vocoder see of a frame's surroundings.
+    crop_samples=(128 if large else 64) * hop,
     alpha=common.MANY_LANGUAGES if large else 1.0,
   )
   config.loss = dict(
