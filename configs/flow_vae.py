@@ -77,7 +77,7 @@ def get_config(size: str = "demo"):
     dtype=common.dtype(size),
   )
   config.data = dict(
-    # At least what encoder and vocoder see of a frame's surroundings.
+    # About as much as encoder and vocoder see around a frame.
     crop_samples=(128 if large else 64) * hop,
     alpha=common.MANY_LANGUAGES if large else 1.0,
   )
