@@ -75,7 +75,7 @@ def get_config(size: str = "demo"):
     # Share of the utterances whose voice the decoder is not told.
     voiceless=0.2,
     codebook_decay=0.98,
-    restart_below=0.02,
+    restart_below=0.1,
   )
   config.optimizer.update(
     dict(learning_rate=4e-4 if large else 2e-3, b2=0.99, ema=0.995)

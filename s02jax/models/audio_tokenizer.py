@@ -157,10 +157,15 @@ class AudioTokenizer(nn.Module):
     own = jax.nn.one_hot(segment - 1, speakers.shape[1])
     speakers = shard(speakers, "batch", None, None)
     voice = jnp.einsum("bsp,bpo->bso", own, speakers)
-    voice = shard(voice, "batch", "time", None)
-    x = self.token_decoder(jnp.concatenate([q, voice], axis=-1), mask)
+
+    def told(x, voice):
+      x = jnp.concatenate([x, voice.astype(x.dtype)], axis=-1)
+      return shard(x, "batch", "time", "embed")
+
+    x = self.token_decoder(told(q, voice), mask)
     x = split_time(self.to_frames(x), r)
-    return self.to_mel(self.decoder(x, jnp.repeat(mask, r, axis=1)))
+    mask, voice = (jnp.repeat(y, r, axis=1) for y in (mask, voice))
+    return self.to_mel(self.decoder(told(x, voice), mask))
 
   def _text_logits(self, q, segment):
     return self.to_text(self.ctc(q, segment > 0))

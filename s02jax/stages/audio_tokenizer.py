@@ -57,7 +57,7 @@ class LossConfig:
   voiceless: float = 0.2  # share of the utterances decoded from codes alone
   codebook_decay: float = 0.98  # decay of the codebook's averages per step
   # A code of fewer average uses is dead, as a share of the mean over codes.
-  restart_below: float = 0.02
+  restart_below: float = 0.1
 
 
 @flax.struct.dataclass
@@ -315,7 +315,7 @@ class AudioTokenizerStage:
     """Share of the codes in use, and exp(entropy) of their uses."""
     share = uses / jnp.maximum(uses.sum(), 1e-9)
     entropy = -jnp.sum(share * jnp.log(jnp.maximum(share, 1e-9)))
-    least = 3 * self.loss.restart_below * uses.mean()
+    least = self.loss.restart_below * uses.mean()
     return {
       "codes_in_use": jnp.mean(uses > least),
       "code_perplexity": jnp.exp(entropy),
