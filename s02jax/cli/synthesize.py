@@ -21,8 +21,8 @@ from s02jax.cli import options
 from s02jax.core import languages, startup
 from s02jax.core.errors import UserError
 from s02jax.synthesis import long_text, voice_store
-from s02jax.synthesis.request import Settings
 from s02jax.synthesis.synthesizer import Synthesizer
+from s02jax.synthesis.voice import Transcript
 from s02jax.text.checks import check_words
 from s02jax.text.pronunciation import Pronunciation
 
@@ -46,23 +46,15 @@ def _parser() -> argparse.ArgumentParser:
     help="voice of `s02 voice add`; several are mixed, at most four",
   )
   add("--reference-text", help="words of the first reference: one-shot")
+  add("--reference-language", help="code of their language, if not the text's")
   add("--out", required=True, help="file: " + ", ".join(writer.FORMATS))
   add("--pronunciation", help=".tsv or .json of words and respellings")
   add("--speed", type=float, default=1.0, help="0.5 to 2, at the same pitch")
   add("--pitch", type=float, default=0.0, help="semitones, -12 to 12")
   add("--volume", type=float, default=1.0, help="factor, up to 10")
   add("--rate", type=int, help="Hz of the file, if not the bundle's")
-  add("--seed", type=int, default=0, help="seed of every draw")
-  add("--steps", type=int, default=16, help="steps of the solver")
-  add(
-    "--guidance", type=float, default=1.5, help="towards the condition; 1: none"
-  )
-  add("--temperature", type=float, default=0.7, help="0: the likeliest token")
-  add("--top-k", type=int, default=0, help="tokens to choose from; 0: all")
-  add("--top-p", type=float, default=1.0, help="probability to choose from")
-  add(
-    "--repetition-penalty", type=float, default=1.0, help="above 1: less of it"
-  )
+  parser.add_argument("--seed", type=int, default=0, help="seed of every draw")
+  options.add_settings(parser)
   return parser
 
 
@@ -87,32 +79,34 @@ def _checked_text(args: argparse.Namespace) -> long_text.LongText:
   return long_text.read(_text(args), language, pronunciation)
 
 
+def _transcript(args: argparse.Namespace, language: str) -> Transcript | None:
+  """Transcript of the first reference, in `language` where none is given.
+
+  Raises:
+    UserError: it has no words, its language is unknown, or it has no reference.
+  """
+  if args.reference_text is None:
+    return None
+  if args.voice:
+    raise UserError("--reference-text belongs to --reference, not to --voice.")
+  return Transcript(
+    text=check_words(args.reference_text, "reference's transcript"),
+    language=languages.resolve(args.reference_language or language).code,
+  )
+
+
 def main(argv: list[str]) -> None:
   """Speaks a text into a file."""
   args = _parser().parse_args(argv)
   startup.set_up()
   # What can be wrong without the models is said before they are loaded.
-  settings = Settings(
-    seed=args.seed,
-    steps=args.steps,
-    guidance=args.guidance,
-    temperature=args.temperature,
-    top_k=args.top_k,
-    top_p=args.top_p,
-    repetition_penalty=args.repetition_penalty,
-  )
-  settings.check()
+  settings = options.settings(args)
   changes = effects.Changes(
     speed=args.speed, pitch=args.pitch, volume=args.volume, rate=args.rate
   )
   writer.check_out(args.out, args.rate)
-  if args.reference_text is not None:
-    if args.voice:
-      raise UserError(
-        "--reference-text belongs to --reference, not to --voice."
-      )
-    check_words(args.reference_text, "reference's transcript")
   text = _checked_text(args)
+  transcript = _transcript(args, text.language)
   weights = voice_store.parse_mixture(args.voice or [])
 
   bundle = Bundle.load(args.bundle)
@@ -127,9 +121,7 @@ def main(argv: list[str]) -> None:
   if args.voice:
     voice = voice_store.mixed(synthesizer, args.bundle, weights)
   else:
-    voice, _ = voice_store.recorded(
-      synthesizer, args.reference, args.reference_text
-    )
+    voice, _ = voice_store.recorded(synthesizer, args.reference, transcript)
   logging.info(
     "speaking %d characters of %s in the voice of %s",
     len(text.text),

@@ -17,7 +17,13 @@ from s02jax.audio import loudness, spectra
 from s02jax.core import files
 from s02jax.core.errors import UserError
 from s02jax.synthesis.synthesizer import Synthesizer
-from s02jax.synthesis.voice import MOST_MIXED, Voice, average, mix
+from s02jax.synthesis.voice import (
+  MOST_MIXED,
+  Transcript,
+  Voice,
+  average,
+  mix,
+)
 
 SUFFIX = ".safetensors"
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
@@ -69,7 +75,9 @@ def existing(bundle, name: str) -> pathlib.Path:
 
 
 def recorded(
-  synthesizer: Synthesizer, recordings: Sequence, transcript: str | None
+  synthesizer: Synthesizer,
+  recordings: Sequence,
+  transcript: Transcript | None,
 ) -> tuple[Voice, float]:
   """Makes a voice of a speaker's recordings; returns it and their seconds.
 

@@ -15,6 +15,7 @@ from s02jax.evaluation.report.panel import (
   choose_panel,
   some_waves,
 )
+from s02jax.synthesis.request import Settings
 
 SPLITS = ("unseen", "seen")
 _CODEBOOK_CLIPS = 256  # clips for the share of codes in use
@@ -59,7 +60,7 @@ def measure(
   models: ReportMethods,
   splits: Mapping[str, Split],
   counts: Mapping[str, int],
-  settings: recipes.Sampling,
+  settings: Settings,
   processes: int,
   watch: Stopwatch,
 ) -> dict[str, SplitResult]:

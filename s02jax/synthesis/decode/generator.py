@@ -124,14 +124,18 @@ class TokenGenerator:
     sequences = [
       sequence.sequence(
         self._text_model,
-        r.language,
-        [self._text_model.pieces(r.text)],
-        [r.tokens],
-        self.config.rate(r.language),
+        [
+          sequence.Part(
+            language=r.language,
+            pieces=self._text_model.pieces(r.text),
+            rate=self.config.rate(r.language),
+            codes=r.tokens,
+          )
+        ],
       )
       for r in recordings
     ]
-    ids, cursors = zip(*sequences, strict=True)
+    ids, cursors, _ = zip(*sequences, strict=True)
     starts = [
       len(row) - len(r.tokens) for row, r in zip(ids, recordings, strict=True)
     ]
