@@ -33,6 +33,7 @@ from s02jax.core.errors import UserError
 from s02jax.synthesis import long_text, voice_store
 from s02jax.synthesis.request import Settings
 from s02jax.synthesis.synthesizer import Synthesizer
+from s02jax.synthesis.voice import Voice
 from s02jax.text import front
 from s02jax.text.checks import check_words
 from s02jax.text.markup import reader
@@ -117,6 +118,22 @@ def _checked_text(args: argparse.Namespace) -> long_text.LongText:
   )
 
 
+def _voice(
+  args: argparse.Namespace,
+  synthesizer: Synthesizer,
+  weights: dict[str, float],
+  language: str,
+) -> Voice:
+  """Voice of kept ones by their weights, or of references; raises UserError."""
+  if args.voice:
+    return voice_store.mixed(synthesizer, args.bundle, weights)
+  said = args.reference_text
+  if said is not None:
+    said = front.words(said, language, folds=synthesizer.audience.folds)
+  voice, _ = voice_store.recorded(synthesizer, args.reference, said)
+  return voice
+
+
 def main(argv: list[str]) -> None:
   """Speaks a text into a file."""
   args = _parser().parse_args(argv)
@@ -149,24 +166,19 @@ def main(argv: list[str]) -> None:
       language.name,
       ", ".join(synthesizer.languages),
     )
-  if args.voice:
-    voice = voice_store.mixed(synthesizer, args.bundle, weights)
-  else:
-    said = args.reference_text
-    if said is not None:
-      folds = bundle.audience.folds
-      said = front.words(said, language.code, folds=folds)
-    voice, _ = voice_store.recorded(synthesizer, args.reference, said)
+  voice = _voice(args, synthesizer, weights, language.code)
   logging.info(
     "speaking %d characters of %s in the voice of %s",
     len(text.text),
     language.name,
     ", ".join(args.voice or args.reference),
   )
+  context = long_text.trained_context(bundle)
   blocks = long_text.speak(
     synthesizer,
-    text.parts(long_text.trained_context(bundle)),
+    text.parts(long_text.room(context, voice)),
     voice=voice,
+    context=context,
     settings=settings,
     changes=changes,
   )
