@@ -19,7 +19,7 @@ import numpy as np
 import soxr
 
 from s02jax.core.errors import UserError
-from s02jax.core.options import check_numbers
+from s02jax.core.inputs import check_numbers
 
 BLOCK = 0.02  # seconds of the blocks that the filters see
 CEILING = 0.98  # of the limiter, so that no encoder's overshoot clips

@@ -11,7 +11,7 @@ import pathlib
 import numpy as np
 import soundfile
 
-from s02jax.audio.writer import Writer
+from s02jax.audio.writer import SoundWriter
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
@@ -35,7 +35,7 @@ class Sound:
     Raises:
       UserError: another suffix, no such folder, or a rate the format lacks.
     """
-    with Writer(path, self.rate) as out:
+    with SoundWriter(path, self.rate) as out:
       out.write(self.samples)
     return pathlib.Path(path)
 

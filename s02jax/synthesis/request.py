@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from s02jax.core.errors import UserError
-from s02jax.core.options import check_names, check_numbers
+from s02jax.core.inputs import check_names, check_numbers
 from s02jax.synthesis.voice import Voice
 
 MOST_STEPS = 1000  # of the solver: more would hold up other requests

@@ -20,7 +20,7 @@ import numpy as np
 from s02jax.audio.effects import Changes
 from s02jax.audio.sound import Sound
 from s02jax.bundle import Bundle
-from s02jax.core import languages, options, startup
+from s02jax.core import inputs, languages, startup
 from s02jax.core.errors import UserError
 from s02jax.synthesis import long_text, voice_store
 from s02jax.synthesis.long_text import LongText
@@ -146,7 +146,7 @@ class VoiceSystem:
       held = ", ".join(known) or "none yet: `s02 voice add` makes one"
       raise UserError(
         f"{source!r} is neither a file nor a voice of {self.path}"
-        f"{options.hint(source, known)}; it has {held}."
+        f"{inputs.hint(source, known)}; it has {held}."
       )
     if reference_text is not None:
       reference_text = self._words(reference_text, language)
@@ -227,7 +227,7 @@ class VoiceSystem:
     """
     given = dict(settings)
     known = [*Options.__annotations__, "voice", "language"]
-    options.check_names(given, known, "a setting of speech")
+    inputs.check_names(given, known, "a setting of speech")
     if voice is None:
       names = ", ".join(self.voices)
       kept = f"the name of one that it keeps ({names}) or " if names else ""

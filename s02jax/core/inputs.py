@@ -1,4 +1,4 @@
-"""Options that people give by name: misspelt ones, values of another kind."""
+"""Inputs that people give by name: misspelt ones, values of another kind."""
 
 import dataclasses
 import difflib
