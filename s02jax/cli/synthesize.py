@@ -1,6 +1,6 @@
 """Speak a text of any length in somebody's voice.
 
-  s02 synthesize --bundle DIR --text "Good morning." --language en \\
+  s02 synthesize --bundle DIR --text "happy children" --language en \\
     --reference ref.wav [--reference-text "What ref.wav says."] --out out.wav
   s02 synthesize --bundle DIR --text-file book.txt --voice anna:0.7 \\
     --voice ben:0.3 --speed 1.1 --out book.opus

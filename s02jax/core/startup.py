@@ -11,9 +11,9 @@ from typing import Any
 
 import jax
 
-# Seconds after which a program that is not there yet is being compiled: one
-# from the cache is.
-COMPILES = 1.5
+# Seconds of this process's work after which a program that is not there yet is
+# being compiled: one from the cache is.
+COMPILES = 1.0
 _ASKED = "/jax/compilation_cache/compile_requests_use_cache"
 _HIT = "/jax/compilation_cache/cache_hits"
 _THERE = "/jax/core/compile/backend_compile_duration"
@@ -45,13 +45,13 @@ class Programs:
   """
 
   hits = 0  # executables that were read from the cache
-  _asked: dict[int, float] = {}  # thread -> since when it waits for one
+  _asked: dict[int, float] = {}  # thread -> CPU time since it waits for one
 
   @classmethod
   def listen(cls, event: str, **_: Any) -> None:
     """Listens to events."""
     if event == _ASKED:
-      cls._asked[threading.get_ident()] = time.monotonic()
+      cls._asked[threading.get_ident()] = time.process_time()
     elif event == _HIT:
       cls.hits += 1
 
@@ -64,7 +64,7 @@ class Programs:
   @classmethod
   def compiling(cls) -> bool:
     """Whether a thread waits for a program that is not in the cache."""
-    before = time.monotonic() - COMPILES
+    before = time.process_time() - COMPILES
     return any(since < before for since in list(cls._asked.values()))
 
 
@@ -86,12 +86,14 @@ def use_compilation_cache() -> None:
   A process that has set a cache of its own for JAX keeps that one, unless
   S02_CACHE names another.
   """
-  folder, present = cache_folder(), jax.config.jax_compilation_cache_dir
+  folder = cache_folder()
+  present = jax.config.values["jax_compilation_cache_dir"]
   if present is None or ("S02_CACHE" in os.environ and present != folder):
     jax.config.update("jax_compilation_cache_dir", folder)
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
+    present = folder
   jax.monitoring.register_event_listener(Programs.listen)
   jax.monitoring.register_event_duration_secs_listener(
     Programs.listen_to_durations
   )
-  logging.info("compilation cache: %s", jax.config.jax_compilation_cache_dir)
+  logging.info("compilation cache: %s", present)

@@ -13,7 +13,7 @@ import logging
 import os
 import pathlib
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TypedDict, Unpack
+from typing import Any, TypedDict, Unpack
 
 import numpy as np
 
@@ -225,7 +225,7 @@ class VoiceSystem:
     Joined, they are the samples of `say`. Arguments and errors are those of
     `say`; the errors come at once, not with the first block.
     """
-    given = dict(settings)
+    given: dict[str, Any] = dict(settings)
     known = [*Options.__annotations__, "voice", "language"]
     inputs.check_names(given, known, "a setting of speech")
     if voice is None:

@@ -160,7 +160,7 @@ def _values(found: Sequence[Command]) -> _Words:
 
 def _rest(found: Sequence[Command]) -> _Words:
   """Sub-commands and options, by verb and sub-command; sub-commands first."""
-  cases = {}
+  cases: _Words = {}
   for command in sorted(found, key=lambda command: -len(command.words)):
     words = " ".join(command.words)
     pattern = f'"{words}"' if command.words[1:] else f'"{words} "*'
