@@ -7,7 +7,7 @@ from s02jax.data.records import Corpus
 
 # First number after the seed in the path of a generator (`mixture.generator`):
 # no two purposes draw the same numbers.
-MIX, CROP, BUCKETS, REFERENCE, PLAN, SHUFFLE, FILL = range(7)
+MIX, CROP, BUCKETS, REFERENCE, PLAN, SHUFFLE, FILL, HALVES = range(8)
 
 
 def make_mixture(

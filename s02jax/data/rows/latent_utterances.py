@@ -10,7 +10,7 @@ from s02jax.data.mixture import generator
 from s02jax.data.records import Corpus
 from s02jax.data.rows import Row, make_row, pad_to
 from s02jax.data.rows.buckets import Buckets
-from s02jax.data.rows.draws import FILL, REFERENCE
+from s02jax.data.rows.draws import FILL, HALVES, REFERENCE
 from s02jax.data.rows.reading import (
   References,
   check_not_empty,
@@ -20,6 +20,9 @@ from s02jax.data.rows.speakers import SpeakerClips
 
 # Most clips that fill up a row, the reference included.
 FILLERS = 32
+# Seconds of a clip that is the only one of its speaker, at least: the half that
+# becomes the reference has to tell a voice.
+ALONE_SECONDS = 2.0
 
 
 class LatentUtterances:
@@ -30,7 +33,8 @@ class LatentUtterances:
 
   A whole utterance comes first, others of the speaker follow until the row is
   full, as they do after a prompt; the last one is cut off. The reference is
-  none of them, where the speaker has enough clips.
+  none of them. The only clip of a speaker is cut in two: one half or less is
+  the reference, the other part the utterance.
 
   Attributes:
     excluded: number of records left out, by reason.
@@ -57,10 +61,12 @@ class LatentUtterances:
     self._references = References.of(
       corpus, reference_seconds, reference_shortest, reference_augmented
     )
-    usable = self._speakers.clips > 1
+    usable = (self._speakers.clips > 1) | (
+      corpus.num_samples >= ALONE_SECONDS * corpus.rate
+    )
     self._buckets = Buckets(corpus, usable, batch_size, seed, buckets, alpha)
     self.excluded = {
-      "only clip of its speaker": int((~usable).sum()),
+      "only clip of its speaker, and short": int((~usable).sum()),
       "too long": self._buckets.too_long,
     }
     card = features.card
@@ -75,7 +81,8 @@ class LatentUtterances:
     hop = corpus.rate // TOKENS_PER_SECOND
     size = int(self._buckets.samples[bucket]) // hop
     random = generator(self._seed, FILL, index)
-    reference, *others = self._speakers.others(record, random, FILLERS)
+    others = self._speakers.others(record, random, FILLERS)
+    reference = others.pop(0) if others else record
     room = size - corpus.num_samples[record] // hop
     taken = [record]
     for other in others:
@@ -89,16 +96,30 @@ class LatentUtterances:
     """Numbers of the records in a row, without its reference."""
     return self._members(index)[1]
 
+  def _parts(self, count: int, index: int) -> tuple[slice, slice]:
+    """Tokens of the utterance and of the reference in one clip of `count`."""
+    hop = self._corpus.rate // TOKENS_PER_SECOND
+    held = min(count // 2, max(self._references.longest // hop, 1))
+    if generator(self._seed, HALVES, index).random() < 0.5:
+      return slice(held, count), slice(0, held)
+    return slice(0, count - held), slice(count - held, count)
+
   def __getitem__(self, index: int) -> Row:
     size, taken, reference = self._members(index)
-    tokens = [
-      read_tokens(self._corpus, self._features, record) for record in taken
-    ]
-    tokens = np.concatenate(tokens)[:size].astype(np.int32)
+    tokens = np.concatenate(
+      [read_tokens(self._corpus, self._features, r) for r in taken]
+    )
     latents = np.concatenate([self._features.latents(r) for r in taken])
+    heard = None  # samples of the reference's record, all of them
+    if reference in taken:
+      told, heard = self._parts(len(tokens), index)
+      tokens = tokens[told]
+      latents = latents[_times(told, self._per_token)]
+      heard = _times(heard, self._corpus.rate // TOKENS_PER_SECOND)
+    tokens = tokens[:size].astype(np.int32)
     latents = (latents[: size * self._per_token] - self._mean) / self._std
     wave, samples = self._references.read(
-      reference, generator(self._seed, REFERENCE, index)
+      reference, generator(self._seed, REFERENCE, index), heard
     )
     return make_row(
       audio_seconds=len(tokens) / TOKENS_PER_SECOND,
@@ -109,3 +130,8 @@ class LatentUtterances:
       reference=wave,
       reference_samples=np.int32(samples),
     )
+
+
+def _times(part: slice, factor: int) -> slice:
+  """Slice of items of which each is so many times as short."""
+  return slice(part.start * factor, part.stop * factor)
