@@ -14,8 +14,8 @@ from typing import Any
 
 from s02jax.core import files, markdown
 
-# Metrics that rank the runs, in this order: the smaller the better.
-RANKED_BY = ("unseen/loss", "loss")
+# Metrics that may rank the runs: the smaller the better.
+LOSSES = ("unseen/loss", "seen/loss", "loss")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -27,7 +27,7 @@ class RunResult:
   state: str  # "finished", "begun" or "new"
   step: int  # step of the last line of the log
   metrics: Mapping[str, float | None]  # last value of each; None: not finite
-  # metrics of RANKED_BY over time: (step, value)
+  # metrics of LOSSES over time: (step, value)
   curves: Mapping[str, list[tuple[int, float]]]
 
 
@@ -55,7 +55,7 @@ def read(
       if name == "step":
         continue
       metrics[name] = value
-      if name in RANKED_BY and value is not None:
+      if name in LOSSES and value is not None:
         curves.setdefault(name, []).append((line["step"], value))
   state = "finished" if saved >= steps else "begun" if last else "new"
   return RunResult(
@@ -112,10 +112,19 @@ def write_all(
 def table(results: Sequence[RunResult]) -> str:
   """Markdown table of the runs, best first."""
   fields = sorted({field for r in results for field in r.overrides})
-  metrics = sorted({m for r in results for m in r.metrics if _compared(m)})
+  ranked_by = _ranked_by(results)
+  split = ranked_by[0].removesuffix("loss")
+  metrics = sorted(
+    {
+      m
+      for r in results
+      for m in r.metrics
+      if m == "loss" or m.startswith(split)
+    }
+  )
   head = [*fields, "state", "step", *metrics]
   lines = []
-  for r in sorted(results, key=_rank):
+  for r in sorted(results, key=lambda r: _rank(r, ranked_by)):
     values = [_cell(r.overrides.get(f)) for f in fields]
     values += [r.state, str(r.step)]
     values += [_cell(r.metrics.get(m)) for m in metrics]
@@ -123,12 +132,18 @@ def table(results: Sequence[RunResult]) -> str:
   return markdown.table(head, lines)
 
 
-def _compared(metric: str) -> bool:
-  return metric == "loss" or metric.startswith("unseen/")
+def _ranked_by(results: Sequence[RunResult]) -> list[str]:
+  """Losses that rank the runs, the most telling first.
+
+  A corpus without a speaker to spare has nothing unseen.
+  """
+  known = {name for r in results for name in r.metrics}
+  first = "unseen/loss" if "unseen/loss" in known else "seen/loss"
+  return [first, "loss"]
 
 
-def _rank(result: RunResult) -> tuple[float, ...]:
-  values = [result.metrics.get(name) for name in RANKED_BY]
+def _rank(result: RunResult, ranked_by: Sequence[str]) -> tuple[float, ...]:
+  values = [result.metrics.get(name) for name in ranked_by]
   return tuple(math.inf if v is None else v for v in values)
 
 
@@ -144,7 +159,9 @@ def _plot(path: pathlib.Path, results: Sequence[RunResult]) -> str:
     from matplotlib import colormaps, figure
   except ImportError:
     return "No plot: matplotlib is missing; pip install 's02jax[eval]'."
-  names = [n for n in RANKED_BY if any(n in r.curves for r in results)]
+  names = [
+    n for n in _ranked_by(results) if any(n in r.curves for r in results)
+  ]
   page = figure.Figure(figsize=(7 * len(names), 5), layout="constrained")
   panels = page.subplots(1, len(names), squeeze=False)[0]
   for axes, name in zip(panels, names, strict=True):

@@ -10,6 +10,7 @@ from ml_collections import ConfigDict
 
 from s02jax import sharding, stages
 from s02jax.data import loader
+from s02jax.data.rows import NoRows
 from s02jax.stages.train_state import check_microbatches
 from s02jax.training import hosts
 from s02jax.training.metrics import Counts
@@ -25,7 +26,8 @@ class Feed:
 
   Attributes:
     rows: training rows.
-    eval_splits: splits that have evaluation batches.
+    eval_splits: splits that have evaluation batches; those of
+      config.eval_splits without a usable record are left out with a note.
     unreadable: count of rows that were replaced, over all processes.
   """
 
@@ -52,11 +54,7 @@ class Feed:
     check_microbatches(config.accumulate, config.batch_size)
     self._sharding = sharding.batch_sharding(mesh)
     self.rows = self._rows(stage, "train")
-    self._eval_rows = {
-      split: self._rows(stage, split)
-      for split in config.eval_splits
-      if config.eval_batches > 0
-    }
+    self._eval_rows = self._rows_of_splits(stage)
     self.eval_splits = tuple(self._eval_rows)
     self.unreadable = hosts.Total("unreadable")
     self._ledger = loader.Unreadable(
@@ -70,6 +68,18 @@ class Feed:
     """Rows of one split."""
     config = self._config
     return stage.rows(config.corpus, split, config.batch_size, config.seed)
+
+  def _rows_of_splits(self, stage: stages.Stage) -> dict[str, stages.Rows]:
+    """Rows of the splits for evaluation, of those that have any."""
+    found = {}
+    if self._config.eval_batches < 1:
+      return found
+    for split in self._config.eval_splits:
+      try:
+        found[split] = self._rows(stage, split)
+      except NoRows as error:  # such as no speaker to spare
+        logging.info("evaluation leaves %s out: %s", split, error)
+    return found
 
   def training(self, first: int) -> Iterator[tuple[stages.Batch, dict]]:
     """Batches of the steps after the first `first` of them."""

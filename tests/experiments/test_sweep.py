@@ -297,6 +297,21 @@ def test_the_table_has_the_best_first_and_nothing_is_made_up(file, workdir):
   ]
 
 
+def test_without_an_unseen_split_the_seen_one_ranks(file, workdir):
+  runs = read(file, workdir)
+  for one, step in zip(runs, (2, 4), strict=True):
+    save(one, step)
+    log = one.workdir / "metrics.jsonl"
+    log.write_text(log.read_text().replace("unseen/", "seen/"))
+  results = [
+    sweep_table.read(r.name, r.overrides, r.workdir, r.step(), r.steps)
+    for r in runs
+  ]
+  head, _, best, _ = sweep_table.table(results).splitlines()
+  assert head.endswith("| loss | seen/loss |")
+  assert best.startswith("| 0.02 |")
+
+
 def test_a_run_that_diverged_is_last(file, workdir):
   first, second = runs = read(file, workdir)
   save(first, 4)

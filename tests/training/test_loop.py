@@ -19,6 +19,7 @@ from s02jax import stages
 from s02jax.cli import train
 from s02jax.core import errors
 from s02jax.data import loader
+from s02jax.data.rows import NoRows
 from s02jax.training import checkpoint, clock, loop, same_run
 from s02jax.training.metrics import roll_back
 from tests import toy_config, toy_stage
@@ -86,6 +87,31 @@ def test_writes_what_it_says(straight):
   assert json.loads((straight / "config.json").read_text())["steps"] == 12
   assert sorted(os.listdir(straight / "checkpoints")) == ["12", "9"]
   assert list((straight / "tensorboard").iterdir())
+
+
+def test_splits_without_a_row_are_left_out_with_a_note(
+  tmp_path, monkeypatch, caplog
+):
+  """As `unseen` of a corpus of one speaker, and both of a very small one."""
+  plain = toy_stage.ToyStage.rows
+  empty = {"unseen"}
+
+  def rows(self, corpus, split, batch_size, seed):
+    if split in empty:
+      raise NoRows(f"the split {split!r} of {corpus} is empty")
+    return plain(self, corpus, split, batch_size, seed)
+
+  monkeypatch.setattr(toy_stage.ToyStage, "rows", rows)
+  with caplog.at_level(logging.INFO):
+    assert run(tmp_path / "one") == 0
+  assert not evaluations(tmp_path / "one")
+  assert "seen/loss" in lines(tmp_path / "one")[-1]
+  assert "evaluation leaves unseen out" in caplog.text
+  empty.add("seen")
+  assert run(tmp_path / "none") == 0
+  empty.add("train")
+  with pytest.raises(errors.UserError, match="'train' of none is empty"):
+    run(tmp_path / "nothing")
 
 
 def goodput(workdir) -> dict:

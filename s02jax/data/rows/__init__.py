@@ -13,10 +13,16 @@ from typing import Protocol, runtime_checkable
 
 import numpy as np
 
+from s02jax.core.errors import UserError
+
 # Arrays of one row. Two keys are for the training loop and never reach the
 # device: "audio_seconds" (f32, seconds of speech that the row trains on) and
 # "padding" (f32 in [0, 1], share of the row that is padding).
 Row = dict[str, np.ndarray]
+
+
+class NoRows(UserError):
+  """Complaint about a split that has no record that a row could take."""
 
 
 class Rows(Protocol):

@@ -8,6 +8,7 @@ from s02jax.core.errors import UserError
 from s02jax.core.rates import samples
 from s02jax.data.mixture import EpochCache, generator, largest_remainders
 from s02jax.data.records import Corpus
+from s02jax.data.rows import NoRows
 from s02jax.data.rows.draws import BUCKETS, make_mixture
 
 
@@ -43,7 +44,8 @@ class Buckets:
       alpha: balance of the languages, see `Mixture`.
 
     Raises:
-      UserError: lengths that do not ascend, or no usable record.
+      UserError: lengths that do not ascend.
+      NoRows: no usable record.
     """
     self._batch_size = batch_size
     self._seed = seed
@@ -59,7 +61,7 @@ class Buckets:
       np.flatnonzero(usable & (bucket == b)) for b in range(len(seconds))
     ]
     if not any(map(len, records)):
-      raise UserError(
+      raise NoRows(
         f"the split {corpus.split!r} of {corpus.folder} has no usable record "
         f"of at most {seconds[-1]} s (config.data.buckets)."
       )

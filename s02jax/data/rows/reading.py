@@ -9,19 +9,18 @@ from s02jax.core.errors import UserError
 from s02jax.core.rates import TOKENS_PER_SECOND, samples
 from s02jax.data.features import Features
 from s02jax.data.records import Corpus
-from s02jax.data.rows import pad_to
+from s02jax.data.rows import NoRows, pad_to
 from s02jax.data.rows.augment import augment
 from s02jax.data.rows.draws import random_crop
 from s02jax.text.tokenizer import TextModel
 
 
 def check_not_empty(corpus: Corpus) -> None:
-  """Raises UserError for a split without records."""
+  """Raises NoRows for a split without records."""
   if not len(corpus):
-    raise UserError(
+    raise NoRows(
       f"the split {corpus.split!r} of {corpus.folder} is empty; build the "
-      "corpus with more records, or leave the split out of "
-      "config.eval_splits."
+      "corpus with more records."
     )
 
 
@@ -39,7 +38,7 @@ def usable_records(
     Numbers int[k] of the usable records, and the count of each reason.
 
   Raises:
-    UserError: no record is usable.
+    NoRows: no record is usable.
   """
   usable, excluded = np.ones(len(corpus), bool), {}
   for reason, mask in unusable.items():
@@ -47,7 +46,7 @@ def usable_records(
     usable &= ~mask
   records = np.flatnonzero(usable)
   if not len(records):
-    raise UserError(
+    raise NoRows(
       f"the split {corpus.split!r} of {corpus.folder} has no "
       f"usable record: {excluded}; see {field}."
     )
@@ -115,16 +114,26 @@ class References:
     )
 
   def read(
-    self, record: int, random: np.random.Generator
+    self,
+    record: int,
+    random: np.random.Generator,
+    part: slice | None = None,
   ) -> tuple[np.ndarray, int]:
     """Reference wave of a record, and how many of its samples are real.
+
+    Args:
+      record: number of the clip.
+      random: of the crop.
+      part: samples that it is cropped from; all of them where absent.
 
     Returns:
       f32[longest], the whole clip or a random part of it, then zeros, and the
       number of samples before the zeros.
     """
     size = int(random.integers(self.shortest, self.longest + 1))
-    wave = random_crop(self.corpus.wave(record), size, random)
+    wave = random_crop(
+      self.corpus.wave(record)[part or slice(None)], size, random
+    )
     if self.augmented and random.random() < self.augmented:
       wave = augment(wave, self.corpus.rate, random)
     return pad_to(wave, self.longest), len(wave)
