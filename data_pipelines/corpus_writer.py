@@ -263,6 +263,11 @@ class CorpusWriter:
       for split, part in card["splits"].items()
     ]
     lines = [f"Wrote {self._out}: " + "; ".join(parts) + "."]
+    lines += [
+      f"The split {split} is empty; what is measured on it is left out."
+      for split, part in card["splits"].items()
+      if not part["clips"]
+    ]
     if self._rejected:
       lines.append(
         f"Rejected {len(self._rejected)} rows: {self._out}/rejected.jsonl"

@@ -270,9 +270,27 @@ class Plan:
     held_out = np.unique(self._key[is_unseen & spoken])
     fate[spoken & np.isin(self._key, held_out)] = _HELD_OUT
     fate[is_unseen] = _UNSEEN
+    if self._arguments.held_out_texts and not np.any(fate == _SEEN):
+      fate[self._one_text(fate, draw)] = _SEEN
     trained = np.unique(self._speaker[fate == _TRAIN])
     fate[(fate == _SEEN) & ~np.isin(self._speaker, trained)] = _NOTHING_LEFT
     return fate
+
+  def _one_text(self, fate: np.ndarray, draw: np.ndarray) -> np.ndarray:
+    """Entries of the text to hold out where the draw held out none.
+
+    A small corpus would else have nothing that its models can be measured on.
+    Nothing is chosen where a speaker would have no clip left in train.
+    """
+    free = (fate == _TRAIN) & (self._key != 0)
+    for place in np.argsort(draw, kind="stable"):
+      if not free[place]:
+        continue
+      same = free & (self._key == self._key[place])
+      left = self._speaker[(fate == _TRAIN) & ~same]
+      if np.all(np.isin(self._speaker[same], left)):
+        return np.flatnonzero(same)
+    return np.zeros(0, np.int64)
 
   def _choose_unseen(self) -> list[int]:
     """Chooses the unseen speakers; returns their numbers.

@@ -262,6 +262,22 @@ class Corpus:
     )
 
 
+def held_out(folder: str | os.PathLike) -> Corpus:
+  """Clips that no model was trained on: `unseen`, or `seen` where it is empty.
+
+  Raises:
+    UserError: no such corpus, or both splits are empty.
+  """
+  for split in reversed(SPLITS[1:]):
+    corpus = Corpus.open(folder, split)
+    if len(corpus):
+      return corpus
+  raise UserError(
+    f"{folder} holds out no clip that models could be measured on; build it"
+    " with more recordings"
+  )
+
+
 def _read_card(files: CorpusFiles) -> dict[str, Any]:
   folder, path = files.folder, files.card
   if not path.exists():

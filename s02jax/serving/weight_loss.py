@@ -9,7 +9,7 @@ import numpy as np
 
 from s02jax.audio.spectra import log_mel
 from s02jax.bundle import Bundle
-from s02jax.data.records import Corpus
+from s02jax.data import records
 from s02jax.serving import tensors
 from s02jax.synthesis.synthesizer import Synthesizer
 
@@ -25,7 +25,7 @@ class Loss:
 
 
 def loss(bundle: Bundle, kind: str, corpus: pathlib.Path, clips: int) -> Loss:
-  """Measures `reduced` weights on clips of the split `unseen`.
+  """Measures `reduced` weights on held-out clips.
 
   Args:
     bundle: with the whole weights.
@@ -34,9 +34,9 @@ def loss(bundle: Bundle, kind: str, corpus: pathlib.Path, clips: int) -> Loss:
     clips: most that are measured.
 
   Raises:
-    UserError: no corpus, or one without such a split.
+    UserError: no corpus, or one that holds out no clip.
   """
-  held_out = Corpus.open(corpus, "unseen")
+  held_out = records.held_out(corpus)
   chosen = np.random.default_rng(0).permutation(len(held_out))[:clips]
   items, waves = [], []
   for i in chosen.tolist():

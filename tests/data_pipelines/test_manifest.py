@@ -218,6 +218,36 @@ def test_nothing_usable_is_one_sentence(recordings, tmp_path):
   assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize("count", [1, 2, 3, 12])
+@pytest.mark.parametrize("readers", [("en",), ("en", "de")])
+def test_a_corpus_of_one_reader_a_language_holds_texts_out(
+  recordings, tmp_path, capsys, count, readers
+):
+  """However small it is; without a speaker to spare nobody is unseen."""
+  path = recordings / "reader.jsonl"
+  numbers = ("one", "two", "three", "four", "five", "six")
+  lines = [
+    line_of("a.wav", id=f"{code} {i}", text=f"{numbers[i % 6]} {'x' * i}")
+    | {"speaker": f"reader {code}", "language": code}
+    for code in readers
+    for i in range(count)
+  ]
+  write_manifest(path, lines)
+  assert not build_manifest(path, tmp_path / "c", "--processes=1")
+  splits = {s: records.Corpus.open(tmp_path / "c", s) for s in records.SPLITS}
+  assert not len(splits["unseen"])
+  assert bool(len(splits["seen"])) == (count > 1)
+  assert set(splits["seen"].speaker) <= set(splits["train"].speaker)
+  told = capsys.readouterr().out
+  assert "The split unseen is empty" in told
+  assert ("The split seen is empty" in told) == (count == 1)
+  if count > 1:
+    assert records.held_out(tmp_path / "c").split == "seen"
+  else:
+    with pytest.raises(UserError, match="holds out no clip"):
+      records.held_out(tmp_path / "c")
+
+
 def random_manifest(path: pathlib.Path, rng: random.Random) -> None:
   """A few big readers of one book each, many small ones, shared texts."""
   lines = []
