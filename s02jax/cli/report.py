@@ -95,6 +95,11 @@ def main(argv: list[str]) -> None:
   splits = {
     name: Corpus.open(args.corpus, name) for name in ("train", "seen", "unseen")
   }
+  if args.bars and not len(splits["unseen"]):
+    raise UserError(
+      f"--bars is of unseen speakers, of which {args.corpus} has none;"
+      " leave it out."
+    )
   sources = Sources(
     bundle_card=bundle_card,
     corpus_card=splits["train"].card,
@@ -141,7 +146,7 @@ def _tell(out: pathlib.Path, results: Mapping[str, SplitResult]) -> None:
       told = "  ".join(
         f"{name} {figures[name].value:.2f}"
         for name in ("dtw_top1", "nearest_speaker", "similarity", "stoi")
-        if figures[name].value is not None
+        if name in figures and figures[name].value is not None
       )
       print(f"{split:7} {row:13} {told}")
   print(out / "index.html")

@@ -82,9 +82,9 @@ def details(summary: str, content: str) -> str:
 
 
 def player(sound: str, label: str) -> str:
-  """Audio player of a sound, given as data URI."""
+  """Audio player of a sound, given as data URI, that shows its length."""
   return (
-    f'<audio controls preload="none" src="{sound}"'
+    f'<audio controls preload="metadata" src="{sound}"'
     f' aria-label="{text(label)}"></audio>'
   )
 

@@ -1,5 +1,6 @@
 """Quality judge: DNSMOS P.835 of Microsoft's `speechmos` wheel."""
 
+import importlib.util
 import pathlib
 from collections.abc import Sequence
 
@@ -8,6 +9,10 @@ import numpy as np
 from s02jax.pretrained import signal
 from s02jax.pretrained.audio import read_wave, require
 
+NOT_INSTALLED = (
+  "DNSMOS is left out, because its packages are not installed: pip install"
+  " 's02jax[judges]'."
+)
 _SECONDS = 9.01  # of one window
 # Polynomials from the network's raw scores to those of P.835 listeners.
 _CURVES = {
@@ -15,6 +20,12 @@ _CURVES = {
   "dnsmos_bak": (-0.13166888, 1.60915514, -0.39604546),
   "dnsmos_ovrl": (-0.06766283, 1.11546468, 0.04602535),
 }
+
+
+def installed() -> bool:
+  """True where the packages of DNSMOS are installed."""
+  names = ("onnxruntime", "speechmos")
+  return all(importlib.util.find_spec(name) for name in names)
 
 
 class DnsMos:
@@ -26,17 +37,24 @@ class DnsMos:
 
   spec = "dnsmos"
 
-  def __init__(self):
+  def __init__(self, threads: int = 0):
+    """Loads the network, to be run by so many threads; 0: one a core."""
     onnxruntime, wheel = require("onnxruntime", "speechmos")
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
     path = pathlib.Path(wheel.__path__[0], "dnsmos_models", "sig_bak_ovr.onnx")
     self._session = onnxruntime.InferenceSession(
-      str(path), providers=["CPUExecutionProvider"]
+      str(path), options, providers=["CPUExecutionProvider"]
     )
 
   def score(self, paths: Sequence[pathlib.Path]) -> dict[str, np.ndarray]:
     """Scores each file: float32[n] by measure. Raises UserError."""
     found = np.array([self._one(read_wave(path)) for path in paths], np.float32)
     return dict(zip(_CURVES, found.reshape(-1, 3).T, strict=True))
+
+  def overall(self, wave: np.ndarray) -> float:
+    """Overall score of float32[n] at 16 kHz; NaN for silence."""
+    return float(self._one(wave)[list(_CURVES).index("dnsmos_ovrl")])
 
   def _one(self, wave: np.ndarray) -> np.ndarray:
     """Scores float32[n] at 16 kHz: float64[3] in the order of the curves."""

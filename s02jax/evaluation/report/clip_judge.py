@@ -4,11 +4,12 @@ Nothing here imports JAX, so that a worker starts fast.
 """
 
 import dataclasses
+import functools
 
 import numpy as np
 
 from s02jax.core import languages
-from s02jax.pretrained import dtw, pocketsphinx, signal
+from s02jax.pretrained import dnsmos, dtw, pocketsphinx, signal
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -18,6 +19,7 @@ class CaseTask:
   candidates: tuple[str, ...]  # the true text first
   language: str  # code
   transcribe: bool  # by pocketsphinx with its whole dictionary
+  quality: bool  # ask DNSMOS
   truth: np.ndarray  # float32[n] at 16 kHz
   waves: tuple[np.ndarray, ...]  # 16 kHz, one a row
   aligned: tuple[bool, ...]  # row is a copy of the truth, sample by sample
@@ -33,6 +35,7 @@ class Verdict:
   stoi: float | None
   pesq: float | None  # wide-band
   distance: float | None  # of logarithmic spectra, decades
+  dnsmos: float | None  # overall, 1 to 5
 
 
 def judge_case(task: CaseTask) -> list[Verdict]:
@@ -57,7 +60,20 @@ def _verdict(task: CaseTask, wave: np.ndarray, aligned: bool) -> Verdict:
     stoi=signal.stoi(*pair) if aligned else None,
     pesq=signal.wb_pesq(*pair) if aligned else None,
     distance=signal.spectral_distance(*pair) if aligned else None,
+    dnsmos=_quality(wave) if task.quality else None,
   )
+
+
+def _quality(wave: np.ndarray) -> float | None:
+  """Overall DNSMOS of float32[n] at 16 kHz; None for silence."""
+  score = _dnsmos().overall(wave) if len(wave) else np.nan
+  return None if np.isnan(score) else score
+
+
+@functools.cache
+def _dnsmos() -> dnsmos.DnsMos:
+  """Judge DNSMOS of this process, which has one core."""
+  return dnsmos.DnsMos(threads=1)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

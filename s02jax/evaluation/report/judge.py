@@ -19,10 +19,11 @@ from s02jax.evaluation.report import clip_judge
 from s02jax.evaluation.report.clip_judge import CaseTask, Verdict
 from s02jax.evaluation.report.measures import (
   GROUND_TRUTH,
+  QUALITY_CASES,
   TRANSCRIBED_CASES,
 )
 from s02jax.evaluation.report.panel import SPEAKERS, Case, Panel
-from s02jax.pretrained import ge2e, pocketsphinx, signal
+from s02jax.pretrained import dnsmos, ge2e, pocketsphinx, signal
 from s02jax.text import edits
 
 
@@ -97,6 +98,7 @@ def _tasks(panel, rows, converted) -> list[CaseTask]:
       candidates=case.candidates,
       language=case.language,
       transcribe=i in transcribed,
+      quality=i < QUALITY_CASES and dnsmos.installed(),
       truth=converted[GROUND_TRUTH][i],
       waves=tuple(converted[name][i] for name in rows),
       aligned=tuple(row.aligned for row in rows.values()),
@@ -109,7 +111,7 @@ def _tasks(panel, rows, converted) -> list[CaseTask]:
 
 
 def _voices(panel, converted, rate, pool) -> dict[str, dict[str, Figure]]:
-  """Similarity to the speaker and rank in the line-up, for each row.
+  """Similarity to the speaker and, in a line-up of several, the rank.
 
   The clips of a speaker are joined until they last three seconds, which the
   encoder needs; all rows are grouped by the lengths of the ground truth.
@@ -133,10 +135,9 @@ def _voices(panel, converted, rate, pool) -> dict[str, dict[str, Figure]]:
     test = future.result()
     cosine = ge2e.similarity(test[:, None], gallery[line_up])
     hit = (np.argmax(cosine, axis=1) == 0) & np.any(test, axis=1)
-    figures[row] = {
-      "similarity": mean(cosine[:, 0]),
-      "nearest_speaker": share(hit),
-    }
+    figures[row] = {"similarity": mean(cosine[:, 0])}
+    if line_up.shape[1] > 1:
+      figures[row]["nearest_speaker"] = share(hit)
   return figures
 
 
@@ -189,10 +190,13 @@ def _figures(
     "stoi": mean([v.stoi for v in verdicts]),
     "pesq": mean([v.pesq for v in verdicts]),
     "spectral_distance": mean([v.distance for v in verdicts]),
+    "dnsmos": mean([v.dnsmos for v in verdicts]),
     "ended": share(row.ended or []),
   }
   if not signal.has_pesq():
     del figures["pesq"]
+  if not dnsmos.installed():
+    del figures["dnsmos"]
   return figures
 
 

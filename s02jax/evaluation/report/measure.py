@@ -10,6 +10,7 @@ from typing import Protocol
 from s02jax.evaluation.figure import Figure
 from s02jax.evaluation.report import diagnostics, judge, recipes, workers
 from s02jax.evaluation.report.panel import (
+  NoCases,
   Panel,
   Split,
   choose_panel,
@@ -65,6 +66,9 @@ def measure(
 ) -> dict[str, SplitResult]:
   """Makes and judges every row of each split.
 
+  A split without a case, such as `unseen` of a corpus of one speaker, is left
+  out with a note.
+
   Args:
     models: of the bundle.
     splits: of the corpus, by name; `counts` names those that are judged.
@@ -74,13 +78,22 @@ def measure(
     watch: times the phases.
 
   Raises:
-    UserError: a split has no cases, or a judge is not installed.
+    UserError: no split has a case, or a judge is not installed.
   """
+  results = {}
+  refusals: list[NoCases] = []
   with workers.pool(processes) as pool:
-    return {
-      name: _measure_split(models, name, splits, count, settings, pool, watch)
-      for name, count in counts.items()
-    }
+    for name, count in counts.items():
+      try:
+        results[name] = _measure_split(
+          models, name, splits, count, settings, pool, watch
+        )
+      except NoCases as error:
+        logging.info("%s is left out: %s", name, error)
+        refusals.append(error)
+  if not results:
+    raise refusals[-1]
+  return results
 
 
 def _measure_split(

@@ -1,12 +1,14 @@
 """Measures of the report: names for people and for programs."""
 
 import dataclasses
-from collections.abc import Collection
+from collections.abc import Mapping
 
-from s02jax.pretrained import signal
+from s02jax.evaluation.figure import Figure
+from s02jax.pretrained import dnsmos, signal
 
 GROUND_TRUTH = "ground_truth"  # row of the recordings themselves
 TRANSCRIBED_CASES = 6  # English cases of a split for `wer`, which is slow
+QUALITY_CASES = 12  # cases of a split for `dnsmos`, which is slow too
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -20,6 +22,9 @@ class Measure:
   style: str  # "share" (per cent) or "number"
   relative: bool = True  # the share of the ground truth's is shown too
   left_out: str = ""  # sentence of a report without it, where there may be one
+  # Figure of the recordings themselves from which on, for the worse, the judge
+  # hears nothing, and its other figures say nothing.
+  floor: float | None = None
 
 
 MEASURES: tuple[Measure, ...] = (
@@ -33,6 +38,7 @@ MEASURES: tuple[Measure, ...] = (
     ),
     better="higher",
     style="share",
+    floor=0.2,
   ),
   Measure(
     name="sentence_choice",
@@ -43,6 +49,7 @@ MEASURES: tuple[Measure, ...] = (
     ),
     better="higher",
     style="share",
+    floor=0.2,
   ),
   Measure(
     name="wer",
@@ -56,6 +63,7 @@ MEASURES: tuple[Measure, ...] = (
     better="lower",
     style="number",
     relative=False,
+    floor=0.9,
   ),
   Measure(
     name="ctc_cer",
@@ -67,6 +75,7 @@ MEASURES: tuple[Measure, ...] = (
     better="lower",
     style="number",
     relative=False,
+    floor=0.9,
   ),
   Measure(
     name="similarity",
@@ -88,6 +97,8 @@ MEASURES: tuple[Measure, ...] = (
     ),
     better="higher",
     style="share",
+    left_out="The nearest of several voices is left out: there is one speaker.",
+    floor=0.125,
   ),
   Measure(
     name="stoi",
@@ -123,6 +134,19 @@ MEASURES: tuple[Measure, ...] = (
     relative=False,
   ),
   Measure(
+    name="dnsmos",
+    label="DNSMOS",
+    explanation=(
+      "Overall quality by DNSMOS P.835, 1 to 5, of the first"
+      f" {QUALITY_CASES} cases: what a network expects listeners to say of"
+      " noise and distortion. It compares nothing with the recording, and hears"
+      " neither words nor voices."
+    ),
+    better="higher",
+    style="number",
+    left_out=dnsmos.NOT_INSTALLED,
+  ),
+  Measure(
     name="ended",
     label="Ended by itself",
     explanation=(
@@ -135,14 +159,36 @@ MEASURES: tuple[Measure, ...] = (
 )
 
 
-def measured(names: Collection[str]) -> list[Measure]:
-  """Columns of a table whose rows have figures of these names."""
-  return [measure for measure in MEASURES if measure.name in names]
+def shown(truth: Mapping[str, Figure]) -> list[Measure]:
+  """Columns of a table whose ground truth has these figures."""
+  without = left_out(truth)
+  return [measure for measure in MEASURES if measure.name not in without]
 
 
-def left_out(names: Collection[str]) -> dict[str, str]:
-  """Columns that such a table lacks, and the sentence that says why."""
-  return {m.name: m.left_out for m in MEASURES if m.name not in names}
+def left_out(truth: Mapping[str, Figure]) -> dict[str, str]:
+  """Columns that such a table lacks, and the sentence that says why.
+
+  Their judge is not there, or fails on the recordings themselves.
+  """
+  found = {}
+  for measure in MEASURES:
+    if measure.name not in truth:
+      found[measure.name] = measure.left_out
+    elif _fails(measure, truth[measure.name].value):
+      found[measure.name] = (
+        f"{measure.label} is left out: its judge has"
+        f" {truth[measure.name].value:.2f} on the recordings themselves."
+      )
+  return found
+
+
+def _fails(measure: Measure, value: float | None) -> bool:
+  """Whether a judge's figure for the recordings is at its floor."""
+  if measure.floor is None or value is None:
+    return False
+  if measure.better == "higher":
+    return value <= measure.floor
+  return value >= measure.floor
 
 
 # Diagnostics by name: label and explanation.

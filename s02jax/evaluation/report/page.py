@@ -119,13 +119,13 @@ def _header(content: Content) -> str:
     f" speakers ({html.text(languages)}), made them from text and from one"
     " other recording of the speaker."
   )
-  signals = "STOI and PESQ"
-  if "pesq" not in _measured(content.tables):
-    signals = "STOI"
+  names = _shown(content.tables)
+  signals = [m.label for m in names if m.name in ("stoi", "pesq", "dnsmos")]
   judges = (
     "The judges are programs that nobody here trained: espeak-ng renderings"
     " compared by dynamic time warping, the recogniser pocketsphinx (English),"
-    f" the GE2E speaker encoder of resemblyzer, {signals}. Each errs in"
+    f" the GE2E speaker encoder of resemblyzer, {', '.join(signals)}. Each"
+    " errs in"
     " ways of its own, so read every figure beside the ground truth's. No"
     " person has rated these samples."
   )
@@ -153,7 +153,10 @@ def _highlights(content: Content) -> str:
   labels = {recipe.name: recipe.label for recipe in RECIPES}
   styles = {measure.name: measure.style for measure in MEASURES}
   tiles = []
+  kept = {measure.name for measure in measures.shown(table[GROUND_TRUTH])}
   for row, name, label in shown:
+    if name not in kept:
+      continue
     figure, truth = table[row][name], table[GROUND_TRUTH][name]
     style = styles[name]
     tiles.append(
@@ -226,16 +229,21 @@ def _player(player: Player) -> str:
 def _tables(tables) -> str:
   """Section of figures: a table for each split, and what its names mean."""
   parts = []
-  for split, table in tables.items():
-    label, meaning = SPLITS[split]
+  for split, (label, meaning) in SPLITS.items():
+    table = tables.get(split)
+    if table is None:
+      body = "<p>The corpus has no such clip that could be judged.</p>"
+      parts.append(f"<h3>{label} <small>{meaning}</small></h3>{body}")
+      continue
     n = table[GROUND_TRUTH]["dtw_top1"].n
+    without = measures.left_out(table[GROUND_TRUTH]).values()
     parts.append(
       f"<h3>{label} <small>{meaning}; {n} sentences</small></h3>{_table(table)}"
+      f"<p class=caption>{html.text(' '.join(without))}</p>"
     )
-  names = _measured(tables)
   rows = html.definitions((r.label, r.explanation) for r in RECIPES)
   columns = html.definitions(
-    (f"{m.label} {_arrow(m)}", m.explanation) for m in measures.measured(names)
+    (f"{m.label} {_arrow(m)}", m.explanation) for m in _shown(tables)
   )
   lead = (
     "Large: the value. Small: the value as a share of the ground truth's."
@@ -244,16 +252,17 @@ def _tables(tables) -> str:
   )
   return _section(
     "measures",
-    " ".join([lead, *map(html.text, measures.left_out(names).values())]),
+    lead,
     "".join(parts)
     + f"<div class=two><div><h3>Columns</h3>{columns}</div>"
     + f"<div><h3>Rows</h3>{rows}</div></div>",
   )
 
 
-def _measured(tables) -> set[str]:
-  """Names of the measures that the tables have."""
-  return {name for table in tables.values() for name in table[GROUND_TRUTH]}
+def _shown(tables) -> list[Measure]:
+  """Measures that any table has as a column."""
+  kept = [measures.shown(table[GROUND_TRUTH]) for table in tables.values()]
+  return [m for m in MEASURES if any(m in columns for columns in kept)]
 
 
 def _arrow(measure: Measure) -> str:
@@ -263,7 +272,7 @@ def _arrow(measure: Measure) -> str:
 
 def _table(table: Mapping[str, Mapping[str, Figure]]) -> str:
   """Table of one split: rows by measures."""
-  shown = measures.measured(table[GROUND_TRUTH])
+  shown = measures.shown(table[GROUND_TRUTH])
   head = [
     html.column(f"{html.text(m.label)}&nbsp;{_arrow(m)}", m.explanation)
     for m in shown
@@ -290,9 +299,19 @@ def _cell(measure: Measure, row: str, table) -> str:
   small = ""
   if measure.relative and row != GROUND_TRUTH:
     part = share_of(figure, table[GROUND_TRUTH][measure.name])
-    small = f"<small>{_format(part, 'share')}</small>"
+    small = f"<small>{_beside_truth(part, 'share')}</small>"
   value = _format(figure.value, measure.style)
   return f'<td title="{told}">{value}{small}</td>'
+
+
+def _beside_truth(part: float | None, style: str) -> str:
+  """Share of the ground truth's figure as text.
+
+  More than all of it is an accident of few cases, not better than the truth.
+  """
+  if part is not None and part > 1:
+    return "as good as the truth"
+  return _format(part, style)
 
 
 def _requirements(size: str | None, found: Sequence[Mapping[str, Any]]) -> str:
@@ -321,12 +340,15 @@ def _requirement(one: Mapping[str, Any]) -> str:
   required = "reported"
   if one["required"] is not None:
     required = f"{sign} {one['required']:g}"
+  measured = _format(one["measured"], "number")
+  if one["of_ground_truth"]:
+    measured = _beside_truth(one["measured"], "number")
   mark, kind = {True: ("✓ yes", "yes"), False: ("✗ no", "no")}.get(
     one["met"], ("–", "none")
   )
   return (
     f'<tr><th scope="row">{html.text(one["name"])}</th><td>{required}</td>'
-    f"<td>{_format(one['measured'], 'number')}</td><td>{one['n']}</td>"
+    f"<td>{measured}</td><td>{one['n']}</td>"
     f'<td class="{kind}">{mark}</td></tr>'
   )
 

@@ -6,6 +6,7 @@ reference. Everything is drawn from (corpus, split, count, seed).
 
 import collections
 import dataclasses
+import math
 from collections.abc import Sequence
 from typing import Protocol
 
@@ -19,11 +20,15 @@ from s02jax.synthesis.voice import check_reference
 from s02jax.text import edits
 from s02jax.text.checks import check_text
 
-CLIPS_PER_SPEAKER = 3  # cases of one speaker, at most
+CLIPS_PER_SPEAKER = 3  # cases of one speaker, at most, if there are enough
 SPEAKERS = 16  # in the line-up of the voice judge
 _ENROLMENT_SECONDS = 2 * ge2e.SECONDS_NEEDED  # of a speaker in the line-up
 _TEXTS = 4000  # texts of a split that may be candidates, at most
 _LONGEST_SECONDS = 15.0  # of a clip to be judged
+
+
+class NoCases(UserError):
+  """Complaint about a split without a clip that could be judged."""
 
 
 class Split(Protocol):
@@ -114,7 +119,7 @@ def choose_panel(
     seed: of every draw.
 
   Raises:
-    UserError: the split has no clip with text whose speaker has another one.
+    NoCases: the split has no clip with text whose speaker has another one.
   """
   random = np.random.default_rng([seed, *split.split.encode()])
   texts = _Texts([split, *(s for s in others if s.split != "train")], random)
@@ -123,12 +128,13 @@ def choose_panel(
   enrolment: dict[str, np.ndarray] = {}
   lonely = 0
   drawn = list(_shuffled(_recordings_of_speakers([split]), random))
+  each = max(CLIPS_PER_SPEAKER, math.ceil(count / max(len(drawn), 1)))
   for speaker, clips in _languages_in_turn(drawn):
     own = spare[speaker]
     if len(clips) + len(own) < 2:
       lonely += 1
       continue
-    targets, rest = _divide(clips, own, count - len(cases))
+    targets, rest = _divide(clips, own, min(each, count - len(cases)))
     cases += [
       _case(clip, speaker, rest, i, texts, rate)
       for i, clip in enumerate(targets)
@@ -136,7 +142,7 @@ def choose_panel(
     if targets or len(enrolment) < SPEAKERS:
       enrolment[speaker] = _enrol(rest, rate)
   if not cases:
-    raise UserError(
+    raise NoCases(
       f"The {split.split} split has no clip with a text whose speaker has"
       " another clip to be the reference; add clips to the corpus."
     )
@@ -194,7 +200,7 @@ def _languages_in_turn(drawn):
 def _divide(clips, own, wanted):
   """Splits a speaker's clips into targets to judge and the rest."""
   kept = 0 if own else 1
-  most = max(0, min(CLIPS_PER_SPEAKER, len(clips) - kept, wanted))
+  most = max(0, min(len(clips) - kept, wanted))
   targets: list[_Recording] = []
   for clip in clips:
     if len(targets) < most and _judgeable(clip):

@@ -142,33 +142,6 @@ RECIPES: tuple[Recipe, ...] = (
     make=_ground_truth,
   ),
   Recipe(
-    name="resynthesis",
-    label="Flow-VAE resynthesis",
-    explanation="The recording, encoded and decoded by the Flow-VAE alone.",
-    aligned=True,
-    make=_resynthesis,
-  ),
-  Recipe(
-    name="tokenizer",
-    label="Tokenizer reconstruction",
-    explanation=(
-      "The recording through the audio tokenizer alone: 25 codes a second,"
-      " mel spectrogram, Griffin-Lim. It keeps words more than voices."
-    ),
-    aligned=True,
-    make=_tokenizer,
-  ),
-  Recipe(
-    name="from_tokens",
-    label="Flow matching, true tokens",
-    explanation=(
-      "The recording's own codes, spoken by flow matching and the Flow-VAE in"
-      " the voice of the reference: the pipeline without the AR Transformer."
-    ),
-    aligned=True,
-    make=_from_tokens,
-  ),
-  Recipe(
     name="zero_shot",
     label="Zero-shot",
     explanation=(
@@ -186,6 +159,33 @@ RECIPES: tuple[Recipe, ...] = (
     ),
     aligned=False,
     make=_one_shot,
+  ),
+  Recipe(
+    name="from_tokens",
+    label="Flow matching, true tokens",
+    explanation=(
+      "The recording's own codes, spoken by flow matching and the Flow-VAE in"
+      " the voice of the reference: the pipeline without the AR Transformer."
+    ),
+    aligned=True,
+    make=_from_tokens,
+  ),
+  Recipe(
+    name="tokenizer",
+    label="Tokenizer reconstruction",
+    explanation=(
+      "The recording through the audio tokenizer alone: 25 codes a second,"
+      " mel spectrogram, Griffin-Lim. It keeps words more than voices."
+    ),
+    aligned=True,
+    make=_tokenizer,
+  ),
+  Recipe(
+    name="resynthesis",
+    label="Flow-VAE resynthesis",
+    explanation="The recording, encoded and decoded by the Flow-VAE alone.",
+    aligned=True,
+    make=_resynthesis,
   ),
 )
 

@@ -4,7 +4,7 @@ import dataclasses
 from collections.abc import Mapping
 
 from s02jax.evaluation.figure import Figure
-from s02jax.evaluation.report.measures import GROUND_TRUTH
+from s02jax.evaluation.report.measures import GROUND_TRUTH, left_out
 
 SIZES = ("demo", "mini")
 
@@ -122,43 +122,52 @@ def compare(
     wall_seconds: from a fresh clone to the page, where it is known.
 
   Returns:
-    dicts of name, comparison, required, measured, n and met; met is None
-    where nothing is required or the table lacks the measure, and false where
-    nothing could be measured.
+    dicts of name, comparison, required, measured, n, of_ground_truth and met;
+    met is None where nothing is required, or the table lacks the measure or a
+    judge that hears the ground truth, and false where nothing could be
+    measured.
   """
   result = []
+  without = left_out(table[GROUND_TRUTH])
   for one in REQUIREMENTS:
     figures = diagnostics if one.row == "diagnostics" else table[one.row]
     required = one.demo if size == "demo" else one.mini
-    if one.measure not in figures:
-      left_out = _line(one.name, one.at_most, required, None, 0)
-      result.append(left_out | {"met": None})
+    if one.row != "diagnostics" and one.measure in without:
+      result.append(_line(one, required, None, 0) | {"met": None})
       continue
     figure = figures[one.measure]
     measured = figure.value
     if one.of_ground_truth:
       measured = share_of(figure, table[GROUND_TRUTH][one.measure])
-    result.append(_line(one.name, one.at_most, required, measured, figure.n))
+    result.append(_line(one, required, measured, figure.n))
   if size == "demo" and wall_seconds is not None:
-    result.append(
-      _line("wall time of all phases, minutes", True, 25.0,
-            wall_seconds / 60, 1)
-    )  # fmt: skip
+    result.append(_line(_WALL, _WALL.demo, wall_seconds / 60, 1))
   return result
 
 
-def _line(name, at_most, required, measured, n) -> dict:
+_WALL = Requirement(
+  name="wall time of all phases, minutes",
+  row="",
+  measure="",
+  demo=25.0,
+  mini=None,
+  at_most=True,
+)
+
+
+def _line(one: Requirement, required, measured, n) -> dict:
   """One requirement of metrics.json."""
   met = None
   if required is not None:
     met = measured is not None and (
-      measured <= required if at_most else measured >= required
+      measured <= required if one.at_most else measured >= required
     )
   return {
-    "name": name,
-    "comparison": "<=" if at_most else ">=",
+    "name": one.name,
+    "comparison": "<=" if one.at_most else ">=",
     "required": required,
     "measured": measured,
     "n": n,
+    "of_ground_truth": one.of_ground_truth,
     "met": met,
   }

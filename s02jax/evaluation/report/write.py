@@ -57,14 +57,14 @@ def _varied(cases: Sequence[Case]) -> list[int]:
 
 
 def _example(split, result, index, rate) -> page.Example:
-  """Players of one case: reference and all rows."""
+  """Players of one case: all rows and the reference."""
   case = result.panel.cases[index]
-  players = [
-    _player("Reference", "Another clip of the speaker.", case.reference, rate)
-  ]
+  players = []
   for recipe in recipes.RECIPES:
     wave = result.renditions[recipe.name].waves[index]
     players.append(_player(recipe.label, recipe.explanation, wave, rate))
+  reference = ("Reference", "Another clip of the speaker.", case.reference)
+  players.insert(2, _player(*reference, rate))  # behind what imitates it
   return page.Example(
     split=split,
     text=case.text,
@@ -157,13 +157,15 @@ def metrics(
   settings: recipes.Sampling,
 ) -> dict[str, Any]:
   """Content of metrics.json: every figure with its n, every verdict."""
-  truth = next(iter(results.values())).judgement.figures[measures.GROUND_TRUTH]
   return {
     "format_version": FORMAT_VERSION,
     "command": command,
     "settings": dataclasses.asdict(settings),
     "bars": list(required),
-    "left_out": measures.left_out(truth),
+    "left_out": {
+      split: measures.left_out(r.judgement.figures[measures.GROUND_TRUTH])
+      for split, r in results.items()
+    },
     "table": {split: _table(result) for split, result in results.items()},
     "diagnostics": {
       split: {k: v.to_json() for k, v in result.diagnostics.items()}
@@ -250,7 +252,7 @@ def write(
   if phases:  # this report's own time, not that of one made before
     phases["report"] = sum(watch.seconds.values())
   required = []
-  if sources.size is not None:
+  if sources.size is not None and "unseen" in tables:
     required = requirements.compare(
       sources.size,
       tables["unseen"],

@@ -9,7 +9,7 @@ from s02jax.evaluation import media
 from s02jax.evaluation.report import measures, recipes, write
 from s02jax.evaluation.report.measure import Stopwatch, measure
 from s02jax.evaluation.report.panel import choose_panel
-from s02jax.pretrained import signal
+from s02jax.pretrained import dnsmos, signal
 from s02jax.synthesis.request import Utterance
 from tests.spoken import SENTENCES, VOICES, spoken
 
@@ -17,6 +17,8 @@ from tests.spoken import SENTENCES, VOICES, spoken
 MEASURED = {m.name for m in measures.MEASURES}
 if not signal.has_pesq():
   MEASURED.remove("pesq")
+if not dnsmos.installed():
+  MEASURED.remove("dnsmos")
 
 
 @dataclasses.dataclass
@@ -70,10 +72,11 @@ class Parrot:
 
   rate = 16000
 
-  def __init__(self):
+  def __init__(self, corpus):
+    self.corpus = corpus
     self.of = {
       text: split.wave(i)
-      for split in splits().values()
+      for split in corpus.values()
       for i, text in enumerate(split.texts)
     }
 
@@ -108,7 +111,7 @@ class Parrot:
     of = {w.tobytes(): t for t, w in self.of.items()}
     speaker = {
       text: who
-      for split in splits().values()
+      for split in self.corpus.values()
       for text, who in zip(split.texts, split.who, strict=True)
     }
     costs = [
@@ -121,12 +124,15 @@ class Parrot:
     return float(np.mean(costs))
 
 
-def measured(**counts):
-  """Results of the parrot, by cases of each split."""
-  return measure(Parrot(), splits(), counts, recipes.Sampling(), 1, Stopwatch())
+def measured(corpus=None, **counts):
+  """Results of the parrot, by cases of each split of `corpus`."""
+  corpus = corpus or splits()
+  return measure(
+    Parrot(corpus), corpus, counts, recipes.Sampling(), 1, Stopwatch()
+  )
 
 
-def write_report(out, results):
+def write_report(out, results, size="demo"):
   """Writes page and metrics.json into a new folder."""
   curve = media.Curve("training", [1, 2, 3], [3.0, 2.0, 1.5])
   sources = write.Sources(
@@ -140,6 +146,6 @@ def write_report(out, results):
     command="s02 report --bundle b",
     phases={"corpus": 20.0, "ar": 100.0},
     runs={"ar": [curve]},
-    size="demo",
+    size=size,
   )
   write.write(out, results, sources, recipes.Sampling(), 16000, Stopwatch())
