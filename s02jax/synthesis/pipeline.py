@@ -18,8 +18,10 @@ from typing import Any
 
 import numpy as np
 
+from s02jax.audio import loudness
 from s02jax.core import languages
 from s02jax.core.errors import UserError
+from s02jax.synthesis import transcripts as fitting
 from s02jax.synthesis.decode.cache import Sampling
 from s02jax.synthesis.decode.prompts import PromptBuilder
 from s02jax.synthesis.decode.slots import DecodeFunctions, SlotDecoder
@@ -73,6 +75,9 @@ class Parts:
   tokens: Callable[[Waves], list[np.ndarray]]
   # Mean and deviation of the Flow-VAE's z, float32 [l, c] each.
   posterior: Callable[[Waves], list[tuple[np.ndarray, np.ndarray]]]
+  # Fit of transcripts to the audio tokens of their recordings, in nats a token.
+  # Without it transcripts are taken as they are.
+  fits: Callable[[Sequence[str], Waves], list[float]] | None = None
   # Words of a text in a language, such as `s02jax.text.front.words`.
   words: Callable[[str, str], str] = as_written
 
@@ -113,7 +118,13 @@ class Pipeline:
     ]
     parts, renderer = self._parts, self.renderer
     told = {i: text for i, text in enumerate(transcripts) if text is not None}
-    spoken = [waves[i] for i in told]
+    # The models were trained on prompts that end in silence.
+    spoken = [loudness.close(waves[i], self.rate) for i in told]
+    codes = parts.tokens(spoken)
+    if parts.fits and told:
+      texts = list(told.values())
+      for text, fit in zip(texts, parts.fits(texts, codes), strict=True):
+        fitting.warn(text, fit)
     prompts = {
       i: Prompt(
         text=text,
@@ -122,7 +133,7 @@ class Pipeline:
       )
       for (i, text), tokens, (mean, _) in zip(
         told.items(),
-        parts.tokens(spoken),
+        codes,
         parts.posterior(spoken),
         strict=True,
       )

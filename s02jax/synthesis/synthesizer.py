@@ -9,6 +9,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from s02jax.bundle import Bundle
+from s02jax.synthesis import transcripts
 from s02jax.synthesis.decode.generator import Recorded, TokenGenerator
 from s02jax.synthesis.pipeline import Parts, Pipeline, derive_seed
 from s02jax.synthesis.render.codecs import TokenizerCodec, VaeCodec
@@ -56,6 +57,7 @@ class Synthesizer(Pipeline):
         flow_vectors=self.flow.speakers,
         tokens=self.tokenizer.encode,
         posterior=self.vae.posterior,
+        fits=self._fits,
         words=functools.partial(front.words, folds=bundle.audience.folds),
       )
     )
@@ -104,6 +106,14 @@ class Synthesizer(Pipeline):
       for i, wave in self.renderer.advance(streams).items():
         waves[i].append(wave)
     return [np.concatenate(parts) for parts in waves.values()]
+
+  def _fits(
+    self, texts: Sequence[str], tokens: Sequence[np.ndarray]
+  ) -> list[float]:
+    """Fits of transcripts to the audio tokens of their recordings."""
+    log_probs = self.tokenizer.text_log_probs(tokens)
+    pieces = map(self.text.pieces, texts)
+    return [*map(transcripts.fit, log_probs, pieces)]
 
   # ------------------------------------------------------------ measurements
 

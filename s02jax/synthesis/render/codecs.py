@@ -30,6 +30,7 @@ from s02jax.synthesis.batching import (
   map_waves,
 )
 from s02jax.synthesis.render.chunks import Vocoder
+from s02jax.synthesis.transcripts import collapse
 
 # Jitted functions are module-level, with the model as a static argument: two
 # bundles of one architecture share the compiled code.
@@ -54,6 +55,13 @@ def _transcribe(model: AudioTokenizer, variables, codes, mask):
   """Best CTC path [b, s] of codes [b, s]."""
   logits = model.apply(variables, codes, mask, method="ctc_logits")
   return jnp.argmax(logits, axis=-1)
+
+
+@functools.partial(jax.jit, static_argnames=("model",))
+def _text_log_probs(model: AudioTokenizer, variables, codes, mask):
+  """CTC log-probabilities [b, s, v + 1] of codes [b, s]."""
+  logits = model.apply(variables, codes, mask, method="ctc_logits")
+  return jax.nn.log_softmax(logits, axis=-1)
 
 
 @functools.partial(jax.jit, static_argnames=("model", "mel"))
@@ -163,12 +171,18 @@ class TokenizerCodec:
 
     return map_batches(run, codes, unit=UNIT, budget=BUDGET)
 
+  def text_log_probs(self, codes: Sequence[np.ndarray]) -> list[np.ndarray]:
+    """CTC log-probabilities float32 [s, v + 1] of text ids; last the blank."""
 
-def collapse(path: np.ndarray, blank: int) -> list[int]:
-  """Labels of a CTC path [s]: repeats merged, blanks dropped."""
-  fresh = np.ones(len(path), bool)
-  fresh[1:] = path[1:] != path[:-1]
-  return [int(x) for x in path[fresh] if x != blank]
+    def run(batch: Batch):
+      rows = _text_log_probs(
+        self.model, self.variables, batch.values, batch.mask
+      )
+      return [
+        row[:s] for row, s in zip(np.array(rows), batch.lengths, strict=True)
+      ]
+
+    return map_batches(run, codes, unit=UNIT, budget=BUDGET)
 
 
 class VaeCodec:

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from s02jax.synthesis.render.codecs import collapse
+from s02jax.synthesis.transcripts import collapse
 
 
 def test_ctc_path_collapses():
