@@ -1,6 +1,7 @@
 """Front end: from what people write to the words that the models speak.
 
-  marks ─► clean ─► language ─► capitals ─► pronunciation ─► words ─► check
+  marks ─► clean ─► language ─► capitals ─► pronunciation ─► words
+  ─► known letters ─► check
 
 Corpora take the steps of `words`, synthesis all of `read`.
 """
@@ -109,7 +110,9 @@ def read(
     current = clean(pronunciation.respell(current, code))
     made["pronunciation"] = current
   found = tuple(tokens(current, code))
-  made["words"] = clean(spoken(current, code))
+  made["words"] = current = clean(spoken(current, code))
+  if audience.model is not None:
+    made["known letters"] = _lowered(current, audience.model)
   for name, after in made.items():
     if after != plain:
       steps.append((name, after))
@@ -123,6 +126,15 @@ def read(
     steps=tuple(steps),
     tokens=found,
   )
+
+
+def _lowered(text: str, model: TextModel) -> str:
+  """Text whose capitals are small where the model knows only the small ones."""
+  unknown = model.unknown(text)
+  small = {c: c.lower() for c in unknown if c.lower() != c}
+  strange = set(model.unknown("".join(small.values())))
+  known = {c: s for c, s in small.items() if not strange & set(s)}
+  return text.translate(str.maketrans(known))
 
 
 def _said(text: str) -> list[str]:

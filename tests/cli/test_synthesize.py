@@ -140,7 +140,7 @@ def test_a_text_with_everything_is_spoken(folder, tmp_path, monkeypatch):
   )
   assert run(synthesize.main, argv) == 0
   assert [r.language for r in asked] == ["en", "en"]
-  assert [r.text for r in asked] == ["Yes.", "Yes."]
+  assert [r.text for r in asked] == ["yes.", "yes."]  # the model has no Y
   info = soundfile.info(tmp_path / "a.opus")
   assert info.format == "OGG" and info.subtype == "OPUS"
   assert info.duration > 0.5 + 0.1

@@ -76,6 +76,21 @@ def test_what_is_not_spoken_is_named_once():
   assert warning.endswith("and 44 more")
 
 
+def test_a_capital_that_the_models_never_met_is_a_small_letter():
+  model = TextModel(tiny.text_model())
+  alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+  strange = [c for c in model.unknown(alphabet) if not model.unknown(c.lower())]
+  assert strange  # of this model
+  audience = Audience(languages=("en",), model=model)
+  for capital in strange:
+    found = front.read(f"{capital}o fox", "en", audience=audience)
+    assert found.text == f"{capital.lower()}o fox"
+    assert not found.warnings and found.steps[-1] == (
+      "known letters",
+      found.text,
+    )
+
+
 def test_a_model_of_capitals_gets_capitals():
   text = "THE QUICK BROWN FOX"
   assert front.read(text, "en").text == "The quick brown fox"
