@@ -31,8 +31,8 @@ from s02jax.cli import options
 from s02jax.core import languages, startup
 from s02jax.core.errors import UserError
 from s02jax.synthesis import long_text, voice_store
-from s02jax.synthesis.request import Settings
 from s02jax.synthesis.synthesizer import Synthesizer
+from s02jax.synthesis.voice import Transcript
 from s02jax.text import front
 from s02jax.text.checks import check_words
 from s02jax.text.markup import reader
@@ -64,6 +64,7 @@ def _parser() -> argparse.ArgumentParser:
     help="voice of `s02 voice add`; several are mixed, at most four",
   )
   add("--reference-text", help="words of the first reference: one-shot")
+  add("--reference-language", help="code of their language, if not the text's")
   add(
     "--out",
     required=True,
@@ -74,17 +75,8 @@ def _parser() -> argparse.ArgumentParser:
   add("--pitch", type=float, default=0.0, help="semitones, -12 to 12")
   add("--volume", type=float, default=1.0, help="factor, up to 10")
   add("--rate", type=int, help="Hz of the file, if not the bundle's")
-  add("--seed", type=int, default=0, help="seed of every draw")
-  add("--steps", type=int, default=16, help="steps of the solver")
-  add(
-    "--guidance", type=float, default=1.5, help="towards the condition; 1: none"
-  )
-  add("--temperature", type=float, default=0.7, help="0: the likeliest token")
-  add("--top-k", type=int, default=0, help="tokens to choose from; 0: all")
-  add("--top-p", type=float, default=1.0, help="probability to choose from")
-  add(
-    "--repetition-penalty", type=float, default=1.0, help="above 1: less of it"
-  )
+  parser.add_argument("--seed", type=int, default=0, help="seed of every draw")
+  options.add_settings(parser)
   return parser
 
 
@@ -117,12 +109,28 @@ def _checked_text(args: argparse.Namespace) -> long_text.LongText:
   )
 
 
+def _transcript(args: argparse.Namespace, language: str) -> Transcript | None:
+  """Transcript of the first reference, in `language` where none is given.
+
+  Raises:
+    UserError: it has no words, its language is unknown, or it has no reference.
+  """
+  if args.reference_text is None:
+    return None
+  if args.voice:
+    raise UserError("--reference-text belongs to --reference, not to --voice.")
+  return Transcript(
+    text=check_words(args.reference_text, "reference's transcript"),
+    language=languages.resolve(args.reference_language or language).code,
+  )
+
+
 def main(argv: list[str]) -> None:
   """Speaks a text into a file."""
   args = _parser().parse_args(argv)
   startup.set_up()
   # What can be wrong without the models is said before they are loaded.
-  settings = _settings(args)
+  settings = options.settings(args)
   if args.out != STANDARD:
     writer.check_out(args.out, args.rate)
   elif sys.stdout.isatty():
@@ -130,13 +138,8 @@ def main(argv: list[str]) -> None:
   changes = effects.Changes(
     speed=args.speed, pitch=args.pitch, volume=args.volume, rate=args.rate
   )
-  if args.reference_text is not None:
-    if args.voice:
-      raise UserError(
-        "--reference-text belongs to --reference, not to --voice."
-      )
-    check_words(args.reference_text, "reference's transcript")
   text = _checked_text(args)
+  transcript = _transcript(args, text.language)
   changes = dataclasses.replace(changes, speed=args.speed * text.speed)
   weights = voice_store.parse_mixture(args.voice or [])
 
@@ -152,11 +155,13 @@ def main(argv: list[str]) -> None:
   if args.voice:
     voice = voice_store.mixed(synthesizer, args.bundle, weights)
   else:
-    said = args.reference_text
-    if said is not None:
+    if transcript is not None:
       folds = bundle.audience.folds
-      said = front.words(said, language.code, folds=folds)
-    voice, _ = voice_store.recorded(synthesizer, args.reference, said)
+      transcript = dataclasses.replace(
+        transcript,
+        text=front.words(transcript.text, transcript.language, folds=folds),
+      )
+    voice, _ = voice_store.recorded(synthesizer, args.reference, transcript)
   logging.info(
     "speaking %d characters of %s in the voice of %s",
     len(text.text),
@@ -176,21 +181,6 @@ def main(argv: list[str]) -> None:
     return
   seconds = _write(blocks, args.out, rate)
   print(f"Wrote {args.out}: {seconds:.2f} s.")
-
-
-def _settings(args: argparse.Namespace) -> Settings:
-  """Settings of the draws; raises UserError for one out of range."""
-  settings = Settings(
-    seed=args.seed,
-    steps=args.steps,
-    guidance=args.guidance,
-    temperature=args.temperature,
-    top_k=args.top_k,
-    top_p=args.top_p,
-    repetition_penalty=args.repetition_penalty,
-  )
-  settings.check()
-  return settings
 
 
 def _write(blocks: Iterable[np.ndarray], path, rate: int) -> float:

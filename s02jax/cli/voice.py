@@ -12,9 +12,11 @@ import dataclasses
 import json
 
 from s02jax.cli import options
-from s02jax.core import startup
+from s02jax.core import languages, startup
 from s02jax.synthesis import voice_store
 from s02jax.synthesis.synthesizer import Synthesizer
+from s02jax.synthesis.voice import Transcript
+from s02jax.text import language_id
 from s02jax.text.checks import check_words
 
 
@@ -45,15 +47,23 @@ def _parser() -> argparse.ArgumentParser:
         help="what the first one says: the voice will continue it (one-shot)",
       )
       part.add_argument(
+        "--reference-language",
+        help="code of its language; without it, it is detected",
+      )
+      part.add_argument(
         "--replace", action="store_true", help="an older voice of this name"
       )
   return parser
 
 
 def _add(args: argparse.Namespace) -> None:
-  transcript = args.reference_text
-  if transcript is not None:
-    transcript = check_words(transcript, "reference's transcript")
+  transcript = None
+  if args.reference_text is not None:
+    text = check_words(args.reference_text, "reference's transcript")
+    language = args.reference_language or language_id.detect(text)
+    transcript = Transcript(
+      text=text, language=languages.resolve(language).code
+    )
   voice_store.check_free(args.bundle, args.name, args.replace)
   startup.set_up()
   synthesizer = Synthesizer.load(args.bundle)

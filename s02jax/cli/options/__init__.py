@@ -1,6 +1,14 @@
-"""Options of the verbs: their parsers' help, and the flags of a config."""
+"""Options of the verbs: help, flags of a config, settings of synthesis."""
 
 from s02jax.cli.options.config import config_fields, describe_config
 from s02jax.cli.options.parsers import HelpFormatter, parser
+from s02jax.cli.options.synthesis import add_settings, settings
 
-__all__ = ["HelpFormatter", "config_fields", "describe_config", "parser"]
+__all__ = [
+  "HelpFormatter",
+  "add_settings",
+  "config_fields",
+  "describe_config",
+  "parser",
+  "settings",
+]
