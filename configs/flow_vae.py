@@ -5,7 +5,8 @@
 
 Sizes: `test` seconds on a CPU, `demo` minutes on one core, `mini` a quarter of
 an hour on one core; for accelerators `small`, `base` and `large`, on a corpus
-of 24 kHz or, as `small-32khz`, of 32. Adversarial losses start after
+of 24 kHz or, as `small-32khz`, of 32; those take two epochs of 100,000 h.
+Adversarial losses start after
 `loss.adversarial_start` steps: earlier they lose to plain regression at equal
 time.
 """
@@ -16,16 +17,12 @@ _SIZES = {
   "test": dict(width=32, blocks=2, channels=16, flow=2, batch=2, steps=20),
   "demo": dict(width=256, blocks=6, channels=64, flow=4, batch=8, steps=1400),
   "mini": dict(width=320, blocks=8, channels=64, flow=4, batch=8, steps=2200),
-  "small": dict(
-    width=512, blocks=8, channels=64, flow=8, batch=2048, steps=500_000
-  ),
-  "base": dict(
-    width=768, blocks=12, channels=64, flow=8, batch=2048, steps=500_000
-  ),
-  "large": dict(
-    width=1024, blocks=16, channels=64, flow=8, batch=2048, steps=500_000
-  ),
+  "small": dict(width=512, blocks=8, channels=64, flow=8, batch=2048),
+  "base": dict(width=768, blocks=12, channels=64, flow=8, batch=2048),
+  "large": dict(width=1024, blocks=16, channels=64, flow=8, batch=2048),
 }
+_EPOCHS = 2
+_CROP_FRAMES = 32  # latent frames of a crop, 50 a second
 # Step of the first adversarial update (demo and mini end before it), and the
 # discriminators' widths.
 _ADVERSARIAL = {
@@ -45,7 +42,8 @@ def get_config(size: str = "demo"):
   )
   config = common.base("flow_vae", size)
   config.batch_size = s["batch"]
-  config.steps = s["steps"]
+  seconds = config.batch_size * _CROP_FRAMES / 50
+  config.steps = s.get("steps", common.steps(_EPOCHS, seconds))
   config.rate = common.integer()  # from the corpus
   hop = rate // 50
   config.model = dict(
@@ -69,7 +67,7 @@ def get_config(size: str = "demo"):
     dtype=common.dtype(size),
   )
   config.data = dict(
-    crop_samples=32 * hop,
+    crop_samples=_CROP_FRAMES * hop,
     alpha=common.MANY_LANGUAGES if large else 1.0,
   )
   config.loss = dict(

@@ -29,7 +29,8 @@ from s02jax.audio import recording
 from s02jax.core import languages
 from s02jax.core.errors import UserError
 from s02jax.data import records
-from s02jax.pretrained import signal, silero
+from s02jax.pretrained import silero
+from s02jax.pretrained.doubts import doubts
 from s02jax.text import front, pace
 from s02jax.text.clean import clean
 
@@ -383,7 +384,7 @@ def make_example(task: Task) -> Made | Rejection:
   try:
     wave = _clip(task)
     audio, num_samples = clips.encode(wave, task.arguments.rate)
-    warnings = _warnings(entry.text, wave, task.arguments.rate)
+    warnings = doubts(wave, task.arguments.rate, entry.text)
   except recording.Refused as error:
     return _reject(entry, error.reason)
   except clips.Unusable as error:
@@ -429,16 +430,6 @@ def _clip(task: Task) -> np.ndarray:
   if reason := pace.impossible(task.entry.text, seconds):
     raise clips.Unusable(reason)
   return wave
-
-
-def _warnings(text: str, wave: np.ndarray, rate: int) -> tuple[str, ...]:
-  """Says what is doubtful about a clip f32[n]."""
-  found = [pace.doubtful(text, len(wave) / rate)]
-  if silero.is_installed() and silero.nobody_speaks(
-    signal.to_judge_rate(wave, rate)
-  ):
-    found.append("nobody seems to speak in it")
-  return tuple(reason for reason in found if reason)
 
 
 def _crashed(task: Task) -> Rejection:

@@ -17,7 +17,7 @@ import json
 import logging
 import pathlib
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Mapping
 from typing import Any
 
 import safetensors
@@ -50,7 +50,7 @@ class Bundle:
 
   @functools.cached_property
   def audience(self) -> Audience:
-    """What the front end of texts has to know of the models."""
+    """Languages, capitals and characters of the models, for the front end."""
     return _audience(self.card, self.text)
 
   @functools.cached_property
@@ -117,7 +117,7 @@ class Bundle:
 
 
 def load_audience(path) -> Audience:
-  """Reads what the front end of texts has to know of a bundle's models.
+  """Reads the audience of texts, a bundle's models, without their weights.
 
   It is a small part of the bundle: texts are checked before all is loaded.
 
@@ -152,7 +152,7 @@ def _audience(card: Mapping[str, Any], text: TextModel) -> Audience:
 
 
 @contextlib.contextmanager
-def _explained(path: pathlib.Path) -> Iterator[None]:
+def _explained(path: pathlib.Path) -> Generator[None]:
   """Turns errors of reading the bundle at `path` into UserError."""
   try:
     yield

@@ -43,7 +43,7 @@ _BEGINNINGS = (
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Account:
-  """What a file says of itself."""
+  """Sound that a file announces by its own bytes, or why not all can be had."""
 
   kind: str  # "riff", "ogg", "mp3" and so on; "" where it is not known
   seconds: float | None = None  # of sound, at least; None: it does not say

@@ -16,7 +16,7 @@ import io
 import mmap
 import os
 import pathlib
-from collections.abc import Iterator
+from collections.abc import Generator
 
 import numpy as np
 import soundfile
@@ -141,7 +141,7 @@ class _Damage(_Fault):
 
 
 @contextlib.contextmanager
-def _explained(source) -> Iterator[None]:
+def _explained(source) -> Generator[None]:
   """Turns all that may go wrong with a recording into `Refused`."""
   name = str(source) if isinstance(source, str | os.PathLike) else ""
   try:
@@ -156,7 +156,7 @@ def _explained(source) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _opened(source) -> Iterator[Bytes]:
+def _opened(source) -> Generator[Bytes]:
   """Opens a file, or its bytes, as something that slices to bytes."""
   if isinstance(source, bytes):
     if not source:

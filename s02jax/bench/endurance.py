@@ -269,7 +269,12 @@ class Client:
   """Client of an engine: submits requests and gathers their answers."""
 
   def __init__(self, engine: Engine, rate: int):
-    """Takes an engine without requests, and its samples per second."""
+    """Starts without requests.
+
+    Args:
+      engine: without requests either.
+      rate: of its sound, Hz.
+    """
     self._engine, self._rate = engine, rate
     self._open: dict[int, _Open] = {}
 

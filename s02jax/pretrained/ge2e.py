@@ -163,14 +163,9 @@ def _lstm(x, w_in, w_hidden, bias) -> np.ndarray:
   for step in range(t):
     gates = gates_in[step] + hidden @ w_hidden.T
     i, f, g, o = np.split(gates, 4, axis=1)
-    cell = _sigmoid(f) * cell + _sigmoid(i) * np.tanh(g)
-    hidden = out[step] = _sigmoid(o) * np.tanh(cell)
+    cell = signal.logistic(f) * cell + signal.logistic(i) * np.tanh(g)
+    hidden = out[step] = signal.logistic(o) * np.tanh(cell)
   return out
-
-
-def _sigmoid(x: np.ndarray) -> np.ndarray:
-  """Logistic function without overflow."""
-  return 0.5 + 0.5 * np.tanh(0.5 * x)
 
 
 @functools.cache

@@ -212,3 +212,8 @@ def stft_loss(reference: np.ndarray, test: np.ndarray) -> float | None:
     convergence = np.linalg.norm(true - heard) / np.linalg.norm(true)
     losses.append(convergence + np.abs(np.log(true) - np.log(heard)).mean())
   return float(np.mean(losses))
+
+
+def logistic(x: np.ndarray) -> np.ndarray:
+  """Logistic function of any array, without overflow."""
+  return 0.5 + 0.5 * np.tanh(0.5 * x)

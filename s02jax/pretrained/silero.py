@@ -17,7 +17,7 @@ import pathlib
 import numpy as np
 
 from s02jax.core.errors import UserError
-from s02jax.pretrained.signal import JUDGE_RATE
+from s02jax.pretrained.signal import JUDGE_RATE, logistic
 
 FRAME = 512  # samples at 16 kHz: 32 ms
 FRAME_SECONDS = FRAME / JUDGE_RATE
@@ -88,7 +88,7 @@ class Silero:
     hidden = self._remember(np.concatenate(found))
     weight, bias = self._weights["final_conv"]
     logit = np.maximum(hidden, 0) @ weight[0, :, 0] + bias[0]
-    return _logistic(logit).astype(np.float32)
+    return logistic(logit).astype(np.float32)
 
   def segments(self, wave: np.ndarray) -> list[tuple[float, float]]:
     """Seconds at which speech begins and ends, in order, without overlap.
@@ -118,8 +118,8 @@ class Silero:
     out = np.empty((len(x), len(hidden)), np.float32)
     for step, gates in enumerate(gates_in):
       i, f, g, o = np.split(gates + w_hidden @ hidden, 4)
-      cell = _logistic(f) * cell + _logistic(i) * np.tanh(g)
-      hidden = out[step] = _logistic(o) * np.tanh(cell)
+      cell = logistic(f) * cell + logistic(i) * np.tanh(g)
+      hidden = out[step] = logistic(o) * np.tanh(cell)
     return out
 
 
@@ -165,11 +165,6 @@ def _convolve(x, weight, bias, stride: int) -> np.ndarray:
   t, s, c, k = windows.shape  # weight [out, c, k]
   flat = windows.reshape(t * s, c * k) @ weight.reshape(len(weight), c * k).T
   return np.maximum(flat + bias, 0).reshape(t, s, -1)
-
-
-def _logistic(x: np.ndarray) -> np.ndarray:
-  """Logistic function without overflow."""
-  return 0.5 + 0.5 * np.tanh(0.5 * x)
 
 
 def _path() -> pathlib.Path | None:

@@ -23,7 +23,7 @@ class Synthesizer(Pipeline):
 
   Attributes:
     text: the text model.
-    audience: what the front end of texts has to know of the models.
+    audience: the models, as the front end of texts knows them.
   """
 
   def __init__(self, bundle: Bundle):

@@ -19,7 +19,8 @@ import safetensors.numpy
 from s02jax.audio import recording
 from s02jax.core import files
 from s02jax.core.errors import UserError
-from s02jax.pretrained import signal, silero
+from s02jax.pretrained import silero
+from s02jax.pretrained.doubts import doubts
 from s02jax.synthesis.synthesizer import Synthesizer
 from s02jax.synthesis.voice import MOST_MIXED, Voice, average, mix
 from s02jax.text import pace
@@ -117,12 +118,10 @@ def reference(file, rate: int, transcript: str | None = None) -> np.ndarray:
     seconds = len(wave) / rate
     if reason := pace.impossible(transcript, seconds):
       raise UserError(f"{file}: {reason}; give its own transcript.")
-    if reason := pace.doubtful(transcript, seconds):
-      logging.warning("%s: %s", file, reason)
   if not silero.is_installed():
     _say_unchecked()
-  elif silero.nobody_speaks(signal.to_judge_rate(wave, rate)):
-    logging.warning("%s: nobody seems to speak in it", file)
+  for reason in doubts(wave, rate, transcript):
+    logging.warning("%s: %s", file, reason)
   return wave
 
 

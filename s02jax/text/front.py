@@ -27,7 +27,7 @@ MOST_NAMED = 20  # things that a warning lists
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Audience:
-  """What the front end has to know of the models that a text is written for."""
+  """Models that a text is written for, as far as the front end knows them."""
 
   # Codes of their languages; where nothing tells two apart, the first is taken.
   languages: tuple[str, ...] = tuple(languages.BY_CODE)
@@ -92,14 +92,14 @@ def read(
       language, or one that cannot be told.
   """
   document = reader.read(text, markup)
-  plain = clean(document.text())
-  steps = [("marks", plain)] if plain != clean(text) else []
-  if clean(text) != text.strip():
-    steps.insert(0, ("clean", clean(text)))
+  written, plain, steps = clean(text), clean(document.text()), []
+  if written != text.strip():
+    steps.append(("clean", written))
+  if plain != written:
+    steps.append(("marks", plain))
   language = language or document.language
   if language is None:
-    said = " ".join(p.text for p in parse(plain) if isinstance(p, Speech))
-    code = language_id.detect(said, audience.languages)
+    code = language_id.detect(" ".join(_said(plain)), audience.languages)
   else:
     code = languages.resolve(language).code
   current = clean(document.text(code))

@@ -47,7 +47,7 @@ def read(text: str) -> Document:
 
 
 def _effect(match: re.Match[str], dropped: dict[str, None]) -> str:
-  """What stands in place of a tag; notes one without effect."""
+  """Text that stands in place of a tag; notes one without effect."""
   name = (match["name"] or "").lower()
   if name == "break":
     return seconds_mark(attributes(match["attributes"]))
