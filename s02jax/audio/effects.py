@@ -19,6 +19,7 @@ import numpy as np
 import soxr
 
 from s02jax.core.errors import UserError
+from s02jax.core.inputs import check_numbers
 
 BLOCK = 0.02  # seconds of the blocks that the filters see
 CEILING = 0.98  # of the limiter, so that no encoder's overshoot clips
@@ -38,6 +39,7 @@ class Changes:
 
   def __post_init__(self):
     """Checks the ranges; raises UserError that names a field."""
+    check_numbers(self)
     for name, good, want in (
       ("speed", 0.5 <= self.speed <= 2, "from 0.5 to 2"),
       ("pitch", -12 <= self.pitch <= 12, "from -12 to 12 semitones"),
@@ -50,6 +52,15 @@ class Changes:
     ):
       if not good:
         raise UserError(f"{name} is {getattr(self, name)}; it must be {want}.")
+
+  @classmethod
+  def names(cls) -> list[str]:
+    """Names of all changes."""
+    return [field.name for field in dataclasses.fields(cls)]
+
+  def faster(self, factor: float) -> "Changes":
+    """The same changes at `factor` times their speed."""
+    return dataclasses.replace(self, speed=self.speed * factor)
 
 
 # --------------------------------------------------------------------- stages

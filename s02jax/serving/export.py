@@ -24,10 +24,10 @@ import jax
 import numpy as np
 import safetensors.numpy
 
-import s02jax
 from s02jax.bundle import Bundle
 from s02jax.core import files, languages
 from s02jax.core.errors import UserError
+from s02jax.core.version import VERSION
 from s02jax.serving import tensors
 from s02jax.serving.card import CARD, FORMAT_VERSION, digest
 from s02jax.serving.functions import (
@@ -136,7 +136,7 @@ def _fill(folder, bundle, synthesizer, source, platforms, kind):
   files = sorted(p for p in folder.rglob("*") if p.is_file())
   card = {
     "format_version": FORMAT_VERSION,
-    "s02jax": s02jax.__version__,
+    "s02jax": VERSION,
     "jax": jax.__version__,
     "platforms": list(platforms),
     "stored_as": kind,

@@ -182,7 +182,7 @@ class Pipeline:
       UserError: a request or setting that makes no sense, in one sentence.
     """
     engine = self.engine()
-    jobs = self.jobs(requests, Settings(**settings))
+    jobs = self.jobs(requests, Settings.of(settings))
     tickets = [engine.add(job) for job in jobs]
     waves: dict[int, list[np.ndarray]] = {ticket: [] for ticket in tickets}
     spoken: dict[int, Spoken] = {}
@@ -203,7 +203,7 @@ class Pipeline:
     errors are those of `synthesize`.
     """
     engine = self.engine()
-    engine.submit(request, Settings(**settings))
+    engine.submit(request, Settings.of(settings))
     return self._pieces(engine)
 
   def _pieces(self, engine: Engine) -> Iterator[np.ndarray]:

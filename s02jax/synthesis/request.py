@@ -1,10 +1,13 @@
 """Requests to synthesis, their settings and answers, and their checks."""
 
 import dataclasses
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 
 from s02jax.core.errors import UserError
+from s02jax.core.inputs import check_names, check_numbers
 from s02jax.synthesis.voice import Voice
 
 MOST_STEPS = 1000  # of the solver: more would hold up other requests
@@ -36,8 +39,20 @@ class Settings:
   top_p: float = 1.0  # probability mass to choose from
   repetition_penalty: float = 1.0  # above 1, what was just said is less likely
 
+  @classmethod
+  def of(cls, values: Mapping[str, Any]) -> "Settings":
+    """Makes settings of values by name; raises UserError for an unknown one."""
+    check_names(values, cls.names(), "a setting of speech")
+    return cls(**values)
+
+  @classmethod
+  def names(cls) -> list[str]:
+    """Names of all settings."""
+    return [field.name for field in dataclasses.fields(cls)]
+
   def check(self) -> None:
     """Checks that settings are in range; raises UserError that names one."""
+    check_numbers(self)
     for name, good, want in (
       ("steps", 1 <= self.steps <= MOST_STEPS, f"1 to {MOST_STEPS}"),
       ("guidance", 0 <= self.guidance < np.inf, "0 or more"),

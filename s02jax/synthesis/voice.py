@@ -9,6 +9,7 @@ Shape letters: n samples, s tokens, l latents, c latent channels, e vector.
 
 import dataclasses
 import logging
+import os
 import pathlib
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
@@ -230,6 +231,11 @@ def check_reference(
     UserError: of several channels, too short, silent or not finite; too long
       for its transcript.
   """
+  if isinstance(wave, str | bytes | tuple | os.PathLike):
+    raise UserError(
+      "a reference here is an array of samples at the bundle's rate; paths,"
+      " bytes and (samples, rate) are read by `s02jax.load(bundle).voice`."
+    )
   wave = np.asarray(wave, np.float32)
   if wave.ndim != 1:
     raise UserError(

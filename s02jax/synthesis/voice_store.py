@@ -8,6 +8,7 @@ import dataclasses
 import datetime
 import functools
 import logging
+import os
 import pathlib
 import re
 from collections.abc import Sequence
@@ -84,7 +85,7 @@ def recorded(
 
   Args:
     synthesizer: that is to speak with the voice.
-    recordings: paths of one speaker's files, at least one.
+    recordings: of one speaker, at least one: paths, bytes or (samples, rate).
     transcript: of the first one, for one-shot cloning; or None.
 
   Raises:
@@ -105,7 +106,7 @@ def reference(file, rate: int, transcript: str | None = None) -> np.ndarray:
   A warning says where nobody speaks in it, or not what its transcript says.
 
   Args:
-    file: path of the recording.
+    file: recording, as `audio.recording` takes it.
     rate: of the result, Hz.
     transcript: of the recording; or None.
 
@@ -113,15 +114,17 @@ def reference(file, rate: int, transcript: str | None = None) -> np.ndarray:
     UserError: a file from which no voice can be made.
   """
   whole = transcript is not None
+  named = isinstance(file, str | os.PathLike)
+  name = str(file) if named else "the recording"
   wave = recording.speech(file, rate, longest=DECODED, whole=whole)
   if transcript is not None:
     seconds = len(wave) / rate
     if reason := pace.impossible(transcript, seconds):
-      raise UserError(f"{file}: {reason}; give its own transcript.")
+      raise UserError(f"{name}: {reason}; give its own transcript.")
   if not silero.is_installed():
     _say_unchecked()
   for reason in doubts(wave, rate, transcript):
-    logging.warning("%s: %s", file, reason)
+    logging.warning("%s: %s", name, reason)
   return wave
 
 

@@ -30,8 +30,8 @@ from typing import Any, NoReturn
 
 import jax
 
-import s02jax
 from s02jax.core.errors import UserError
+from s02jax.core.version import VERSION
 from s02jax.training.clock import Clock
 
 # Exit codes.
@@ -96,12 +96,12 @@ def _state() -> Any:
 
 def fingerprint() -> str:
   """Version of the package and a digest of its sources."""
-  root = pathlib.Path(s02jax.__file__).parent
+  root = pathlib.Path(__file__).parents[1]  # s02jax/
   digest = hashlib.sha256()
   for path in sorted(root.rglob("*.py")):
     digest.update(path.relative_to(root).as_posix().encode())
     digest.update(path.read_bytes())
-  return f"{s02jax.__version__}+{digest.hexdigest()[:12]}"
+  return f"{VERSION}+{digest.hexdigest()[:12]}"
 
 
 def agree(facts: Mapping[str, Any]) -> None:

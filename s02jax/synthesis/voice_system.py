@@ -1,0 +1,298 @@
+"""Voice system of a bundle: what Python programs and `s02 synthesize` speak by.
+
+  system = VoiceSystem.load("bundle")         # `s02jax.load` is the same
+  system.say("The light is on.", voice="voice.wav").save("out.wav")
+
+A thin layer: recordings are read by `voice_store`, texts by `long_text`, and
+both are spoken by `Synthesizer`.
+
+Shape letters: n samples.
+"""
+
+import logging
+import os
+import pathlib
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, TypedDict, Unpack
+
+import numpy as np
+
+from s02jax.audio.effects import Changes
+from s02jax.audio.sound import Sound
+from s02jax.bundle import Bundle
+from s02jax.core import inputs, languages, startup
+from s02jax.core.errors import UserError
+from s02jax.synthesis import long_text, voice_store
+from s02jax.synthesis.long_text import LongText
+from s02jax.synthesis.request import DEFAULTS, Settings
+from s02jax.synthesis.synthesizer import Synthesizer
+from s02jax.synthesis.voice import Voice
+from s02jax.text import front, language_id
+from s02jax.text.checks import check_words
+from s02jax.text.pronunciation import Pronunciation
+
+# One recording: the path of a file, its bytes, or (samples, rate) with samples
+# float or int [n] or [n, channels].
+Recording = str | os.PathLike | bytes | tuple[np.ndarray, int]
+# A voice: one made before; the name of a kept one; a mixture, name -> weight;
+# a file that `Voice.save` wrote; a recording, or several of one speaker.
+VoiceSource = Voice | Mapping[str, float] | Recording | Sequence[Recording]
+
+
+class Options(TypedDict, total=False):
+  """Settings of `VoiceSystem.say` by name.
+
+  They are those of `Settings` and of `Changes`, which say more of each.
+  """
+
+  seed: int  # the same seed gives the same sound
+  steps: int  # of the solver
+  guidance: float  # towards the condition; 1 is none
+  temperature: float  # 0 takes the likeliest token
+  top_k: int  # likeliest tokens to choose from; 0 is all
+  top_p: float  # probability mass to choose from
+  repetition_penalty: float  # above 1: less of it
+  speed: float  # 0.5 to 2, at the same pitch
+  pitch: float  # semitones, -12 to 12
+  volume: float  # factor, up to 10
+  rate: int | None  # Hz of the sound, if not the system's
+  reference_text: str | None  # words of the first recording: one-shot
+  pronunciation: str | os.PathLike | Pronunciation | None  # .tsv or .json
+  markup: str  # kind of marks in the text: none, markdown, ssml, srt
+
+
+class VoiceSystem:
+  """Models of a bundle with its kept voices; speaks texts of any length.
+
+  Attributes:
+    path: folder of the bundle.
+    synthesizer: the models, for what this class does not offer.
+    rate: Hz of the sound.
+    languages: codes of the languages in the training data, most heard first.
+  """
+
+  def __init__(self, path, bundle: Bundle):
+    """Builds the models of a bundle in memory.
+
+    Args:
+      path: folder of the bundle, for its voices.
+      bundle: read from there.
+    """
+    self.path = pathlib.Path(path)
+    self.synthesizer = Synthesizer(bundle)
+    self.rate: int = bundle.rate
+    self.languages = bundle.audience.languages
+    self._audience = bundle.audience
+    self._context = long_text.trained_context(bundle)
+
+  @classmethod
+  def load(cls, path) -> "VoiceSystem":
+    """Loads the bundle at `path`; raises UserError as `Bundle.load` does.
+
+    Compiled programs are kept for later processes, see `core.startup`.
+    """
+    startup.use_compilation_cache()
+    return cls(path, Bundle.load(path))
+
+  def __repr__(self) -> str:
+    spoken = ", ".join(self.languages)
+    return f"VoiceSystem({str(self.path)!r}: {spoken}; {self.rate} Hz)"
+
+  # ------------------------------------------------------------------ voices
+
+  @property
+  def voices(self) -> list[str]:
+    """Names of the voices that are kept in the bundle, sorted."""
+    return voice_store.names(self.path)
+
+  def voice(
+    self,
+    source: VoiceSource,
+    *,
+    reference_text: str | None = None,
+    language: str | None = None,
+  ) -> Voice:
+    """Finds or makes a voice, to be used as often as wanted.
+
+    Recordings are trimmed and levelled as those of a corpus are, at any rate
+    and number of channels.
+
+    Args:
+      source: see `VoiceSource`.
+      reference_text: what the first recording says: the voice continues it
+        (one-shot). Without it a voice is cloned zero-shot.
+      language: of `reference_text`; None detects it.
+
+    Raises:
+      UserError: no voice, or a recording of which none can be made.
+    """
+    if isinstance(source, str) and source in self.voices:
+      source = {source: 1.0}
+    kept = isinstance(source, Voice | Mapping) or _is_voice_file(source)
+    if kept and reference_text is not None:
+      raise UserError(
+        "reference_text is the transcript of a recording; a voice that was"
+        " made before brings its own."
+      )
+    if isinstance(source, Voice):
+      return source
+    if isinstance(source, Mapping):
+      weights = {str(name): float(w) for name, w in source.items()}
+      return voice_store.mixed(self.synthesizer, self.path, weights)
+    if isinstance(source, str | os.PathLike) and _is_voice_file(source):
+      return Voice.load(source, self.synthesizer.fingerprint)
+    if isinstance(source, str) and not pathlib.Path(source).exists():
+      known = self.voices
+      held = ", ".join(known) or "none yet: `s02 voice add` makes one"
+      raise UserError(
+        f"{source!r} is neither a file nor a voice of {self.path}"
+        f"{inputs.hint(source, known)}; it has {held}."
+      )
+    if reference_text is not None:
+      reference_text = self._words(reference_text, language)
+    recordings = self._recordings(source)
+    made, _ = voice_store.recorded(self.synthesizer, recordings, reference_text)
+    return made
+
+  def _words(self, transcript: str, language: str | None) -> str:
+    """Transcript in spoken words; raises UserError if it has none."""
+    check_words(transcript, "reference's transcript")
+    if language is None:
+      language = language_id.detect(transcript, self.languages)
+    said = front.words(transcript, language, folds=self._audience.folds)
+    return check_words(said, "reference's transcript")
+
+  def _recordings(self, source) -> list[Recording]:
+    """Recordings of one speaker, each as `audio.recording` takes it."""
+    several = isinstance(source, Sequence) and not isinstance(
+      source, str | bytes | bytearray | tuple
+    )
+    recordings = list(source) if several else [source]
+    if not recordings:
+      raise UserError("there is no recording; give at least one.")
+    return [self._recording(one) for one in recordings]
+
+  def _recording(self, one) -> Recording:
+    """Checks the kind of one recording; raises UserError with the remedy."""
+    if isinstance(one, bytearray | memoryview):
+      return bytes(one)
+    pair = isinstance(one, tuple) and len(one) == 2
+    if pair and np.ndim(one[0]) and not np.ndim(one[1]):
+      return np.asarray(one[0]), int(one[1])
+    if isinstance(one, str | os.PathLike | bytes):
+      return one
+    raise UserError(
+      f"a {type(one).__name__} is no recording; give the path of a file, its"
+      " bytes, or (samples, rate) with the rate in Hz."
+    )
+
+  # ------------------------------------------------------------------ speech
+
+  def say(
+    self,
+    text: str,
+    voice: VoiceSource | None = None,
+    language: str | None = None,
+    **settings: Unpack[Options],
+  ) -> Sound:
+    """Speaks a text of any length.
+
+    Args:
+      text: numbers, capitals and signs as people write them; <#1.5#> is a
+        pause of 1.5 s.
+      voice: of whom, see `VoiceSource`.
+      language: code such as "en"; None detects it.
+      **settings: see `Options`.
+
+    Raises:
+      UserError: no voice, a text that cannot be spoken, a setting that is
+        misspelt or out of range.
+    """
+    rate = settings.get("rate") or self.rate
+    blocks = list(self.stream(text, voice, language, **settings))
+    nothing = np.zeros(0, np.float32)
+    return Sound(samples=np.concatenate([nothing, *blocks]), rate=rate)
+
+  def stream(
+    self,
+    text: str,
+    voice: VoiceSource | None = None,
+    language: str | None = None,
+    **settings: Unpack[Options],
+  ) -> Iterator[np.ndarray]:
+    """Speaks a text; blocks float32 [n] as soon as they can be heard.
+
+    Joined, they are the samples of `say`. Arguments and errors are those of
+    `say`; the errors come at once, not with the first block.
+    """
+    given: dict[str, Any] = dict(settings)
+    known = [*Options.__annotations__, "voice", "language"]
+    inputs.check_names(given, known, "a setting of speech")
+    if voice is None:
+      names = ", ".join(self.voices)
+      kept = f"the name of one that it keeps ({names}) or " if names else ""
+      raise UserError(f"whose voice? Give voice={kept}a recording.")
+    said = given.pop("reference_text", None)
+    draws = Settings.of({k: given[k] for k in Settings.names() if k in given})
+    draws.check()
+    changes = Changes(**{k: given[k] for k in Changes.names() if k in given})
+    read = self.read(
+      text, language, given.get("pronunciation"), given.get("markup", "none")
+    )
+    made = self.voice(voice, reference_text=said, language=read.language)
+    return self.speak(read, made, settings=draws, changes=changes)
+
+  def read(
+    self,
+    text: str,
+    language: str | None = None,
+    pronunciation=None,
+    markup: str = "none",
+  ) -> LongText:
+    """Writes a text in the words to be spoken; arguments are those of `say`."""
+    if not isinstance(text, str):
+      raise UserError(f"the text is a {type(text).__name__}; give a string.")
+    if isinstance(pronunciation, str | os.PathLike):
+      pronunciation = Pronunciation.load(pronunciation)
+    return long_text.read(
+      text, language, pronunciation, audience=self._audience, markup=markup
+    )
+
+  def speak(
+    self,
+    text: LongText,
+    voice: Voice,
+    *,
+    settings: Settings = DEFAULTS,
+    changes: Changes = long_text.NO_CHANGES,
+  ) -> Iterator[np.ndarray]:
+    """Speaks a text that was read; blocks float32 [n], as they are made.
+
+    Args:
+      text: by `read`.
+      voice: by `voice`.
+      settings: of the draws.
+      changes: of speed, pitch, volume and rate; what the text itself asks of
+        the speed comes on top.
+    """
+    language = languages.BY_CODE[text.language]
+    if language.code not in self.languages:
+      logging.warning(
+        "this bundle never heard %s; it knows %s",
+        language.name,
+        ", ".join(self.languages),
+      )
+    blocks = long_text.speak(
+      self.synthesizer,
+      text.parts(self._context),
+      voice=voice,
+      settings=settings,
+      changes=changes.faster(text.speed),
+    )
+    return (block for block in blocks if len(block))
+
+
+def _is_voice_file(source) -> bool:
+  """Whether a source is the path of a file that `Voice.save` wrote."""
+  paths = isinstance(source, str | os.PathLike)
+  return paths and pathlib.Path(source).suffix == voice_store.SUFFIX
