@@ -1,11 +1,16 @@
 """Command line of s02jax: `s02 VERB …`, one module for each verb."""
 
 import importlib
+import importlib.metadata
+import platform
 import sys
+from collections.abc import Callable
 from types import ModuleType
 from typing import NamedTuple
 
-from s02jax.core.errors import run
+from s02jax.core.errors import UserError, run
+from s02jax.core.inputs import hint
+from s02jax.core.version import VERSION
 
 
 class Verb(NamedTuple):
@@ -48,6 +53,9 @@ VERBS = {
     "evaluate", "score any system's speech on the public benchmarks"
   ),
   "report": Verb("report", "measure a bundle and write a page about it"),
+  "completion": Verb(
+    "completion", "print a script that completes s02 in bash, zsh or fish"
+  ),
 }
 
 
@@ -66,18 +74,37 @@ def usage() -> str:
   width = max(map(len, VERBS))
   lines = [f"  {name:<{width}}  {verb.line}" for name, verb in VERBS.items()]
   return "\n".join(
-    ["usage: s02 VERB [ARGUMENTS]", "", *lines, "", "s02 VERB --help says more"]
+    [
+      "usage: s02 VERB [ARGUMENTS]",
+      "",
+      *lines,
+      "",
+      "s02 VERB --help says more, s02 --version which s02jax this is",
+    ]
   )
+
+
+def version() -> str:
+  """Versions of s02jax, and of what speed and numbers depend on."""
+  jax = importlib.metadata.version("jax")
+  python = platform.python_version()
+  return f"s02jax {VERSION} (jax {jax}, Python {python})"
 
 
 def main() -> None:
   """Entry point of the console command."""
   verb, argv = (sys.argv[1] if len(sys.argv) > 1 else ""), sys.argv[2:]
-  if verb in ("-h", "--help", "help"):
-    print(usage())
+  told = {"-h": usage, "--help": usage, "help": usage}
+  told |= {"-V": version, "--version": version}
+  if verb in told:
+    print(told[verb]())
     sys.exit(0)
-  if verb not in VERBS:
-    problem = f"{verb!r} is not a verb" if verb else "a verb is missing"
-    print(f"s02: {problem}; see `s02 --help`.", file=sys.stderr)
-    sys.exit(2)
-  sys.exit(run(module(verb).main, argv))
+  sys.exit(run(lambda words: _verb(verb)(words), argv))
+
+
+def _verb(name: str) -> Callable[[list[str]], int | None]:
+  """Imports a verb and returns its main function; raises UserError."""
+  if name not in VERBS:
+    problem = f"{name!r} is not a verb" if name else "a verb is missing"
+    raise UserError(f"{problem}{hint(name, VERBS)}; see `s02 --help`.")
+  return module(name).main

@@ -78,7 +78,9 @@ def _main(argv: list[str]) -> int:
     return table.write(args.table, cli.tell)
   if not args.topology:
     raise UserError("compile-check needs --topology, e.g. v5p:8x8x16.")
-  name, config = arguments.parse_config(rest, f"`{parser.prog}`")
+  name, config = arguments.parse_config(
+    rest, f"`{parser.prog}`", options.names(parser)
+  )
   report = check(
     config, name, args.topology, args.rows_per_device, args.slices, args.fast
   )

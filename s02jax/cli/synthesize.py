@@ -1,6 +1,6 @@
 """Speak a text of any length in somebody's voice.
 
-  s02 synthesize --bundle DIR --text "Good morning." --language en \\
+  s02 synthesize --bundle DIR --text "happy children" --language en \\
     --reference ref.wav [--reference-text "What ref.wav says."] --out out.wav
   s02 synthesize --bundle DIR --text-file book.txt --voice anna:0.7 \\
     --voice ben:0.3 --speed 1.1 --out book.opus
@@ -15,7 +15,6 @@ for the number of the stream).
 """
 
 import argparse
-import dataclasses
 import logging
 import pathlib
 import shutil
@@ -26,14 +25,14 @@ from collections.abc import Iterable
 import numpy as np
 
 from s02jax.audio import effects, writer
-from s02jax.bundle import Bundle, load_audience
+from s02jax.bundle import load_audience
 from s02jax.cli import options
+from s02jax.cli.terminal.progress import Progress
 from s02jax.core import languages, startup
 from s02jax.core.errors import UserError
 from s02jax.synthesis import long_text, voice_store
 from s02jax.synthesis.request import Settings
-from s02jax.synthesis.synthesizer import Synthesizer
-from s02jax.text import front
+from s02jax.synthesis.voice_system import VoiceSystem
 from s02jax.text.checks import check_words
 from s02jax.text.markup import reader
 from s02jax.text.pronunciation import Pronunciation
@@ -137,44 +136,27 @@ def main(argv: list[str]) -> None:
       )
     check_words(args.reference_text, "reference's transcript")
   text = _checked_text(args)
-  changes = dataclasses.replace(changes, speed=args.speed * text.speed)
   weights = voice_store.parse_mixture(args.voice or [])
-
-  bundle = Bundle.load(args.bundle)
-  synthesizer = Synthesizer(bundle)
-  language = languages.BY_CODE[text.language]
-  if language.code not in synthesizer.languages:
-    logging.warning(
-      "this bundle never heard %s; it knows %s",
-      language.name,
-      ", ".join(synthesizer.languages),
+  with Progress() as progress:
+    system = VoiceSystem.load(args.bundle)
+    voice = system.voice(
+      weights or args.reference,
+      reference_text=args.reference_text,
+      language=text.language,
     )
-  if args.voice:
-    voice = voice_store.mixed(synthesizer, args.bundle, weights)
-  else:
-    said = args.reference_text
-    if said is not None:
-      folds = bundle.audience.folds
-      said = front.words(said, language.code, folds=folds)
-    voice, _ = voice_store.recorded(synthesizer, args.reference, said)
-  logging.info(
-    "speaking %d characters of %s in the voice of %s",
-    len(text.text),
-    language.name,
-    ", ".join(args.voice or args.reference),
-  )
-  blocks = long_text.speak(
-    synthesizer,
-    text.parts(long_text.trained_context(bundle)),
-    voice=voice,
-    settings=settings,
-    changes=changes,
-  )
-  rate = args.rate or synthesizer.rate
-  if args.out == STANDARD:
-    _write_to_stdout(blocks, rate)
-    return
-  seconds = _write(blocks, args.out, rate)
+    logging.info(
+      "speaking %d characters of %s in the voice of %s",
+      len(text.text),
+      languages.BY_CODE[text.language].name,
+      ", ".join(args.voice or args.reference),
+    )
+    blocks = system.speak(text, voice, settings=settings, changes=changes)
+    rate = args.rate or system.rate
+    heard = progress.count(blocks, rate)
+    if args.out == STANDARD:
+      _write_to_stdout(heard, rate)
+      return
+    seconds = _write(heard, args.out, rate)
   print(f"Wrote {args.out}: {seconds:.2f} s.")
 
 

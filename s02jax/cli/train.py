@@ -6,6 +6,7 @@
 options:
   --config FILE:SIZE         a file of configs/ and one of its sizes (required)
   --config.FIELD=VALUE       any field of it; config.corpus is required
+  --help FILE:SIZE           list all fields of a config, and what they are
   --workdir DIR              folder of the run (required)
   --coordinator HOST:PORT    of process 0 (default: what the cluster says)
   --num_processes N          processes of the job (default: what it says)
@@ -30,9 +31,10 @@ import errno
 import logging
 import os
 
+from s02jax.cli.terminal.fields import describe
 from s02jax.core import startup
 from s02jax.training import hosts
-from s02jax.training.arguments import Arguments, parse
+from s02jax.training.arguments import Arguments, parse, parse_config
 from s02jax.training.clock import Clock
 from s02jax.training.loop import train
 from s02jax.training.same_run import DISK_ERRORS, disk_error
@@ -66,10 +68,21 @@ def set_up(arguments: Arguments) -> None:
   startup.use_compilation_cache()
 
 
+def _help(argv: list[str]) -> str:
+  """Help text: the module's, or the fields of the config that is named."""
+  words = [word for word in argv if word not in ("-h", "--help")]
+  if len(words) == 1 and not words[0].startswith("-"):
+    words = [f"--config={words[0]}"]
+  if not words:
+    return __doc__ or ""
+  fields = [word for word in words if not word.startswith("--workdir")]
+  return describe(*parse_config(fields, "`s02 train --help`"))
+
+
 def main(argv: list[str]) -> int:
   """Trains; returns the exit code."""
   if set(argv) & {"-h", "--help"}:
-    print(__doc__)
+    print(_help(argv))
     return 0
   clock = Clock()
   arguments = parse(argv)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from ml_collections import ConfigDict
 
-from s02jax.core import errors
+from s02jax.core import errors, inputs
 
 if TYPE_CHECKING:
   from _typeshed import DataclassInstance
@@ -48,7 +48,8 @@ def build(cls: type[T], mapping: Mapping[str, Any], where: str = "model") -> T:
   for name in mapping:
     if name not in fields:
       raise errors.UserError(
-        f"{where}.{name} is not a field of {cls.__name__}; "
+        f"{where}.{name} is not a field of {cls.__name__}"
+        f"{inputs.hint(name, fields)}; "
         f"the fields are {', '.join(sorted(fields))}."
       )
   hints = typing.get_type_hints(cls)

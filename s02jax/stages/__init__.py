@@ -8,6 +8,7 @@ have no corpus.
 """
 
 import importlib
+import types
 from collections.abc import Mapping
 from typing import Any, Protocol
 
@@ -106,6 +107,11 @@ def assume(config: ConfigDict) -> ConfigDict:
   copy = config.copy_and_resolve_references()
   with copy.unlocked():
     return module.assume(copy)
+
+
+def module_of(config: ConfigDict) -> types.ModuleType:
+  """Imports the module of the stage that a config names."""
+  return _module_and_class(config.stage)[0]
 
 
 def _module_and_class(name: str) -> tuple[Any, str]:

@@ -8,11 +8,13 @@ import dataclasses
 import pathlib
 import runpy
 import warnings
+from collections.abc import Iterator, Sequence
 
 from absl import flags
 from ml_collections import ConfigDict, config_flags
 
 import configs
+from s02jax.core import inputs
 from s02jax.core.errors import UserError
 
 # Spellings of the flag.
@@ -61,12 +63,15 @@ def parse(argv: list[str]) -> Arguments:
   )
 
 
-def parse_config(argv: list[str], command: str) -> tuple[str, ConfigDict]:
+def parse_config(
+  argv: list[str], command: str, options: Sequence[str] = ()
+) -> tuple[str, ConfigDict]:
   """Reads --config and its fields, for verbs that need no corpus and no folder.
 
   Args:
     argv: --config and fields of it, nothing else.
     command: command that these are the arguments of, for messages.
+    options: options that were read before, to suggest for a misspelt one.
 
   Returns:
     Value of --config, and the unresolved config, whose corpus is "-".
@@ -74,7 +79,7 @@ def parse_config(argv: list[str], command: str) -> tuple[str, ConfigDict]:
   Raises:
     UserError: as `parse` does.
   """
-  config = _read(flags.FlagValues(), argv, command)
+  config = _read(flags.FlagValues(), argv, command, options)
   with config.unlocked():
     config.corpus = "-"
   words = [word.partition("=") for word in _joined(argv)]
@@ -83,7 +88,10 @@ def parse_config(argv: list[str], command: str) -> tuple[str, ConfigDict]:
 
 
 def _read(
-  values: flags.FlagValues, argv: list[str], command: str
+  values: flags.FlagValues,
+  argv: list[str],
+  command: str,
+  options: Sequence[str] = (),
 ) -> ConfigDict:
   """Adds --config to the flags, reads all of them; returns the config."""
   argv = [command, *map(_find_config, _joined(argv))]
@@ -98,7 +106,7 @@ def _read(
     lock_config=True,
     sys_argv=argv,
   )
-  rest = _translated(values, argv)
+  rest = _translated(values, argv, options)
   if rest[1:]:
     raise UserError(f"{rest[1]!r} is not an argument of {command}.")
   config = values["config"].value
@@ -134,7 +142,9 @@ def _find_config(word: str) -> str:
   return f"--config={found}" + (f":{size}" if size else "")
 
 
-def _translated(values: flags.FlagValues, argv: list[str]) -> list[str]:
+def _translated(
+  values: flags.FlagValues, argv: list[str], options: Sequence[str]
+) -> list[str]:
   """Parses the flags; the parser's errors become one sentence."""
   try:
     with warnings.catch_warnings():
@@ -142,11 +152,30 @@ def _translated(values: flags.FlagValues, argv: list[str]) -> list[str]:
       warnings.simplefilter("ignore", DeprecationWarning)
       return values(argv)
   except flags.UnrecognizedFlagError as error:
+    known = [f"--{name}" for name in values if name != "config"]
+    known += ["--config", *options]
     raise UserError(
-      f"--{error.flagname} is not a flag of {argv[0]}."
+      f"--{error.flagname} is not a flag of {argv[0]}"
+      f"{inputs.hint(f'--{error.flagname}', known)}."
     ) from error
   except (flags.Error, TypeError, ValueError) as error:
     raise UserError(f"{' '.join(str(error).split())}.") from error
+
+
+def _suggestion(config: ConfigDict, name: str) -> str:
+  """Field that a misspelt one was meant to be, of any group; or nothing."""
+  known = [f"config.{field}" for field in _all_fields(config)]
+  return inputs.hint(f"config.{name}", known)
+
+
+def _all_fields(config: ConfigDict) -> Iterator[str]:
+  """Dotted names of all fields of a config, those of groups too."""
+  for name in config:
+    value = config[name]
+    if isinstance(value, ConfigDict):
+      yield from (f"{name}.{inner}" for inner in _all_fields(value))
+    else:
+      yield name
 
 
 def _check_fields(argv: list[str]) -> None:
@@ -167,7 +196,7 @@ def _check_fields(argv: list[str]) -> None:
       if not isinstance(at, ConfigDict) or part not in at:
         fields = sorted(at) if isinstance(at, ConfigDict) else []
         raise UserError(
-          f"config.{name} is not a field; {done} has "
-          f"{', '.join(fields) or 'none'}."
+          f"config.{name} is not a field{_suggestion(config, name)}; "
+          f"{done} has {', '.join(fields) or 'none'}."
         )
       at, done = at[part], f"{done}.{part}"

@@ -13,7 +13,7 @@ import jax
 from jax.sharding import Mesh
 
 from s02jax import sharding, stages
-from s02jax.core.startup import CacheCounter
+from s02jax.core.startup import Programs
 from s02jax.stages.train_state import skipped_steps
 from s02jax.training.clock import Clock
 
@@ -116,11 +116,11 @@ class CompiledByShape:
   def compile(self, state: PyTree, batch: stages.Batch) -> None:
     """Compiles for the batch's shape, or reads that from the cache; logs it."""
     began = time.perf_counter()
-    hits = CacheCounter.hits
+    hits = Programs.hits
     with self._clock.during("compile"):
       compiled = self._program.lower(state, batch).compile()
     self._compiled[_shapes(batch)] = compiled
-    origin = "cached" if CacheCounter.hits > hits else "compiled"
+    origin = "cached" if Programs.hits > hits else "compiled"
     seconds = time.perf_counter() - began
     shapes = {name: x.shape for name, x in batch.items()}
     logging.info("%s: %s in %.1f s %s", self._name, origin, seconds, shapes)

@@ -12,6 +12,7 @@ from s02jax import cli, stages
 from s02jax.cli import train
 from s02jax.core import errors
 from s02jax.core.config import build
+from s02jax.core.version import VERSION
 from s02jax.models.layers.transformer import TransformerConfig
 from s02jax.training import loop
 from s02jax.training.arguments import parse, parse_config
@@ -69,6 +70,7 @@ def test_build(mapping):
   [
     ({"colour": 1}, r"model\.colour is not a field of Outer.*inner, kind"),
     ({"inner": {"width": 3, "hight": 1}}, r"model\.inner\.hight"),
+    ({"iner": {"width": 3}}, r"of Outer \(did you mean inner\?\); the fields"),
     ({"inner": {}}, r"model\.inner\.width is missing"),
     ({"inner": {"width": "3"}}, r"model\.inner\.width is '3'; it must be int"),
     ({"inner": {"width": True}}, "must be int"),
@@ -120,7 +122,15 @@ COMMANDS = (
   (["--config.corpus=c", "--workdir=w"], "`s02 train` needs --config"),
   (["--colour=red"], "`s02 train` needs --config"),
   ([TOY, "--workdir"], "--workdir"),
-  ([TOY, "--workdir=w", "--config.modle.hidden=3"], "config.modle.hidden"),
+  (
+    [TOY, "--workdir=w", "--config.modle.hidden=3"],
+    "config.modle.hidden is not a field (did you mean config.model.hidden?)",
+  ),
+  (
+    [TOY, "--workdir=w", "--config.step=3"],
+    "config.step is not a field (did you mean config.steps?)",
+  ),
+  ([TOY, "--wrokdir=w"], "`s02 train` (did you mean --workdir?)"),
   ([TOY, "--workdir=w", "--config.model.hiden=3"], "config.model has hidden"),
   ([TOY, "--workdir=w", "--config.steps=many"], "--config.steps=many"),
   ([TOY, "--workdir=w", "--config.steps.more=1"], "config.steps has none"),
@@ -238,7 +248,17 @@ def test_placeholders_are_named():
   ("argv", "code", "text"),
   [
     ([], 2, "a verb is missing"),
-    (["fly"], 2, "'fly' is not a verb"),
+    (["fly"], 2, "'fly' is not a verb; see `s02 --help`"),
+    (["sythesize"], 2, "not a verb (did you mean synthesize?)"),
+    (["bench", "stpe"], 2, "no benchmark 'stpe' (did you mean step?)"),
+    (["voice", "add", "a", "--bundel=b"], 2, "(did you mean --bundle?)"),
+    (["export", "--weigths", "int8"], 2, "export` (did you mean --weights?)"),
+    (
+      ["compile-check", "--topology=v5p:2x2x1", TOY, "--fats"],
+      2,
+      "`s02 compile-check` (did you mean --fast?)",
+    ),
+    (["--version"], 0, f"s02jax {VERSION} (jax "),
     (["--help"], 0, "usage: s02 VERB"),
     (["train", "--help"], 0, "s02 train"),
   ],

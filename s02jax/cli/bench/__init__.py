@@ -11,6 +11,7 @@ import pathlib
 
 from s02jax.cli import options
 from s02jax.core.errors import UserError
+from s02jax.core.inputs import hint
 
 BENCHES = {
   "step": "a train step against a matrix product of the same process",
@@ -58,7 +59,8 @@ def main(argv: list[str]) -> int:
     return 0
   if argv[0] not in BENCHES:
     raise UserError(
-      f"there is no benchmark {argv[0]!r}; they are {', '.join(BENCHES)}."
+      f"there is no benchmark {argv[0]!r}{hint(argv[0], BENCHES)}; they are"
+      f" {', '.join(BENCHES)}."
     )
   module = importlib.import_module(f"s02jax.cli.bench.{argv[0]}")
   return module.main(argv[1:])

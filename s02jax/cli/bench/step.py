@@ -28,7 +28,9 @@ def main(argv: list[str]) -> int:
   )
   args, rest = parser.parse_known_args(argv)
   startup.use_compilation_cache()
-  name, config = arguments.parse_config(rest, f"`{parser.prog}`")
+  name, config = arguments.parse_config(
+    rest, f"`{parser.prog}`", options.names(parser)
+  )
   rows = args.rows or config.batch_size
   result = measure(config, name, rows, args.steps, args.torch)
   print(describe(result))

@@ -68,7 +68,9 @@ def main(argv: list[str]) -> int:
   args, rest = parser.parse_known_args(argv)
   startup.use_compilation_cache()
   if args.bundle is None:
-    name, config = arguments.parse_config(rest, f"`{parser.prog}`")
+    name, config = arguments.parse_config(
+      rest, f"`{parser.prog}`", options.names(parser)
+    )
     bandwidth, found = decode(config, args.streams, args.tokens, args.torch)
     print(describe_decoding(name, bandwidth, found, args.tokens))
     out: dict[str, Any] = {"config": name, "memory_bandwidth": bandwidth}

@@ -1,0 +1,1 @@
+"""What verbs show beside their results: progress, the fields of a config."""
