@@ -168,7 +168,7 @@ def speak(
     changes: of speed, pitch, volume and rate; the rate is the synthesizer's
       where none is set.
   """
-  total = sum(isinstance(part, Passage) for part in parts)
+  passages = [part for part in parts if isinstance(part, Passage)]
   engine = synthesizer.engine()
 
   def joined() -> Iterator[float | Iterator[np.ndarray]]:
@@ -178,8 +178,8 @@ def speak(
         yield part.seconds
         continue
       count += 1
-      if total > 1:
-        logging.info("chunk %d of %d: %.60s", count, total, part.text)
+      if len(passages) > 1:
+        logging.info("chunk %d of %d: %.60s", count, len(passages), part.text)
       request = Request(
         text=part.text,
         language=part.language,
@@ -188,8 +188,11 @@ def speak(
       )
       utterance = _Playback(engine, request, settings)
       yield _changed(utterance, changes, synthesizer.rate)
-      current = _successor(synthesizer, voice, utterance)
+      utterance.warn_of_limit(synthesizer.rate)
       before = part.language
+      following = passages[count].language if count < len(passages) else None
+      if following == before:  # else nothing continues it
+        current = _successor(synthesizer, voice, utterance)
 
   return effects.join(joined(), changes.rate or synthesizer.rate)
 
@@ -217,6 +220,16 @@ class _Playback:
     """Sound made so far, float32 [n]."""
     return np.concatenate(self._blocks)
 
+  def warn_of_limit(self, rate: int) -> None:
+    """Warns where the utterance, at `rate` Hz, did not end by itself."""
+    if not self.ended:
+      logging.warning(
+        "stopped at the limit of %.1f s in %r: try another seed, or a shorter"
+        " text",
+        len(self.wave) / rate,
+        self.text[:40],
+      )
+
 
 def _changed(
   blocks: Iterable[np.ndarray], changes: Changes, rate: int
@@ -233,15 +246,7 @@ def _successor(
 ) -> Voice:
   """Voice that continues an utterance; `voice` where that can be no prompt."""
   seconds = len(utterance.wave) / synthesizer.rate
-  if not utterance.ended:
-    logging.warning(
-      "stopped at the limit of %.1f s in %r: try another seed, or a shorter"
-      " text",
-      seconds,
-      utterance.text[:40],
-    )
-    return voice
-  if not SHORTEST <= seconds <= LONGEST:
+  if not utterance.ended or not SHORTEST <= seconds <= LONGEST:
     return voice
   try:
     (heard,) = synthesizer.voices([utterance.wave], [utterance.text])

@@ -32,11 +32,13 @@ class Parrot:
   rate: int = RATE
   ended: bool = True
   asked: list = dataclasses.field(default_factory=list)
+  heard: list = dataclasses.field(default_factory=list)
 
   def engine(self):
     return ParrotEngine(self)
 
   def voices(self, waves, texts):
+    self.heard += texts
     zeros = np.zeros((1, 1), np.float32)
     return [
       Voice(
@@ -118,6 +120,21 @@ def test_no_prompt_is_carried_from_what_ran_into_the_limit(caplog):
   assert len(asked) > 1
   assert all(request.voice is VOICE for request, _ in asked)
   assert "limit" in caplog.text
+
+
+@pytest.mark.parametrize(
+  "text", ["Yes.", SENTENCE * 9, "Мы гуляли у реки. " * 9 + SENTENCE * 9]
+)
+def test_only_what_is_continued_is_encoded_again(text):
+  """The last passage is not: that would compile two models for nothing."""
+  parrot = Parrot()
+  _, asked = spoken(text, parrot)
+  languages = [request.language for request, _ in asked]
+  followed = [a == b for a, b in zip(languages, languages[1:], strict=False)]
+  texts = [request.text for request, _ in asked]
+  assert parrot.heard == [
+    text for text, goes_on in zip(texts, followed, strict=False) if goes_on
+  ]
 
 
 def test_speech_comes_chunk_by_chunk():

@@ -1,8 +1,10 @@
 """Measurements of the models of a bundle."""
 
+import jax
 import numpy as np
 import pytest
 
+from s02jax.synthesis.synthesizer import Synthesizer
 from tests import tiny
 
 
@@ -36,3 +38,18 @@ def test_cost_is_a_mean_over_all_target_tokens(synthesizer):
   assert 0 < costs[0] < 20
   other = ("Why?", *first[1:])
   assert abs(synthesizer.ar_cost([other]) - costs[0]) > 1e-4
+
+
+def test_loading_compiles_nothing():
+  """Each shape of a weight was a program of its own, 120 in a demo's bundle."""
+  bundle, compiled = tiny.bundle(), []
+  jax.monitoring.register_event_duration_secs_listener(
+    lambda event, *_, **__: (
+      "backend_compile" in event and compiled.append(event)
+    )
+  )
+  jax.clear_caches()
+  Synthesizer(bundle)
+  assert compiled == []
+  jax.jit(lambda x: x + 1)(1.0)
+  assert compiled  # the listener hears

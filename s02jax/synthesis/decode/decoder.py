@@ -20,6 +20,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float, Int
 
 from s02jax.models.ar import ARTransformer
@@ -47,26 +48,31 @@ def decode_weights(variables: Weights, dtype: jnp.dtype) -> Weights:
   Every layer has arrays of its own, since a part of a stacked array would be
   copied for each token; kernels are transposed, as products of a few rows read
   them; and they have the dtype of the products.
+
+  They are arranged in NumPy: on a device each shape would be a program of its
+  own to compile.
   """
 
   def arrange(path, leaf):
     if not _is_kernel(path):
       return leaf
-    return jnp.asarray(leaf).T.astype(dtype)
+    return np.ascontiguousarray(leaf.T, dtype)
 
-  params = dict(variables["params"])
+  params = jax.tree.map(np.asarray, dict(variables["params"]))
   stack = dict(params["stack"])
   blocks = stack.pop("blocks")
   count = len(jax.tree.leaves(blocks)[0])
   layers = [jax.tree.map(lambda x, i=i: x[i], blocks) for i in range(count)]
   head = params.pop("head")
-  return {
-    "params": params | {"stack": stack},
-    "layers": tuple(
-      jax.tree_util.tree_map_with_path(arrange, x) for x in layers
-    ),
-    "head": jax.tree_util.tree_map_with_path(arrange, head),
-  }
+  return jax.device_put(
+    {
+      "params": params | {"stack": stack},
+      "layers": tuple(
+        jax.tree_util.tree_map_with_path(arrange, x) for x in layers
+      ),
+      "head": jax.tree_util.tree_map_with_path(arrange, head),
+    }
+  )
 
 
 def _module_weights(tree: Weights) -> Weights:

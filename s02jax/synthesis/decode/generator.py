@@ -102,10 +102,10 @@ class TokenGenerator:
     """
     self.config = build(ARConfig, config["model"], "model")
     self._text_model = text
-    self.variables = jax.tree.map(jnp.asarray, variables)
+    self.variables = jax.device_put(variables)
     self.model = ARTransformer(self.config)
     self.decode_functions = CompiledDecodeFunctions(
-      self.model, decode_weights(self.variables, jnp.dtype(self.config.dtype))
+      self.model, decode_weights(variables, jnp.dtype(self.config.dtype))
     )
     self.prompt_builder = PromptBuilder(text, self.config.rate)
     self.encoder = SpeakerVectors(self.model, self.variables, config["mel"])

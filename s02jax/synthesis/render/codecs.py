@@ -120,7 +120,7 @@ class TokenizerCodec:
     self.mel = build(spectra.LogMel, config["mel"], "mel")
     self.rate = self.mel.rate
     self.num_codes = self.config.num_codes
-    self.variables = jax.tree.map(jnp.asarray, variables)
+    self.variables = jax.device_put(variables)
     self.model = AudioTokenizer(self.config)
 
   def encode(self, waves: Sequence[np.ndarray]) -> list[np.ndarray]:
@@ -184,7 +184,7 @@ class VaeCodec:
     self.config = build(FlowVAEConfig, config["model"], "model")
     self.rate = config["rate"]
     self.latents_per_token = self.rate // TOKENS_PER_SECOND // self.config.hop
-    self.variables = jax.tree.map(jnp.asarray, variables)
+    self.variables = jax.device_put(variables)
     self.model = FlowVAE(self.config)
 
   def posterior(

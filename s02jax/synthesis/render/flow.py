@@ -100,7 +100,7 @@ class FlowDecoder:
       variables: inference parameters of the stage.
     """
     self.config = build(FlowMatchingConfig, config["model"], "model")
-    self.variables = jax.tree.map(jnp.asarray, variables)
+    self.variables = jax.device_put(variables)
     self.model = FlowMatching(self.config)
     self.speakers = SpeakerVectors(self.model, self.variables, config["mel"])
     self.solver = FlowSolver(
