@@ -73,6 +73,7 @@ def get_config(size: str = "demo"):
       layers=s["layers"],
       heads=s["heads"],
       kv_heads=s["kv_heads"],
+      head_dim=0,  # width // heads
       hidden=s["hidden"],
       remat="full" if large else "none",
       unroll=1 if large else s["layers"],
@@ -96,7 +97,8 @@ def get_config(size: str = "demo"):
     prompt_probability=0.5,
     alpha=common.MANY_LANGUAGES if large else 1.0,
   )
-  config.loss = dict(noise=0.1, chunk=512)
+  # Small corpora would be recited without much noise.
+  config.loss = dict(noise=0.02 if large else 0.1, chunk=512)
   config.optimizer.update(dict(learning_rate=2e-3, b2=0.98, ema=0.99))
   if large:
     config.optimizer.update(

@@ -22,6 +22,7 @@ from s02jax.models.flow_matching import (
 from s02jax.models.flow_vae import FlowVAE, FlowVAEConfig
 from s02jax.synthesis import voice_store
 from s02jax.synthesis.synthesizer import Synthesizer
+from s02jax.synthesis.voice import Transcript
 from s02jax.text.tokenizer import TextModel, train_text_model
 
 RATE = 16000
@@ -164,10 +165,11 @@ def write_with_voices(folder: pathlib.Path) -> pathlib.Path:
   synthesizer = Synthesizer(bundle())
   for i, seconds in enumerate((0.8, 0.9)):
     soundfile.write(folder / f"{i}.wav", wave(seconds, i), RATE)
-  for name, recordings, text in (
+  said = Transcript(text="Good morning", language="en")
+  for name, recordings, transcript in (
     ("anna", [folder / "0.wav", folder / "1.wav"], None),
-    ("ben", [folder / "1.wav"], "Good morning"),
+    ("ben", [folder / "1.wav"], said),
   ):
-    made, seconds = voice_store.recorded(synthesizer, recordings, text)
+    made, seconds = voice_store.recorded(synthesizer, recordings, transcript)
     voice_store.add(folder / "bundle", name, made, seconds)
   return folder

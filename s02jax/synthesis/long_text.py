@@ -25,7 +25,7 @@ from s02jax.core.rates import TOKENS_PER_SECOND
 from s02jax.synthesis.engine import Engine
 from s02jax.synthesis.request import DEFAULTS, Request, Settings
 from s02jax.synthesis.synthesizer import Synthesizer
-from s02jax.synthesis.voice import LONGEST, SHORTEST, Voice
+from s02jax.synthesis.voice import LONGEST, SHORTEST, Transcript, Voice
 from s02jax.text import chunks, front, language_id
 from s02jax.text.checks import in_script
 from s02jax.text.chunks import Pause
@@ -201,7 +201,8 @@ class _Playback:
   """Sound of a request, block by block, and after it how it ended."""
 
   def __init__(self, engine: Engine, request: Request, settings: Settings):
-    self.text, self.ended = request.text, False
+    self.text, self.language = request.text, request.language
+    self.ended = False
     self._engine, self._blocks = engine, []
     engine.submit(request, settings)
 
@@ -249,7 +250,8 @@ def _successor(
   if not utterance.ended or not SHORTEST <= seconds <= LONGEST:
     return voice
   try:
-    (heard,) = synthesizer.voices([utterance.wave], [utterance.text])
+    said = Transcript(text=utterance.text, language=utterance.language)
+    (heard,) = synthesizer.voices([utterance.wave], [said])
   except UserError:  # silence
     return voice
   return dataclasses.replace(voice, prompt=heard.prompt)

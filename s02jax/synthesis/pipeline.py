@@ -27,7 +27,12 @@ from s02jax.synthesis.engine import Engine
 from s02jax.synthesis.job import Spoken, UtteranceJob
 from s02jax.synthesis.render.streams import Renderer, RenderStream
 from s02jax.synthesis.request import Request, Settings, Utterance, check_speaker
-from s02jax.synthesis.voice import Prompt, Voice, check_reference
+from s02jax.synthesis.voice import (
+  Prompt,
+  Transcript,
+  Voice,
+  check_reference,
+)
 from s02jax.text.checks import check_text, check_words
 from s02jax.text.clean import clean
 
@@ -100,7 +105,7 @@ class Pipeline:
   def voices(
     self,
     references: Sequence[np.ndarray],
-    transcripts: Sequence[str | None],
+    transcripts: Sequence[Transcript | None],
   ) -> list[Voice]:
     """Voices of reference waves float [n]; with a transcript, one-shot.
 
@@ -112,15 +117,16 @@ class Pipeline:
       for wave, transcript in zip(references, transcripts, strict=True)
     ]
     parts, renderer = self._parts, self.renderer
-    told = {i: text for i, text in enumerate(transcripts) if text is not None}
+    told = {i: said for i, said in enumerate(transcripts) if said is not None}
     spoken = [waves[i] for i in told]
     prompts = {
       i: Prompt(
-        text=text,
+        text=said.text,
+        language=languages.resolve(said.language).code,
         tokens=tokens,
         latents=(mean - renderer.mean) / renderer.std,
       )
-      for (i, text), tokens, (mean, _) in zip(
+      for (i, said), tokens, (mean, _) in zip(
         told.items(),
         parts.tokens(spoken),
         parts.posterior(spoken),
@@ -143,7 +149,7 @@ class Pipeline:
   def _voices_of(
     self,
     requests: Sequence[Request],
-    transcripts: Sequence[str | None],
+    transcripts: Sequence[Transcript | None],
   ) -> list[Voice]:
     """Voice of each request; references are encoded together."""
     for request in requests:
@@ -223,20 +229,23 @@ class Pipeline:
       else check_text(words(r.text, r.language), r.language)
       for r in requests
     ]
-    transcripts = [
-      None
-      if r.reference_text is None
-      else check_words(
-        words(r.reference_text, r.language), "reference's transcript"
-      )
-      for r in requests
-    ]
+    transcripts = [self._transcript(r) for r in requests]
     codes = [languages.resolve(r.language).code for r in requests]
     voices = self._voices_of(requests, transcripts)
     return [
       self._job(text, code, voice, settings)
       for text, code, voice in zip(texts, codes, voices, strict=True)
     ]
+
+  def _transcript(self, request: Request) -> Transcript | None:
+    """Checked transcript of a request's reference, None for zero-shot."""
+    if request.reference_text is None:
+      return None
+    language = request.reference_language or request.language
+    text = self._parts.words(request.reference_text, language)
+    return Transcript(
+      text=check_words(text, "reference's transcript"), language=language
+    )
 
   def _job(
     self, text: str, code: str, voice: Voice, settings: Settings
@@ -251,10 +260,17 @@ class Pipeline:
       top_k=settings.top_k,
       top_p=settings.top_p,
       repetition_penalty=settings.repetition_penalty,
+      repetition_window=settings.repetition_window,
+      repetition_share=settings.repetition_share,
     )
     return UtteranceJob(
       self._parts.prompt_builder(
-        text, code, voice, seed=seed("tokens"), sampling=sampling
+        text,
+        code,
+        voice,
+        seed=seed("tokens"),
+        sampling=sampling,
+        shortest=settings.shortest,
       ),
       RenderStream(
         self.renderer,

@@ -2,7 +2,7 @@
 
 A stored voice is one .safetensors file: its vectors, the prompt's tokens and
 latents where it has one, and in the header the format's version, the prompt's
-text and the fingerprint of the bundle that made it.
+text and language and the fingerprint of the bundle that made it.
 
 Shape letters: n samples, s tokens, l latents, c latent channels, e vector.
 """
@@ -23,7 +23,15 @@ from s02jax.core.errors import UserError
 SHORTEST = 0.5  # least seconds of a reference
 LONGEST = 20.0  # most seconds of a reference; more adds nothing to a voice
 MOST_MIXED = 4  # voices of a mixture
-FORMAT_VERSION = "1"  # of a voice's file
+FORMAT_VERSION = "2"  # of a voice's file
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Transcript:
+  """Words of a recording, and their language."""
+
+  text: str
+  language: str  # code or alias
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -31,6 +39,7 @@ class Prompt:
   """Recording that one-shot cloning continues, as text, tokens and latents."""
 
   text: str  # transcript
+  language: str  # its code
   tokens: np.ndarray  # int32 [s], of the audio tokenizer
   latents: np.ndarray  # float32 [l, c], standardised
 
@@ -67,6 +76,7 @@ class Voice:
         "prompt_latents": self.prompt.latents,
       }
       header["prompt_text"] = self.prompt.text
+      header["prompt_language"] = self.prompt.language
     arrays = {k: np.ascontiguousarray(v) for k, v in arrays.items()}
     with files.explain_errors(path, "the voice"), files.atomic(path) as part:
       part.write_bytes(safetensors.numpy.save(arrays, header | dict(notes)))
@@ -135,6 +145,7 @@ class Voice:
       if "prompt_text" in header:
         prompt = Prompt(
           text=header["prompt_text"],
+          language=header["prompt_language"],
           tokens=arrays["prompt_tokens"],
           latents=arrays["prompt_latents"],
         )
@@ -218,7 +229,7 @@ def _mean(voices: Sequence[Voice], weights: Sequence[float]) -> Voice:
 
 
 def check_reference(
-  wave: np.ndarray, rate: int, transcript: str | None = None
+  wave: np.ndarray, rate: int, transcript: Transcript | None = None
 ) -> np.ndarray:
   """Checks a reference; returns it as float32 [n], cropped where too long.
 

@@ -37,17 +37,19 @@ class Parrot:
   def engine(self):
     return ParrotEngine(self)
 
-  def voices(self, waves, texts):
-    self.heard += texts
+  def voices(self, waves, transcripts):
+    self.heard += transcripts
     zeros = np.zeros((1, 1), np.float32)
     return [
       Voice(
         ar_vector=-VECTOR,
         flow_vector=-VECTOR,
-        prompt=Prompt(text=text, tokens=np.zeros(1, np.int32), latents=zeros),
+        prompt=Prompt(
+          **vars(said), tokens=np.zeros(1, np.int32), latents=zeros
+        ),
         fingerprint="a",
       )
-      for text in texts
+      for said in transcripts
     ]
 
 
@@ -93,6 +95,7 @@ def test_chunks_are_spoken_in_order_each_after_the_one_before():
   assert asked[0][0].voice is VOICE
   for before, (request, settings) in zip(texts, asked[1:], strict=False):
     assert request.voice.prompt.text == before
+    assert request.voice.prompt.language == "en"
     # The speaker is the one that was given, not the one that was heard.
     assert request.voice.ar_vector is VECTOR
     assert settings == Settings(seed=5, steps=3)

@@ -24,6 +24,7 @@ def voice(seed: int, prompt: bool = False) -> Voice:
     flow_vector=random.normal(size=6).astype(np.float32),
     prompt=Prompt(
       text="Grüße, 世界",
+      language="de",
       tokens=np.arange(5, dtype=np.int32),
       latents=random.normal(size=(10, 3)).astype(np.float32),
     )
@@ -39,6 +40,7 @@ def same(a: Voice, b: Voice) -> None:
   assert (a.prompt is None) == (b.prompt is None)
   if a.prompt:
     assert a.prompt.text == b.prompt.text
+    assert a.prompt.language == b.prompt.language
     np.testing.assert_array_equal(a.prompt.tokens, b.prompt.tokens)
     np.testing.assert_array_equal(a.prompt.latents, b.prompt.latents)
 

@@ -21,7 +21,7 @@ from s02jax.synthesis import long_text, voice_store
 from s02jax.synthesis.long_text import Passage
 from s02jax.synthesis.request import Request, Settings
 from s02jax.synthesis.synthesizer import Synthesizer
-from s02jax.synthesis.voice import Voice
+from s02jax.synthesis.voice import Transcript, Voice
 
 FOLDER = "clips"
 SHORTEST = 0.1  # seconds: shorter clips hold no word
@@ -155,7 +155,7 @@ class ClipMaker:
     self._context, self._settings = context, settings
     self._allow_missing = allow_missing
     self._voice = functools.lru_cache(_VOICES)(
-      lambda path, text: voice_store.recorded(synthesizer, [path], text)[0]
+      lambda path, said: voice_store.recorded(synthesizer, [path], said)[0]
     )
 
   def __call__(self, group: ItemGroup) -> None:
@@ -209,7 +209,12 @@ class ClipMaker:
     if item.prompt_audio is None:
       raise UserError("the line names no voice; give the prompt's recording.")
     try:
-      return self._voice(item.prompt_audio, item.prompt_text)
+      said = None
+      if item.prompt_text is not None:
+        said = Transcript(
+          text=item.prompt_text, language=item.prompt_language or item.language
+        )
+      return self._voice(item.prompt_audio, said)
     except UserError as error:
       raise UserError(f"{item.prompt_audio}: {error}") from error
 

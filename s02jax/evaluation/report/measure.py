@@ -16,6 +16,7 @@ from s02jax.evaluation.report.panel import (
   choose_panel,
   some_waves,
 )
+from s02jax.synthesis.request import Settings
 
 SPLITS = ("unseen", "seen")
 _CODEBOOK_CLIPS = 256  # clips for the share of codes in use
@@ -60,7 +61,7 @@ def measure(
   models: ReportMethods,
   splits: Mapping[str, Split],
   counts: Mapping[str, int],
-  settings: recipes.RecipeSettings,
+  settings: Settings,
   processes: int,
   watch: Stopwatch,
 ) -> dict[str, SplitResult]:
