@@ -23,6 +23,7 @@ from s02jax.core.errors import UserError
 SHORTEST = 0.5  # least seconds of a reference
 LONGEST = 20.0  # most seconds of a reference; more adds nothing to a voice
 MOST_MIXED = 4  # voices of a mixture
+LEAST_POWER = 0.02  # of a mean vector, as a share of its vectors'
 FORMAT_VERSION = "2"  # of a voice's file
 
 
@@ -169,12 +170,16 @@ class Voice:
 def mix(voices: Sequence[Voice], weights: Sequence[float]) -> Voice:
   """Mixes one to four voices by their weighted mean, which has no prompt.
 
+  Its vectors have the power of the voices', which a mean alone lacks: models
+  hear only vectors of that power.
+
   Args:
     voices: made with one bundle.
     weights: one a voice, none below 0, not all 0; only ratios matter.
 
   Raises:
-    UserError: another number of voices, of weights, or voices of two bundles.
+    UserError: another number of voices, of weights, or voices of two bundles;
+      voices whose vectors cancel each other out.
   """
   if not 1 <= len(voices) <= MOST_MIXED:
     raise UserError(
@@ -189,7 +194,8 @@ def average(voices: Sequence[Voice]) -> Voice:
   The result keeps the first prompt there is.
 
   Raises:
-    UserError: no voice, or voices of two bundles.
+    UserError: no voice, or voices of two bundles; voices whose vectors cancel
+      each other out.
   """
   if not voices:
     raise UserError("there is no voice to average; give at least one.")
@@ -199,7 +205,7 @@ def average(voices: Sequence[Voice]) -> Voice:
 
 
 def _mean(voices: Sequence[Voice], weights: Sequence[float]) -> Voice:
-  """Weighted mean of the voices' vectors, without a prompt."""
+  """Voice of the vectors' weighted means at the power of the vectors."""
   if len(weights) != len(voices):
     raise UserError(
       f"there are {len(voices)} voices and {len(weights)} weights; give each"
@@ -216,16 +222,31 @@ def _mean(voices: Sequence[Voice], weights: Sequence[float]) -> Voice:
       "the voices belong to different bundles; save them again with one."
     )
   share = (share / share.sum()).astype(np.float32)
-
-  def mean(vectors: list[np.ndarray]) -> np.ndarray:
-    return np.einsum("v,ve->e", share, np.stack(vectors)).astype(np.float32)
-
   return Voice(
-    ar_vector=mean([voice.ar_vector for voice in voices]),
-    flow_vector=mean([voice.flow_vector for voice in voices]),
+    ar_vector=_mean_vector([voice.ar_vector for voice in voices], share),
+    flow_vector=_mean_vector([voice.flow_vector for voice in voices], share),
     prompt=None,
     fingerprint=voices[0].fingerprint,
   )
+
+
+def _mean_vector(vectors: list[np.ndarray], share: np.ndarray) -> np.ndarray:
+  """Weighted mean float32 [e], scaled to the weighted mean square of vectors.
+
+  Raises:
+    UserError: the mean has almost no power, and its direction means nothing.
+  """
+  stacked = np.stack(vectors).astype(np.float32)
+  if not stacked.size:
+    return stacked[0]
+  mean = share @ stacked
+  power = np.mean(mean**2) / max(share @ np.mean(stacked**2, axis=1), 1e-12)
+  if power < LEAST_POWER:
+    raise UserError(
+      f"the voices are too unlike: {power:.0%} of their power is left in the"
+      " mixture; give one of them more weight, or mix others."
+    )
+  return (mean / np.sqrt(power)).astype(np.float32)
 
 
 def check_reference(
