@@ -139,7 +139,6 @@ def _init(name: str, model):
     prompt=latents,
     mask=mask,
     keep=jnp.ones(1, bool),
-    block=None,
   )
 
 

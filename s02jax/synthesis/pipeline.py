@@ -4,8 +4,9 @@
     ─► Flow-VAE's decoder ─► waveform
 
 Speech is made by an `Engine`, whole or streamed: every request is computed as
-if it were alone, chunk by chunk, beside others. The models behind it are those
-of a bundle (`synthesis/synthesizer.py`) or exported functions
+if it were alone, beside others. Streamed, flow matching sees short windows;
+whole, it sees an utterance and its prompt at once. The models behind it are
+those of a bundle (`synthesis/synthesizer.py`) or exported functions
 (`serving/runtime.py`).
 
 Shape letters: n samples, s tokens, l latents, c latent channels, e vector.
@@ -167,12 +168,17 @@ class Pipeline:
 
   # ------------------------------------------------------------------ speech
 
-  def engine(self) -> Engine:
-    """Engine without requests; several may be in use."""
+  def engine(self, *, whole: bool = False) -> Engine:
+    """Engine without requests; several may be in use.
+
+    Args:
+      whole: each request is heard when all of it is spoken, and better;
+        otherwise as soon as it can be.
+    """
     return Engine(
       SlotDecoder(self._parts.decode_functions),
       self.renderer,
-      lambda request, settings: self.jobs([request], settings)[0],
+      lambda request, settings: self.jobs([request], settings, whole)[0],
     )
 
   def synthesize(
@@ -187,8 +193,8 @@ class Pipeline:
     Raises:
       UserError: a request or setting that makes no sense, in one sentence.
     """
-    engine = self.engine()
-    jobs = self.jobs(requests, Settings.of(settings))
+    engine = self.engine(whole=True)
+    jobs = self.jobs(requests, Settings.of(settings), whole=True)
     tickets = [engine.add(job) for job in jobs]
     waves: dict[int, list[np.ndarray]] = {ticket: [] for ticket in tickets}
     spoken: dict[int, Spoken] = {}
@@ -205,8 +211,8 @@ class Pipeline:
   def stream(self, request: Request, **settings: Any) -> Iterator[np.ndarray]:
     """Speaks a request; waves float32 [n] as soon as they can be heard.
 
-    Joined, they are the wave of `synthesize`, up to rounding. Arguments and
-    errors are those of `synthesize`.
+    The words are those of `synthesize`, the sound is a little worse. Arguments
+    and errors are those of `synthesize`.
     """
     engine = self.engine()
     engine.submit(request, Settings.of(settings))
@@ -218,7 +224,7 @@ class Pipeline:
       yield from (p.wave for p in engine.step() if len(p.wave))
 
   def jobs(
-    self, requests: Sequence[Request], settings: Settings
+    self, requests: Sequence[Request], settings: Settings, whole: bool
   ) -> list[UtteranceJob]:
     """Checks requests and makes a fresh job of each; raises UserError."""
     settings.check()
@@ -233,7 +239,7 @@ class Pipeline:
     codes = [languages.resolve(r.language).code for r in requests]
     voices = self._voices_of(requests, transcripts)
     return [
-      self._job(text, code, voice, settings)
+      self._job(text, code, voice, settings, whole)
       for text, code, voice in zip(texts, codes, voices, strict=True)
     ]
 
@@ -248,7 +254,7 @@ class Pipeline:
     )
 
   def _job(
-    self, text: str, code: str, voice: Voice, settings: Settings
+    self, text: str, code: str, voice: Voice, settings: Settings, whole: bool
   ) -> UtteranceJob:
     """Job of a checked text; its seeds depend on the text and the language."""
 
@@ -278,6 +284,7 @@ class Pipeline:
         seed=seed("latents"),
         steps=settings.steps,
         guidance=settings.guidance,
+        whole=whole,
       ),
       redraw_seed=seed("tokens again"),
       end=self._parts.end,

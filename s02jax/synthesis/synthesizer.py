@@ -96,6 +96,7 @@ class Synthesizer(Pipeline):
         seed=derive_seed(seed, row.tobytes()),
         steps=steps,
         guidance=guidance,
+        whole=True,
       )
       streams[i].append(row)
       streams[i].finish()
