@@ -428,8 +428,9 @@ def speak_long(
   measured, samples = [], 0
   for block in long_text.speak(
     synthesizer,
-    long_text.read(text, "en").parts(context),
+    long_text.read(text, "en").parts(long_text.room(context, voice)),
     voice=voice,
+    context=context,
     settings=Settings(steps=4),
   ):
     samples += len(block)

@@ -229,7 +229,7 @@ class VoiceSystem:
         misspelt or out of range.
     """
     rate = settings.get("rate") or self.rate
-    blocks = list(self.stream(text, voice, language, **settings))
+    blocks = self._say(text, voice, language, settings, whole=True)
     nothing = np.zeros(0, np.float32)
     return Sound(samples=np.concatenate([nothing, *blocks]), rate=rate)
 
@@ -242,9 +242,15 @@ class VoiceSystem:
   ) -> Iterator[np.ndarray]:
     """Speaks a text; blocks float32 [n] as soon as they can be heard.
 
-    Joined, they are the samples of `say`. Arguments and errors are those of
-    `say`; the errors come at once, not with the first block.
+    The words are those of `say`, the sound is a little worse. Arguments and
+    errors are those of `say`; the errors come at once, not with the first block.
     """
+    return self._say(text, voice, language, settings, whole=False)
+
+  def _say(
+    self, text, voice, language, settings: Options, *, whole: bool
+  ) -> Iterator[np.ndarray]:
+    """Checks everything that `say` was given, and speaks."""
     given: dict[str, Any] = dict(settings)
     known = [*Options.__annotations__, "voice", "language"]
     inputs.check_names(given, known, "a setting of speech")
@@ -266,7 +272,7 @@ class VoiceSystem:
       reference_language=said_in,
       language=read.language,
     )
-    return self.speak(read, made, settings=draws, changes=changes)
+    return self.speak(read, made, settings=draws, changes=changes, whole=whole)
 
   def read(
     self,
@@ -291,6 +297,7 @@ class VoiceSystem:
     *,
     settings: Settings = DEFAULTS,
     changes: Changes = long_text.NO_CHANGES,
+    whole: bool = True,
   ) -> Iterator[np.ndarray]:
     """Speaks a text that was read; blocks float32 [n], as they are made.
 
@@ -300,6 +307,8 @@ class VoiceSystem:
       settings: of the draws.
       changes: of speed, pitch, volume and rate; what the text itself asks of
         the speed comes on top.
+      whole: the sound of each passage is made in one piece; False gives sound
+        as soon as it can be heard, which is a little worse.
     """
     language = languages.BY_CODE[text.language]
     if language.code not in self.languages:
@@ -310,10 +319,12 @@ class VoiceSystem:
       )
     blocks = long_text.speak(
       self.synthesizer,
-      text.parts(self._context),
+      text.parts(long_text.room(self._context, voice)),
       voice=voice,
+      context=self._context,
       settings=settings,
       changes=changes.faster(text.speed),
+      whole=whole,
     )
     return (block for block in blocks if len(block))
 

@@ -41,12 +41,12 @@ def test_windows_are_one_behind_the_other_and_cut_between_tokens(drawn):
   assert cut.mean() == pytest.approx(LossConfig.cut, abs=0.08)
 
 
-def test_short_windows_occur_at_both_ends(drawn):
-  """Those that streaming begins with, in rows of any length."""
-  segment, _ = drawn
+def test_short_windows_occur_at_both_ends():
+  """Those that streaming begins with are a good part of what is cut."""
+  segment, _ = windows(cut=1.0)
   first, second = ((segment == i).sum(1) // RATIO for i in (1, 2))
   for size in (first, second):
-    assert 0.05 < ((size > 0) & (size <= 6)).mean() < 0.2
+    assert 0.1 < ((size > 0) & (size <= 6)).mean() < 0.3
 
 
 def test_prompts_are_the_beginnings_of_windows_up_to_a_share(drawn):

@@ -167,7 +167,7 @@ class ClipMaker:
     if not self._lacking(group.items, group.seed):
       return
     settings = dataclasses.replace(self._settings, seed=group.seed)
-    engine = self._synthesizer.engine()
+    engine = self._synthesizer.engine(whole=True)
     tickets: dict[int, Item] = {}
     alone = []
     for item in group.items:
@@ -175,14 +175,18 @@ class ClipMaker:
         text = long_text.read(
           item.text, item.language, audience=self._synthesizer.audience
         )
-        parts = text.parts(self._context)
         voice = self._voice_of(item)
+        parts = text.parts(long_text.room(self._context, voice))
         if len(parts) == 1 and isinstance(parts[0], Passage):
           request = Request(**vars(parts[0]), in_words=True, voice=voice)
           tickets[engine.submit(request, settings)] = item
         else:
           blocks = long_text.speak(
-            self._synthesizer, parts, voice=voice, settings=settings
+            self._synthesizer,
+            parts,
+            voice=voice,
+            context=self._context,
+            settings=settings,
           )
           alone.append((item, blocks))
       except UserError as error:

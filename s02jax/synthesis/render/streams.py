@@ -99,7 +99,7 @@ class RenderStream:
     self._solved = len(tokens)  # tokens that have latents
     self._vocoded = len(latents)  # latents that have sound
     self._complete = False
-    self._made: list[np.ndarray] = []  # latents of a whole utterance
+    self._made: list[np.ndarray] = []  # latents of the utterance
 
   def append(self, tokens: np.ndarray) -> None:
     """Adds tokens int32 [s] that will not be taken back."""
@@ -166,16 +166,13 @@ class RenderStream:
     """Adds the latents [size · r, c] of the chunk from `flow_chunk`."""
     left = self._renderer.flow.reach[0]
     self._latents.append(latents)
-    if self.whole:
-      self._made.append(latents)
+    self._made.append(latents)
     self._solved += len(latents) // self._ratio
     self._tokens.forget(self._solved - self._window - left)
 
   @property
-  def made(self) -> np.ndarray | None:
-    """Standardised latents [l, c] of a whole utterance; None if streamed."""
-    if not self.whole:
-      return None
+  def made(self) -> np.ndarray:
+    """Standardised latents [l, c] of the utterance so far."""
     empty = np.zeros((0, self._renderer.flow.channels), np.float32)
     return np.concatenate([empty, *self._made])
 
