@@ -243,7 +243,7 @@ class VoiceSystem:
     """Speaks a text; blocks float32 [n] as soon as they can be heard.
 
     The words are those of `say`, the sound is a little worse. Arguments and
-    errors are those of `say`; the errors come at once, not with the first block.
+    errors are those of `say`; errors come at once, not with the first block.
     """
     return self._say(text, voice, language, settings, whole=False)
 
