@@ -274,8 +274,10 @@ class FlowVAEStage:
     """
     b, n = batch["wave"].shape
     params = jax.eval_shape(self.init_state, jax.random.key(0))
-    flops = kernel_flops(
-      params.generator.params, b * n // self.model_config.hop
+    model, generator = self.model_config, params.generator.params
+    fine = {k: generator["vocoder"][k] for k in ("fine", "head")}
+    flops = kernel_flops(generator, b * n // model.hop) + kernel_flops(
+      fine, b * n // model.decoder_hop - b * n // model.hop
     )
     judged = step is None or step >= self.loss.adversarial_start
     if not (self.ever_adversarial and judged):
