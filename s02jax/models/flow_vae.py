@@ -48,9 +48,7 @@ class FlowVAEConfig:
   hop: int = 320  # samples per latent frame
   encoder_window: int = 640  # samples, a multiple of hop
   decoder_split: int = 2  # frames of the inverse STFT in a latent frame
-  decoder_window: int = (
-    640  # samples, a multiple of decoder_hop
-  )
+  decoder_window: int = 640  # samples, a multiple of decoder_hop
   channels: int = 64  # of z, even
   encoder_width: int = 256
   encoder_blocks: int = 3
@@ -167,8 +165,11 @@ class Encoder(nn.Module):
     frames = frames * spectra.hann(c.encoder_window)[None, None]
     spectrum = spectra.rfft(frames)
     power = spectrum.real**2 + spectrum.imag**2
+    # The spectrum tells how loud a frame is. Its shape has unit variance, for
+    # phases would be a hundredth of the features otherwise.
+    rms = jnp.sqrt(jnp.mean(frames**2, axis=-1, keepdims=True) + 1e-6)
     features = jnp.concatenate(
-      [4.0 * frames, 0.3 * jnp.log(power + 1e-4) + 1.0], axis=-1
+      [frames / rms, 0.3 * jnp.log(power + 1e-4) + 1.0], axis=-1
     )
     x = ConvStack(
       c.encoder_width,
