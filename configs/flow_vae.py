@@ -47,8 +47,8 @@ def get_config(size: str = "demo"):
   )
   config = common.base("flow_vae", size)
   config.batch_size = s["batch"]
-  # Latent frames of a crop, 50 a second: at least what encoder and vocoder see
-  # of a frame's surroundings.
+  # Latent frames of a crop, 50 a second: about as many as encoder and vocoder
+  # see around one.
   frames = 128 if large else 64
   seconds = config.batch_size * frames / 50
   config.steps = s.get("steps", common.steps(_EPOCHS, seconds))
