@@ -165,8 +165,8 @@ class Encoder(nn.Module):
     frames = frames * spectra.hann(c.encoder_window)[None, None]
     spectrum = spectra.rfft(frames)
     power = spectrum.real**2 + spectrum.imag**2
-    # The spectrum tells how loud a frame is. Its shape has unit variance, or the
-    # features would hold little of its phases, and less in quiet frames.
+    # The spectrum tells how loud a frame is. Its shape has unit variance, or
+    # the features would hold little of its phases, least in quiet frames.
     rms = jnp.sqrt(jnp.mean(frames**2, axis=-1, keepdims=True) + 1e-6)
     features = jnp.concatenate(
       [frames / rms, 0.3 * jnp.log(power + 1e-4) + 1.0], axis=-1
