@@ -85,11 +85,7 @@ def get_config(size: str = "demo"):
     prompt=0.5,
     prompt_share=0.85,
   )
-  config.optimizer.update(
-    dict(learning_rate=3e-3, final_ratio=0.05, b2=0.98, ema=0.995)
-  )
+  config.optimizer.update(dict(learning_rate=1.5e-3, b2=0.98, ema=0.995))
   if large:
-    config.optimizer.update(
-      dict(learning_rate=2e-4, final_ratio=0.1, warmup=2000, ema=0.9999)
-    )
+    config.optimizer.update(dict(learning_rate=2e-4, warmup=2000, ema=0.9999))
   return config

@@ -15,6 +15,7 @@ from s02jax.core.config import build
 from s02jax.models.ar import ARConfig, ARTransformer
 from s02jax.models.ar import init as init_ar
 from s02jax.models.audio_tokenizer import AudioTokenizer, AudioTokenizerConfig
+from s02jax.models.audio_tokenizer import init as init_audio_tokenizer
 from s02jax.models.flow_matching import (
   FlowMatching,
   FlowMatchingConfig,
@@ -118,7 +119,7 @@ def _init(name: str, model):
   mask = jnp.ones((1, 4), bool)
   if name == "audio_tokenizer":
     module = AudioTokenizer(build(AudioTokenizerConfig, model))
-    return lambda key: module.init(key, jnp.zeros((1, 4, 80)), mask)
+    return lambda key: init_audio_tokenizer(module, key)
   if name == "flow_vae":
     module = FlowVAE(build(FlowVAEConfig, model))
     return lambda key: module.init(key, jnp.zeros((1, 1280)), key)

@@ -163,6 +163,7 @@ def _tokenizer():
   """Small audio tokenizer stage."""
   config = audio_tokenizer.get_config("test")
   config.model.update(dict(width=8, num_codes=16, vocab_size=10))
+  config.loss.voiceless = 0.0
   return stages.make(config)
 
 
@@ -173,6 +174,9 @@ def test_a_broken_batch_leaves_the_codebook():
     "segment": jnp.ones((2, 10), jnp.int32).at[1, 8:].set(0),
     "text": jnp.array([[1, 2, 3], [4, 5, 0]]),
     "text_length": jnp.array([3, 2]),
+    "told": jnp.zeros((2, 10), bool),
+    "references": 0.1 * jax.random.normal(jax.random.key(1), (2, 1, 3200)),
+    "reference_samples": jnp.full((2, 1), 3200),
   }
   step = jax.jit(stage.train_step)
   state = jax.jit(stage.init_state)(jax.random.key(0))

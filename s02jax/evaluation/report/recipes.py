@@ -31,7 +31,7 @@ class RecipeMethods(Protocol):
   ) -> list[np.ndarray]: ...
   def tokenize(self, waves: Sequence[np.ndarray]) -> list[np.ndarray]: ...
   def tokenizer_reconstruction(
-    self, waves: Sequence[np.ndarray]
+    self, waves: Sequence[np.ndarray], references: Sequence[np.ndarray]
   ) -> list[np.ndarray]: ...
   def resynthesize(self, waves: Sequence[np.ndarray]) -> list[np.ndarray]: ...
   def ctc_transcribe(self, waves: Sequence[np.ndarray]) -> list[str]: ...
@@ -72,7 +72,9 @@ def _resynthesis(models, cases, settings) -> Made:
 def _tokenizer(models, cases, settings) -> Made:
   """Recordings through the audio tokenizer and Griffin-Lim."""
   del settings
-  return Made(models.tokenizer_reconstruction([case.wave for case in cases]))
+  waves = [case.wave for case in cases]
+  references = [case.reference for case in cases]
+  return Made(models.tokenizer_reconstruction(waves, references))
 
 
 def _from_tokens(models, cases, settings) -> Made:
@@ -158,8 +160,9 @@ RECIPES: tuple[Recipe, ...] = (
     name="tokenizer",
     label="Tokenizer reconstruction",
     explanation=(
-      "The recording through the audio tokenizer alone: 25 codes a second,"
-      " mel spectrogram, Griffin-Lim. It keeps words more than voices."
+      "The recording through the audio tokenizer alone: 25 codes a second, in"
+      " the voice of the reference, mel spectrogram, Griffin-Lim. It keeps"
+      " words more than voices."
     ),
     aligned=True,
     make=_tokenizer,
