@@ -107,22 +107,6 @@ def _checked_text(args: argparse.Namespace) -> long_text.LongText:
   )
 
 
-def _voice(
-  args: argparse.Namespace,
-  synthesizer: Synthesizer,
-  weights: dict[str, float],
-  language: str,
-) -> Voice:
-  """Voice of kept ones by their weights, or of references; raises UserError."""
-  if args.voice:
-    return voice_store.mixed(synthesizer, args.bundle, weights)
-  said = args.reference_text
-  if said is not None:
-    said = front.words(said, language, folds=synthesizer.audience.folds)
-  voice, _ = voice_store.recorded(synthesizer, args.reference, said)
-  return voice
-
-
 def main(argv: list[str]) -> None:
   """Speaks a text into a file."""
   args = _parser().parse_args(argv)
