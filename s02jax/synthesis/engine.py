@@ -34,7 +34,7 @@ class Piece:
   ticket: int  # of the request
   wave: np.ndarray  # float32 [n]; the last may be empty
   spoken: Spoken | None  # outcome, with the last piece
-  # Standardised, float32 [l, c], with the last piece of a whole utterance.
+  # Standardised, float32 [l, c], with the last piece of an utterance.
   latents: np.ndarray | None = None
 
 

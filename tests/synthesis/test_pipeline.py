@@ -56,13 +56,15 @@ def test_a_request_is_read_by_the_front_end_unless_it_is_in_words(
   synthesizer, monkeypatch
 ):
   asked = []
-  monkeypatch.setattr(synthesizer, "_job", lambda text, *_: asked.append(text))
+  monkeypatch.setattr(
+    synthesizer, "_job", lambda text, *_, **__: asked.append(text)
+  )
   wave = tiny.wave(0.7)
   for text in ("OH NO, 5\u00a0DO\u00adGS!", "Oh no, five dogs!"):
     request = Request(text=text, language="en", reference=wave)
-    synthesizer.jobs([request], Settings())
+    synthesizer.jobs([request], Settings(), whole=True)
   done = Request(text="5", language="en", reference=wave, in_words=True)
-  synthesizer.jobs([done], Settings())
+  synthesizer.jobs([done], Settings(), whole=True)
   assert asked == ["Oh no, five dogs!", "Oh no, five dogs!", "5"]
 
 
@@ -128,7 +130,9 @@ def test_speech_does_not_end_before_the_shortest_length(synthesizer, requests):
     request = dataclasses.replace(requests[0], text=text, language="en")
     pieces = len(synthesizer.text.pieces(text))
     for shortest in (0.0, 0.5, 1.0):
-      (job,) = synthesizer.jobs([request], Settings(shortest=shortest))
+      (job,) = synthesizer.jobs(
+        [request], Settings(shortest=shortest), whole=True
+      )
       least = min(int(shortest * pieces / rate), job.prompt.limit)
       assert job.prompt.least == max(least, 1)
 
@@ -139,7 +143,7 @@ def test_a_prompt_may_be_in_another_language(synthesizer, requests):
   request = dataclasses.replace(requests[1], text="El perro.", language="es")
   for told, first in ((None, "es"), ("en", "en"), ("es-mx", "es")):
     asked = dataclasses.replace(request, reference_language=told)
-    (job,) = synthesizer.jobs([asked], Settings())
+    (job,) = synthesizer.jobs([asked], Settings(), whole=True)
     ids = job.prompt.ids.tolist()
     found = [i for i in ids if i in tags.values()]
     assert found == [tags[first], tags["es"]]
