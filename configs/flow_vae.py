@@ -85,7 +85,6 @@ def get_config(size: str = "demo"):
     mel_bins=(80, 80, 40, 20),
     mel=1.0,
     complex=1.0,
-    wave=1.0,
     kl=0.02,
     adversarial=0.1,
     matching=0.5,
