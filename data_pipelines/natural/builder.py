@@ -22,6 +22,7 @@ from data_pipelines.natural import (
   engines,
   everyday,
   people,
+  spread,
   voices,
   wordnet,
 )
@@ -31,6 +32,7 @@ from s02jax.audio import loudness
 from s02jax.core import files
 from s02jax.core.errors import UserError
 from s02jax.data import records
+from s02jax.pretrained import ge2e
 from s02jax.text import front
 
 SHORTEST, LONGEST = 1.0, 15.0  # seconds of a clip
@@ -276,6 +278,9 @@ def build(
     writer.write(streams, total)
   if not sources.clips:
     shutil.rmtree(kept)
+  if ge2e.is_installed():
+    for kind, found in spread.measure(out).items():
+      tell(spread.sentence(kind, found))
 
 
 def _chain(*streams: Iterator[clips.Example]) -> Iterator[clips.Example]:
