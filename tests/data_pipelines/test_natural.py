@@ -161,7 +161,9 @@ def test_what_is_missing_is_named(tmp_path, monkeypatch):
   with pytest.raises(UserError, match="install Debian's wordnet-base"):
     build(tmp_path / "c", tmp_path)
   monkeypatch.setattr(engines.importlib.util, "find_spec", lambda name: None)
-  with pytest.raises(UserError, match=r"make voices, or pip install 's02jax\[voices\]'"):
+  with pytest.raises(
+    UserError, match=r"make voices, or pip install 's02jax\[voices\]'"
+  ):
     engines.check()
 
 

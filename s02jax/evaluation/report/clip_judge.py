@@ -9,7 +9,14 @@ import functools
 import numpy as np
 
 from s02jax.core import languages
-from s02jax.pretrained import dnsmos, dtw, pocketsphinx, signal, whisper
+from s02jax.pretrained import (
+  dnsmos,
+  dtw,
+  hama,
+  pocketsphinx,
+  signal,
+  whisper,
+)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -18,6 +25,7 @@ class CaseTask:
 
   candidates: tuple[str, ...]  # the true text first
   language: str  # code
+  phonemes: bool  # ask hama
   quality: bool  # ask DNSMOS
   truth: np.ndarray  # float32[n] at 16 kHz
   waves: tuple[np.ndarray, ...]  # 16 kHz, one a row
@@ -30,6 +38,7 @@ class Verdict:
 
   dtw: bool  # the true text is the nearest
   choice: bool | None  # pocketsphinx chose the true text; English only
+  phonemes: tuple[str, ...] | None  # that hama heard
   stoi: float | None
   pesq: float | None  # wide-band
   distance: float | None  # of logarithmic spectra, decades
@@ -54,6 +63,7 @@ def _verdict(task: CaseTask, wave: np.ndarray, aligned: bool) -> Verdict:
     choice=(
       pocketsphinx.choose(wave, task.candidates) == 0 if english else None
     ),
+    phonemes=tuple(hama.hear(wave)) if task.phonemes else None,
     stoi=signal.stoi(*pair) if aligned else None,
     pesq=signal.wb_pesq(*pair) if aligned else None,
     distance=signal.spectral_distance(*pair) if aligned else None,

@@ -24,7 +24,7 @@ from s02jax.evaluation.report.measures import (
   TRANSCRIBED_CASES,
 )
 from s02jax.evaluation.report.panel import SPEAKERS, Case, Panel
-from s02jax.pretrained import dnsmos, ge2e, signal, whisper
+from s02jax.pretrained import dnsmos, ge2e, hama, signal, whisper
 from s02jax.text import edits
 
 
@@ -97,6 +97,9 @@ def _tasks(panel, rows, converted) -> list[CaseTask]:
     CaseTask(
       candidates=case.candidates,
       language=case.language,
+      phonemes=i < TRANSCRIBED_CASES
+      and case.language == hama.LANGUAGE.code
+      and hama.installed(),
       quality=i < QUALITY_CASES and dnsmos.installed(),
       truth=converted[GROUND_TRUTH][i],
       waves=tuple(converted[name][i] for name in rows),
@@ -227,6 +230,7 @@ def _figures(
     "ctc_cer": _rate(
       edits.error_rate(texts, row.transcripts, rows, unit="character")
     ),
+    "phoneme_errors": _phoneme_errors(texts, verdicts),
     "stoi": mean([v.stoi for v in verdicts]),
     "pesq": mean([v.pesq for v in verdicts]),
     "spectral_distance": mean([v.distance for v in verdicts]),
@@ -237,7 +241,19 @@ def _figures(
     del figures["pesq"]
   if not dnsmos.installed():
     del figures["dnsmos"]
+  if not hama.installed():
+    del figures["phoneme_errors"]
   return figures
+
+
+def _phoneme_errors(texts, verdicts) -> Figure:
+  """Phoneme error rate of the cases that hama heard."""
+  asked = [i for i, v in enumerate(verdicts) if v.phonemes is not None]
+  return _rate(
+    hama.error_rate(
+      [texts[i] for i in asked], [verdicts[i].phonemes for i in asked]
+    )
+  )
 
 
 def _rate(rate: edits.ErrorRate) -> Figure:

@@ -4,7 +4,7 @@ import dataclasses
 from collections.abc import Mapping
 
 from s02jax.evaluation.figure import Figure
-from s02jax.pretrained import dnsmos, signal, whisper
+from s02jax.pretrained import dnsmos, hama, signal, whisper
 
 GROUND_TRUTH = "ground_truth"  # row of the recordings themselves
 TRANSCRIBED_CASES = 24  # cases of a split for `asr_cer`, which is slow
@@ -66,6 +66,20 @@ MEASURES: tuple[Measure, ...] = (
     relative=False,
     left_out=whisper.NOT_INSTALLED,
     floor=FIT,
+  ),
+  Measure(
+    name="phoneme_errors",
+    label="PER, hama, English",
+    explanation=(
+      "Phoneme error rate of hama, which knows no words and repairs none, over"
+      f" the English ones among the first {TRANSCRIBED_CASES} cases. The"
+      " phonemes of a text are its own reading."
+    ),
+    better="lower",
+    style="number",
+    relative=False,
+    left_out=hama.NOT_INSTALLED,
+    floor=0.5,
   ),
   Measure(
     name="ctc_cer",

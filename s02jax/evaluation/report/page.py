@@ -124,7 +124,7 @@ def _header(content: Content) -> str:
   judges = (
     "The judges are programs that nobody here trained: espeak-ng renderings"
     " compared by dynamic time warping, pocketsphinx (English), Whisper base"
-    " where it is a column, the GE2E speaker encoder of resemblyzer,"
+    " and hama where they are columns, the GE2E speaker encoder of resemblyzer,"
     f" {', '.join(signals)}. Each errs in"
     " ways of its own, so read every figure beside the ground truth's. No"
     " person has rated these samples."

@@ -9,7 +9,7 @@ from s02jax.evaluation import media
 from s02jax.evaluation.report import measures, recipes, write
 from s02jax.evaluation.report.measure import Stopwatch, measure
 from s02jax.evaluation.report.panel import choose_panel
-from s02jax.pretrained import dnsmos, signal, whisper
+from s02jax.pretrained import dnsmos, hama, signal, whisper
 from s02jax.synthesis.request import Utterance
 from tests.spoken import SENTENCES, VOICES, spoken
 
@@ -21,6 +21,8 @@ if not dnsmos.installed():
   MEASURED.remove("dnsmos")
 if not whisper.installed():
   MEASURED.remove("asr_cer")
+if not hama.installed():
+  MEASURED.remove("phoneme_errors")
 
 
 @dataclasses.dataclass

@@ -10,7 +10,7 @@ import pytest
 from s02jax.evaluation.figure import Figure
 from s02jax.evaluation.report import measures, requirements
 from s02jax.evaluation.report.measures import GROUND_TRUTH, MEASURES
-from s02jax.pretrained import dnsmos, signal, whisper
+from s02jax.pretrained import dnsmos, hama, signal, whisper
 from tests.evaluation.report import parrot
 from tests.spoken import SENTENCES
 
@@ -19,6 +19,7 @@ PACKAGES = {
   "pesq": signal.NO_PESQ,
   "dnsmos": dnsmos.NOT_INSTALLED,
   "asr_cer": whisper.NOT_INSTALLED,
+  "phoneme_errors": hama.NOT_INSTALLED,
 }
 
 
