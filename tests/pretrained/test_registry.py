@@ -14,7 +14,7 @@ from s02jax.audio import espeak
 from s02jax.core.errors import UserError
 from s02jax.core.languages import BY_CODE
 from s02jax.pretrained import dnsmos, dtw, registry
-from s02jax.pretrained import whisper as whisper_module
+from s02jax.pretrained.whisper import recogniser as whisper_module
 from tests import torch_weights
 
 SENTENCES = (

@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 
 from s02jax.core.errors import UserError
-from s02jax.pretrained import signal, wheels, whisper
+from s02jax.pretrained import signal
+from s02jax.pretrained.whisper import recogniser as whisper
+from s02jax.pretrained.whisper import wheels
 from tests.spoken import SENTENCES, spoken
 
 needs_wheels = pytest.mark.skipif(

@@ -9,14 +9,8 @@ import functools
 import numpy as np
 
 from s02jax.core import languages
-from s02jax.pretrained import (
-  dnsmos,
-  dtw,
-  hama,
-  pocketsphinx,
-  signal,
-  whisper,
-)
+from s02jax.pretrained import dnsmos, dtw, hama, pocketsphinx, signal
+from s02jax.pretrained.whisper import recogniser as whisper
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -24,7 +24,8 @@ from s02jax.evaluation.report.measures import (
   TRANSCRIBED_CASES,
 )
 from s02jax.evaluation.report.panel import SPEAKERS, Case, Panel
-from s02jax.pretrained import dnsmos, ge2e, hama, signal, whisper
+from s02jax.pretrained import dnsmos, ge2e, hama, signal
+from s02jax.pretrained.whisper import recogniser as whisper
 from s02jax.text import edits
 
 

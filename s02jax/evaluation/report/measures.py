@@ -4,7 +4,8 @@ import dataclasses
 from collections.abc import Mapping
 
 from s02jax.evaluation.figure import Figure
-from s02jax.pretrained import dnsmos, hama, signal, whisper
+from s02jax.pretrained import dnsmos, hama, signal
+from s02jax.pretrained.whisper import recogniser as whisper
 
 GROUND_TRUTH = "ground_truth"  # row of the recordings themselves
 TRANSCRIBED_CASES = 24  # cases of a split for `asr_cer`, which is slow

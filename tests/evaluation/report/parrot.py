@@ -9,7 +9,8 @@ from s02jax.evaluation import media
 from s02jax.evaluation.report import measures, recipes, write
 from s02jax.evaluation.report.measure import Stopwatch, measure
 from s02jax.evaluation.report.panel import choose_panel
-from s02jax.pretrained import dnsmos, hama, signal, whisper
+from s02jax.pretrained import dnsmos, hama, signal
+from s02jax.pretrained.whisper import recogniser as whisper
 from s02jax.synthesis.request import Utterance
 from tests.spoken import SENTENCES, VOICES, spoken
 

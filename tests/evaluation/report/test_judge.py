@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from s02jax.evaluation.report import clip_judge, judge, measures, recipes
-from s02jax.pretrained import whisper
+from s02jax.pretrained.whisper import recogniser as whisper
 from tests.evaluation.report.parrot import MEASURED, panel
 
 

@@ -10,7 +10,8 @@ import pytest
 from s02jax.evaluation.figure import Figure
 from s02jax.evaluation.report import measures, requirements
 from s02jax.evaluation.report.measures import GROUND_TRUTH, MEASURES
-from s02jax.pretrained import dnsmos, hama, signal, whisper
+from s02jax.pretrained import dnsmos, hama, signal
+from s02jax.pretrained.whisper import recogniser as whisper
 from tests.evaluation.report import parrot
 from tests.spoken import SENTENCES
 

@@ -10,13 +10,14 @@ import numpy as np
 
 from s02jax.core import languages
 from s02jax.core.errors import UserError
-from s02jax.pretrained import signal, wheels
+from s02jax.pretrained import signal
 from s02jax.pretrained.audio import (
   SHORTEST,
   read_wave,
   require,
   transcribe_each,
 )
+from s02jax.pretrained.whisper import wheels
 
 OFFLINE = "faster-whisper:base"  # spec of the judge that wheels bring
 NOT_INSTALLED = (
