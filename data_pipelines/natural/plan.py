@@ -5,7 +5,7 @@ from collections.abc import Mapping
 
 from data_pipelines.natural import voices
 
-_SECONDS = 4.5  # of a clip, on average
+_SECONDS = 4.9  # of a clip, on average
 MOST_CLIPS = 64  # of a family, whose texts have so many numbers
 _FIRST = {"hibari": 0, "kokoro": 4096}  # of these numbers, in families
 _MIN_CLIPS = 2  # of a speaker, for one of them is the reference

@@ -19,6 +19,7 @@ from s02jax.core import files
 from s02jax.text import front
 
 SHORTEST, LONGEST = 1.0, 15.0  # seconds of a clip
+_NOTHING = engines.RATE // 10  # samples that are kept where nothing was said
 
 Factory = Callable[[], engines.Engine]
 
@@ -68,7 +69,10 @@ def _spoken(task: Task, text: str) -> np.ndarray:
   if not path.exists():
     wave = task.engine().render(text, family.style, family.speed)
     # Levelled before it is rounded, and read again: alike however often.
-    wave = loudness.level(wave, engines.RATE) if np.any(wave) else wave
+    if np.any(wave):
+      wave = loudness.level(wave, engines.RATE)
+    else:
+      wave = np.zeros(_NOTHING, np.float32)
     path.parent.mkdir(parents=True, exist_ok=True)
     with files.atomic(path) as temporary, open(temporary, "wb") as file:
       soundfile.write(file, wave, engines.RATE, "PCM_16", format="FLAC")

@@ -37,10 +37,11 @@ class Excluded:
     """
     found: list[str] = []
     for path in paths:
-      files = sorted(path.rglob("*.*")) if path.is_dir() else [path]
+      files = [path]
+      if path.is_dir():
+        files = sorted(x for x in path.rglob("*") if x.is_file())
       for file in files:
-        if file.is_file():
-          found += _lines(file)
+        found += _lines(file)
     self._text = "\n".join(map(text_key, found))
     self.digest = f"{digest(self._text):016x}" if found else ""
 
