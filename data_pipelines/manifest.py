@@ -432,7 +432,8 @@ def _clip(task: Task) -> np.ndarray:
   return wave
 
 
-def _crashed(task: Task) -> Rejection:
+def crashed(task: Task) -> Rejection:
+  """Rejection of a recording whose decoder ended its process."""
   return _reject(task.entry, "the decoder crashed on it")
 
 
@@ -509,7 +510,7 @@ def build(
         )
         for entry in plan.entries(split)
       )
-      for result in workers.map(make_example, tasks, _crashed):
+      for result in workers.map(make_example, tasks, crashed):
         if isinstance(result, Rejection):
           writer.reject(**vars(result))
         else:

@@ -274,7 +274,8 @@ def _speaking(
       )
     figures = judge.judge(panel, made, rate=rate, pool=pool).figures
     return {
-      name: found
+      name: {"asr_cer": Figure(value=None, n=0)}  # of a judge that may lack
+      | found
       | {
         "wrong_text": _complement(found["dtw_top1"]),
         "wrong_sentence": _complement(found["sentence_choice"]),

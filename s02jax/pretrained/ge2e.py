@@ -35,6 +35,12 @@ _BATCH = 128  # windows at a time
 SECONDS_NEEDED = 3.0  # of speech, for a vector that tells voices apart
 
 
+def is_installed() -> bool:
+  """True where the package with the weights, and what it is run by, are."""
+  names = ("resemblyzer", "threadpoolctl")
+  return all(importlib.util.find_spec(name) for name in names)
+
+
 class Ge2e:
   """Speaker judge GE2E over audio files."""
 

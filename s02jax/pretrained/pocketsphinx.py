@@ -1,13 +1,11 @@
-"""Recogniser pocketsphinx: English, with the model that ships in its wheel.
+"""Judge pocketsphinx: which of a few English sentences was spoken.
 
-Asked which of ten sentences was spoken it is reliable; asked what was spoken
-it is a weak recogniser by today's measure, so read its word error rate only
-beside that of the ground truth.
+Its model ships in its wheel. Asked what was spoken, it would be a weak
+recogniser by today's measure.
 """
 
 import functools
 import importlib.util
-import pathlib
 from collections.abc import Sequence
 
 import numpy as np
@@ -15,27 +13,12 @@ import numpy as np
 from s02jax.core import languages
 from s02jax.core.errors import UserError
 from s02jax.pretrained import signal
-from s02jax.pretrained.audio import transcribe_each
 from s02jax.text import edits
 
 LANGUAGE = languages.BY_CODE["en"]
 _PADDING = signal.JUDGE_RATE // 5  # samples of quiet at both ends
 _PEAK = 0.5  # amplitude to which every clip is scaled
 _NOISE = 1e-4  # amplitude of added noise: digital silence upsets the features
-
-
-class PocketSphinx:
-  """Recogniser of English by pocketsphinx: weak by today's measure."""
-
-  spec = "pocketsphinx"
-
-  def transcribe(
-    self, paths: Sequence[pathlib.Path], language: str
-  ) -> list[str]:
-    """Transcribes each file. Raises UserError for a language but English."""
-    if language != LANGUAGE.code:
-      raise UserError(f"pocketsphinx hears English only, not {language!r}.")
-    return transcribe_each(paths, transcribe)
 
 
 def choose(wave: np.ndarray, texts: Sequence[str]) -> int:
@@ -50,7 +33,7 @@ def choose(wave: np.ndarray, texts: Sequence[str]) -> int:
   Raises:
     UserError: pocketsphinx is not installed.
   """
-  decoder = _decoder("choice")
+  decoder = _decoder()
   sentences = [known_words(text) for text in texts]
   spoken = [sentence for sentence in sentences if sentence]
   if not spoken:
@@ -62,14 +45,9 @@ def choose(wave: np.ndarray, texts: Sequence[str]) -> int:
   return sentences.index(heard) if heard in sentences and heard else -1
 
 
-def transcribe(wave: np.ndarray) -> str:
-  """Transcribes float32[n] at 16 kHz with the whole dictionary."""
-  return _decode(_decoder("open"), wave)
-
-
 def known_words(text: str) -> str:
   """Drops from a normalised text the words that the dictionary lacks."""
-  decoder = _decoder("choice")
+  decoder = _decoder()
   words = edits.normalise(text, LANGUAGE).split()
   return " ".join(word for word in words if decoder.lookup_word(word))
 
@@ -92,24 +70,12 @@ def _decode(decoder, wave: np.ndarray) -> str:
 
 
 @functools.cache
-def _decoder(kind: str):
-  """Loads the decoder "choice" or "open" once a process: it takes a second."""
+def _decoder():
+  """Loads the decoder once a process: it takes a second."""
   if importlib.util.find_spec("pocketsphinx") is None:
     raise UserError(
       "The English judge is not installed; run: pip install 's02jax[eval]'"
     )
   import pocketsphinx
 
-  if kind == "choice":
-    return pocketsphinx.Decoder(lm=None, cmn="batch", loglevel="FATAL")
-  # One pass of three, and narrow: a fifth of the time, hardly worse.
-  return pocketsphinx.Decoder(
-    cmn="batch",
-    fwdflat=False,
-    bestpath=False,
-    maxhmmpf=2000,
-    beam=1e-40,
-    wbeam=1e-24,
-    pbeam=1e-40,
-    loglevel="FATAL",
-  )
+  return pocketsphinx.Decoder(lm=None, cmn="batch", loglevel="FATAL")

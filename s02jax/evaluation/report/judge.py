@@ -18,12 +18,14 @@ from s02jax.evaluation.figure import Figure, mean, share
 from s02jax.evaluation.report import clip_judge
 from s02jax.evaluation.report.clip_judge import CaseTask, Verdict
 from s02jax.evaluation.report.measures import (
+  FIT,
   GROUND_TRUTH,
   QUALITY_CASES,
   TRANSCRIBED_CASES,
 )
 from s02jax.evaluation.report.panel import SPEAKERS, Case, Panel
-from s02jax.pretrained import dnsmos, ge2e, pocketsphinx, signal
+from s02jax.pretrained import dnsmos, ge2e, hama, signal
+from s02jax.pretrained.whisper import recogniser as whisper
 from s02jax.text import edits
 
 
@@ -72,13 +74,16 @@ def judge(
     pool.submit(clip_judge.judge_case, task)
     for task in _tasks(panel, rows, converted)
   ]
+  heard = _heard(panel.cases, converted, pool)
   voices = _voices(panel, converted, rate, pool)
   by_case = [future.result() for future in pending]
   verdicts = {
     name: [by_row[i] for by_row in by_case] for i, name in enumerate(rows)
   }
   figures = {
-    name: _figures(panel.cases, row, verdicts[name]) | voices[name]
+    name: _figures(panel.cases, row, verdicts[name])
+    | voices[name]
+    | heard.get(name, {})
     for name, row in rows.items()
   }
   return Judgement(figures=figures, verdicts=verdicts)
@@ -89,15 +94,13 @@ def judge(
 
 def _tasks(panel, rows, converted) -> list[CaseTask]:
   """Tasks of the workers, one a case, from waves at 16 kHz by row."""
-  english = pocketsphinx.LANGUAGE.code
-  transcribed = [
-    i for i, case in enumerate(panel.cases) if case.language == english
-  ][:TRANSCRIBED_CASES]
   return [
     CaseTask(
       candidates=case.candidates,
       language=case.language,
-      transcribe=i in transcribed,
+      phonemes=i < TRANSCRIBED_CASES
+      and case.language == hama.LANGUAGE.code
+      and hama.installed(),
       quality=i < QUALITY_CASES and dnsmos.installed(),
       truth=converted[GROUND_TRUTH][i],
       waves=tuple(converted[name][i] for name in rows),
@@ -105,6 +108,48 @@ def _tasks(panel, rows, converted) -> list[CaseTask]:
     )
     for i, case in enumerate(panel.cases)
   ]
+
+
+# ------------------------------------------------------------------- words
+
+
+def _heard(cases, converted, pool) -> dict[str, dict[str, Figure]]:
+  """Error rate of each row by Whisper; nothing where it is not installed.
+
+  A language counts whose recordings themselves it hears; where it hears none
+  of them, all count, and the ground truth's rate says so.
+  """
+  if not whisper.installed():
+    return {}
+  of_language = collections.defaultdict(list)
+  for i, case in enumerate(cases[:TRANSCRIBED_CASES]):
+    of_language[case.language].append(i)
+  pending = {
+    (row, code): pool.submit(
+      clip_judge.hear, tuple(waves[i] for i in places), code
+    )
+    for row, waves in converted.items()
+    for code, places in of_language.items()
+  }
+  answers = {key: future.result() for key, future in pending.items()}
+
+  def rate(row: str, codes: Sequence[str]) -> edits.ErrorRate:
+    texts, heard, rows = [], [], []
+    for code in codes:
+      texts += [cases[i].text for i in of_language[code]]
+      heard += answers[row, code]
+      rows += [languages.BY_CODE[code]] * len(of_language[code])
+    return edits.error_rate(texts, heard, rows, unit="character")
+
+  fit = [
+    code
+    for code in of_language
+    if (found := rate(GROUND_TRUTH, [code]).value) is not None and found < FIT
+  ]
+  return {
+    row: {"asr_cer": _rate(rate(row, fit or list(of_language)))}
+    for row in converted
+  }
 
 
 # ------------------------------------------------------------------ voices
@@ -183,10 +228,10 @@ def _figures(
   figures = {
     "dtw_top1": share([v.dtw for v in verdicts]),
     "sentence_choice": share([v.choice for v in verdicts]),
-    "wer": _word_errors(texts, rows, [v.heard for v in verdicts]),
     "ctc_cer": _rate(
       edits.error_rate(texts, row.transcripts, rows, unit="character")
     ),
+    "phoneme_errors": _phoneme_errors(texts, verdicts),
     "stoi": mean([v.stoi for v in verdicts]),
     "pesq": mean([v.pesq for v in verdicts]),
     "spectral_distance": mean([v.distance for v in verdicts]),
@@ -197,18 +242,17 @@ def _figures(
     del figures["pesq"]
   if not dnsmos.installed():
     del figures["dnsmos"]
+  if not hama.installed():
+    del figures["phoneme_errors"]
   return figures
 
 
-def _word_errors(texts, rows, heard) -> Figure:
-  """Word error rate of the cases that were transcribed."""
-  asked = [i for i, answer in enumerate(heard) if answer is not None]
+def _phoneme_errors(texts, verdicts) -> Figure:
+  """Phoneme error rate of the cases that hama heard."""
+  asked = [i for i, v in enumerate(verdicts) if v.phonemes is not None]
   return _rate(
-    edits.error_rate(
-      [texts[i] for i in asked],
-      [heard[i] for i in asked],
-      [rows[i] for i in asked],
-      unit="word",
+    hama.error_rate(
+      [texts[i] for i in asked], [verdicts[i].phonemes for i in asked]
     )
   )
 

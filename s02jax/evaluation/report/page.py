@@ -123,9 +123,9 @@ def _header(content: Content) -> str:
   signals = [m.label for m in names if m.name in ("stoi", "pesq", "dnsmos")]
   judges = (
     "The judges are programs that nobody here trained: espeak-ng renderings"
-    " compared by dynamic time warping, the recogniser pocketsphinx (English),"
-    f" the GE2E speaker encoder of resemblyzer, {', '.join(signals)}. Each"
-    " errs in"
+    " compared by dynamic time warping, pocketsphinx (English), Whisper base"
+    " and hama where they are columns, the GE2E speaker encoder of resemblyzer,"
+    f" {', '.join(signals)}. Each errs in"
     " ways of its own, so read every figure beside the ground truth's. No"
     " person has rated these samples."
   )

@@ -9,7 +9,8 @@ from s02jax.evaluation import media
 from s02jax.evaluation.report import measures, write
 from s02jax.evaluation.report.measure import Stopwatch, measure
 from s02jax.evaluation.report.panel import choose_panel
-from s02jax.pretrained import dnsmos, signal
+from s02jax.pretrained import dnsmos, hama, signal
+from s02jax.pretrained.whisper import recogniser as whisper
 from s02jax.synthesis.request import Settings, Utterance
 from tests.spoken import SENTENCES, VOICES, spoken
 
@@ -19,6 +20,10 @@ if not signal.has_pesq():
   MEASURED.remove("pesq")
 if not dnsmos.installed():
   MEASURED.remove("dnsmos")
+if not whisper.installed():
+  MEASURED.remove("asr_cer")
+if not hama.installed():
+  MEASURED.remove("phoneme_errors")
 
 
 @dataclasses.dataclass

@@ -8,7 +8,7 @@ def test_a_clip_is_judged_alike_after_any_other():
   task = clip_judge.CaseTask(
     candidates=SENTENCES,
     language="en",
-    transcribe=False,
+    phonemes=False,
     quality=False,
     truth=spoken(SENTENCES[0], "m7"),
     waves=tuple(spoken(s, "m7") for s in (*SENTENCES[:3], SENTENCES[0])),

@@ -1,6 +1,13 @@
 """Judges over all rows: figures and groups of a speaker's clips."""
 
-from s02jax.evaluation.report import judge, measures, recipes
+import concurrent.futures
+import types
+
+import numpy as np
+import pytest
+
+from s02jax.evaluation.report import clip_judge, judge, measures, recipes
+from s02jax.pretrained.whisper import recogniser as whisper
 from tests.evaluation.report.parrot import MEASURED, panel
 
 
@@ -29,3 +36,32 @@ def test_rows_that_equal_the_ground_truth_are_judged_alike(results):
     assert truth["ctc_cer"].value == 0
     assert truth["stoi"].value > 0.999
     assert figures["zero_shot"]["stoi"].value is None
+
+
+@pytest.mark.parametrize(
+  ("deaf", "expected"), [({"fi"}, (0.0, 1.0)), ({"fi", "en"}, (1.0, 1.0))]
+)
+def test_a_language_counts_whose_recordings_are_heard(
+  deaf, expected, monkeypatch
+):
+  cases = [
+    types.SimpleNamespace(text=text, language=code)
+    for text, code in (("one two", "en"), ("yksi kaksi", "fi"))
+  ]
+  truth = {"en": "one two", "fi": "yksi kaksi"}
+  waves = {measures.GROUND_TRUTH: [np.ones(1)] * 2, "row": [np.zeros(1)] * 2}
+
+  def hear(clips, code):
+    said = clips[0][0] and code not in deaf
+    return [truth[code] if said else ""] * len(clips)
+
+  monkeypatch.setattr(clip_judge, "hear", hear)
+  monkeypatch.setattr(whisper, "installed", lambda: True)
+  with concurrent.futures.ThreadPoolExecutor(1) as pool:
+    found = judge._heard(cases, waves, pool)
+  counted = 2 if len(deaf) == 2 else 1
+  for row, value in zip(waves, expected, strict=True):
+    assert found[row]["asr_cer"].value == value
+    assert found[row]["asr_cer"].n == counted
+  monkeypatch.setattr(whisper, "installed", lambda: False)
+  assert judge._heard(cases, waves, None) == {}

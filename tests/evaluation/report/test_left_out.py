@@ -10,12 +10,18 @@ import pytest
 from s02jax.evaluation.figure import Figure
 from s02jax.evaluation.report import measures, requirements
 from s02jax.evaluation.report.measures import GROUND_TRUTH, MEASURES
-from s02jax.pretrained import dnsmos, signal
+from s02jax.pretrained import dnsmos, hama, signal
+from s02jax.pretrained.whisper import recogniser as whisper
 from tests.evaluation.report import parrot
 from tests.spoken import SENTENCES
 
 # Of judges whose packages a machine may lack.
-PACKAGES = {"pesq": signal.NO_PESQ, "dnsmos": dnsmos.NOT_INSTALLED}
+PACKAGES = {
+  "pesq": signal.NO_PESQ,
+  "dnsmos": dnsmos.NOT_INSTALLED,
+  "asr_cer": whisper.NOT_INSTALLED,
+  "phoneme_errors": hama.NOT_INSTALLED,
+}
 
 
 def test_what_is_left_out_is_what_lacks_its_package(written):
@@ -88,8 +94,8 @@ def figures(**values):
   ("values", "without"),
   [
     ({}, []),
-    ({"wer": 1.0}, ["wer"]),
-    ({"wer": 0.4}, []),
+    ({"asr_cer": 0.3}, ["asr_cer"]),
+    ({"asr_cer": 0.2}, []),
     ({"dtw_top1": 0.1, "ctc_cer": 0.95}, ["dtw_top1", "ctc_cer"]),
     ({"sentence_choice": None}, []),
   ],

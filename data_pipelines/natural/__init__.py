@@ -1,0 +1,1 @@
+"""Natural corpus: speech synthesizers of free licences, in many voices."""

