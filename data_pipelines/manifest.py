@@ -1,13 +1,13 @@
 """Builder of a corpus from recordings listed in a JSON Lines file.
 
 Each line is an object with `path` (from the manifest's folder), `text`,
-`language` and `speaker`, and may have `id`, `emotion` and `description`. The
-manifest is read twice and more, never held: a first pass decides the split of
-every line by hashes of its speaker and its text, then one pass per split
-decodes. A text is cleaned, capitals are folded, and numbers, dates, signs and
-the like become the words that a reader says, as in synthesis
-(`s02jax.text.front`). Whatever cannot become a record goes to rejected.jsonl,
-what is doubtful about one to warnings.jsonl.
+`language` and `speaker`, and may have `id`, `emotion` and `description`
+(`s02 evaluate` reads the same). The manifest is read twice and more, never
+held: a first pass decides the split of every line by hashes of its speaker and
+its text, then one pass per split decodes. A text is cleaned, capitals are
+folded, and numbers, dates, signs and the like become the words that a reader
+says, as in synthesis (`s02jax.text.front`). Whatever cannot become a record
+goes to rejected.jsonl, what is doubtful about one to warnings.jsonl.
 """
 
 import dataclasses
