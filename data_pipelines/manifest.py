@@ -23,7 +23,7 @@ from typing import Any
 
 import numpy as np
 
-from data_pipelines import clips, corpus_writer, parallel
+from data_pipelines import clips, corpus_writer, parallel, sounds
 from data_pipelines.hashing import digest
 from s02jax.audio import recording
 from s02jax.core import languages
@@ -31,7 +31,7 @@ from s02jax.core.errors import UserError
 from s02jax.data import records
 from s02jax.pretrained import silero
 from s02jax.pretrained.doubts import doubts
-from s02jax.text import front, pace
+from s02jax.text import front, pace, phonetic
 from s02jax.text.clean import clean
 
 # Most seconds that are decoded in search of speech, in clips of most length.
@@ -56,6 +56,7 @@ class ManifestArguments:
   unseen_budget: float = 0.15  # most of all clips that this may cost train
   held_out_texts: float = 0.05  # share of the texts, for the seen split
   allow_empty_text: bool = False  # keep clips without transcript
+  sounds: float = 0.0  # share of the words in train that are written by sounds
   seed: int = 0  # of the choice of unseen speakers and held-out texts
 
 
@@ -88,6 +89,7 @@ class Task:
   """Recording that a worker process is to decode."""
 
   entry: ManifestEntry
+  split: str
   path: pathlib.Path  # of the audio file
   arguments: ManifestArguments
 
@@ -396,7 +398,7 @@ def make_example(task: Task) -> Made | Rejection:
     id=entry.id,
     audio=audio,
     num_samples=num_samples,
-    text=entry.text,
+    text=_text(task),
     language=entry.language,
     speaker=entry.speaker,
     source=entry.path,
@@ -404,6 +406,17 @@ def make_example(task: Task) -> Made | Rejection:
     description=entry.description,
   )
   return Made(line=entry.line, example=example, warnings=warnings)
+
+
+def _text(task: Task) -> str:
+  """Text of a record: in train, some of its words by their sounds."""
+  entry, arguments = task.entry, task.arguments
+  if task.split != records.SPLITS[_TRAIN] or not arguments.sounds:
+    return entry.text
+  random = np.random.default_rng([arguments.seed, digest(entry.id)])
+  return sounds.with_sounds(
+    entry.text, entry.language, arguments.sounds, random
+  )
 
 
 def _clip(task: Task) -> np.ndarray:
@@ -437,7 +450,9 @@ def _crashed(task: Task) -> Rejection:
 
 
 def _check(arguments: ManifestArguments) -> None:
-  for name in ("unseen_speakers", "unseen_budget", "held_out_texts"):
+  if arguments.sounds:
+    sounds.check_installed()
+  for name in ("unseen_speakers", "unseen_budget", "held_out_texts", "sounds"):
     share = getattr(arguments, name)
     if not 0 <= share < 1:
       raise UserError(f"--{name} {share:g} is not a share from 0 up to 1")
@@ -482,13 +497,18 @@ def build(
   """
   _check(arguments)
   identity = {"sha256": _sha256(manifest)} | dataclasses.asdict(arguments)
+  texts = front.RULES
+  if arguments.sounds:
+    texts |= {"sounds": " ".join(phonetic.LANGUAGES)}
+  else:
+    del identity["sounds"]  # as the cards of corpora made before
   with (
     corpus_writer.CorpusWriter(
       out,
       rate=arguments.rate,
       builder="manifest",
       arguments=identity,
-      texts=front.RULES,
+      texts=texts,
       tell=tell,
     ) as writer,
     parallel.Workers(processes) as workers,
@@ -505,7 +525,10 @@ def build(
     def examples(split: str) -> Iterator[clips.Example]:
       tasks = (
         Task(
-          entry=entry, path=manifest.parent / entry.path, arguments=arguments
+          entry=entry,
+          split=split,
+          path=manifest.parent / entry.path,
+          arguments=arguments,
         )
         for entry in plan.entries(split)
       )

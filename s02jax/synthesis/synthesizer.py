@@ -57,7 +57,11 @@ class Synthesizer(Pipeline):
         flow_vectors=self.flow.speakers,
         tokens=self.tokenizer.encode,
         posterior=self.vae.posterior,
-        words=functools.partial(front.words, folds=bundle.audience.folds),
+        words=functools.partial(
+          front.words,
+          folds=bundle.audience.folds,
+          sounds=bundle.audience.sounds,
+        ),
       )
     )
 

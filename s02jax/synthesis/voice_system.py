@@ -159,7 +159,12 @@ class VoiceSystem:
     check_words(transcript, "reference's transcript")
     if language is None:
       language = language_id.detect(transcript, self.languages)
-    said = front.words(transcript, language, folds=self._audience.folds)
+    said = front.words(
+      transcript,
+      language,
+      folds=self._audience.folds,
+      sounds=self._audience.sounds,
+    )
     return check_words(said, "reference's transcript")
 
   def _recordings(self, source) -> list[Recording]:
