@@ -475,6 +475,39 @@ def _note_warnings(writer: corpus_writer.CorpusWriter, made: Made) -> None:
     writer.warn(line=made.line, id=row.id, path=row.source, reason=reason)
 
 
+def _identity(
+  manifest: pathlib.Path, arguments: ManifestArguments
+) -> dict[str, Any]:
+  """Facts that decide a corpus; without sounds, as there were none before."""
+  found = {"sha256": _sha256(manifest)} | dataclasses.asdict(arguments)
+  if not arguments.sounds:
+    del found["sounds"]
+  return found
+
+
+def _rules(arguments: ManifestArguments) -> dict[str, str]:
+  """Rules by which texts are written, for the card."""
+  if not arguments.sounds:
+    return front.RULES
+  return front.RULES | {"sounds": " ".join(phonetic.LANGUAGES)}
+
+
+def _tasks(
+  plan: Plan,
+  split: str,
+  folder: pathlib.Path,
+  arguments: ManifestArguments,
+) -> Iterator[Task]:
+  """Yields the tasks of a split, whose paths are relative to `folder`."""
+  for entry in plan.entries(split):
+    yield Task(
+      entry=entry,
+      split=split,
+      path=folder / entry.path,
+      arguments=arguments,
+    )
+
+
 def build(
   manifest: pathlib.Path,
   arguments: ManifestArguments,
@@ -496,19 +529,13 @@ def build(
       usable recording, or a folder that cannot be written.
   """
   _check(arguments)
-  identity = {"sha256": _sha256(manifest)} | dataclasses.asdict(arguments)
-  texts = front.RULES
-  if arguments.sounds:
-    texts |= {"sounds": " ".join(phonetic.LANGUAGES)}
-  else:
-    del identity["sounds"]  # as the cards of corpora made before
   with (
     corpus_writer.CorpusWriter(
       out,
       rate=arguments.rate,
       builder="manifest",
-      arguments=identity,
-      texts=texts,
+      arguments=_identity(manifest, arguments),
+      texts=_rules(arguments),
       tell=tell,
     ) as writer,
     parallel.Workers(processes) as workers,
@@ -523,15 +550,7 @@ def build(
       writer.reject(**vars(rejection))
 
     def examples(split: str) -> Iterator[clips.Example]:
-      tasks = (
-        Task(
-          entry=entry,
-          split=split,
-          path=manifest.parent / entry.path,
-          arguments=arguments,
-        )
-        for entry in plan.entries(split)
-      )
+      tasks = _tasks(plan, split, manifest.parent, arguments)
       for result in workers.map(make_example, tasks, _crashed):
         if isinstance(result, Rejection):
           writer.reject(**vars(result))

@@ -116,26 +116,8 @@ def read(
   else:
     code = languages.resolve(language).code
   current = clean(document.text(code))
-  made = {"say-as": current}
-  current, unread = _sounds(current, code, audience.sounds)
-  made["sounds"] = current
-  current, held = phonetic.hold(current, code)
-  if audience.folds:
-    current = fold(current, code)
-    made["capitals"] = phonetic.put_back(current, held)
-  if pronunciation is not None:
-    current = clean(pronunciation.respell(current, code))
-    current = phonetic.put_back(current, held)
-    current, _ = _sounds(current, code, audience.sounds)
-    made["pronunciation"] = current
-    current, held = phonetic.hold(current, code)
-  found = tuple(tokens(current, code))
-  current = clean(spoken(current, code))
-  made["words"] = phonetic.put_back(current, held)
-  if audience.model is not None:
-    current = _lowered(current, audience.model)
-    made["known letters"] = phonetic.put_back(current, held)
-  for name, after in made.items():
+  made, found, unread = _made(current, code, audience, pronunciation)
+  for name, after in {"say-as": current, **made}.items():
     if after != plain:
       steps.append((name, after))
     plain = after
@@ -150,6 +132,37 @@ def read(
     steps=tuple(steps),
     tokens=found,
   )
+
+
+def _made(
+  text: str,
+  code: str,
+  audience: Audience,
+  pronunciation: Pronunciation | None,
+) -> tuple[dict[str, str], tuple[Token, ...], list[str]]:
+  """Takes a text without marks through the steps from its sounds on.
+
+  Returns:
+    the text after each step, by name; what became words; what was left out.
+  """
+  made = {}
+  made["sounds"], unread = _sounds(text, code, audience.sounds)
+  current, held = phonetic.hold(made["sounds"], code)
+  if audience.folds:
+    current = fold(current, code)
+    made["capitals"] = phonetic.put_back(current, held)
+  if pronunciation is not None:
+    current = clean(pronunciation.respell(current, code))
+    current = phonetic.put_back(current, held)
+    made["pronunciation"], _ = _sounds(current, code, audience.sounds)
+    current, held = phonetic.hold(made["pronunciation"], code)
+  found = tuple(tokens(current, code))
+  current = clean(spoken(current, code))
+  made["words"] = phonetic.put_back(current, held)
+  if audience.model is not None:
+    current = _lowered(current, audience.model)
+    made["known letters"] = phonetic.put_back(current, held)
+  return made, found, unread
 
 
 def _sounds(
