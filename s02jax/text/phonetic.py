@@ -93,7 +93,9 @@ def written(text: str, language: str) -> str:
     return run if notation.whole else match[1][: -run.count("(")] + run
 
   text = notation.spelt.sub(sounds, text)
-  return notation.bare.sub(lambda match: notation.canonical(match[0]), text)
+  text = notation.bare.sub(lambda match: notation.canonical(match[0]), text)
+  # What becomes a word in front of a slash later has no part in the sounds.
+  return re.sub(f"/+(?={notation.bare.pattern})", "", text)
 
 
 def plain(text: str, language: str) -> tuple[str, list[str]]:

@@ -22,6 +22,7 @@ from s02jax.text.pronunciation import Pronunciation
     ("I read/(R EH1 D) 5 books.", "en", "I (R-EH1-D) five books."),
     ("She'll live/(l ih1 v) here", "en", "She'll (L-IH1-V) here"),
     ("the (T UW1) of them", "en", "the (T-UW1) of them"),
+    ("$5/(R EH1 D)/(R EH1 D)", "en", "five dollars(R-EH1-D)(R-EH1-D)"),
     ("I SAID READ/(R EH1 D) NOW", "en", "I said (R-EH1-D) now"),
   ],
 )  # fmt: skip
