@@ -5,7 +5,7 @@ BIN := .venv/bin
 EXTRAS := data,eval,serve,dev
 TPU := $(if $(filter Linux-x86_64,$(shell uname -sm | tr ' ' -)),.venv/tpu/ready)
 
-.PHONY: demo test test-all lint format golden pesq judges voices clean
+.PHONY: demo test test-all lint format golden pesq judges voices tpu clean
 
 demo: .venv/ready
 	$(BIN)/python -m launch.demo
@@ -74,6 +74,9 @@ voices: .venv/ready
 # The TPU compiler that this jax was made with, for `s02 compile-check`. Beside
 # the environment: inside, every start of jax would look for a TPU. There is one
 # for Linux on x86-64.
+tpu: $(TPU)
+	@test -n "$(TPU)" || echo "There is a TPU compiler for Linux on x86-64 alone."
+
 LIBTPU = import importlib.metadata as m; print(next(r.split(";")[0] \
 	for r in m.requires("jax") if r.startswith("libtpu")))
 .venv/tpu/ready: .venv/ready

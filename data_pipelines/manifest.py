@@ -1,13 +1,13 @@
 """Builder of a corpus from recordings listed in a JSON Lines file.
 
 Each line is an object with `path` (from the manifest's folder), `text`,
-`language` and `speaker`, and may have `id`, `emotion` and `description`. The
-manifest is read twice and more, never held: a first pass decides the split of
-every line by hashes of its speaker and its text, then one pass per split
-decodes. A text is cleaned, capitals are folded, and numbers, dates, signs and
-the like become the words that a reader says, as in synthesis
-(`s02jax.text.front`). Whatever cannot become a record goes to rejected.jsonl,
-what is doubtful about one to warnings.jsonl.
+`language` and `speaker`, and may have `id`, `emotion` and `description`
+(`s02 evaluate` reads the same). The manifest is read twice and more, never
+held: a first pass decides the split of every line by hashes of its speaker and
+its text, then one pass per split decodes. A text is cleaned, capitals are
+folded, and numbers, dates, signs and the like become the words that a reader
+says, as in synthesis (`s02jax.text.front`). Whatever cannot become a record
+goes to rejected.jsonl, what is doubtful about one to warnings.jsonl.
 """
 
 import dataclasses
@@ -23,7 +23,7 @@ from typing import Any
 
 import numpy as np
 
-from data_pipelines import clips, corpus_writer, parallel
+from data_pipelines import clips, corpus_writer, parallel, sounds
 from data_pipelines.hashing import digest
 from s02jax.audio import recording
 from s02jax.core import languages
@@ -31,7 +31,7 @@ from s02jax.core.errors import UserError
 from s02jax.data import records
 from s02jax.pretrained import silero
 from s02jax.pretrained.doubts import doubts
-from s02jax.text import front, pace
+from s02jax.text import front, pace, phonetic
 from s02jax.text.clean import clean
 
 # Most seconds that are decoded in search of speech, in clips of most length.
@@ -56,6 +56,7 @@ class ManifestArguments:
   unseen_budget: float = 0.15  # most of all clips that this may cost train
   held_out_texts: float = 0.05  # share of the texts, for the seen split
   allow_empty_text: bool = False  # keep clips without transcript
+  sounds: float = 0.0  # share of the words in train that are written by sounds
   seed: int = 0  # of the choice of unseen speakers and held-out texts
 
 
@@ -88,6 +89,7 @@ class Task:
   """Recording that a worker process is to decode."""
 
   entry: ManifestEntry
+  split: str
   path: pathlib.Path  # of the audio file
   arguments: ManifestArguments
 
@@ -396,7 +398,7 @@ def make_example(task: Task) -> Made | Rejection:
     id=entry.id,
     audio=audio,
     num_samples=num_samples,
-    text=entry.text,
+    text=_text(task),
     language=entry.language,
     speaker=entry.speaker,
     source=entry.path,
@@ -404,6 +406,17 @@ def make_example(task: Task) -> Made | Rejection:
     description=entry.description,
   )
   return Made(line=entry.line, example=example, warnings=warnings)
+
+
+def _text(task: Task) -> str:
+  """Text of a record: in train, some of its words by their sounds."""
+  entry, arguments = task.entry, task.arguments
+  if task.split != records.SPLITS[_TRAIN] or not arguments.sounds:
+    return entry.text
+  random = np.random.default_rng([arguments.seed, digest(entry.id)])
+  return sounds.with_sounds(
+    entry.text, entry.language, arguments.sounds, random
+  )
 
 
 def _clip(task: Task) -> np.ndarray:
@@ -438,7 +451,9 @@ def crashed(task: Task) -> Rejection:
 
 
 def _check(arguments: ManifestArguments) -> None:
-  for name in ("unseen_speakers", "unseen_budget", "held_out_texts"):
+  if arguments.sounds:
+    sounds.check_installed()
+  for name in ("unseen_speakers", "unseen_budget", "held_out_texts", "sounds"):
     share = getattr(arguments, name)
     if not 0 <= share < 1:
       raise UserError(f"--{name} {share:g} is not a share from 0 up to 1")
@@ -459,6 +474,39 @@ def _note_warnings(writer: corpus_writer.CorpusWriter, made: Made) -> None:
   row = made.example
   for reason in made.warnings:
     writer.warn(line=made.line, id=row.id, path=row.source, reason=reason)
+
+
+def _identity(
+  manifest: pathlib.Path, arguments: ManifestArguments
+) -> dict[str, Any]:
+  """Facts that decide a corpus; without sounds, as there were none before."""
+  found = {"sha256": _sha256(manifest)} | dataclasses.asdict(arguments)
+  if not arguments.sounds:
+    del found["sounds"]
+  return found
+
+
+def _rules(arguments: ManifestArguments) -> dict[str, str]:
+  """Rules by which texts are written, for the card."""
+  if not arguments.sounds:
+    return front.RULES
+  return front.RULES | {"sounds": " ".join(phonetic.LANGUAGES)}
+
+
+def _tasks(
+  plan: Plan,
+  split: str,
+  folder: pathlib.Path,
+  arguments: ManifestArguments,
+) -> Iterator[Task]:
+  """Yields the tasks of a split, whose paths are relative to `folder`."""
+  for entry in plan.entries(split):
+    yield Task(
+      entry=entry,
+      split=split,
+      path=folder / entry.path,
+      arguments=arguments,
+    )
 
 
 def build(
@@ -482,14 +530,13 @@ def build(
       usable recording, or a folder that cannot be written.
   """
   _check(arguments)
-  identity = {"sha256": _sha256(manifest)} | dataclasses.asdict(arguments)
   with (
     corpus_writer.CorpusWriter(
       out,
       rate=arguments.rate,
       builder="manifest",
-      arguments=identity,
-      texts=front.RULES,
+      arguments=_identity(manifest, arguments),
+      texts=_rules(arguments),
       tell=tell,
     ) as writer,
     parallel.Workers(processes) as workers,
@@ -504,12 +551,7 @@ def build(
       writer.reject(**vars(rejection))
 
     def examples(split: str) -> Iterator[clips.Example]:
-      tasks = (
-        Task(
-          entry=entry, path=manifest.parent / entry.path, arguments=arguments
-        )
-        for entry in plan.entries(split)
-      )
+      tasks = _tasks(plan, split, manifest.parent, arguments)
       for result in workers.map(make_example, tasks, crashed):
         if isinstance(result, Rejection):
           writer.reject(**vars(result))

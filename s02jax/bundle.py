@@ -26,7 +26,7 @@ import safetensors.numpy
 from s02jax.core import files
 from s02jax.core.errors import UserError
 from s02jax.core.trees import flatten, unflatten
-from s02jax.text.front import RULES, Audience
+from s02jax.text.front import Audience
 from s02jax.text.tokenizer import TextModel
 
 FORMAT_VERSION = 4
@@ -138,6 +138,7 @@ def _audience(card: Mapping[str, Any], text: TextModel) -> Audience:
   vocabulary does.
   """
   data = card["data"]
+  rules = data.get("texts", {})
   train = data.get("splits", {}).get("train", {}).get("languages", {})
   return Audience(
     languages=tuple(
@@ -146,8 +147,9 @@ def _audience(card: Mapping[str, Any], text: TextModel) -> Audience:
         key=lambda code: -train.get(code, {}).get("seconds", 0.0),
       )
     ),
-    folds=data.get("texts") == RULES or not text.is_in_capitals,
+    folds=rules.get("capitals") == "folded" or not text.is_in_capitals,
     model=text,
+    sounds=tuple(rules.get("sounds", "").split()),
   )
 
 

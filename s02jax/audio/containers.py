@@ -22,6 +22,7 @@ _UNKNOWN = 0x7FFF0000  # least 32-bit size that means "until the end"
 _RIFF64 = bytes.fromhex("2e91cf11a5d628db04c10000")
 _W64_REST = bytes.fromhex("f3acd3118cd100c04f8edb8a")
 _BLOCK = 1 << 20  # bytes that are searched at a time
+_SEARCHED = 1 << 12  # bytes in which the first frame of an MP3 is looked for
 _TAIL = 4096  # bytes of tags, say, that may end a file
 _OGG_FIRST = 2  # flag of a stream's first page
 # Kind, where it is looked for in a file, and bytes by which a file begins.
@@ -62,7 +63,7 @@ def inspect(data: Bytes) -> Account:
   walk = _WALKS.get(kind)
   try:
     return walk(data, start) if walk else Account(kind=kind)
-  except (struct.error, IndexError, ZeroDivisionError):
+  except (struct.error, IndexError, ArithmeticError):
     return Account(kind=kind)  # the decoder names the fault
 
 
@@ -93,9 +94,7 @@ def _kind(data: Bytes, start: int) -> str:
   for kind, offset, magic in _BEGINNINGS:
     if first[offset : offset + len(magic)] == magic[: 16 - offset]:
       return kind
-  if _Mpeg.at(data, start):
-    return "mp3"
-  return ""
+  return "" if _first_mpeg(data, start) < 0 else "mp3"
 
 
 def is_joined(data: Bytes) -> bool:
@@ -472,6 +471,7 @@ _KILOBITS = {
 
 def _mpeg(data: Bytes, start: int) -> Account:
   """Account of an MP3: all its frames, and how many its header announces."""
+  start = _first_mpeg(data, start)
   first = _Mpeg.at(data, start)
   assert first is not None
   announced = _announced_frames(data, start, first)
@@ -524,6 +524,25 @@ def _delay(data: Bytes, start: int, first: _Mpeg) -> int:
     return first.samples
   packed = int.from_bytes(tag[141:144], "big")
   return (packed >> 12) + (packed & 0xFFF)
+
+
+def _first_mpeg(data: Bytes, start: int) -> int:
+  """Byte at which MPEG audio begins, or -1.
+
+  The frame at the start may be damaged, or the file begin in the middle of
+  one: then three frames that follow each other tell.
+  """
+  if _Mpeg.at(data, start):
+    return start
+  at, head = start, bytes(data[start : start + _SEARCHED])
+  while (at := start + head.find(b"\xff", at + 1 - start)) >= start:
+    frames, after = [], at
+    while len(frames) < 3 and (frame := _Mpeg.at(data, after)):
+      frames.append((frame.hertz, frame.layer))
+      after += frame.length
+    if len(frames) == 3 and len(set(frames)) == 1:
+      return at
+  return -1
 
 
 def _next_frame(data: Bytes, at: int, first: _Mpeg) -> int:

@@ -9,6 +9,8 @@ import numpy as np
 
 LOUDNESS = -23.0  # LUFS, the EBU R 128 programme level
 CEILING = 0.95  # highest absolute sample value after levelling
+KEPT = 0.08  # seconds of silence left at either end
+_FADE = 0.02  # seconds in which a recording that was cut off fades out
 SILENCE = 1e-3  # a wave that never exceeds this (-60 dBFS) is silence
 
 
@@ -53,22 +55,44 @@ def soften(wave: np.ndarray, rate: int) -> np.ndarray:
   return np.where(among, np.clip(wave, -limit, limit), wave)
 
 
-def trim(wave: np.ndarray, rate: int, keep: float = 0.08) -> np.ndarray:
+def trim(wave: np.ndarray, rate: int, keep: float = KEPT) -> np.ndarray:
   """Trims silence off both ends of float32 [n], leaving `keep` seconds of it.
 
   Silence is 40 dB below the loudest 10 ms, or below -60 dBFS.
   """
+  loud = _loud_samples(wave, rate)
+  if loud is None:
+    return wave
+  margin = int(keep * rate)
+  return wave[max(0, loud[0] - margin) : loud[1] + margin]
+
+
+def close(wave: np.ndarray, rate: int, keep: float = KEPT) -> np.ndarray:
+  """Ends float32 [n] in `keep` seconds of silence, where it ends in less.
+
+  A recording that is cut off while somebody speaks fades out first.
+  """
+  loud = _loud_samples(wave, rate)
+  missing = 0 if loud is None else loud[1] + int(keep * rate) - len(wave)
+  if missing <= 0:
+    return wave
+  faded = min(int(_FADE * rate), len(wave))
+  end = wave[len(wave) - faded :] * np.linspace(1, 0, faded, dtype=np.float32)
+  nothing = np.zeros(missing, np.float32)
+  return np.concatenate([wave[: len(wave) - faded], end, nothing])
+
+
+def _loud_samples(wave: np.ndarray, rate: int) -> tuple[int, int] | None:
+  """First sample that is not silence and the one behind the last, or None."""
   hop = max(1, rate // 100)
   frames = wave[: len(wave) // hop * hop].reshape(-1, hop)
   if not len(frames):
-    return wave
+    return None
   level = np.sqrt(np.mean(np.square(frames, dtype=np.float64), axis=1))
   loud = np.flatnonzero(level > max(level.max() * 1e-2, SILENCE))
   if not len(loud):
-    return wave
-  margin = int(keep * rate)
-  start = max(0, loud[0] * hop - margin)
-  return wave[start : (loud[-1] + 1) * hop + margin]
+    return None
+  return int(loud[0]) * hop, (int(loud[-1]) + 1) * hop
 
 
 def level(wave: np.ndarray, rate: int) -> np.ndarray:

@@ -17,7 +17,7 @@ from typing import Any
 
 from s02jax.core import languages
 from s02jax.evaluation.benchmark import plan
-from s02jax.evaluation.benchmark.datasets import Item
+from s02jax.evaluation.benchmark.items import Item
 from s02jax.evaluation.benchmark.ledger import Asked, JudgeAnswer, Ledger
 from s02jax.pretrained import registry
 

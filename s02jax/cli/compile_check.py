@@ -19,8 +19,9 @@ Topologies are KIND:AxB or KIND:AxBxC of chips, KIND one of v4, v5e, v5p, v6e,
 tpu7x.
 
 Exit codes: 0 it fits, 1 it does not, 2 wrong input, 3 the compiler failed, for
-another reason than want of memory. Needs libtpu, on Linux: `pip install
-'s02jax[tpu]'`, or its file named by $TPU_LIBRARY_PATH.
+another reason than want of memory. Needs libtpu, on Linux: `make tpu` in a
+clone, `pip install 's02jax[tpu]'` elsewhere, or its file named by
+$TPU_LIBRARY_PATH.
 """
 
 import argparse

@@ -2,7 +2,10 @@
 
   s02 evaluate --bundle DIR --benchmark minimax24 --data PATH --out DIR
   s02 evaluate --audio CLIPS --benchmark seed-tts --data PATH --out DIR
-  s02 evaluate --truth --benchmark manifest --data mine.jsonl --out DIR
+  s02 evaluate --truth --benchmark manifest --data clips.jsonl --out DIR
+
+`manifest` reads the manifest of `s02 corpus manifest`, or lines with prompts of
+your choice.
 
 Three passes: `speak` writes OUT/clips, `judge` OUT/judged-*.jsonl, `score`
 OUT/scores.json, scores.md (all that was counted), paper.md (beside published

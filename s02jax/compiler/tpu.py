@@ -77,10 +77,18 @@ def _libtpu() -> str:
   spec = importlib.util.find_spec("libtpu")
   if spec is None or spec.origin is None:
     raise UserError(
-      "compile-check needs the TPU compiler: pip install 's02jax[tpu]', or "
-      "point TPU_LIBRARY_PATH to a libtpu.so."
+      f"compile-check needs the TPU compiler: {_fetch()} fetches it, for Linux"
+      " on x86-64; or point TPU_LIBRARY_PATH to a libtpu.so."
     )
   return str(pathlib.Path(spec.origin).parent / "libtpu.so")
+
+
+def _fetch() -> str:
+  """Command that fetches the compiler: of a clone, or of an installation."""
+  clone = pathlib.Path(__file__).parents[2]
+  if (clone / "Makefile").exists():
+    return f"`make -C {clone} tpu`"
+  return "`pip install 's02jax[tpu]'`"
 
 
 def compile_step(lowered: Any, fast: bool) -> tuple[Any, str]:

@@ -17,7 +17,7 @@ import configs
 from s02jax import bundle
 from s02jax.core.config import build
 from s02jax.core.errors import UserError
-from s02jax.data.records import SPLITS, Corpus
+from s02jax.data.records import SPLITS, Corpus, held_out
 from s02jax.evaluation.figure import Figure
 from s02jax.evaluation.report import (
   judge,
@@ -36,7 +36,12 @@ from s02jax.synthesis.synthesizer import Synthesizer
 from s02jax.training import bundling
 from s02jax.training.trained import Trained
 
-SPLIT = "unseen"  # speakers that no stage has heard
+# Splits that may be judged: speakers that no stage has heard, else sentences.
+JUDGED = ("unseen", "seen")
+_SEEN_NOTE = (
+  "Judged on `seen`, new sentences of speakers that the models have heard: the"
+  " corpus has no case of `unseen`."
+)
 # Name of a line of the table -> measure -> figure.
 Figures = Mapping[str, Mapping[str, Figure]]
 Tell = Callable[[str], None]
@@ -170,7 +175,8 @@ def _resynthesis(job: AblationJob) -> Subjects:
     figures = resynthesis.judge(panel, copies, rate=rate, pool=pool)
     nothing = Figure(value=None, n=0)
     return {
-      name: found | {"kl": _kl(runs[name]) if name in runs else nothing}
+      name: found
+      | {"kl": _kl(runs[name], panel.split) if name in runs else nothing}
       for name, found in figures.items()
     }
 
@@ -182,10 +188,10 @@ def _resynthesis(job: AblationJob) -> Subjects:
   )
 
 
-def _kl(run: Trained) -> Figure:
-  """KL in nats a latent dimension, from the run's last evaluation on SPLIT."""
+def _kl(run: Trained, split: str) -> Figure:
+  """KL in nats a latent dimension, at the last evaluation on a split."""
   crops = run.config["eval_batches"] * run.config["batch_size"]
-  return Figure(value=run.metrics.get(f"{SPLIT}/kl"), n=crops)
+  return Figure(value=run.metrics.get(f"{split}/kl"), n=crops)
 
 
 def _latents(job: AblationJob) -> Subjects:
@@ -345,14 +351,9 @@ def compare(
   before = ablation_table.read(job.out)
   if before and before.get("origin") == origin:
     return before
-  splits = {name: Corpus.open(job.corpus, name) for name in SPLITS}
-  panel = panels.choose_panel(
-    splits[SPLIT],
-    [split for name, split in splits.items() if name != SPLIT],
-    count=job.ablation.cases,
-    rate=subjects.rate,
-    seed=0,
-  )
+  panel = _panel(job, subjects.rate)
+  if panel.split != JUDGED[0]:
+    ablation = _noted(ablation, _SEEN_NOTE)
   with workers.pool(processes) as pool:
     figures = subjects.judge(panel, pool)
   table = ablation_table.to_json(ablation, subjects.steps, figures)
@@ -364,6 +365,33 @@ def _measurable(ablation: Ablation) -> Ablation:
   kept = tuple(c for c in ablation.columns if "pesq" not in c.measure)
   if signal.has_pesq() or kept == ablation.columns:
     return ablation
-  return dataclasses.replace(
-    ablation, columns=kept, note=f"{ablation.note} {signal.NO_PESQ}"
-  )
+  return _noted(dataclasses.replace(ablation, columns=kept), signal.NO_PESQ)
+
+
+def _noted(ablation: Ablation, note: str) -> Ablation:
+  """Ablation with one more sentence below its table."""
+  return dataclasses.replace(ablation, note=f"{ablation.note} {note}")
+
+
+def check_corpus(corpus: pathlib.Path) -> None:
+  """Raises UserError where a corpus holds out no clip that may be judged."""
+  held_out(corpus)
+
+
+def _panel(job: AblationJob, rate: int) -> panels.Panel:
+  """Cases of the first split to be judged that has any; raises UserError."""
+  splits = {name: Corpus.open(job.corpus, name) for name in SPLITS}
+  refused = None
+  for chosen in JUDGED:
+    try:
+      return panels.choose_panel(
+        splits[chosen],
+        [split for name, split in splits.items() if name != chosen],
+        count=job.ablation.cases,
+        rate=rate,
+        seed=0,
+      )
+    except panels.NoCases as error:
+      refused = error
+  assert refused is not None
+  raise refused

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from s02jax.bundle import Bundle
+from s02jax.synthesis import transcripts
 from s02jax.synthesis.decode.generator import Recorded, TokenGenerator
 from s02jax.synthesis.pipeline import Parts, Pipeline, derive_seed
 from s02jax.synthesis.render.codecs import TokenizerCodec, VaeCodec
@@ -56,7 +57,11 @@ class Synthesizer(Pipeline):
         flow_vectors=self.flow.speakers,
         tokens=self.tokenizer.encode,
         posterior=self.vae.posterior,
-        words=functools.partial(front.words, folds=bundle.audience.folds),
+        words=functools.partial(
+          front.words,
+          folds=bundle.audience.folds,
+          sounds=bundle.audience.sounds,
+        ),
       )
     )
 
@@ -131,6 +136,15 @@ class Synthesizer(Pipeline):
     """Texts that the audio tokenizer's CTC head hears in the codes of waves."""
     heard = self.tokenizer.text_ids(self.tokenize(waves))
     return [self.text.decode(ids) for ids in heard]
+
+  def transcript_fit(self, text: str, tokens: np.ndarray) -> float | None:
+    """Fit of a transcript to the tokens int32 [s] of its recording.
+
+    It is about 0 where the text is what is heard, else lower, and None where
+    the audio tokenizer cannot say; see `synthesis.transcripts`.
+    """
+    (log_probs,) = self.tokenizer.text_log_probs([tokens])
+    return transcripts.fit(log_probs, self.text.pieces(text))
 
   def codes_in_use(self, codes: Sequence[np.ndarray]) -> float:
     """Share of the codebook that occurs in the codes of some waves."""

@@ -17,13 +17,15 @@ import numpy as np
 import safetensors
 import safetensors.numpy
 
-from s02jax.audio import recording
+from s02jax.audio import loudness, recording
 from s02jax.core import files
 from s02jax.core.errors import UserError
 from s02jax.pretrained import silero
 from s02jax.pretrained.doubts import doubts
+from s02jax.synthesis import transcripts as fitting
 from s02jax.synthesis.synthesizer import Synthesizer
 from s02jax.synthesis.voice import (
+  LONGEST,
   MOST_MIXED,
   Transcript,
   Voice,
@@ -91,6 +93,8 @@ def recorded(
 ) -> tuple[Voice, float]:
   """Makes a voice of a speaker's recordings; returns it and their seconds.
 
+  A warning says where the transcript does not fit the recording.
+
   Args:
     synthesizer: that is to speak with the voice.
     recordings: of one speaker, at least one: paths, bytes or (samples, rate).
@@ -105,13 +109,20 @@ def recorded(
     for file, said in zip(recordings, transcripts, strict=True)
   ]
   voice = average(synthesizer.voices(waves, transcripts))
+  if voice.prompt is not None:
+    text = voice.prompt.text
+    value = synthesizer.transcript_fit(text, voice.prompt.tokens)
+    fitting.warn(_name_of(recordings[0]), text, value)
   return voice, sum(map(len, waves)) / synthesizer.rate
 
 
 def reference(file, rate: int, transcript: str | None = None) -> np.ndarray:
   """Reads a reference as float32 [n], trimmed and levelled as in a corpus.
 
-  A warning says where nobody speaks in it, or not what its transcript says.
+  One with a transcript, which speech will continue, fades out where it is cut
+  off, and ends in silence as all clips of a corpus do: else its last sound
+  would go on behind it. A warning says where nobody speaks in it, or not what
+  its transcript says.
 
   Args:
     file: recording, as `audio.recording` takes it.
@@ -122,18 +133,25 @@ def reference(file, rate: int, transcript: str | None = None) -> np.ndarray:
     UserError: a file from which no voice can be made.
   """
   whole = transcript is not None
-  named = isinstance(file, str | os.PathLike)
-  name = str(file) if named else "the recording"
+  name = _name_of(file)
   wave = recording.speech(file, rate, longest=DECODED, whole=whole)
   if transcript is not None:
     seconds = len(wave) / rate
     if reason := pace.impossible(transcript, seconds):
       raise UserError(f"{name}: {reason}; give its own transcript.")
+    longest = max(len(wave), int(LONGEST * rate))
+    wave = loudness.close(wave, rate)[:longest]
   if not silero.is_installed():
     _say_unchecked()
   for reason in doubts(wave, rate, transcript):
     logging.warning("%s: %s", name, reason)
   return wave
+
+
+def _name_of(file) -> str:
+  """Name of a recording in messages."""
+  named = isinstance(file, str | os.PathLike)
+  return str(file) if named else "the recording"
 
 
 @functools.cache

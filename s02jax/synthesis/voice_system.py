@@ -177,7 +177,9 @@ class VoiceSystem:
     if language is None:
       language = language_id.detect(text, self.languages)
     code = languages.resolve(language).code
-    said = front.words(text, code, folds=self._audience.folds)
+    said = front.words(
+      text, code, folds=self._audience.folds, sounds=self._audience.sounds
+    )
     return Transcript(
       text=check_words(said, "reference's transcript"), language=code
     )

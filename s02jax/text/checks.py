@@ -4,6 +4,7 @@ import unicodedata
 
 from s02jax.core import languages
 from s02jax.core.errors import UserError
+from s02jax.text import phonetic
 from s02jax.text.clean import clean
 
 # ISO 15924 code -> name for messages, and the words by which the Unicode names
@@ -64,7 +65,7 @@ def check_text(text: str, language: str) -> str:
 
 
 def in_script(text: str, language: str) -> bool:
-  """Whether a text has a letter of the script of a language.
+  """Whether a text has a letter of the script, or sounds, of a language.
 
   Args:
     text: of any length.
@@ -78,7 +79,7 @@ def in_script(text: str, language: str) -> bool:
   if row.script not in SCRIPTS:
     return bool(letters)
   _, words = SCRIPTS[row.script]
-  return any(
+  return phonetic.has_sounds(text, language) or any(
     words.intersection(unicodedata.name(c, "").split()) for c in letters
   )
 

@@ -22,6 +22,7 @@ import sentencex
 from s02jax.core import languages
 from s02jax.core.errors import UserError
 from s02jax.text.clean import clean
+from s02jax.text.phonetic import UNIT
 
 CONTEXT = 40.0  # expected seconds of one pass, its prompt included
 HORIZON = 3  # budgets of text that are looked at to place one cut
@@ -104,7 +105,11 @@ def _seconds_of_mark(mark: re.Match) -> float:
 
 @functools.cache
 def _seconds_of(character: str) -> float:
-  """Seconds that a character takes to read."""
+  """Seconds that a character, or a word by its sounds, takes to read."""
+  if len(character) > 1:
+    phones = character.count("-") + 1
+    syllable = character[1].islower()
+    return _LETTERS["CJK"] if syllable else phones * _LETTER
   if character in _STOPS:
     return _STOP
   if character in _COMMAS:
@@ -118,7 +123,12 @@ def _seconds_of(character: str) -> float:
 
 def expected_seconds(text: str) -> float:
   """Estimated seconds in which an unhurried reader speaks `text`."""
-  return sum(map(_seconds_of, text))
+  return sum(map(_seconds_of, _units(text)))
+
+
+def _units(text: str) -> Iterable[str]:
+  """Characters of a text, and the sounds of a word in brackets as one."""
+  return UNIT.findall(text) if "(" in text else text
 
 
 # ----------------------------------------------------------------- sentences
@@ -195,10 +205,12 @@ def _divide(piece: str, price: float, longest: float) -> Iterator[_Atom]:
     yield _Atom(piece, seconds, price)
     return
   run, length = "", 0.0
-  for character in piece:
+  for character in _units(piece):
     more = _seconds_of(character)
     # A mark stays with what it marks, unless it is a flood of marks.
-    joins = unicodedata.category(character)[0] in "MPZ"
+    joins = unicodedata.category(character[-1])[0] in "MPZ" and (
+      len(character) == 1
+    )
     if run and length + more > longest / 2 and not (joins and length < longest):
       yield _Atom(run, length, _CHARACTER)
       run, length = "", 0.0

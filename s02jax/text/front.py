@@ -1,6 +1,6 @@
 """Front end: from what people write to the words that the models speak.
 
-  marks ─► clean ─► language ─► capitals ─► pronunciation ─► words
+  marks ─► clean ─► language ─► sounds ─► capitals ─► pronunciation ─► words
   ─► known letters ─► check
 
 Corpora take the steps of `words`, synthesis all of `read`.
@@ -8,9 +8,10 @@ Corpora take the steps of `words`, synthesis all of `read`.
 
 import dataclasses
 import unicodedata
+from collections.abc import Sequence
 
 from s02jax.core import languages
-from s02jax.text import language_id
+from s02jax.text import language_id, phonetic
 from s02jax.text.capitals import fold
 from s02jax.text.checks import check_text
 from s02jax.text.chunks import Speech, parse
@@ -33,6 +34,8 @@ class Audience:
   languages: tuple[str, ...] = tuple(languages.BY_CODE)
   folds: bool = True  # they know words in small letters
   model: TextModel | None = None  # names the characters that they never saw
+  # Codes of the languages whose sounds they read, see `text.phonetic`.
+  sounds: tuple[str, ...] = phonetic.LANGUAGES
 
 
 ANYBODY = Audience()
@@ -51,22 +54,31 @@ class Reading:
   tokens: tuple[Token, ...]  # what became words in the last step
 
 
-def words(text: str, language: str, *, folds: bool = True) -> str:
+def words(
+  text: str,
+  language: str,
+  *,
+  folds: bool = True,
+  sounds: Sequence[str] = phonetic.LANGUAGES,
+) -> str:
   """Writes a text without marks in the words that a speaker says.
 
-  The steps are those that corpora and synthesis share: clean-up, capitals,
-  numbers and signs.
+  The steps are those that corpora and synthesis share: clean-up, sounds,
+  capitals, numbers and signs.
 
   Args:
     text: of any length.
     language: code or alias.
     folds: whether capitals are folded.
+    sounds: codes of the languages whose sounds are kept.
 
   Raises:
     UserError: unknown language, or half a surrogate pair.
   """
-  text = clean(text)
-  return clean(spoken(fold(text, language) if folds else text, language))
+  text, _ = _sounds(clean(text), language, sounds)
+  text, held = phonetic.hold(text, language)
+  text = spoken(fold(text, language) if folds else text, language)
+  return phonetic.put_back(clean(text), held)
 
 
 def read(
@@ -99,21 +111,13 @@ def read(
     steps.append(("marks", plain))
   language = language or document.language
   if language is None:
-    code = language_id.detect(" ".join(_said(plain)), audience.languages)
+    said = phonetic.any_plain(" ".join(_said(plain)))
+    code = language_id.detect(said, audience.languages)
   else:
     code = languages.resolve(language).code
   current = clean(document.text(code))
-  made = {"say-as": current}
-  if audience.folds:
-    made["capitals"] = current = fold(current, code)
-  if pronunciation is not None:
-    current = clean(pronunciation.respell(current, code))
-    made["pronunciation"] = current
-  found = tuple(tokens(current, code))
-  made["words"] = current = clean(spoken(current, code))
-  if audience.model is not None:
-    made["known letters"] = _lowered(current, audience.model)
-  for name, after in made.items():
+  made, found, unread = _made(current, code, audience, pronunciation)
+  for name, after in {"say-as": current, **made}.items():
     if after != plain:
       steps.append((name, after))
     plain = after
@@ -122,10 +126,56 @@ def read(
     text=plain,
     language=code,
     speed=document.speed,
-    warnings=tuple(_warnings(document.dropped, found, plain, audience)),
+    warnings=tuple(
+      _warnings([*document.dropped, *unread], found, plain, audience)
+    ),
     steps=tuple(steps),
     tokens=found,
   )
+
+
+def _made(
+  text: str,
+  code: str,
+  audience: Audience,
+  pronunciation: Pronunciation | None,
+) -> tuple[dict[str, str], tuple[Token, ...], list[str]]:
+  """Takes a text without marks through the steps from its sounds on.
+
+  Returns:
+    the text after each step, by name; what became words; what was left out.
+  """
+  made = {}
+  made["sounds"], unread = _sounds(text, code, audience.sounds)
+  current, held = phonetic.hold(made["sounds"], code)
+  if audience.folds:
+    current = fold(current, code)
+    made["capitals"] = phonetic.put_back(current, held)
+  if pronunciation is not None:
+    current = clean(pronunciation.respell(current, code))
+    current = phonetic.put_back(current, held)
+    made["pronunciation"], _ = _sounds(current, code, audience.sounds)
+    current, held = phonetic.hold(made["pronunciation"], code)
+  found = tuple(tokens(current, code))
+  current = clean(spoken(current, code))
+  made["words"] = phonetic.put_back(current, held)
+  if audience.model is not None:
+    current = _lowered(current, audience.model)
+    made["known letters"] = phonetic.put_back(current, held)
+  return made, found, unread
+
+
+def _sounds(
+  text: str, language: str, known: Sequence[str]
+) -> tuple[str, list[str]]:
+  """Text with words by their sounds; the words alone where nobody reads these.
+
+  Returns:
+    the text, and what was left out of it.
+  """
+  if languages.resolve(language).code in known:
+    return phonetic.written(text, language), []
+  return phonetic.plain(text, language)
 
 
 def _lowered(text: str, model: TextModel) -> str:

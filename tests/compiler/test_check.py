@@ -235,7 +235,7 @@ def test_a_compiler_named_by_the_user_is_enough(tmp_path, monkeypatch):
   monkeypatch.setattr(sys, "path", [])
   monkeypatch.delenv("TPU_LIBRARY_PATH", raising=False)
   config = ar.get_config("test")
-  with pytest.raises(UserError, match="needs the TPU compiler"):
+  with pytest.raises(UserError, match="compiler: `make -C .* tpu` fetches it"):
     check.check(config, "ar:test", "v5e:3x5")
   monkeypatch.setenv("TPU_LIBRARY_PATH", str(found))
   with pytest.raises(UserError, match="has no topology"):

@@ -17,7 +17,7 @@ from s02jax.cli.corpora import corpus as corpus_cli
 from s02jax.core.errors import UserError
 from s02jax.data import records
 from s02jax.pretrained import silero
-from s02jax.text import front
+from s02jax.text import front, phonetic
 
 RNG = np.random.default_rng(0)
 
@@ -231,6 +231,7 @@ def make(path: pathlib.Path, **fields) -> manifest.Made | manifest.Rejection:
   return manifest.make_example(
     manifest.Task(
       entry=entry_of(path.name, **fields),
+      split="train",
       path=path,
       arguments=manifest.ManifestArguments(),
     )
@@ -410,6 +411,27 @@ def test_nothing_but_the_unseen_is_no_text(tmp_path):
 def test_the_card_records_the_rules_of_the_texts(faulty):
   card = json.loads((faulty[0] / "card.json").read_text())
   assert card["texts"] == front.RULES
+
+
+def test_words_by_their_sounds_are_in_train_alone(recordings, tmp_path):
+  pytest.importorskip("pypinyin")
+  path = recordings / "sounds.jsonl"
+  text = "seven birds sang near that house"
+  write_manifest(path, [
+    line_of("a.wav", id=f"{i}", text=f"{text} {'x' * i}") for i in range(6)
+  ])  # fmt: skip
+  flags = ("--processes=1", "--sounds=0.5")
+  assert not build_manifest(path, tmp_path / "c", *flags)
+  splits = {s: records.Corpus.open(tmp_path / "c", s) for s in records.SPLITS}
+  train = [splits["train"].text(i) for i in range(len(splits["train"]))]
+  assert any(phonetic.hold(text, "en")[1] for text in train)
+  assert all("(" not in splits["seen"].text(i) for i in range(1))
+  card = json.loads((tmp_path / "c" / "card.json").read_text())
+  assert card["texts"] == front.RULES | {"sounds": "en zh"}
+  # The same again is the same corpus, another share is another one.
+  assert not build_manifest(path, tmp_path / "c", *flags)
+  with pytest.raises(UserError):
+    build_manifest(path, tmp_path / "c", "--processes=1")
 
 
 def test_texts_that_sound_alike_share_a_key():

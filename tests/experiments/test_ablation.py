@@ -15,7 +15,7 @@ from launch import local
 from s02jax import bundle
 from s02jax.cli.experiments import ablate
 from s02jax.core.errors import UserError
-from s02jax.data.records import Corpus
+from s02jax.data.records import SPLITS, Corpus
 from s02jax.evaluation.figure import Figure
 from s02jax.evaluation.report import (
   judge,
@@ -325,6 +325,9 @@ def trained(monkeypatch, panel):
     def __init__(self, split):
       self.split = split
 
+    def __len__(self):
+      return 2
+
   monkeypatch.setattr(local, "launch", launch)
   monkeypatch.setattr(Trained, "load", read)
   monkeypatch.setattr(workers, "pool", pool)
@@ -361,6 +364,33 @@ def test_resynthesis_from_the_command_to_the_table(
   assert run("resynthesis", tmp_path) == table
   with pytest.raises(ZeroDivisionError):
     run("resynthesis", tmp_path, "--cases=3")
+
+
+@pytest.mark.parametrize("why", ["empty", "one clip each"])
+def test_a_corpus_without_unseen_speakers_is_judged_on_seen(
+  trained, panel, tmp_path, monkeypatch, why
+):
+  """As of LJSpeech, which has one speaker."""
+  seen = dataclasses.replace(panel, split="seen")
+
+  def choose(split, others, **_):
+    assert {other.split for other in others} == {*SPLITS} - {split.split}
+    if split.split == "unseen":
+      raise panels.NoCases(f"{why}.")
+    return seen
+
+  monkeypatch.setattr(panels, "choose_panel", choose)
+  table = run("resynthesis", tmp_path)
+  assert "Judged on `seen`" in table["note"]
+
+
+def test_a_corpus_that_holds_nothing_out_is_refused_before_training(
+  trained, tmp_path, monkeypatch
+):
+  monkeypatch.setattr(local, "launch", lambda *_: 1 / 0)
+  monkeypatch.setattr(Corpus, "open", lambda *_: [])
+  with pytest.raises(UserError, match="holds out no clip"):
+    run("resynthesis", tmp_path)
 
 
 def test_without_its_package_pesq_has_no_column_and_the_note_says_so(

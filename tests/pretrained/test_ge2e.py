@@ -24,6 +24,16 @@ def test_embeddings_are_unit_vectors_and_silence_is_none(embed):
   assert_array_equal(ge2e.nearest_of(np.stack([a, quiet]), a[None]), [0, -1])
 
 
+@pytest.mark.parametrize("seconds", [1, 10])
+def test_padding_with_zeros_is_not_heard(embed, seconds):
+  wave, silence = spoken(SENTENCES[0]), np.zeros(16000 * seconds, np.float32)
+  bare, behind, before = embed(
+    [wave, np.append(wave, silence), np.append(silence, wave)]
+  )
+  assert bare @ behind > 0.995
+  assert bare @ before > 0.995
+
+
 def test_a_batch_gives_what_each_clip_gives_alone(embed):
   waves = [
     spoken(s, v) for s, v in zip(SENTENCES[:4], VOICES.values(), strict=True)

@@ -9,6 +9,7 @@ import pytest
 from s02jax.audio.effects import FADE, Changes
 from s02jax.core.errors import UserError
 from s02jax.synthesis import long_text
+from s02jax.synthesis.decode.cache import Sampling
 from s02jax.synthesis.engine import Piece, Spoken
 from s02jax.synthesis.request import Settings
 from s02jax.synthesis.voice import Prompt, Voice
@@ -16,6 +17,7 @@ from s02jax.text import front
 from s02jax.text.chunks import Speech, chunks, expected_seconds
 from s02jax.text.front import Audience
 from s02jax.text.pronunciation import Pronunciation
+from tests import tiny
 
 RATE = 8000
 VECTOR = np.ones(4, np.float32)
@@ -119,6 +121,25 @@ def test_the_voices_own_prompt_stands_before_what_was_spoken():
     assert after.text == "It is me. " * carried + before.text
     assert after.tokens.tolist() == [7] * 25 * seconds * carried + [1]
     assert len(after.latents) == 50 * seconds * carried + 2
+
+
+def test_five_thousand_words_do_not_drift(synthesizer, random):
+  """Each is said once, and no passage begins further on than the second."""
+  words = [tiny.SENTENCES[i].split() for i in random.integers(0, 2, 700)]
+  text = " ".join(word for sentence in words for word in sentence)
+  assert len(text.split()) > 5000
+  _, asked = spoken(text)
+  assert " ".join(request.text for request, _ in asked) == text
+  build, sampling = synthesizer.generator.prompt_builder, Sampling()
+  prompts = [
+    build(r.text, r.language, r.voice, seed=0, sampling=sampling)
+    for r, _ in asked
+  ]
+  # A passage of 5 s at most, and as much of a prompt.
+  ends = [float(prompt.cursor.max()) for prompt in prompts]
+  lengths = [len(prompt.ids) for prompt in prompts]
+  for found in (ends, lengths):
+    assert max(found[20:-20]) <= 1.2 * max(found[1:20])
 
 
 @pytest.mark.parametrize("changes", [{"speed": 2.0}, {"rate": 16000}, {}])

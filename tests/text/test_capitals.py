@@ -6,7 +6,7 @@ import pytest
 
 from s02jax.core import languages
 from s02jax.text.capitals import fold, lower
-from tests.text.test_language_id import SENTENCES
+from tests.text.sentences import SENTENCES
 
 CASES = pathlib.Path(__file__).parent / "spoken" / "cases"
 

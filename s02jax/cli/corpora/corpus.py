@@ -164,6 +164,13 @@ def _add_manifest(parser: argparse.ArgumentParser) -> None:
     help="share of the texts kept for seen speakers",
   )
   add(
+    "--sounds",
+    type=float,
+    default=0.0,
+    help="share of the Chinese and English words in train that are written as"
+    " pinyin and ARPAbet, so that such words can be spoken; 0.15, say",
+  )
+  add(
     "--allow_empty_text",
     action="store_true",
     help="keep clips without transcript, for the audio models",

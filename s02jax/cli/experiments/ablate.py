@@ -12,7 +12,8 @@ The stages that are not varied are those of --base, a folder with their
 workdirs, as the demo leaves it.
 
 OUT/runs has a workdir for each variant; OUT/table.md and OUT/table.json hold
-our figures with the paper's beside them.
+our figures with the paper's beside them, on speakers that no stage has heard,
+or on new sentences of the others where a corpus has no such speaker.
 """
 
 import argparse
@@ -33,6 +34,7 @@ from s02jax.experiments.ablation import (
   SUBJECTS,
   AblationJob,
   Tools,
+  check_corpus,
   compare,
   load,
   names,
@@ -69,6 +71,7 @@ def main(argv: list[str]) -> None:
   if args.workers < 1 or (args.cases is not None and args.cases < 1):
     raise UserError("--cases and --workers must be at least 1.")
   startup.set_up()
+  check_corpus(args.corpus)  # before hours of training
   name = args.name.replace("-", "_")
   ablation = load(name, args.size)
   if args.cases is not None:

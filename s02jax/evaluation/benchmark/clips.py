@@ -15,7 +15,7 @@ import numpy as np
 from s02jax.audio import recording, writer
 from s02jax.audio.loudness import SILENCE
 from s02jax.core.errors import UserError
-from s02jax.evaluation.benchmark.datasets import Item
+from s02jax.evaluation.benchmark.items import Item
 from s02jax.evaluation.benchmark.plan import Find, ItemGroup, clip_name
 from s02jax.synthesis import long_text, voice_store
 from s02jax.synthesis.long_text import Passage

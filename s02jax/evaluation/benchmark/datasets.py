@@ -6,7 +6,7 @@
 | `cross-lingual` | the same; Chinese speakers, other texts       | 24 codes |
 | `seed-tts`      | the folder with `zh/` and `en/`               | zh, en,  |
 |                 |                                               | zh-hard  |
-| `manifest`      | a JSONL file                                  | its own  |
+| `manifest`      | a JSONL file, as `items.py` says              | its own  |
 
 Every line is read or refused by file and line number, and every file that a
 line names has to be there. Nothing is skipped: a set with holes gives figures
@@ -14,50 +14,21 @@ that no other set can be compared with.
 """
 
 import dataclasses
-import json
 import pathlib
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any, Literal
+from collections.abc import Callable, Sequence
 
 from s02jax.core import languages
 from s02jax.core.errors import UserError
-
-Cloning = Literal["zero-shot", "one-shot"]
-_LISTED = 10  # names in a message
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Item:
-  """Sentence to be spoken in one voice."""
-
-  key: str  # unique in its subset; the generated clip is "<key>.wav"
-  text: str  # exactly as in the set
-  language: str  # code, of the text
-  prompt_audio: pathlib.Path | None  # None: the set names no voice
-  prompt_text: str | None  # None: zero-shot
-  truth: pathlib.Path | None  # recording of the speaker, of any words
-  subset: str
-  prompt_language: str | None = None  # code, of prompt_text; None: `language`
-  # File and line for messages; not part of an item's identity.
-  where: str = dataclasses.field(default="", compare=False)
-
-
-@dataclasses.dataclass(frozen=True)
-class _Line:
-  """Line of a list and its place."""
-
-  path: pathlib.Path
-  number: int
-  text: str
-
-  @property
-  def where(self) -> str:
-    """File and line for messages."""
-    return f"{self.path}, line {self.number}"
-
-  def fault(self, what: str) -> UserError:
-    """Error that names the line."""
-    return UserError(f"{self.where}: {what}")
+from s02jax.evaluation.benchmark.items import (
+  Cloning,
+  Item,
+  Line,
+  chosen_subsets,
+  first_names,
+  is_file_name,
+  lines,
+  manifest,
+)
 
 
 def read(
@@ -109,12 +80,12 @@ def minimax24(
   The voice is the one clip in `speaker/<language>/<label>/`, its transcript the
   clip's line in `speaker/prompt_text.txt`. Keys are `<language>_<line>`.
   """
-  chosen = _chosen("minimax24", subsets, MINIMAX24)
+  chosen = chosen_subsets("minimax24", subsets, MINIMAX24)
   voices = _Voices(root)
   return [
     _minimax_item(line, code, voices, label=None)
     for code in chosen
-    for line in _lines(root / "text" / f"{_name(code)}.txt")
+    for line in lines(root / "text" / f"{_name(code)}.txt")
   ]
 
 
@@ -128,7 +99,7 @@ def cross_lingual(
   the seven languages of its table, but not which of the two speakers said which
   line.
   """
-  chosen = _chosen("cross-lingual", subsets, MINIMAX24, CROSS_LINGUAL)
+  chosen = chosen_subsets("cross-lingual", subsets, MINIMAX24, CROSS_LINGUAL)
   voices = _Voices(root)
   speakers = _name(CROSS_LINGUAL_SPEAKERS)
   return [
@@ -140,12 +111,12 @@ def cross_lingual(
       prompt_language=CROSS_LINGUAL_SPEAKERS,
     )
     for code in chosen
-    for line in _lines(root / "text" / f"{_name(code)}.txt")
+    for line in lines(root / "text" / f"{_name(code)}.txt")
   ]
 
 
 def _minimax_item(
-  line: _Line,
+  line: Line,
   code: str,
   voices: "_Voices",
   label: Callable[[str], str] | None,
@@ -185,7 +156,7 @@ class _Voices:
     self._audio: dict[str, pathlib.Path] = {}
     self._texts: dict[str, str] = {}
     path = self._root / "prompt_text.txt"
-    for line in _lines(path) if path.exists() else ():
+    for line in lines(path) if path.exists() else ():
       name, bar, text = line.text.partition("|")
       if not (bar and name.strip() and text.strip()):
         raise line.fault("expected <clip name>|<transcript>.")
@@ -240,15 +211,13 @@ def seed_tts(
   without ".wav", as the set's own script looks for `<out>/<utt>.wav`.
   """
   items = []
-  for subset in _chosen("seed-tts", subsets, SEED_TTS):
+  for subset in chosen_subsets("seed-tts", subsets, SEED_TTS):
     language, name = SEED_TTS[subset]
-    items += [
-      _seed_item(line, language, subset) for line in _lines(root / name)
-    ]
+    items += [_seed_item(line, language, subset) for line in lines(root / name)]
   return items
 
 
-def _seed_item(line: _Line, language: str, subset: str) -> Item:
+def _seed_item(line: Line, language: str, subset: str) -> Item:
   """Item of a line of seed-tts-eval."""
   columns = [column.strip() for column in line.text.split("|")]
   prompt_text = prompt = truth = None
@@ -271,7 +240,7 @@ def _seed_item(line: _Line, language: str, subset: str) -> Item:
       "an empty column; expected utt|prompt text|prompt wav|text[|truth wav]."
     )
   key = key.removesuffix(".wav")
-  if not _is_file_name(key):
+  if not is_file_name(key):
     raise line.fault(f"the key {key!r} is not a file name.")
   folder = line.path.parent
   found = folder / "wavs" / f"{key}.wav"
@@ -289,82 +258,6 @@ def _seed_item(line: _Line, language: str, subset: str) -> Item:
   )
 
 
-# ---------------------------------------------------------------- manifest
-
-_REQUIRED = ("key", "text", "language", "prompt_audio")
-_FIELDS = (*_REQUIRED, "prompt_text", "prompt_language", "truth", "subset")
-
-
-def manifest(
-  root: pathlib.Path, subsets: Sequence[str] | None = None
-) -> list[Item]:
-  """Reads one JSON object a line, with the fields of `Item`.
-
-  `key`, `text`, `language` and `prompt_audio` are required; paths are relative
-  to the file; `subset` is the language where it is not given.
-  """
-  items = [_manifest_item(line) for line in _lines(root)]
-  chosen = _chosen(str(root), subsets, dict.fromkeys(i.subset for i in items))
-  return [item for item in items if item.subset in chosen]
-
-
-def _manifest_item(line: _Line) -> Item:
-  """Item of a line of a manifest."""
-  try:
-    fields = json.loads(line.text, object_pairs_hook=_once(line))
-  except (json.JSONDecodeError, RecursionError) as error:
-    raise line.fault(f"not JSON ({error}).") from error
-  if not isinstance(fields, dict):
-    raise line.fault("not a JSON object.")
-  for name, value in fields.items():
-    if name not in _FIELDS:
-      raise line.fault(
-        f"field {name!r} is unknown: the fields are {', '.join(_FIELDS)}."
-      )
-    if not isinstance(value, str) or not value.strip():
-      raise line.fault(f"field {name!r} is not a text that says something.")
-  absent = [name for name in _REQUIRED if name not in fields]
-  if absent:
-    raise line.fault(f"the field {absent[0]!r} is missing.")
-  codes = {}
-  for name in {"language", "prompt_language"} & fields.keys():
-    try:
-      codes[name] = languages.resolve(fields[name]).code
-    except UserError as error:
-      raise line.fault(f"{error}.") from error
-  language = codes["language"]
-  for name in ("key", "subset"):
-    value = fields.get(name, "-")
-    if not _is_file_name(value):
-      raise line.fault(f"the {name} {value!r} is not a file name.")
-  folder = line.path.parent
-  truth = fields.get("truth")
-  return Item(
-    key=fields["key"],
-    text=fields["text"],
-    language=language,
-    prompt_audio=folder / fields["prompt_audio"],
-    prompt_text=fields.get("prompt_text"),
-    prompt_language=codes.get("prompt_language"),
-    truth=folder / truth if truth else None,
-    subset=fields.get("subset", language),
-    where=line.where,
-  )
-
-
-def _once(line: _Line) -> Callable[[list[tuple[str, Any]]], dict[str, Any]]:
-  """Hook of `json.loads` that refuses an object with a field twice."""
-
-  def fields(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    names = [name for name, _ in pairs]
-    for name in names:
-      if names.count(name) > 1:
-        raise line.fault(f"the field {name!r} is there twice; leave one.")
-    return dict(pairs)
-
-  return fields
-
-
 READERS: dict[
   str, Callable[[pathlib.Path, Sequence[str] | None], list[Item]]
 ] = {
@@ -376,54 +269,6 @@ READERS: dict[
 
 
 # ------------------------------------------------------------------ common
-
-
-def _lines(path: pathlib.Path) -> Iterator[_Line]:
-  """Yields the lines of a list; blank lines at its end are dropped."""
-  try:
-    text = path.read_text("utf-8-sig")
-  except FileNotFoundError as error:
-    raise UserError(
-      f"{path} is not there; give the folder as the set was released."
-    ) from error
-  except UnicodeDecodeError as error:
-    number = error.object[: error.start].count(b"\n") + 1
-    raise UserError(
-      f"{path}, line {number}: {path.name} is not a UTF-8 text file ({error})."
-    ) from error
-  except OSError as error:
-    raise UserError(
-      f"{path} cannot be read as a list ({error}); give what the set's layout"
-      " asks for."
-    ) from error
-  # Some texts hold separators at which str.splitlines would cut.
-  lines = text.rstrip().split("\n") if text.strip() else []
-  for number, words in enumerate(lines, 1):
-    line = _Line(path, number, words.strip())
-    if not line.text:
-      raise line.fault("an empty line; take it out.")
-    yield line
-
-
-def _is_file_name(name: str) -> bool:
-  """Whether a file or folder can have this name."""
-  return pathlib.PurePath(name).name == name != ".." and "\0" not in name
-
-
-def _chosen(
-  where: str,
-  wanted: Sequence[str] | None,
-  known: Iterable[str],
-  default: Sequence[str] | None = None,
-) -> list[str]:
-  """Subsets to read: those wanted, else the default, else all."""
-  known = list(known)
-  for name in wanted or ():
-    if name not in known:
-      raise UserError(
-        f"{where} has no subset {name!r}: choose among {', '.join(known)}."
-      )
-  return list(wanted or default or known)
 
 
 def _refuse_doubles(items: Sequence[Item]) -> None:
@@ -471,10 +316,3 @@ def _cloned(
       " clone zero-shot."
     )
   return list(items)
-
-
-def first_names(names: Sequence[str]) -> str:
-  """The first names of a list, and the number of the others."""
-  rest = len(names) - _LISTED
-  listed = ", ".join(names[:_LISTED])
-  return f"{listed} and {rest} more" if rest > 0 else listed

@@ -13,7 +13,7 @@ import numpy as np
 
 from s02jax.core.errors import UserError
 from s02jax.evaluation.benchmark import clips
-from s02jax.evaluation.benchmark.datasets import first_names
+from s02jax.evaluation.benchmark.items import first_names
 from s02jax.evaluation.benchmark.ledger import (
   Asked,
   JudgeAnswer,

@@ -27,7 +27,7 @@ from s02jax.evaluation.benchmark import (
   table,
   tabulate,
 )
-from s02jax.evaluation.benchmark.datasets import Item
+from s02jax.evaluation.benchmark.items import Item
 from s02jax.evaluation.benchmark.ledger import Ledger
 from s02jax.evaluation.benchmark.listen import Judges, Listener
 from s02jax.evaluation.benchmark.plan import (

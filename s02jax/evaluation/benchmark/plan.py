@@ -20,7 +20,7 @@ from s02jax.core import trees
 from s02jax.core.errors import UserError
 from s02jax.core.languages import BY_CODE
 from s02jax.evaluation.benchmark import metrics
-from s02jax.evaluation.benchmark.datasets import Cloning, Item
+from s02jax.evaluation.benchmark.items import Cloning, Item
 from s02jax.synthesis.request import Settings
 from s02jax.text.normalize import NORMALISATIONS
 

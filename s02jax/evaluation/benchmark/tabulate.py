@@ -14,7 +14,7 @@ import numpy as np
 
 from s02jax.core import languages
 from s02jax.core.errors import UserError
-from s02jax.evaluation.benchmark.datasets import Item, first_names
+from s02jax.evaluation.benchmark.items import Item, first_names
 from s02jax.evaluation.benchmark.ledger import (
   Asked,
   JudgeAnswer,

@@ -62,6 +62,13 @@ def _transcribe(model: AudioTokenizer, variables, codes, mask):
   return jnp.argmax(logits, axis=-1)
 
 
+@functools.partial(jax.jit, static_argnames=("model",))
+def _text_log_probs(model: AudioTokenizer, variables, codes, mask):
+  """CTC log-probabilities [b, s, v + 1] of codes [b, s]; the last is blank."""
+  logits = model.apply(variables, codes, mask, method="ctc_logits")
+  return jax.nn.log_softmax(logits, axis=-1)
+
+
 @functools.partial(jax.jit, static_argnames=("model", "mel"))
 def _reconstruct(
   model: AudioTokenizer, mel: spectra.LogMel, variables, codes, mask, speaker
@@ -180,6 +187,23 @@ class TokenizerCodec:
       return [
         collapse(row[:s], blank)
         for row, s in zip(np.array(best), batch.lengths, strict=True)
+      ]
+
+    return map_batches(run, codes, unit=UNIT, budget=BUDGET)
+
+  def text_log_probs(self, codes: Sequence[np.ndarray]) -> list[np.ndarray]:
+    """CTC log-probabilities float32 [s, v + 1] of text ids; the last is blank.
+
+    Args:
+      codes: int32 [s] of each utterance.
+    """
+
+    def run(batch: Batch):
+      rows = _text_log_probs(
+        self.model, self.variables, batch.values, batch.mask
+      )
+      return [
+        row[:s] for row, s in zip(np.array(rows), batch.lengths, strict=True)
       ]
 
     return map_batches(run, codes, unit=UNIT, budget=BUDGET)

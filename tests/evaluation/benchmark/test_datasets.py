@@ -7,7 +7,7 @@ import pytest
 
 from s02jax.core.errors import UserError
 from s02jax.evaluation.benchmark import datasets
-from s02jax.evaluation.benchmark.datasets import Item
+from s02jax.evaluation.benchmark.items import Item
 
 
 def write(path, *lines, end="\n"):
@@ -279,6 +279,83 @@ def test_a_malformed_line_of_a_manifest_is_named(tmp_path, line, fault):
   write(path, json.dumps(GOOD), line)
   with pytest.raises(UserError, match=rf"mine.jsonl, line 2: .*{fault}"):
     read("manifest", path)
+
+
+# ------------------------------------------------------- manifest of a corpus
+
+
+def clip(path, speaker="ann", **more):
+  fields = {"path": path, "text": f"It is {path}.", "language": "en-GB"}
+  return json.dumps(fields | {"speaker": speaker} | more)
+
+
+@pytest.fixture
+def corpus(tmp_path):
+  """Manifest of a corpus: two voices of several clips, and clips alone."""
+  for name in ("a/1", "a/2", "a/3", "b/1", "b/2", "c/1", "d/1", "d/2"):
+    touch(tmp_path / f"{name}.mp3")
+  write(
+    tmp_path / "clips.jsonl",
+    clip("a/1.mp3", seconds=3),
+    clip("b/1.mp3", "ben", id="one", emotion="glad"),
+    clip("a/2.mp3"),
+    "",
+    clip("c/1.mp3", "cid"),
+    clip("d/1.mp3", "dot"),
+    clip("d/2.mp3", "dot", language="de"),
+    clip("b/2.mp3", "ben"),
+    clip("a/3.mp3", text=" "),
+    clip("a/1.mp3", "eve", id="again"),
+    clip("a/1.mp3", "eve", id="once more"),
+  )
+  return tmp_path / "clips.jsonl"
+
+
+def test_the_manifest_of_a_corpus_is_a_benchmark(corpus, caplog):
+  items = read("manifest", corpus, cloning="one-shot")
+  folder = corpus.parent
+  found = [
+    (i.key, i.truth.relative_to(folder), i.prompt_audio.relative_to(folder))
+    for i in items
+  ]
+  assert [tuple(map(str, one)) for one in found] == [
+    ("a_1", "a/1.mp3", "a/2.mp3"),
+    ("one", "b/1.mp3", "b/2.mp3"),
+    ("a_2", "a/2.mp3", "a/1.mp3"),
+    ("b_2", "b/2.mp3", "b/1.mp3"),
+  ]
+  assert items[0].text == "It is a/1.mp3."
+  assert items[0].prompt_text == "It is a/2.mp3."
+  assert {(i.language, i.subset) for i in items} == {("en", "en")}
+  mute, alone = caplog.messages
+  assert "1 clip(s) left out, which have no text: a_3" in mute
+  assert "5 clip(s) left out" in alone
+  assert "prompt: cid, dot, dot, eve, eve" in alone
+
+
+@pytest.mark.parametrize(
+  ("line", "fault"),
+  [
+    ('{"key": "a"}', "field 'path' is missing"),
+    (clip("a/1.mp3", speaker=3), "field 'speaker' is not a text"),
+    (clip("a/1.mp3", text=None), "field 'text' is not a text"),
+    (clip("a/1.mp3", id=7), "field 'id' is not a text"),
+    (clip("a/1.mp3", language="xx"), "language 'xx' is unknown"),
+    (clip("/"), "'/' cannot name a file; give the clip an id"),
+    (clip("a_1.mp3"), "the key 'a_1' twice"),
+  ],
+)
+def test_a_malformed_line_of_a_corpus_is_named(corpus, line, fault):
+  touch(corpus.parent / "a_1.mp3")
+  write(corpus, clip("a/1.mp3"), clip("a/2.mp3"), line)
+  with pytest.raises(UserError, match=rf"clips.jsonl, line 3: .*{fault}"):
+    read("manifest", corpus)
+
+
+def test_a_corpus_without_pairs_has_no_item(corpus):
+  write(corpus, clip("a/1.mp3"), clip("b/1.mp3", "ben"))
+  with pytest.raises(UserError, match="has no item"):
+    read("manifest", corpus)
 
 
 def test_an_unknown_benchmark_is_refused(tmp_path):

@@ -124,6 +124,29 @@ def test_the_official_rate_is_jiwers_own(code, text, heard):
   )
 
 
+def test_two_runaways_among_a_thousand_stay_two():
+  """They count for what they are, and change nothing of the other clips."""
+  text = "one two three four five six seven eight"
+  good = [
+    clip(f"c{i}", text, text.replace("two", "too") if i % 4 else text)
+    for i in range(998)
+  ]
+  loops = [clip(f"r{i}", text, " ".join([text] * 50)) for i in range(2)]
+  alone, all_of_them = score_texts(good), score_texts([*good, *loops])
+  assert all_of_them.comparisons[:998] == alone.comparisons
+  others = sum(bool(i % 4) for i in range(998)) / 8
+  assert alone.rates.utterance_mean.value == pytest.approx(others / 998)
+  assert all_of_them.rates.utterance_mean.value == pytest.approx(
+    (others + 2 * 49) / 1000, rel=1e-12
+  )
+  worst = sorted(all_of_them.comparisons, key=lambda c: -c.edits.rate)
+  assert [c.transcript.key for c in worst[:2]] == ["r0", "r1"]
+  assert [c.edits.rate for c in worst[:3]] == [49, 49, 1 / 8]
+  # Two clips decide the mean: its interval says so.
+  figure = all_of_them.rates.utterance_mean
+  assert figure.low < figure.value / 1.5 < figure.value * 1.5 < figure.high
+
+
 def test_what_cannot_be_scored_is_said():
   with pytest.raises(UserError, match="'dots'.*nothing"):
     score_texts([clip("dots", "…!", "a")])

@@ -13,7 +13,7 @@ from s02jax.audio import recording
 from s02jax.cli import evaluate
 from s02jax.core.errors import UserError
 from s02jax.evaluation.benchmark import clips, passes, plan
-from s02jax.evaluation.benchmark.datasets import Item
+from s02jax.evaluation.benchmark.items import Item
 from s02jax.evaluation.benchmark.ledger import Asked, JudgeAnswer, Ledger
 from s02jax.evaluation.benchmark.plan import ItemGroup, Shard
 from s02jax.synthesis.engine import Piece, Spoken

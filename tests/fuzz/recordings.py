@@ -1,17 +1,11 @@
 """Audio files that are damaged at random, and what a full decode makes of them.
 
-Free of JAX and pytest: it runs in a process of its own, whose memory is
-measured and which may crash without ending the tests.
+Free of JAX and pytest, for `alone.run`.
 """
 
-import dataclasses
 import functools
 import io
 import random
-import resource
-import time
-import traceback
-import warnings
 
 import numpy as np
 import soundfile
@@ -33,44 +27,24 @@ _CONTAINERS = (
 )  # fmt: skip
 
 
-@dataclasses.dataclass(frozen=True)
-class Report:
-  """Outcome of a run."""
+def check(seed: int) -> str | None:
+  """Reads a damaged file; returns its fault, "" where it was rightly refused.
 
-  read: int  # files that were accepted
-  refused: int  # files that were refused in a sentence
-  faults: tuple[str, ...]  # tracebacks, silent losses, hangs
-  megabytes: float  # most memory that the process held
-
-
-def run(first: int, count: int) -> Report:
-  """Reads the damaged files of the seeds from `first` on."""
-  warnings.simplefilter("error")
-  read, faults = 0, []
-  for seed in range(first, first + count):
-    what, data = damaged(seed)
-    started = time.monotonic()
-    try:
-      wave, rate = recording.read(data, longest=LONGEST)
-      sound = _speech(data)
-    except recording.Refused as error:
-      if "\n" in str(error):
-        faults.append(f"{seed} {what}: {error}")
-    except Exception:
-      faults.append(f"{seed} {what}: {traceback.format_exc()}")
-    else:
-      read += 1
-      seconds = len(wave) / rate
-      whole = min(full_decode(data), LONGEST)
-      if seconds < whole - LOST:
-        faults.append(f"{seed} {what}: {seconds:.3f} of {whole:.3f} s")
-      if not np.all(np.isfinite(wave)) or not np.all(np.isfinite(sound)):
-        faults.append(f"{seed} {what}: samples that are no numbers")
-    if time.monotonic() - started > 10:
-      faults.append(f"{seed} {what}: hangs")
-  megabytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-  refused = count - read
-  return Report(read, refused, tuple(faults), megabytes)
+  A fault is sound that a full decode has and the reading lacks, a sentence of
+  two lines, or samples that are no numbers.
+  """
+  what, data = damaged(seed)
+  try:
+    wave, rate = recording.read(data, longest=LONGEST)
+    sound = _speech(data)
+  except recording.Refused as error:
+    return f"{what}: {error}" if "\n" in str(error) else ""
+  seconds, whole = len(wave) / rate, min(full_decode(data), LONGEST)
+  if seconds < whole - LOST:
+    return f"{what}: {seconds:.3f} of {whole:.3f} s"
+  if not np.all(np.isfinite(wave)) or not np.all(np.isfinite(sound)):
+    return f"{what}: samples that are no numbers"
+  return None
 
 
 def _speech(data: bytes) -> np.ndarray:
