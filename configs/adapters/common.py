@@ -23,7 +23,7 @@ def base(kind: str, model: str) -> ConfigDict:
       model=model,
       # Emotions of the corpus, each with a change of its own; none: all clips.
       names=(),
-      # Clip of the speaker that a target is spoken after: neutral, random, same.
+      # Clip of the speaker before a target: neutral, random or same.
       reference="neutral",
       rank=8,
       alpha=16.0,

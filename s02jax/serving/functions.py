@@ -78,6 +78,7 @@ def _decoding(synthesizer: Synthesizer, w: Any) -> Iterator[Exportable]:
   """AR decoding: `decode_{slots}` and `prompt_{positions}`."""
   model = synthesizer.generator.model
   shape = synthesizer.generator.decode_functions.shape
+  mixed = len(synthesizer.emotions)
 
   def decode(w, cache, slots, steps, enough):
     cache, after, drawn = decoder.decode(
@@ -92,8 +93,10 @@ def _decoding(synthesizer: Synthesizer, w: Any) -> Iterator[Exportable]:
     del changed["sampling"]
     return (cache.keys, cache.values), changed, drawn
 
-  def prompt(w, ids, cursor, length, vector):
-    cache = decoder.read_prompt(model, _tree(w), ids, cursor, length, vector)
+  def prompt(w, ids, cursor, length, vector, strengths):
+    cache = decoder.read_prompt(
+      model, _tree(w), ids, cursor, length, vector, strengths
+    )
     return cache.keys, cache.values
 
   whole = Shape((), _I32)
@@ -105,14 +108,16 @@ def _decoding(synthesizer: Synthesizer, w: Any) -> Iterator[Exportable]:
       shape.layers * (Shape((*heads, t, shape.features), shape.dtype),),
     )
     slots = jax.tree.map(
-      lambda x: Shape(x.shape, x.dtype), Slots.free(count).to_dict()
+      lambda x: Shape(x.shape, x.dtype), Slots.free(count, mixed).to_dict()
     )
     yield f"decode_{count}", decode, (w, cache, slots, whole, whole)
   vector = Shape((synthesizer.generator.config.speaker.features,), _F32)
   size = PROMPT_UNIT
   while size <= LONGEST:
     ids, cursor = Shape((size,), _I32), Shape((size,), _F32)
-    yield f"prompt_{size}", prompt, (w, ids, cursor, whole, vector)
+    strengths = Shape((mixed,), _F32)
+    arguments = (w, ids, cursor, whole, vector, strengths)
+    yield f"prompt_{size}", prompt, arguments
     size = round_up(size + 1, PROMPT_UNIT)
 
 
@@ -147,6 +152,7 @@ def _rendering(
         "first": Shape((rows,), _I32),
         "seeds": Shape((rows,), np.dtype(np.uint32)),
         "guidance": Shape((rows,), _F32),
+        "strengths": Shape((rows, len(synthesizer.emotions)), _F32),
       }
       arguments = (w["flow_matching"], arrays, Shape((), _I32))
       yield f"flow_{rows}_{places}", solve, arguments

@@ -84,12 +84,16 @@ class ExportedDecodeFunctions:
     """
     self.text_size = card["ar"]["text_size"]
     self.shape = CacheShape(**card["ar"]["cache"])
+    self.adapters = len(card["emotions"])
     self._functions, self._weights = functions, w
 
-  def prefill(self, cache: Cache, ids, cursor, length, speaker, slot) -> Cache:
+  def prefill(
+    self, cache: Cache, ids, cursor, length, speaker, strengths, slot
+  ) -> Cache:
     """Reads a prompt into a slot of `cache`, which is donated."""
+    arguments = (ids, cursor, length, speaker, strengths)
     keys, values = self._functions(
-      f"prompt_{len(ids)}", self._weights, ids, cursor, length, speaker
+      f"prompt_{len(ids)}", self._weights, *arguments
     )
     return place(cache, Cache(keys=tuple(keys), values=tuple(values)), slot)
 
@@ -150,6 +154,7 @@ class Runtime(Pipeline):
         flow_vectors=encoder("flow_speaker", "flow_matching"),
         tokens=encoder("tokens", "audio_tokenizer", rate // TOKENS_PER_SECOND),
         posterior=encoder("posterior", "flow_vae", card["flow_vae"]["hop"]),
+        emotions=tuple(card["emotions"]),
       )
     )
 
@@ -225,6 +230,7 @@ def _renderer(
       # Exports of the first kind have functions for streaming alone.
       windows=tuple(flow.get("windows", STREAMED)),
       run=solve,
+      adapters=len(card["emotions"]),
     ),
     vocoder=ChunkVocoder(
       reach=tuple(vocoder["reach"]),

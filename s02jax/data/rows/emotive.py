@@ -129,7 +129,7 @@ class Emotions:
 
 
 def _groups(names, label, said, speaker) -> np.ndarray:
-  """Records int[g, e] of each speaker and text that some emotion was said by."""
+  """Records int[g, e] of every speaker and text, one for each emotion."""
   by_key: dict[tuple[int, int, str], int] = {}
   by_text: dict[tuple[int, str], int] = {}
   of_name: dict[str, list[int]] = {name: [] for name in names}
@@ -206,7 +206,7 @@ class EmotiveSequences(PackedSequences):
 
 
 class EmotiveLatents(LatentUtterances):
-  """Rows of flow matching, see `LatentUtterances`, by emotion, one clip each."""
+  """Rows of flow matching, see `LatentUtterances`, by emotion; one clip."""
 
   def __init__(self, emotions: Emotions, reference: str, **arguments: Any):
     """Plans the rows.

@@ -6,21 +6,36 @@ So models know nothing of them (Hu et al. 2021, arXiv 2106.09685). A begins
 random and B at zero, so that the first W′ is W. Kernels of scanned layers,
 [l, i, o], have an A and a B a layer.
 
+At inference every row of a batch has changes of its own, and equation 1 would
+make a kernel for each. There the changes of e adapters lie side by side behind
+the kernel, and every row weighs them:
+
+  (2)  y = x W + Σ_k s_k (x A_k) B_k          strengths s of the row
+
+With strengths of 0 the sum is 0, and y is x W to the last bit.
+
 Shape letters:
   i features in    o features out    r rank    n leading axes of a kernel
+  b rows    e adapters
 """
 
+import contextlib
 import dataclasses
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
 
 from s02jax.core.errors import UserError
 
 PyTree = Any
+# A and B by the path of their kernel, and the scale of equation 1.
+Change = tuple[Mapping[str, Mapping[str, np.ndarray]], float]
 DOWN, UP = "lora_a", "lora_b"  # names of A and B, in place of "kernel"
 
 
@@ -111,6 +126,72 @@ def change(
     return leaf + (scale * (pair[DOWN] @ pair[UP])).astype(leaf.dtype)
 
   return jax.tree_util.tree_map_with_path(changed, params)
+
+
+# ------------------------------------------------------------ many in a batch
+
+
+def attach(
+  params: Mapping[str, Any],
+  changes: Sequence[Change],
+) -> dict[str, Any]:
+  """Parameters with the changes of e adapters beside their kernels.
+
+  Ranks are filled up with zeros to the largest, and so are the kernels that an
+  adapter leaves alone: A becomes [*n, i, e · r] and B [*n, e · r, o], times its
+  scale. `mixing` makes the model's products heed them.
+
+  Args:
+    params: nested dicts of NumPy arrays; they are not written into.
+    changes: of each adapter.
+  """
+  rank = max(
+    (pair[DOWN].shape[-1] for lora, _ in changes for pair in lora.values()),
+    default=0,
+  )
+  paths = dict.fromkeys(path for lora, _ in changes for path in lora)
+  out = jax.tree.map(lambda x: x, dict(params))  # dicts of its own
+  for path in paths:
+    node = out
+    for name in path.split("/"):
+      node = node[name]
+    *lead, i, o = node["kernel"].shape
+    down = np.zeros((*lead, i, len(changes) * rank), np.float32)
+    up = np.zeros((*lead, len(changes) * rank, o), np.float32)
+    for number, (lora, scale) in enumerate(changes):
+      if path in lora:
+        pair, begin = lora[path], number * rank
+        place = slice(begin, begin + pair[DOWN].shape[-1])
+        down[..., place] = pair[DOWN]
+        up[..., place, :] = scale * pair[UP]
+    node[DOWN], node[UP] = down, up
+  return out
+
+
+def mixing(
+  strengths: Float[Array, "b e"],
+) -> contextlib.AbstractContextManager[None]:
+  """Context in which dense layers add the sum of equation 2.
+
+  Args:
+    strengths: of every row's adapters, in the order of `attach`.
+  """
+
+  def add(next_fun, args, kwargs, context):
+    y = next_fun(*args, **kwargs)
+    module = context.module
+    if context.method_name != "__call__" or not isinstance(module, nn.Dense):
+      return y
+    if not module.has_variable("params", DOWN):
+      return y
+    x = args[0]
+    down = module.get_variable("params", DOWN).astype(x.dtype)
+    up = module.get_variable("params", UP).astype(x.dtype)
+    each = jnp.repeat(strengths, down.shape[1] // strengths.shape[1], axis=1)
+    each = each.reshape(len(each), *(1,) * (x.ndim - 2), -1)
+    return y + (((x @ down) * each.astype(x.dtype)) @ up).astype(y.dtype)
+
+  return nn.intercept_methods(add)
 
 
 def _paths(tree: PyTree) -> dict[str, Any]:
