@@ -208,9 +208,9 @@ def _expected(job: Job) -> str:
     minutes = job.seconds / 60
     time = f"about {minutes:.1f} min" if minutes >= 1 else "less than a minute"
   return (
-    f"{job.model}: {job.config.steps} steps of {job.trained:,} parameters beside"
-    f" {job.frozen:,} that stay; at least {job.gigabytes:.2f} GB of memory and"
-    f" {time}, compiling not counted."
+    f"{job.model}: {job.config.steps} steps of {job.trained:,} parameters"
+    f" beside {job.frozen:,} that stay; at least {job.gigabytes:.2f} GB of"
+    f" memory and {time}, compiling not counted."
   )
 
 
