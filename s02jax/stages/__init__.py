@@ -31,6 +31,7 @@ STAGES = {
   "ar": "s02jax.stages.ar:ARStage",
   "flow_matching": "s02jax.stages.flow_matching:FlowMatchingStage",
   "adapter": "s02jax.stages.adapter:AdapterStage",
+  "text_to_voice": "s02jax.stages.text_to_voice:TextToVoiceStage",
 }
 
 

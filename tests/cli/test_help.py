@@ -16,6 +16,7 @@ COMMANDS = [
   *(("bench", name) for name in bench.BENCHES),
   *(("corpus", name) for name in ("espeak", "manifest")),
   *(("voice", name) for name in ("add", "list", "show", "remove")),
+  *(("voice", name) for name in ("prior", "design")),
   *(("adapt", name) for name in ("emotion", "speaker", "voice", "language")),
   *(("adapter", name) for name in ("list", "show", "remove", "merge")),
 ]
