@@ -20,23 +20,15 @@ import dataclasses
 import json
 import pathlib
 
-import jax
-
-from configs import text_to_voice
-from data_pipelines import voices
 from s02jax import cli
 from s02jax.bundle import Bundle
 from s02jax.cli import options
-from s02jax.cli.terminal.bar import TrainingBar
 from s02jax.core import startup
 from s02jax.core.errors import UserError
-from s02jax.data.voices import VoiceSpace
 from s02jax.synthesis import voice_design, voice_store
 from s02jax.synthesis.voice_system import VoiceSystem
 from s02jax.text import descriptions
 from s02jax.text.checks import check_words
-from s02jax.training.loop import train
-from s02jax.training.trained import Trained
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -152,6 +144,16 @@ def _remove(args: argparse.Namespace) -> None:
 
 
 def _prior(args: argparse.Namespace) -> None:
+  # Training takes seconds to import, which the other verbs need not.
+  import jax
+
+  from configs import text_to_voice
+  from data_pipelines import voices
+  from s02jax.cli.terminal.bar import TrainingBar
+  from s02jax.data.voices import VoiceSpace
+  from s02jax.training.loop import train
+  from s02jax.training.trained import Trained
+
   startup.set_up()
   beside = pathlib.Path(args.bundle).absolute()
   work = args.work or beside.with_name(f"{beside.name}-prior")

@@ -77,8 +77,8 @@ class VoiceDesigner:
     if card["base"] != bundle.fingerprint:
       raise UserError(
         f"{folder}: the voice prior was trained on another base"
-        f" ({card['base']}, this bundle is {bundle.fingerprint}); train it again"
-        " with `s02 voice prior`."
+        f" ({card['base']}, this bundle is {bundle.fingerprint}); train it"
+        " again with `s02 voice prior`."
       )
     try:
       data = (folder / "model.safetensors").read_bytes()
@@ -145,8 +145,8 @@ class VoiceDesigner:
     letters = [c for c in text if c.isalpha()]
     if not letters and not tagged:
       raise UserError(
-        f"the description {description[:40]!r} has no words; describe the voice,"
-        " or give --tags such as gender=male."
+        f"the description {description[:40]!r} has no words; describe the"
+        " voice, or give --tags such as gender=male."
       )
     strange = self._text.unknown(text)
     if sum(c in strange for c in letters) * 2 > len(letters):
@@ -181,13 +181,15 @@ def add(
     "base": bundle.fingerprint,
     "config": {name: config[name] for name in ("model", "data")},
   }
-  with files.explain_errors(out, "the voice prior"):
-    with files.atomic_folder(out) as at:
-      data = safetensors.numpy.save(flatten(params))
-      (at / "model.safetensors").write_bytes(data)
-      space.save(at)
-      text = json.dumps(card, indent=1, sort_keys=True)
-      (at / CARD).write_text(text + "\n", encoding="utf-8")
+  with (
+    files.explain_errors(out, "the voice prior"),
+    files.atomic_folder(out) as at,
+  ):
+    data = safetensors.numpy.save(flatten(params))
+    (at / "model.safetensors").write_bytes(data)
+    space.save(at)
+    text = json.dumps(card, indent=1, sort_keys=True)
+    (at / CARD).write_text(text + "\n", encoding="utf-8")
   return out
 
 
