@@ -209,6 +209,23 @@ def _adapters(adaptation, runs, fingerprint: str, notes) -> list[Adapter]:
         **fields,
       )
     ]
+  return lora_adapters(names(adaptation), runs, fingerprint, notes)
+
+
+def lora_adapters(
+  names: Sequence[str],
+  runs: Mapping[str, Trained],
+  fingerprint: str,
+  notes: Mapping[str, Any],
+) -> list[Adapter]:
+  """Adapters of emotions that were trained side by side.
+
+  Args:
+    names: of the adapters, in the order of the runs' emotions.
+    runs: model -> its run.
+    fingerprint: of the base.
+    notes: for the cards.
+  """
   (scale,) = {
     run.config["adapter"]["alpha"] / run.config["adapter"]["rank"]
     for run in runs.values()
@@ -217,6 +234,7 @@ def _adapters(adaptation, runs, fingerprint: str, notes) -> list[Adapter]:
     Adapter(
       name=name,
       kind="lora",
+      base=fingerprint,
       scale=scale,
       weights={
         model: {
@@ -225,9 +243,9 @@ def _adapters(adaptation, runs, fingerprint: str, notes) -> list[Adapter]:
         }
         for model, run in runs.items()
       },
-      **fields,
+      notes=notes,
     )
-    for i, name in enumerate(names(adaptation))
+    for i, name in enumerate(names)
   ]
 
 
