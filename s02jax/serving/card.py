@@ -9,7 +9,7 @@ from typing import Any
 
 from s02jax.core.errors import UserError
 
-FORMAT_VERSION = 3
+FORMAT_VERSION = 2
 CARD = "card.json"
 
 

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax import export
 
@@ -28,6 +29,7 @@ Shape = jax.ShapeDtypeStruct
 # Name, function and abstract arguments.
 Exportable = tuple[str, Callable[..., Any], tuple[Any, ...]]
 _I32, _F32 = np.dtype(np.int32), np.dtype(np.float32)
+_NOTHING = np.zeros(0, np.float32)  # strengths of no adapters
 
 
 def exported_weights(
@@ -93,7 +95,7 @@ def _decoding(synthesizer: Synthesizer, w: Any) -> Iterator[Exportable]:
     del changed["sampling"]
     return (cache.keys, cache.values), changed, drawn
 
-  def prompt(w, ids, cursor, length, vector, strengths):
+  def prompt(w, ids, cursor, length, vector, strengths=_NOTHING):
     cache = decoder.read_prompt(
       model, _tree(w), ids, cursor, length, vector, strengths
     )
@@ -115,8 +117,8 @@ def _decoding(synthesizer: Synthesizer, w: Any) -> Iterator[Exportable]:
   size = PROMPT_UNIT
   while size <= LONGEST:
     ids, cursor = Shape((size,), _I32), Shape((size,), _F32)
-    strengths = Shape((mixed,), _F32)
-    arguments = (w, ids, cursor, whole, vector, strengths)
+    strengths = (Shape((mixed,), _F32),) if mixed else ()
+    arguments = (w, ids, cursor, whole, vector, *strengths)
     yield f"prompt_{size}", prompt, arguments
     size = round_up(size + 1, PROMPT_UNIT)
 
@@ -128,7 +130,11 @@ def _rendering(
   matching, vae = synthesizer.flow.model, synthesizer.vae.model
   c = matching.config
 
+  mixed = len(synthesizer.emotions)
+
   def solve(w, arrays, steps):
+    none = jnp.zeros((len(arrays["tokens"]), 0))
+    arrays = {"strengths": none} | arrays
     return flow.flow_chunk(matching, _tree(w), **arrays, steps=steps)
 
   def vocode(w, z, mask):
@@ -152,8 +158,9 @@ def _rendering(
         "first": Shape((rows,), _I32),
         "seeds": Shape((rows,), np.dtype(np.uint32)),
         "guidance": Shape((rows,), _F32),
-        "strengths": Shape((rows, len(synthesizer.emotions)), _F32),
       }
+      if mixed:
+        arrays["strengths"] = Shape((rows, mixed), _F32)
       arguments = (w["flow_matching"], arrays, Shape((), _I32))
       yield f"flow_{rows}_{places}", solve, arguments
     (n,) = export.symbolic_shape("l", constraints=[f"l >= {FEWEST}"])

@@ -105,11 +105,19 @@ class Slots:
   @classmethod
   def from_dict(cls, arrays: Mapping[str, Any]) -> "Slots":
     """Slots from nested dicts of arrays, the inverse of `to_dict`."""
-    return cls(**{**arrays, "sampling": Sampling(**arrays["sampling"])})
+    none = jnp.zeros((*arrays["ids"].shape, 0), jnp.float32)
+    sampling = Sampling(**arrays["sampling"])
+    return cls(**{"strengths": none, **arrays, "sampling": sampling})
 
   def to_dict(self) -> dict[str, Any]:
-    """Nested dicts of arrays by field name, as exported functions take them."""
-    return {**vars(self), "sampling": dict(vars(self.sampling))}
+    """Nested dicts of arrays by field name, as exported functions take them.
+
+    Without adapters there are no strengths among them.
+    """
+    arrays = {**vars(self), "sampling": dict(vars(self.sampling))}
+    if not self.strengths.shape[1]:
+      del arrays["strengths"]
+    return arrays
 
 
 @jax.tree_util.register_dataclass
