@@ -6,9 +6,7 @@ import numpy as np
 import pytest
 
 from s02jax.core.errors import UserError
-from s02jax.models.layers import lora
 from s02jax.synthesis import adapter_store
-from s02jax.synthesis.adapter_store import Adapter
 from s02jax.synthesis.decode import decoder
 from s02jax.synthesis.emotion import parse, strengths
 from s02jax.synthesis.render import flow
@@ -17,40 +15,12 @@ from s02jax.synthesis.synthesizer import Synthesizer
 from tests import tiny
 
 SETTINGS = vars(Settings(steps=2))
-TARGETS = {
-  "ar": r"stack/blocks/attention/(q|o)$",
-  "flow_matching": r"attention/(q|v)$|upsample$|modulation$",
-}
 NAMES = ("angry", "happy", "sad")
-
-
-def adapter(name: str, seed: int, models=("ar", "flow_matching")) -> Adapter:
-  """Adapter of random A and B, whose rank is that of its seed."""
-  random = np.random.default_rng(seed)
-  weights = {}
-  for model in models:
-    cfg = lora.LoraConfig(rank=1 + seed, targets=TARGETS[model])
-    params = tiny.bundle().params[model]["params"]
-    weights[model] = {}
-    for path, kernel in lora.targets(params, cfg).items():
-      *lead, i, o = kernel.shape
-      down, up = (*lead, i, cfg.rank), (*lead, cfg.rank, o)
-      weights[model][path] = {
-        lora.DOWN: random.normal(size=down).astype(np.float32) * i**-0.5,
-        lora.UP: random.normal(size=up).astype(np.float32),
-      }
-  return Adapter(
-    name=name,
-    kind="lora",
-    base=tiny.bundle().fingerprint,
-    weights=weights,
-    scale=0.5,
-  )
 
 
 @pytest.fixture(scope="module")
 def adapters():
-  return [adapter(name, i) for i, name in enumerate(NAMES)]
+  return [tiny.adapter(name, i) for i, name in enumerate(NAMES)]
 
 
 @pytest.fixture(scope="module")
