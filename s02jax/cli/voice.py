@@ -25,9 +25,9 @@ from s02jax.bundle import Bundle
 from s02jax.cli import options
 from s02jax.core import startup
 from s02jax.core.errors import UserError
+from s02jax.data import descriptions
 from s02jax.synthesis import voice_design, voice_store
 from s02jax.synthesis.voice_system import VoiceSystem
-from s02jax.text import descriptions
 from s02jax.text.checks import check_words
 
 
@@ -148,7 +148,7 @@ def _prior(args: argparse.Namespace) -> None:
   import jax
 
   from configs import text_to_voice
-  from data_pipelines import voices
+  from data_pipelines.adapters import voices
   from s02jax.cli.terminal.bar import TrainingBar
   from s02jax.data.voices import VoiceSpace
   from s02jax.training.loop import train

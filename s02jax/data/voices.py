@@ -30,7 +30,7 @@ class VoiceTable:
 
   ar: np.ndarray  # f32[v, o]
   flow: np.ndarray  # f32[v, e]
-  tags: np.ndarray  # i32[v, a], see `s02jax.text.descriptions`
+  tags: np.ndarray  # i32[v, a], see `s02jax.data.descriptions`
 
   def save(self, folder: str | os.PathLike, split: str) -> None:
     """Writes the table of a split, whole or not at all."""

@@ -17,8 +17,9 @@ from s02jax.core import languages
 from s02jax.core.errors import UserError
 from s02jax.data.records import Corpus
 from s02jax.data.rows.emotive import NEUTRAL, Emotions
+from s02jax.evaluation import prosody
 from s02jax.evaluation.figure import Figure, mean, share
-from s02jax.pretrained import dtw, ge2e, prosody
+from s02jax.pretrained import dtw, ge2e
 from s02jax.pretrained.signal import to_judge_rate
 
 _TEXTS = 10  # that the words are told among

@@ -14,6 +14,7 @@ import jax.numpy as jnp
 
 from s02jax import stages
 from s02jax.core.config import build
+from s02jax.data import descriptions
 from s02jax.data.rows.described_voices import DescribedVoices
 from s02jax.data.voices import VoiceSpace, VoiceTable
 from s02jax.flops import kernel_flops
@@ -27,7 +28,6 @@ from s02jax.stages.train_state import (
   step_key,
   update,
 )
-from s02jax.text import descriptions
 from s02jax.text.tokenizer import TextModel
 
 

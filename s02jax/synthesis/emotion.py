@@ -29,7 +29,7 @@ def parse(emotion: Emotion) -> dict[str, float]:
   if emotion is None:
     return {}
   if isinstance(emotion, Mapping):
-    items = [(str(name), weight) for name, weight in emotion.items()]
+    items = list(emotion.items())
   elif isinstance(emotion, str):
     parts = (part.partition(":") for part in emotion.split(","))
     items = [(n.strip(), w.strip() if colon else 1.0) for n, colon, w in parts]

@@ -23,11 +23,11 @@ from s02jax.core import files
 from s02jax.core.config import build
 from s02jax.core.errors import UserError
 from s02jax.core.trees import flatten, unflatten
+from s02jax.data import descriptions
 from s02jax.data.voices import VoiceSpace
 from s02jax.models.voice_prior import VoicePrior, VoicePriorConfig
 from s02jax.synthesis.render import solver
 from s02jax.synthesis.voice import Voice
-from s02jax.text import descriptions
 from s02jax.text.clean import clean
 from s02jax.text.tokenizer import TextModel
 
@@ -213,6 +213,8 @@ def _solve(
   def run(seeds):
     keys = jax.vmap(jax.random.key)(seeds)
     noise = jax.vmap(lambda key: jax.random.normal(key, (1, k)))(keys)
-    return solver.euler(solver.guide(velocity, guidance), noise, STEPS, 0.0)
+    return solver.euler(
+      solver.guide(velocity, float(guidance)), noise, STEPS, 0.0
+    )
 
   return run(jnp.asarray(seeds))[:, 0]

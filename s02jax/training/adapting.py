@@ -48,7 +48,7 @@ class Adaptation:
   name: str  # of the adapter or voice; of emotions a prefix, or ""
   bundle: pathlib.Path  # that gets the result
   base: pathlib.Path  # that is trained on; `bundle`, or one that knows more
-  corpus: pathlib.Path  # made ready by `data_pipelines.adaptation`
+  corpus: pathlib.Path  # made ready by `data_pipelines.adapters.prepare`
   work: pathlib.Path  # folder of the runs
   models: Sequence[str] = ("ar", "flow_matching")
   emotions: Sequence[str] = ()  # of the kind "emotion"

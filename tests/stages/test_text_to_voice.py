@@ -9,10 +9,10 @@ import pytest
 from configs import text_to_voice
 from s02jax import stages
 from s02jax.core.errors import UserError
+from s02jax.data import descriptions
 from s02jax.data.voices import VoiceSpace, VoiceTable
 from s02jax.synthesis import voice_design, voice_store
 from s02jax.synthesis.voice_design import VoiceDesigner
-from s02jax.text import descriptions
 from s02jax.training.loop import train
 from s02jax.training.trained import Trained
 from tests import tiny

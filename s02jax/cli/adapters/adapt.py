@@ -18,7 +18,7 @@ import os
 import pathlib
 from typing import Any
 
-from data_pipelines import adaptation as data
+from data_pipelines.adapters import prepare as data
 from s02jax import cli
 from s02jax.bundle import Bundle
 from s02jax.cli import options

@@ -84,7 +84,7 @@ def _add_espeak(parser: argparse.ArgumentParser) -> None:
   add(
     "--emotions",
     type=_codes,
-    default=(),
+    default=[],
     help="prosodies in which every sentence is said, such as neutral,sad,happy",
   )
 

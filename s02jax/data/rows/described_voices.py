@@ -2,11 +2,11 @@
 
 import numpy as np
 
+from s02jax.data import descriptions
 from s02jax.data.mixture import generator
 from s02jax.data.rows import NoRows, Row, make_row, pad_to
 from s02jax.data.rows.draws import PLAN
 from s02jax.data.voices import VoiceSpace, VoiceTable
-from s02jax.text import descriptions
 from s02jax.text.tokenizer import TextModel
 
 

@@ -106,8 +106,9 @@ class Slots:
   def from_dict(cls, arrays: Mapping[str, Any]) -> "Slots":
     """Slots from nested dicts of arrays, the inverse of `to_dict`."""
     none = jnp.zeros((*arrays["ids"].shape, 0), jnp.float32)
-    sampling = Sampling(**arrays["sampling"])
-    return cls(**{"strengths": none, **arrays, "sampling": sampling})
+    found: dict[str, Any] = {"strengths": none, **arrays}
+    sampling = Sampling(**found.pop("sampling"))
+    return cls(**found, sampling=sampling)
 
   def to_dict(self) -> dict[str, Any]:
     """Nested dicts of arrays by field name, as exported functions take them.

@@ -33,7 +33,7 @@ class PromptBuilder:
     seed: int,
     sampling: Sampling,
     shortest: float = 0.0,
-    strengths: Sequence[float] = (),
+    strengths: np.ndarray | Sequence[float] = (),
   ) -> ARPrompt:
     """Builds the prompt after which the AR model speaks `text` as `voice`.
 

@@ -43,7 +43,8 @@ class ARPrompt:
   limit: int  # most tokens, at least 1
   sampling: Sampling  # numbers
   least: int = 1  # END is not drawn before so many tokens
-  strengths: Sequence[float] = ()  # [e] of the adapters; none: the base alone
+  # float [e], of the adapters; none: the base alone
+  strengths: np.ndarray | Sequence[float] = ()
 
 
 class DecodeFunctions(Protocol):

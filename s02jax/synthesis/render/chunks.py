@@ -65,7 +65,8 @@ class FlowChunk:
   seed: int  # 32 bits, of the utterance's noise
   steps: int  # of the Euler solver
   guidance: float  # weight of the condition; 1 is no guidance
-  strengths: Sequence[float] = ()  # of the adapters; none: the base alone
+  # float [e], of the adapters; none: the base alone
+  strengths: np.ndarray | Sequence[float] = ()
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

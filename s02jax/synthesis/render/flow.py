@@ -74,13 +74,8 @@ def flow_chunk(
   noise = solver.start_noise(keys, first, *known.shape[1:])
   twice = jax.tree.map(
     lambda x: jnp.concatenate([x, x]),
-    {
-      "condition": condition,
-      "speaker": speaker,
-      "prompt": known,
-      "prompt_mask": known_mask,
-      "mask": mask,
-    },
+    dict(condition=condition, speaker=speaker, prompt=known, mask=mask)
+    | {"prompt_mask": known_mask},
   )
 
   def velocity(x, t, keep):

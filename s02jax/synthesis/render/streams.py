@@ -74,7 +74,7 @@ class RenderStream:
     steps: int,
     guidance: float,
     whole: bool,
-    strengths: Sequence[float] = (),
+    strengths: np.ndarray | Sequence[float] = (),
   ):
     """Starts behind the voice's prompt.
 

@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from s02jax.text import growth
-from s02jax.text.tokenizer import TextModel
+from data_pipelines.adapters.prepare import grow_embedding
+from s02jax.text.tokenizer import TextModel, grow_model
 from tests import tiny
 
 POLISH = ("Żółta łódź płynie przez jezioro.", "Łódź jest żółta.") * 20
@@ -11,7 +11,7 @@ POLISH = ("Żółta łódź płynie przez jezioro.", "Łódź jest żółta.") *
 
 def test_no_id_moves_and_new_texts_get_shorter():
   before = tiny.text_model()
-  data, added = growth.grow(before, POLISH, 40)
+  data, added = grow_model(before, POLISH, 40)
   old, new = TextModel(before), TextModel(data)
   assert 0 < len(added) <= 40
   assert new.size == old.size + len(added)
@@ -31,7 +31,7 @@ def test_no_id_moves_and_new_texts_get_shorter():
 def test_a_new_embedding_is_the_mean_of_what_spelt_it(random):
   model = TextModel(tiny.text_model())
   table = random.normal(size=(model.size + 10, 4)).astype(np.float32)
-  grown = growth.grow_embedding(table, model, ["ł", "ó"])
+  grown = grow_embedding(table, model, ["ł", "ó"])
   np.testing.assert_array_equal(grown[: model.size], table[: model.size])
   np.testing.assert_array_equal(grown[model.size + 2 :], table[model.size :])
   ids = model.pieces("ł")

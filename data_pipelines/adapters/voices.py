@@ -13,11 +13,11 @@ import tqdm
 
 from s02jax.bundle import Bundle
 from s02jax.core import files, languages
+from s02jax.data import descriptions
 from s02jax.data.records import Corpus
 from s02jax.data.voices import VoiceSpace, VoiceTable
-from s02jax.pretrained import prosody
+from s02jax.evaluation import prosody
 from s02jax.synthesis.synthesizer import Synthesizer
-from s02jax.text import descriptions
 
 SPLITS = ("train", "unseen")
 MOST_CLIPS = 6  # of a speaker, that are measured

@@ -2,6 +2,8 @@
 
 Every part is skipped where it is there already, so the same call goes on where
 a stopped one was.
+
+Shape letters: v ids of the text model, a audio tokens, d width, n new pieces.
 """
 
 import collections
@@ -11,12 +13,13 @@ import pathlib
 import shutil
 from collections.abc import Sequence
 
+import numpy as np
+
 from data_pipelines import corpus_writer, extract, manifest, text_model
 from s02jax.bundle import Bundle
 from s02jax.core.errors import UserError
 from s02jax.data.records import SPLITS, Corpus, CorpusFiles
-from s02jax.text import growth
-from s02jax.text.tokenizer import TextModel
+from s02jax.text.tokenizer import TextModel, grow_model
 
 FEWEST = 2  # clips to train on: one is heard as the reference of the other
 # Shares held out where there is one speaker, who must stay in train.
@@ -118,11 +121,11 @@ def grown(
   """
   train = Corpus.open(corpus, "train")
   texts = [train.text(i) for i in range(len(train))]
-  data, added = growth.grow(bundle.text_model, texts, pieces)
+  data, added = grow_model(bundle.text_model, texts, pieces)
   params = dict(bundle.params)
   tree = dict(params["ar"]["params"])
   tree["embed"] = {
-    "embedding": growth.grow_embedding(
+    "embedding": grow_embedding(
       tree["embed"]["embedding"],
       TextModel(bundle.text_model),
       [piece.replace("\u2581", " ") for piece in added],
@@ -144,6 +147,23 @@ def grown(
     text_model=data,
     card=card,
   )
+
+
+def grow_embedding(
+  table: np.ndarray, model: TextModel, added: Sequence[str]
+) -> np.ndarray:
+  """Joint embeddings f32[v + n + a, d] with rows for new text pieces.
+
+  A new row is the mean of the rows that spelt the piece before.
+
+  Args:
+    table: f32[v + a, d], text ids first.
+    model: before it has grown, of v ids.
+    added: texts of the new pieces.
+  """
+  rows = [table[model.pieces(text)].mean(axis=0) for text in added]
+  fresh = np.array(rows, np.float32).reshape(-1, table.shape[1])
+  return np.concatenate([table[: model.size], fresh, table[model.size :]])
 
 
 def emotions(corpus: pathlib.Path) -> dict[str, int]:
