@@ -77,8 +77,8 @@ class VoiceSpace:
       mean=mean.astype(np.float32),
       deviation=deviation.astype(np.float32),
       axes=axes.astype(np.float32),
-      scale=np.float32(scale),
-      split=np.int32(table.ar.shape[1]),
+      scale=np.array(scale, np.float32),
+      split=np.array(table.ar.shape[1], np.int32),
     )
 
   def codes(self, table: VoiceTable) -> np.ndarray:

@@ -151,7 +151,8 @@ class AdapterStage:
     mel, found = self.inner.mel, []
     for i in range(min(len(corpus), HEARD)):
       wave = corpus.wave(i)[: 20 * corpus.rate]
-      frames = spectra.log_mel(_padded(wave, corpus.rate)[None], mel)
+      padded = jnp.asarray(_padded(wave, corpus.rate))
+      frames = spectra.log_mel(padded[None], mel)
       mask = lengths_to_mask(jnp.array([len(wave) // mel.hop]), frames.shape[1])
       found.append(
         self.inner.model.apply(

@@ -2,6 +2,8 @@
 
 from collections.abc import Callable, Sequence
 
+import numpy as np
+
 from s02jax.core.errors import UserError
 from s02jax.synthesis.decode.cache import Sampling
 from s02jax.synthesis.decode.slots import LONGEST, ARPrompt
