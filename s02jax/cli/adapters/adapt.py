@@ -27,6 +27,7 @@ from s02jax.core import startup
 from s02jax.core.errors import UserError
 from s02jax.core.inputs import hint
 from s02jax.data.records import Corpus
+from s02jax.synthesis import adapter_store, voice_store
 from s02jax.training import adapting
 from s02jax.training.adapting import Adaptation, Job
 
@@ -113,6 +114,7 @@ def main(argv: list[str]) -> int:
   args = _parser().parse_args(others)
   if args.steps is not None and args.steps < 1:
     raise UserError(f"--steps is {args.steps}; it must be 1 or more.")
+  _check_name(args)
   startup.set_up()
   adaptation = _prepare(args, _values(fields))
   adapting.check_free(adaptation, args.replace)
@@ -127,6 +129,14 @@ def main(argv: list[str]) -> int:
   made = adapting.finish(adaptation, args.replace)
   cli.tell(f"Added {', '.join(made)} to {args.bundle}. {_next(args, made)}")
   return 0
+
+
+def _check_name(args: argparse.Namespace) -> None:
+  """Raises UserError for a name that is none or taken, before any work."""
+  if args.kind == "speaker":
+    voice_store.check_free(args.bundle, args.name, args.replace)
+  elif args.name:
+    adapter_store.check_free(args.bundle, args.name, args.replace)
 
 
 def _values(fields: list[str]) -> dict[str, Any]:
