@@ -14,11 +14,12 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
-from data_pipelines import clips, corpus_writer, parallel, words
+from data_pipelines import clips, corpus_writer, parallel, prosody, words
 from data_pipelines.hashing import digest
 from s02jax.audio import espeak, loudness
 from s02jax.core import languages
 from s02jax.core.errors import UserError
+from s02jax.core.inputs import hint
 
 # Variants of espeak-ng that sound like people, no two of them alike, and that
 # an English recogniser (pocketsphinx) understands; it fails on the rest.
@@ -46,6 +47,8 @@ class EspeakArguments:
   rate: int = 16_000  # Hz
   seed: int = 0  # of speakers and sentences
   sentences: str = ""  # file of lines language|text, instead of word lists
+  # Names of `prosody.PROSODIES`: every sentence is said in each of them.
+  emotions: tuple[str, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -69,6 +72,7 @@ class Task:
   text: str
   speaker: Speaker
   rate: int  # of the corpus, Hz
+  emotion: str = ""  # one of `prosody.PROSODIES`; empty is neutral, unnamed
 
 
 def _generator(seed: int, *parts: object) -> np.random.Generator:
@@ -194,12 +198,16 @@ def _tasks(
   for number in numbers:
     speaker = make_speaker(arguments, number)
     for clip in range(clips_per_speaker):
-      yield Task(
-        id=f"{speaker.name}-{split}-{clip:04d}",
-        text=sentence(speaker.language, split, number, clip),
-        speaker=speaker,
-        rate=arguments.rate,
-      )
+      text = sentence(speaker.language, split, number, clip)
+      for emotion in arguments.emotions or ("",):
+        suffix = f"-{emotion}" if emotion else ""
+        yield Task(
+          id=f"{speaker.name}-{split}-{clip:04d}{suffix}",
+          text=text,
+          speaker=speaker,
+          rate=arguments.rate,
+          emotion=emotion,
+        )
 
 
 def render(task: Task) -> clips.Example:
@@ -209,14 +217,15 @@ def render(task: Task) -> clips.Example:
     UserError: espeak-ng says nothing.
   """
   speaker = task.speaker
+  change = prosody.PROSODIES[task.emotion or "neutral"]
   voice = languages.BY_CODE[speaker.language].espeak
   wave, rate = espeak.render(
     task.text,
     voice,
     variant=speaker.variant,
-    rate=round(speaker.words_per_minute / speaker.tract),
-    pitch=speaker.pitch,
-    pitch_range=speaker.pitch_range,
+    rate=round(speaker.words_per_minute * change.pace / speaker.tract),
+    pitch=min(max(speaker.pitch + change.pitch, 0), 99),
+    pitch_range=min(round(speaker.pitch_range * change.width), 99),
   )
   wave = loudness.resample(wave, rate * speaker.tract, task.rate)
   if not len(wave) or np.max(np.abs(wave)) < loudness.SILENCE:
@@ -224,6 +233,8 @@ def render(task: Task) -> clips.Example:
       f"espeak-ng says nothing for {task.text!r} in {speaker.language!r}"
     )
   wave = loudness.trim_and_level(wave, task.rate, task.rate)
+  if task.emotion:
+    wave = prosody.sound(wave, change, task.rate)
   audio, num_samples = clips.encode(wave, task.rate)
   return clips.Example(
     id=task.id,
@@ -233,6 +244,7 @@ def render(task: Task) -> clips.Example:
     language=speaker.language,
     speaker=speaker.name,
     source=f"espeak-ng {voice}+{speaker.variant}",
+    emotion=task.emotion,
   )
 
 
@@ -253,6 +265,12 @@ def check(arguments: EspeakArguments) -> None:
       f"--speakers {arguments.speakers} is fewer than the"
       f" {len(arguments.languages)} languages: each needs a speaker"
     )
+  for name in arguments.emotions:
+    if name not in prosody.PROSODIES:
+      raise UserError(
+        f"--emotions names {name!r}{hint(name, prosody.PROSODIES)}; the prosody"
+        f" of {', '.join(prosody.PROSODIES)} is known"
+      )
   if arguments.clips_per_speaker < 1:
     raise UserError("--clips_per_speaker must be at least 1")
   fewest, most = arguments.sentence_words
@@ -290,13 +308,16 @@ def build(
     "unseen": (unseen, arguments.unseen_clips),
   }
   content = pathlib.Path(arguments.sentences).read_bytes() if own else b""
+  identity = dataclasses.asdict(arguments)
+  identity["sentences"] = hashlib.sha256(content).hexdigest() if own else ""
+  if not arguments.emotions:  # a corpus without any is what it always was
+    del identity["emotions"]
   with (
     corpus_writer.CorpusWriter(
       out,
       rate=arguments.rate,
       builder="espeak",
-      arguments=dataclasses.asdict(arguments)
-      | {"sentences": hashlib.sha256(content).hexdigest() if own else ""},
+      arguments=identity,
       tell=tell,
       notes="" if own else "The vocabulary is closed: " + _CLOSED,
     ) as writer,
@@ -313,7 +334,7 @@ def build(
       for split, (numbers, clips_each) in plan.items()
     }
     total = sum(len(numbers) * each for numbers, each in plan.values())
-    writer.write(examples, total)
+    writer.write(examples, total * max(len(arguments.emotions), 1))
 
 
 _CLOSED = (

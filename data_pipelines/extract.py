@@ -15,12 +15,13 @@ import json
 import logging
 import pathlib
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
 import tqdm
 
+from s02jax.bundle import Bundle
 from s02jax.core import files
 from s02jax.core.errors import UserError
 from s02jax.core.rates import TOKENS_PER_SECOND, whole_tokens
@@ -123,11 +124,46 @@ def extract(corpus: str, audio_tokenizer: str, flow_vae: str) -> None:
     UserError: a stage of another sample rate, a run or corpus that is not
       there, a folder that cannot be written.
   """
-  splits = {name: Corpus.open(corpus, name) for name in SPLITS}
   trained = {
     "audio_tokenizer": Trained.load(audio_tokenizer, "audio_tokenizer"),
     "flow_vae": Trained.load(flow_vae, "flow_vae"),
   }
+  _extract(corpus, trained, None)
+
+
+def extract_by(corpus: str, bundle: Bundle) -> None:
+  """Writes the features of all splits by the models of a bundle.
+
+  The latents' statistics are those that the bundle's flow matching knows, so
+  that what is trained on these features fits it.
+
+  Args:
+    corpus: folder of `s02 corpus`, of the bundle's sample rate.
+    bundle: whose tokens and latents they are.
+
+  Raises:
+    UserError: as `extract`.
+  """
+  trained = {
+    name: Trained(
+      stage=name,
+      step=bundle.card["models"].get(name, {}).get("steps", 0),
+      config=bundle.configs[name],
+      params=bundle.params[name],
+      metrics={},
+    )
+    for name in ("audio_tokenizer", "flow_vae")
+  }
+  _extract(corpus, trained, bundle.configs["flow_matching"]["latents"])
+
+
+def _extract(
+  corpus: str,
+  trained: Mapping[str, Trained],
+  statistics: Mapping[str, Any] | None,
+) -> None:
+  """Writes the features of all splits; without statistics, with their own."""
+  splits = {name: Corpus.open(corpus, name) for name in SPLITS}
   sources = _sources(trained, splits)
   card = card_path(corpus)
   if _read_sources(card) == sources:
@@ -145,7 +181,11 @@ def extract(corpus: str, audio_tokenizer: str, flow_vae: str) -> None:
     moments = Moments()
     for split, records in splits.items():
       _extract_split(corpus, split, records, tokenizer, vae, moments)
-    _write_card(card, tokenizer, vae, moments, sources)
+    found = statistics or {
+      "mean": [float(x) for x in moments.mean],
+      "std": [float(x) for x in moments.std],
+    }
+    _write_card(card, tokenizer, vae, found, sources)
 
 
 def extract_speaker_vectors(corpus: str) -> None:
@@ -190,7 +230,7 @@ def _progress(split: str, total: int) -> tqdm.tqdm:
 
 
 def _sources(
-  trained: dict[str, Trained], splits: dict[str, Corpus]
+  trained: Mapping[str, Trained], splits: Mapping[str, Corpus]
 ) -> dict[str, Any]:
   """Origin of the features: checkpoints, and a digest of the records."""
   stages = {
@@ -254,7 +294,7 @@ def _write_card(
   path: pathlib.Path,
   tokenizer: TokenizerCodec,
   vae: VaeCodec,
-  moments: Moments,
+  statistics: Mapping[str, Any],
   sources: dict[str, Any],
 ) -> None:
   card = {
@@ -262,8 +302,8 @@ def _write_card(
     "channels": vae.config.channels,
     "latents_per_token": vae.latents_per_token,
     "latent_rate": TOKENS_PER_SECOND * vae.latents_per_token,
-    "mean": [float(x) for x in moments.mean],
-    "std": [float(x) for x in moments.std],
+    "mean": list(statistics["mean"]),
+    "std": list(statistics["std"]),
     "sources": sources,
   }
   files.write_json(path, card)

@@ -2,6 +2,7 @@
 
 import io
 import pathlib
+from collections.abc import Mapping
 
 import numpy as np
 
@@ -37,9 +38,29 @@ def build(
       f"{path} exists and differs, and models trained on it need it as it is:"
       " pass --overwrite to replace it"
     )
+  return _write(corpora, data)
+
+
+def adopt(folder: pathlib.Path, data: bytes) -> TextModel:
+  """Gives a corpus the text model of a bundle, with the lengths of its texts.
+
+  Args:
+    folder: corpus folder, which gets text.model and index/*.text_tokens.npy.
+    data: the text model, serialised.
+
+  Raises:
+    UserError: no such corpus, or the folder cannot be written.
+  """
+  corpora = {split: Corpus.open(folder, split) for split in SPLITS}
+  return _write(corpora, data)
+
+
+def _write(corpora: Mapping[str, Corpus], data: bytes) -> TextModel:
+  """Writes a text model into a corpus, after the lengths of all texts."""
   model = TextModel(data)
   for corpus in corpora.values():
     _write_lengths(corpus, model)
+  path = corpora["train"].files.text_model
   with files.explain_errors(path, "the text model"):
     files.write_bytes(path, data)
   return model

@@ -4,6 +4,8 @@
   <model>.safetensors          float32 parameters, keys joined by "/"
   text.model                   text vocabulary, as sentencepiece serialises it
   voices/                      named voices, one .safetensors each
+  adapters/                    emotions and fine-tunes, one folder each
+  voice_prior/                 model that designs voices, if there is one
   card.json                    data, steps, parameter counts, commit, metrics
 
 No pickle: a bundle from a stranger is only numbers and text.
@@ -66,8 +68,8 @@ class Bundle:
   def write(self, out) -> None:
     """Writes the bundle to the folder `out`, whole or not at all.
 
-    An existing bundle there is replaced, but its voices stay; a warning names
-    those made with other models.
+    An existing bundle there is replaced, but its voices and adapters stay; a
+    warning names the voices made with other models.
 
     Raises:
       UserError: `out` is not a bundle, or cannot be written.
@@ -225,13 +227,16 @@ def _check_replaceable(out: pathlib.Path) -> None:
 def _keep_voices(
   old: pathlib.Path, new: pathlib.Path, fingerprint: str
 ) -> None:
-  """Copies the voices of `old`, if it is a bundle, and warns of misfits.
+  """Copies what `old`, if it is a bundle, has learnt, and warns of misfits.
 
   Args:
     old: folder of the bundle that is replaced, if any.
     new: folder of the bundle that replaces it.
     fingerprint: digest of the new bundle's parameters.
   """
+  for name in ("adapters", "voice_prior"):
+    if (old / name).is_dir():
+      shutil.copytree(old / name, new / name)
   strangers = []
   for file in sorted((old / "voices").glob("*.safetensors")):
     shutil.copy2(file, new / "voices" / file.name)

@@ -58,6 +58,13 @@ PARAMETER_RULES: tuple[tuple[str, tuple[Axes, ...]], ...] = (
   (r"(^|/)down/kernel$", ("tensor", "fsdp")),
   # Tables of rows to look up.
   (r"(^|/)embedding$", ("tensor", "fsdp")),
+  # Low-rank changes A B of kernels: split as their kernel is, the rank whole.
+  (r"(^|/)(o|down)/lora_a$", ("tensor", None)),
+  (r"(^|/)(o|down)/lora_b$", (None, "fsdp")),
+  (r"(^|/)lora_a$", ("fsdp", None)),
+  (r"(^|/)lora_b$", (None, "tensor")),
+  # Speaker vectors that are fitted.
+  (r"(^|/)vector$", ()),
   # Every other dense layer or convolution.
   (r"(^|/)kernel$", ("fsdp", "tensor")),
   # Vectors, one per layer where a stack is scanned; depthwise taps.

@@ -60,7 +60,8 @@ def test_options_exist(path, capsys):
   for _, verb, *words in commands(path):
     assert verb in cli.VERBS
     main = cli.module(verb).main
-    subcommand = words[:1] if verb in ("bench", "corpus", "voice") else []
+    grouped = ("adapt", "adapter", "bench", "corpus", "voice")
+    subcommand = words[:1] if verb in grouped else []
     if verb == "bench":
       assert words[0] in bench.BENCHES
     with contextlib.suppress(SystemExit):

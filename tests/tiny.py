@@ -21,7 +21,9 @@ from s02jax.models.flow_matching import (
   FlowMatchingConfig,
 )
 from s02jax.models.flow_vae import FlowVAE, FlowVAEConfig
+from s02jax.models.layers import lora
 from s02jax.synthesis import voice_store
+from s02jax.synthesis.adapter_store import Adapter
 from s02jax.synthesis.synthesizer import Synthesizer
 from s02jax.synthesis.voice import Transcript
 from s02jax.text.tokenizer import TextModel, train_text_model
@@ -152,6 +154,36 @@ def bundle() -> Bundle:
     params={name: params for name, (_, params) in stages().items()},
     text_model=text_model(),
     card={"data": {"languages": ["en", "es"]}, "models": {}},
+  )
+
+
+TARGETS = {
+  "ar": r"stack/blocks/attention/(q|o)$",
+  "flow_matching": r"attention/(q|v)$|upsample$|modulation$",
+}
+
+
+def adapter(name: str, seed: int, models=("ar", "flow_matching")) -> Adapter:
+  """Adapter of random A and B, whose rank is that of its seed."""
+  random = np.random.default_rng(seed)
+  weights = {}
+  for model in models:
+    cfg = lora.LoraConfig(rank=1 + seed, targets=TARGETS[model])
+    params = bundle().params[model]["params"]
+    weights[model] = {}
+    for path, kernel in lora.targets(params, cfg).items():
+      *lead, i, o = kernel.shape
+      down, up = (*lead, i, cfg.rank), (*lead, cfg.rank, o)
+      weights[model][path] = {
+        lora.DOWN: random.normal(size=down).astype(np.float32) * i**-0.5,
+        lora.UP: random.normal(size=up).astype(np.float32),
+      }
+  return Adapter(
+    name=name,
+    kind="lora",
+    base=bundle().fingerprint,
+    weights=weights,
+    scale=0.5,
   )
 
 

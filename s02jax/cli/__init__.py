@@ -42,6 +42,14 @@ VERBS = {
     "export", "write a folder that speaks where s02jax is not installed"
   ),
   "voice": Verb("voice", "keep voices in a bundle, by name"),
+  "adapt": Verb(
+    "adapters.adapt",
+    "teach a bundle an `emotion`, fit a `speaker`, tune a `voice`, add a"
+    " `language`",
+  ),
+  "adapter": Verb(
+    "adapters.adapter", "list, show, remove or merge what a bundle has learnt"
+  ),
   "synthesize": Verb(
     "synthesize", "speak a text in the voice of a reference, or a kept one"
   ),

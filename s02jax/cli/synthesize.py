@@ -8,10 +8,11 @@
 
 Without a transcript a reference's voice is cloned zero-shot; with one,
 one-shot: the speech continues the recording. `<#1.5#>` in the text is a pause
-of 1.5 seconds. A file's suffix tells its marks: .md, .ssml, .srt; any other
-text is read without, but for `<break time="1s"/>`. What is not spoken is named
-on stderr, once. The same command gives the same bytes (in .ogg and .opus but
-for the number of the stream).
+of 1.5 seconds, `<emotion name="sad" strength="0.6">…</emotion>` is spoken so. A
+file's suffix tells its marks: .md, .ssml, .srt; any other text is read without,
+but for `<break time="1s"/>` and `<emotion>`. What is not spoken is named on
+stderr, once. The same command gives the same bytes (in .ogg and .opus but for
+the number of the stream).
 """
 
 import argparse
@@ -67,6 +68,10 @@ def _parser() -> argparse.ArgumentParser:
     "--out",
     required=True,
     help="file: " + ", ".join(writer.FORMATS) + "; -: WAV to stdout",
+  )
+  add(
+    "--emotion",
+    help="of `s02 adapt emotion`: sad, sad:0.6, or sad:0.5,happy:0.3",
   )
   add("--pronunciation", help=".tsv or .json of words and respellings")
   add("--speed", type=float, default=1.0, help="0.5 to 2, at the same pitch")
@@ -142,7 +147,9 @@ def main(argv: list[str]) -> None:
       languages.BY_CODE[text.language].name,
       ", ".join(args.voice or args.reference),
     )
-    blocks = system.speak(text, voice, settings=settings, changes=changes)
+    blocks = system.speak(
+      text, voice, settings=settings, changes=changes, emotion=args.emotion
+    )
     rate = args.rate or system.rate
     heard = progress.count(blocks, rate)
     if args.out == STANDARD:

@@ -253,6 +253,10 @@ class Corpus:
     """Id of a record, without decoding its audio."""
     return self._read(index)["id"].decode()
 
+  def emotion(self, index: int) -> str:
+    """Emotion of a record, "" if unknown, without decoding its audio."""
+    return self._read(index)["emotion"].decode()
+
   def record(self, index: int) -> Record:
     """Decodes one record in whole."""
     row = self._read(index)

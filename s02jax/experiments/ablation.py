@@ -27,7 +27,7 @@ from s02jax.evaluation.report import (
   workers,
 )
 from s02jax.evaluation.report import panel as panels
-from s02jax.experiments import ablation_table, sweep
+from s02jax.experiments import ablation_table, emotion_reference, sweep
 from s02jax.experiments.ablation_table import Ablation
 from s02jax.pretrained import signal
 from s02jax.synthesis.render.codecs import VaeCodec
@@ -242,6 +242,30 @@ def _speaker_conditioning(job: AblationJob) -> Subjects:
   return _speaking(job, "ar", bundles)
 
 
+def _emotion_reference(job: AblationJob) -> Subjects:
+  base = pathlib.Path(job.finished("bundle")).absolute()
+  own = emotion_reference.fields(base, job.corpus)
+  job = dataclasses.replace(job, fields=[*own, *job.fields])
+  train(job, dict.fromkeys(job.ablation.variants, job.corpus))
+  runs = {
+    variant: Trained.load(job.workdir(variant), "adapter")
+    for variant in job.ablation.variants
+  }
+
+  def judge_emotions(panel, pool) -> Figures:
+    del panel, pool  # cases are groups of one text in all emotions
+    return emotion_reference.judge(
+      base, job.corpus, runs, job.ablation.cases, job.ablation.synthesis
+    )
+
+  return Subjects(
+    fingerprints={name: run.fingerprint for name, run in runs.items()},
+    steps={name: run.step for name, run in runs.items()},
+    rate=bundle.Bundle.load(base).rate,
+    judge=judge_emotions,
+  )
+
+
 def view(corpus: pathlib.Path, folder: pathlib.Path) -> pathlib.Path:
   """Corpus of the same records by links, with features of its own."""
   folder.mkdir(parents=True, exist_ok=True)
@@ -318,6 +342,7 @@ SUBJECTS: dict[str, Callable[[AblationJob], Subjects]] = {
   "resynthesis": _resynthesis,
   "latents": _latents,
   "speaker_conditioning": _speaker_conditioning,
+  "emotion_reference": _emotion_reference,
 }
 
 

@@ -209,11 +209,10 @@ class FlowMatching(nn.Module):
     linear = gaussian_velocity(x_t, t[:, None, None], mean, log_scale)
     return keep_valid(linear + self.out(x), mask)
 
-  def __call__(
+  def predict(
     self,
     tokens,
-    mel,
-    mel_mask,
+    speaker,
     x_t,
     t,
     prompt_mask,
@@ -223,7 +222,6 @@ class FlowMatching(nn.Module):
     segment=None,
   ) -> dict[str, Array]:
     """Computes velocity, m and log s of equation 3, for training."""
-    speaker = self.speaker(mel, mel_mask)
     token_mask = mask[:, :: self.config.latents_per_token]
     condition = self.condition(tokens, token_mask, speaker)
     _, mean, log_scale = self.split_condition(condition)
@@ -231,3 +229,7 @@ class FlowMatching(nn.Module):
       x_t, t, condition, speaker, prompt, prompt_mask, mask, keep, segment
     )
     return {"velocity": velocity, "mean": mean, "log_scale": log_scale}
+
+  def __call__(self, tokens, mel, mel_mask, **others) -> dict[str, Array]:
+    """Computes `predict` in the voice of a reference; applies all of it."""
+    return self.predict(tokens, self.speaker(mel, mel_mask), **others)

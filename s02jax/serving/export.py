@@ -36,6 +36,7 @@ from s02jax.serving.functions import (
   lower,
 )
 from s02jax.serving.vendor import copy_code
+from s02jax.synthesis import adapter_store
 from s02jax.synthesis.synthesizer import Synthesizer
 
 PLATFORMS = ("cpu", "cuda", "tpu")  # platforms to choose from
@@ -50,6 +51,7 @@ def sizes(bundle: Bundle, synthesizer: Synthesizer) -> dict[str, Any]:
     "rate": synthesizer.rate,
     "languages": list(synthesizer.languages),
     "fingerprint": synthesizer.fingerprint,
+    "emotions": list(synthesizer.emotions),
     "ar": {
       "text_size": ar.text_size,
       "end": ar.end,
@@ -84,7 +86,7 @@ def write(
 
   Args:
     bundle: to be exported.
-    source: folder of the bundle, for the voices.
+    source: folder of the bundle, for its voices and adapters.
     out: must not exist, or be an export.
     platforms: some of PLATFORMS.
     kind: how weights are stored, one of KINDS.
@@ -101,7 +103,10 @@ def write(
     raise UserError(
       "jax.export needs flatbuffers: pip install 's02jax[serve]'."
     )
-  synthesizer = Synthesizer(bundle)
+  adapters = []
+  if (source / "config.json").is_file():
+    adapters = adapter_store.load_all(source, bundle.fingerprint)
+  synthesizer = Synthesizer(bundle, adapters)
   if synthesizer.generator.config.speaker.kind != "encoder":
     raise UserError(
       "only a model with a speaker encoder of its own can be exported;"

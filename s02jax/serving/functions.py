@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax import export
 
@@ -28,6 +29,7 @@ Shape = jax.ShapeDtypeStruct
 # Name, function and abstract arguments.
 Exportable = tuple[str, Callable[..., Any], tuple[Any, ...]]
 _I32, _F32 = np.dtype(np.int32), np.dtype(np.float32)
+_NOTHING = np.zeros(0, np.float32)  # strengths of no adapters
 
 
 def exported_weights(
@@ -78,6 +80,7 @@ def _decoding(synthesizer: Synthesizer, w: Any) -> Iterator[Exportable]:
   """AR decoding: `decode_{slots}` and `prompt_{positions}`."""
   model = synthesizer.generator.model
   shape = synthesizer.generator.decode_functions.shape
+  mixed = len(synthesizer.emotions)
 
   def decode(w, cache, slots, steps, enough):
     cache, after, drawn = decoder.decode(
@@ -92,8 +95,10 @@ def _decoding(synthesizer: Synthesizer, w: Any) -> Iterator[Exportable]:
     del changed["sampling"]
     return (cache.keys, cache.values), changed, drawn
 
-  def prompt(w, ids, cursor, length, vector):
-    cache = decoder.read_prompt(model, _tree(w), ids, cursor, length, vector)
+  def prompt(w, ids, cursor, length, vector, strengths=_NOTHING):
+    cache = decoder.read_prompt(
+      model, _tree(w), ids, cursor, length, vector, strengths
+    )
     return cache.keys, cache.values
 
   whole = Shape((), _I32)
@@ -105,14 +110,16 @@ def _decoding(synthesizer: Synthesizer, w: Any) -> Iterator[Exportable]:
       shape.layers * (Shape((*heads, t, shape.features), shape.dtype),),
     )
     slots = jax.tree.map(
-      lambda x: Shape(x.shape, x.dtype), Slots.free(count).to_dict()
+      lambda x: Shape(x.shape, x.dtype), Slots.free(count, mixed).to_dict()
     )
     yield f"decode_{count}", decode, (w, cache, slots, whole, whole)
   vector = Shape((synthesizer.generator.config.speaker.features,), _F32)
   size = PROMPT_UNIT
   while size <= LONGEST:
     ids, cursor = Shape((size,), _I32), Shape((size,), _F32)
-    yield f"prompt_{size}", prompt, (w, ids, cursor, whole, vector)
+    strengths = (Shape((mixed,), _F32),) if mixed else ()
+    arguments = (w, ids, cursor, whole, vector, *strengths)
+    yield f"prompt_{size}", prompt, arguments
     size = round_up(size + 1, PROMPT_UNIT)
 
 
@@ -123,7 +130,11 @@ def _rendering(
   matching, vae = synthesizer.flow.model, synthesizer.vae.model
   c = matching.config
 
+  mixed = len(synthesizer.emotions)
+
   def solve(w, arrays, steps):
+    none = jnp.zeros((len(arrays["tokens"]), 0))
+    arrays = {"strengths": none} | arrays
     return flow.flow_chunk(matching, _tree(w), **arrays, steps=steps)
 
   def vocode(w, z, mask):
@@ -148,6 +159,8 @@ def _rendering(
         "seeds": Shape((rows,), np.dtype(np.uint32)),
         "guidance": Shape((rows,), _F32),
       }
+      if mixed:
+        arrays["strengths"] = Shape((rows, mixed), _F32)
       arguments = (w["flow_matching"], arrays, Shape((), _I32))
       yield f"flow_{rows}_{places}", solve, arguments
     (n,) = export.symbolic_shape("l", constraints=[f"l >= {FEWEST}"])

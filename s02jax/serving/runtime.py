@@ -13,6 +13,7 @@ and kept in JAX's compilation cache. Nothing here imports the models:
 Shape letters: n samples, e vector, s tokens, l latents, c latent channels.
 """
 
+import dataclasses
 import functools
 import pathlib
 from collections.abc import Callable, Mapping
@@ -84,12 +85,18 @@ class ExportedDecodeFunctions:
     """
     self.text_size = card["ar"]["text_size"]
     self.shape = CacheShape(**card["ar"]["cache"])
+    self.adapters = len(_emotions(card))
     self._functions, self._weights = functions, w
 
-  def prefill(self, cache: Cache, ids, cursor, length, speaker, slot) -> Cache:
+  def prefill(
+    self, cache: Cache, ids, cursor, length, speaker, strengths, slot
+  ) -> Cache:
     """Reads a prompt into a slot of `cache`, which is donated."""
+    arguments = (ids, cursor, length, speaker)
+    if self.adapters:
+      arguments = (*arguments, strengths)
     keys, values = self._functions(
-      f"prompt_{len(ids)}", self._weights, ids, cursor, length, speaker
+      f"prompt_{len(ids)}", self._weights, *arguments
     )
     return place(cache, Cache(keys=tuple(keys), values=tuple(values)), slot)
 
@@ -107,7 +114,7 @@ class ExportedDecodeFunctions:
       donated=1,
     )
     cache = Cache(keys=tuple(keys), values=tuple(values))
-    return cache, Slots(**after, sampling=slots.sampling), drawn
+    return cache, dataclasses.replace(slots, **after), drawn
 
 
 class Runtime(Pipeline):
@@ -150,6 +157,7 @@ class Runtime(Pipeline):
         flow_vectors=encoder("flow_speaker", "flow_matching"),
         tokens=encoder("tokens", "audio_tokenizer", rate // TOKENS_PER_SECOND),
         posterior=encoder("posterior", "flow_vae", card["flow_vae"]["hop"]),
+        emotions=_emotions(card),
       )
     )
 
@@ -208,8 +216,11 @@ def _renderer(
 ) -> Renderer:
   """Flow matching and vocoder of an export."""
   flow, vocoder = card["flow_matching"], card["flow_vae"]
+  mixed = len(_emotions(card))
 
   def solve(*, steps: Any, **arrays: Any) -> Any:
+    if not mixed:
+      del arrays["strengths"]
     rows, places = arrays["tokens"].shape
     name = f"flow_{rows}_{places}"
     return functions(name, weights["flow_matching"], arrays, steps)
@@ -225,6 +236,7 @@ def _renderer(
       # Exports of the first kind have functions for streaming alone.
       windows=tuple(flow.get("windows", STREAMED)),
       run=solve,
+      adapters=mixed,
     ),
     vocoder=ChunkVocoder(
       reach=tuple(vocoder["reach"]),
@@ -235,6 +247,11 @@ def _renderer(
     mean=np.asarray(flow["mean"], np.float32),
     std=np.asarray(flow["std"], np.float32),
   )
+
+
+def _emotions(card: Mapping[str, Any]) -> tuple[str, ...]:
+  """Names of the adapters of an export; older ones have none."""
+  return tuple(card.get("emotions", ()))
 
 
 def _encoder(

@@ -35,6 +35,7 @@ def main(argv: list[str], folder: pathlib.Path) -> None:
   add("--text", required=True, help="to be said")
   add("--language", required=True, help="its code, such as en")
   add("--voice", help="a stored one")
+  add("--emotion", help="such as sad, sad:0.6, or sad:0.5,happy:0.3")
   add("--reference", help="a WAV file of a speaker")
   add("--reference-text", help="what is said there, for one-shot cloning")
   add("--reference-language", help="its code, if not the text's")
@@ -50,7 +51,10 @@ def main(argv: list[str], folder: pathlib.Path) -> None:
   runtime = Runtime.load(folder)
   loaded = time.perf_counter()
   request = Request(
-    text=args.text, language=args.language, voice=_voice(runtime, args)
+    text=args.text,
+    language=args.language,
+    voice=_voice(runtime, args),
+    emotion=args.emotion,
   )
   settings = {name: getattr(args, name) for name in defaults}
   pieces, first = [], None

@@ -10,7 +10,7 @@ have no corpus.
 import importlib
 import types
 from collections.abc import Mapping
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import jax
 from ml_collections import ConfigDict
@@ -30,6 +30,8 @@ STAGES = {
   "flow_vae": "s02jax.stages.flow_vae:FlowVAEStage",
   "ar": "s02jax.stages.ar:ARStage",
   "flow_matching": "s02jax.stages.flow_matching:FlowMatchingStage",
+  "adapter": "s02jax.stages.adapter:AdapterStage",
+  "text_to_voice": "s02jax.stages.text_to_voice:TextToVoiceStage",
 }
 
 
@@ -80,6 +82,33 @@ class Stage(Protocol):
   def inference_params(self, state: State) -> PyTree:
     """Variables of the averaged model, which go into the bundle."""
     ...
+
+
+@runtime_checkable
+class OnBase(Protocol):
+  """Interface of a stage that trains something beside frozen parameters.
+
+  They are an argument of its programs: sharded like any parameters, neither
+  differentiated nor in the state, the optimizer or a checkpoint.
+  """
+
+  def frozen(self) -> PyTree:
+    """Parameters that no step changes, NumPy arrays."""
+    ...
+
+  def bind(self, frozen: PyTree) -> Stage:
+    """The stage with its frozen parameters, arrays or their shapes."""
+    ...
+
+
+def bound(stage: Stage, frozen: PyTree) -> Stage:
+  """Stage with the frozen parameters it is given, or as it is without any."""
+  return stage.bind(frozen) if isinstance(stage, OnBase) else stage
+
+
+def frozen_of(stage: Stage) -> PyTree:
+  """Frozen parameters of a stage, NumPy arrays; {} of one that trains all."""
+  return stage.frozen() if isinstance(stage, OnBase) else {}
 
 
 # ---------------------------------------------------- from config to stage

@@ -114,14 +114,23 @@ class ARStage:
 
   def rows(self, corpus: str, split: str, batch_size: int, seed: int):
     """Packed sequences; a segment may have another clip of its speaker."""
+    opened = Corpus.open(corpus, split)
     return PackedSequences(
-      Corpus.open(corpus, split),
-      Features.open(corpus, split),
-      TextModel.load(f"{corpus}/text.model"),
+      **self.row_arguments(corpus, opened, batch_size, seed)
+    )
+
+  def row_arguments(
+    self, corpus: str, opened: Corpus, batch_size: int, seed: int
+  ) -> dict:
+    """Arguments of `PackedSequences` for an opened split of a corpus."""
+    return dict(
+      corpus=opened,
+      features=Features.open(corpus, opened.split),
+      text=TextModel.load(f"{corpus}/text.model"),
       batch_size=batch_size,
       seed=seed,
       rate=self.model_config.rate,
-      vectors=self._fixed_vectors(corpus, split),
+      vectors=self._fixed_vectors(corpus, opened.split),
       **self.config.data,
     )
 
@@ -210,6 +219,34 @@ class ARStage:
     speakers = self.speakers(params, batch)
     return self.measure(params, batch, batch["ids"], speakers)
 
+  def prepared(self, batch, key=None) -> dict:
+    """Batch with noise in its input; without a key as it is evaluated."""
+    if key is None:
+      return batch
+    return batch | {"ids": self.corrupt(key, batch["ids"], batch["prompt"])}
+
+  def objective(
+    self, params, batch, vector: Float[Array, "o"] | None = None
+  ) -> tuple[Array, dict]:
+    """Loss and metrics of a prepared batch.
+
+    Args:
+      params: parameters of the model.
+      batch: result of `prepared`.
+      vector: speaks all segments, in place of their references.
+    """
+    if vector is None:
+      nats, accuracy = self.nats(params, batch)
+    else:
+      shape = (*batch["reference_samples"].shape, len(vector))
+      speakers = jnp.broadcast_to(vector, shape)
+      nats, accuracy = self.measure(params, batch, batch["ids"], speakers)
+    return nats, {"loss": nats, "accuracy": accuracy}
+
+  def weight(self, batch) -> Array:
+    """Weight of a batch in an average of losses: its target tokens."""
+    return batch["weight"].sum()
+
   def corrupt(self, key, ids, prompt) -> Int[Array, "b s"]:
     """Replaces a share of the audio tokens, `loss.noise`, by random ones.
 
@@ -228,22 +265,13 @@ class ARStage:
 
   def train_step(self, state: TrainState, batch) -> tuple[TrainState, dict]:
     """One pure training step on packed rows."""
-    key = step_key(self.config.seed, state.step)
-    noisy = self.corrupt(key, batch["ids"], batch["prompt"])
-    batch = batch | {"ids": noisy}
-
-    def loss(params, micro):
-      nats, accuracy = self.nats(params, micro)
-      return nats, {"loss": nats, "accuracy": accuracy}
+    batch = self.prepared(batch, step_key(self.config.seed, state.step))
 
     def gradients(micro):
-      return jax.grad(loss, has_aux=True)(state.params, micro)
+      return jax.grad(self.objective, has_aux=True)(state.params, micro)
 
     grads, metrics = accumulate(
-      gradients,
-      batch,
-      self.config.accumulate,
-      weight=lambda micro: micro["weight"].sum(),
+      gradients, batch, self.config.accumulate, weight=self.weight
     )
     state, step_metrics = update(
       state, grads, self.optimizer, self.optimizer_config.ema

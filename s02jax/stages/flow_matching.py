@@ -74,9 +74,18 @@ class FlowMatchingStage:
 
   def rows(self, corpus: str, split: str, batch_size: int, seed: int):
     """Tokens, standardised latents and another clip of the speaker."""
+    opened = Corpus.open(corpus, split)
     return LatentUtterances(
-      Corpus.open(corpus, split),
-      Features.open(corpus, split),
+      **self.row_arguments(corpus, opened, batch_size, seed)
+    )
+
+  def row_arguments(
+    self, corpus: str, opened: Corpus, batch_size: int, seed: int
+  ) -> dict:
+    """Arguments of `LatentUtterances` for an opened split of a corpus."""
+    return dict(
+      corpus=opened,
+      features=Features.open(corpus, opened.split),
       batch_size=batch_size,
       seed=seed,
       **self.config.data,
@@ -162,19 +171,40 @@ class FlowMatchingStage:
     prompt = jnp.where(second, frame - cut < given[:, 1:], frame < given[:, :1])
     return jnp.where(frame < end, 1 + second, 0), prompt & (frame < end)
 
-  def losses(self, params, batch, draw):
-    """Loss and metrics of a batch, given the result of `draw`."""
+  def prepared(self, batch, key=None) -> dict:
+    """Batch with its draw; without a key the draw of evaluation."""
+    return batch | {
+      "draw": self.draw(jax.random.key(0) if key is None else key, batch)
+    }
+
+  def speakers(self, params, batch):
+    """Speaker vectors f32[b, e] of the references of a batch."""
+    mel = spectra.log_mel(batch["reference"], self.mel)
+    mask = lengths_to_mask(
+      batch["reference_samples"] // self.mel.hop, mel.shape[1]
+    )
+    return self.model.apply({"params": params}, mel, mask, method="speaker")
+
+  def objective(self, params, batch, vector=None):
+    """Loss and metrics of a prepared batch.
+
+    Args:
+      params: parameters of the model.
+      batch: result of `prepared`.
+      vector: f32[e], speaks all rows, in place of their references.
+    """
+    draw = batch["draw"]
     mask = draw["segment"] > 0
     x1 = jnp.where(mask[..., None], batch["latents"], 0.0)
     t = draw["t"][:, None, None]
-    mel = spectra.log_mel(batch["reference"], self.mel)
+    if vector is None:
+      speakers = self.speakers(params, batch)
+    else:
+      speakers = jnp.broadcast_to(vector, (len(x1), len(vector)))
     out = self.model.apply(
       {"params": params},
       tokens=batch["tokens"],
-      mel=mel,
-      mel_mask=lengths_to_mask(
-        batch["reference_samples"] // self.mel.hop, mel.shape[1]
-      ),
+      speaker=speakers,
       x_t=(1 - t) * draw["noise"] + t * x1,
       t=draw["t"],
       prompt_mask=draw["prompt_mask"],
@@ -182,6 +212,7 @@ class FlowMatchingStage:
       mask=mask,
       keep=draw["keep"],
       segment=draw["segment"],
+      method="predict",
     )
     target = x1 - draw["noise"]
     in_loss = mask & ~(draw["prompt_mask"] & draw["keep"][:, None])
@@ -198,14 +229,14 @@ class FlowMatchingStage:
 
   def train_step(self, state: TrainState, batch) -> tuple[TrainState, dict]:
     """One pure training step on a batch of rows."""
-    key = step_key(self.config.seed, state.step)
-    batch = batch | {"draw": self.draw(key, batch)}
+    batch = self.prepared(batch, step_key(self.config.seed, state.step))
 
-    def gradients(microbatch):
-      draw = microbatch["draw"]
-      return jax.grad(self.losses, has_aux=True)(state.params, microbatch, draw)
+    def gradients(micro):
+      return jax.grad(self.objective, has_aux=True)(state.params, micro)
 
-    grads, metrics = accumulate(gradients, batch, self.config.accumulate)
+    grads, metrics = accumulate(
+      gradients, batch, self.config.accumulate, weight=self.weight
+    )
     state, step_metrics = update(
       state, grads, self.optimizer, self.optimizer_config.ema
     )
@@ -213,8 +244,12 @@ class FlowMatchingStage:
 
   def eval_step(self, state: TrainState, batch) -> dict:
     """Losses of the averaged parameters, with one draw for all steps."""
-    draw = self.draw(jax.random.key(0), batch)
-    return self.losses(state.ema, batch, draw)[1]
+    return self.objective(state.ema, self.prepared(batch))[1]
+
+  def weight(self, batch):
+    """Weight of a batch in an average of losses: all are alike."""
+    del batch
+    return jnp.float32(1.0)
 
   def inference_params(self, state: TrainState) -> dict:
     """Variables of `FlowMatching.apply`, averaged."""

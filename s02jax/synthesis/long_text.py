@@ -23,6 +23,7 @@ from s02jax.bundle import Bundle
 from s02jax.core import languages
 from s02jax.core.errors import UserError
 from s02jax.core.rates import TOKENS_PER_SECOND
+from s02jax.synthesis.emotion import Emotion
 from s02jax.synthesis.engine import Engine
 from s02jax.synthesis.request import DEFAULTS, Request, Settings
 from s02jax.synthesis.synthesizer import Synthesizer
@@ -51,6 +52,7 @@ class Passage:
 
   text: str  # without spaces at its ends
   language: str  # code of its language
+  emotion: Emotion = None  # that the text asks for; None is the request's
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -74,13 +76,17 @@ class LongText:
     """
     made: list[Passage | Pause] = []
     left_out: list[str] = []
+    emotion = None
     for part in chunks.chunks(self.text, self.language, context):
       if isinstance(part, Pause):
         made.append(part)
         continue
+      if isinstance(part, chunks.Emotion):
+        emotion = part.written or None
+        continue
       text, language = part.text.strip(), self._language(part.text)
       if language is not None:
-        made.append(Passage(text=text, language=language))
+        made.append(Passage(text=text, language=language, emotion=emotion))
       elif any(unicodedata.category(c)[0] not in "PZ" for c in text):
         left_out.append(text)
     if left_out:
@@ -181,6 +187,7 @@ def speak(
   settings: Settings = DEFAULTS,
   changes: Changes = NO_CHANGES,
   whole: bool = True,
+  emotion: Emotion = None,
 ) -> Iterator[np.ndarray]:
   """Speaks passages one after the other; blocks float32 [n], as they are made.
 
@@ -194,6 +201,7 @@ def speak(
       where none is set.
     whole: each passage's sound is made in one piece, else as soon as its first
       tokens are there, which is a little worse.
+    emotion: of the passages that have none of their own.
   """
   total = sum(isinstance(part, Passage) for part in parts)
   engine = synthesizer.engine(whole=whole)
@@ -208,18 +216,21 @@ def speak(
       count += 1
       if total > 1:
         logging.info("chunk %d of %d: %.60s", count, total, part.text)
+      felt = emotion if part.emotion is None else part.emotion
+      # What goes on in another language or emotion begins anew.
       request = Request(
         text=part.text,
         language=part.language,
         in_words=True,
-        voice=current if part.language == before else voice,
+        voice=current if (part.language, felt) == before else voice,
+        emotion=felt,
       )
       utterance = _Playback(engine, request, settings)
       yield _changed(utterance, changes, synthesizer.rate)
       current = _successor(
         synthesizer.rate, voice, utterance, anchored=anchored
       )
-      before = part.language
+      before = part.language, felt
 
   return effects.join(joined(), changes.rate or synthesizer.rate)
 

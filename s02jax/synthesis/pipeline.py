@@ -24,6 +24,7 @@ from s02jax.core.errors import UserError
 from s02jax.synthesis.decode.cache import Sampling
 from s02jax.synthesis.decode.prompts import PromptBuilder
 from s02jax.synthesis.decode.slots import DecodeFunctions, SlotDecoder
+from s02jax.synthesis.emotion import strengths
 from s02jax.synthesis.engine import Engine
 from s02jax.synthesis.job import Spoken, UtteranceJob
 from s02jax.synthesis.render.streams import Renderer, RenderStream
@@ -81,6 +82,7 @@ class Parts:
   posterior: Callable[[Waves], list[tuple[np.ndarray, np.ndarray]]]
   # Words of a text in a language, such as `s02jax.text.front.words`.
   words: Callable[[str, str], str] = as_written
+  emotions: tuple[str, ...] = ()  # names of the adapters, in their order
 
 
 class Pipeline:
@@ -91,10 +93,12 @@ class Pipeline:
     languages: codes of the languages in the training data.
     fingerprint: of the bundle; voices of another one are refused.
     renderer: flow matching and vocoder.
+    emotions: names of the adapters that requests may mix.
   """
 
   def __init__(self, parts: Parts):
     """Stores the models' functions."""
+    self.emotions = parts.emotions
     self.rate = parts.rate
     self.languages = parts.languages
     self.fingerprint = parts.fingerprint
@@ -237,10 +241,13 @@ class Pipeline:
     ]
     transcripts = [self._transcript(r) for r in requests]
     codes = [languages.resolve(r.language).code for r in requests]
+    mixed = [strengths(r.emotion, self.emotions) for r in requests]
     voices = self._voices_of(requests, transcripts)
     return [
-      self._job(text, code, voice, settings, whole)
-      for text, code, voice in zip(texts, codes, voices, strict=True)
+      self._job(text, code, voice, emotion, settings, whole)
+      for text, code, voice, emotion in zip(
+        texts, codes, voices, mixed, strict=True
+      )
     ]
 
   def _transcript(self, request: Request) -> Transcript | None:
@@ -254,7 +261,13 @@ class Pipeline:
     )
 
   def _job(
-    self, text: str, code: str, voice: Voice, settings: Settings, whole: bool
+    self,
+    text: str,
+    code: str,
+    voice: Voice,
+    emotion: np.ndarray,
+    settings: Settings,
+    whole: bool,
   ) -> UtteranceJob:
     """Job of a checked text; its seeds depend on the text and the language."""
 
@@ -277,6 +290,7 @@ class Pipeline:
         seed=seed("tokens"),
         sampling=sampling,
         shortest=settings.shortest,
+        strengths=emotion,
       ),
       RenderStream(
         self.renderer,
@@ -285,6 +299,7 @@ class Pipeline:
         steps=settings.steps,
         guidance=settings.guidance,
         whole=whole,
+        strengths=emotion,
       ),
       redraw_seed=seed("tokens again"),
       end=self._parts.end,

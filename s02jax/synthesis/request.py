@@ -8,6 +8,7 @@ import numpy as np
 
 from s02jax.core.errors import UserError
 from s02jax.core.inputs import check_names, check_numbers
+from s02jax.synthesis.emotion import Emotion
 from s02jax.synthesis.voice import Voice
 
 WINDOW = 25  # tokens of the past that sampling can look at
@@ -28,6 +29,7 @@ class Request:
   in_words: bool = False
   # Code or alias of the transcript's language; None is that of `text`.
   reference_language: str | None = None
+  emotion: Emotion = None  # of the bundle's adapters; None is the base
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -9,7 +9,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from s02jax.bundle import Bundle
-from s02jax.synthesis import transcripts
+from s02jax.synthesis import adapter_store, transcripts
+from s02jax.synthesis.adapter_store import Adapter
 from s02jax.synthesis.decode.generator import Recorded, TokenGenerator
 from s02jax.synthesis.pipeline import Parts, Pipeline, derive_seed
 from s02jax.synthesis.render.codecs import TokenizerCodec, VaeCodec
@@ -27,16 +28,30 @@ class Synthesizer(Pipeline):
     audience: the models, as the front end of texts knows them.
   """
 
-  def __init__(self, bundle: Bundle):
-    """Builds the models of a bundle in memory."""
+  def __init__(self, bundle: Bundle, adapters: Sequence[Adapter] = ()):
+    """Builds the models of a bundle in memory.
+
+    Args:
+      bundle: with the models.
+      adapters: of the kind `lora`, which requests name as emotions.
+    """
     self.text, self.audience = bundle.text, bundle.audience
     configs, params = bundle.configs, bundle.params
     self.tokenizer = TokenizerCodec(
       configs["audio_tokenizer"], params["audio_tokenizer"]
     )
     self.vae = VaeCodec(configs["flow_vae"], params["flow_vae"])
-    self.generator = TokenGenerator(configs["ar"], params["ar"], bundle.text)
-    self.flow = FlowDecoder(configs["flow_matching"], params["flow_matching"])
+    self.generator = TokenGenerator(
+      configs["ar"],
+      params["ar"],
+      bundle.text,
+      [adapter.change("ar") for adapter in adapters],
+    )
+    self.flow = FlowDecoder(
+      configs["flow_matching"],
+      params["flow_matching"],
+      [adapter.change("flow_matching") for adapter in adapters],
+    )
     latents = configs["flow_matching"]["latents"]
     renderer = Renderer(
       flow=self.flow.solver,
@@ -62,13 +77,19 @@ class Synthesizer(Pipeline):
           folds=bundle.audience.folds,
           sounds=bundle.audience.sounds,
         ),
+        emotions=tuple(adapter.name for adapter in adapters),
       )
     )
 
   @classmethod
   def load(cls, path) -> "Synthesizer":
-    """Loads the bundle at `path`; raises UserError as `Bundle.load` does."""
-    return cls(Bundle.load(path))
+    """Loads a bundle with its adapters.
+
+    Raises:
+      UserError: as `Bundle.load` and `adapter_store.load`.
+    """
+    bundle = Bundle.load(path)
+    return cls(bundle, adapter_store.load_all(path, bundle.fingerprint))
 
   def from_tokens(
     self,

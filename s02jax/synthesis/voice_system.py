@@ -22,7 +22,8 @@ from s02jax.audio.sound import Sound
 from s02jax.bundle import Bundle
 from s02jax.core import inputs, languages, startup
 from s02jax.core.errors import UserError
-from s02jax.synthesis import long_text, voice_store
+from s02jax.synthesis import adapter_store, long_text, voice_store
+from s02jax.synthesis.emotion import Emotion, strengths
 from s02jax.synthesis.long_text import LongText
 from s02jax.synthesis.request import DEFAULTS, Settings
 from s02jax.synthesis.synthesizer import Synthesizer
@@ -63,6 +64,7 @@ class Options(TypedDict, total=False):
   reference_language: str | None  # of these words, if not the text's
   pronunciation: str | os.PathLike | Pronunciation | None  # .tsv or .json
   markup: str  # kind of marks in the text: none, markdown, ssml, srt
+  emotion: Emotion  # such as "sad", "sad:0.6" or {"sad": 0.5, "happy": 0.3}
 
 
 class VoiceSystem:
@@ -79,11 +81,12 @@ class VoiceSystem:
     """Builds the models of a bundle in memory.
 
     Args:
-      path: folder of the bundle, for its voices.
+      path: folder of the bundle, for its voices and adapters.
       bundle: read from there.
     """
     self.path = pathlib.Path(path)
-    self.synthesizer = Synthesizer(bundle)
+    adapters = adapter_store.load_all(path, bundle.fingerprint)
+    self.synthesizer = Synthesizer(bundle, adapters)
     self.rate: int = bundle.rate
     self.languages = bundle.audience.languages
     self._audience = bundle.audience
@@ -108,6 +111,11 @@ class VoiceSystem:
   def voices(self) -> list[str]:
     """Names of the voices that are kept in the bundle, sorted."""
     return voice_store.names(self.path)
+
+  @property
+  def emotions(self) -> list[str]:
+    """Names of the emotions that the bundle's adapters speak in, sorted."""
+    return list(self.synthesizer.emotions)
 
   def voice(
     self,
@@ -221,7 +229,7 @@ class VoiceSystem:
 
     Args:
       text: numbers, capitals and signs as people write them; <#1.5#> is a
-        pause of 1.5 s.
+        pause of 1.5 s, <emotion name="sad">…</emotion> is spoken sadly.
       voice: of whom, see `VoiceSource`.
       language: code such as "en"; None detects it.
       **settings: see `Options`.
@@ -274,7 +282,14 @@ class VoiceSystem:
       reference_language=said_in,
       language=read.language,
     )
-    return self.speak(read, made, settings=draws, changes=changes, whole=whole)
+    return self.speak(
+      read,
+      made,
+      settings=draws,
+      changes=changes,
+      whole=whole,
+      emotion=given.get("emotion"),
+    )
 
   def read(
     self,
@@ -300,6 +315,7 @@ class VoiceSystem:
     settings: Settings = DEFAULTS,
     changes: Changes = long_text.NO_CHANGES,
     whole: bool = True,
+    emotion: Emotion = None,
   ) -> Iterator[np.ndarray]:
     """Speaks a text that was read; blocks float32 [n], as they are made.
 
@@ -311,7 +327,15 @@ class VoiceSystem:
         the speed comes on top.
       whole: the sound of each passage is made in one piece; False gives sound
         as soon as it can be heard, which is a little worse.
+      emotion: of the sentences to which the text gives none.
+
+    Raises:
+      UserError: an emotion that the bundle has no adapter for.
     """
+    parts = text.parts(long_text.room(self._context, voice))
+    said = [p.emotion for p in parts if isinstance(p, long_text.Passage)]
+    for one in (emotion, *said):
+      strengths(one, self.synthesizer.emotions)
     language = languages.BY_CODE[text.language]
     if language.code not in self.languages:
       logging.warning(
@@ -321,12 +345,13 @@ class VoiceSystem:
       )
     blocks = long_text.speak(
       self.synthesizer,
-      text.parts(long_text.room(self._context, voice)),
+      parts,
       voice=voice,
       context=self._context,
       settings=settings,
       changes=changes.faster(text.speed),
       whole=whole,
+      emotion=emotion,
     )
     return (block for block in blocks if len(block))
 

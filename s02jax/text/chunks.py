@@ -57,6 +57,7 @@ _ATOM = re.compile(
 )
 _MARK = re.compile(r"<#(.*?)(?:#>|$)", re.DOTALL)
 _NUMBER = re.compile(r"[0-9]{1,2}(\.[0-9]{1,2})?")
+_MOOD = re.compile(r"emotion(?: ([\w:.,-]{1,60}))?")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -73,20 +74,31 @@ class Pause:
   seconds: float  # length of the silence
 
 
+@dataclasses.dataclass(frozen=True)
+class Emotion:
+  """Emotion of all that follows, up to the next one."""
+
+  written: str  # such as sad:0.6; "" is that of the request
+
+
+Part = Speech | Pause | Emotion
+
+
 # ------------------------------------------------------------------- reading
 
 
-def parse(text: str) -> Iterator[Speech | Pause]:
-  """Splits `text` at its pause marks: speech and pauses, in order.
+def parse(text: str) -> Iterator[Part]:
+  """Splits `text` at its marks: speech, pauses and emotions, in order.
 
   Raises:
-    UserError: a mark that is not <#seconds#>.
+    UserError: a mark that is neither <#seconds#> nor <#emotion …#>.
   """
   end = 0
   for mark in _MARK.finditer(text):
     if mark.start() > end:
       yield Speech(text[end : mark.start()])
-    yield Pause(_seconds_of_mark(mark))
+    mood = _MOOD.fullmatch(mark[1]) if mark[0].endswith("#>") else None
+    yield Emotion(mood[1] or "") if mood else Pause(_seconds_of_mark(mark))
     end = mark.end()
   if end < len(text):
     yield Speech(text[end:])
@@ -269,10 +281,10 @@ def _balanced(atoms: Iterable[_Atom], budget: float) -> Iterator[str]:
 
 def chunks(
   text: str, language: str, context: float = CONTEXT
-) -> Iterator[Speech | Pause]:
-  """Divides `text` into speech and pauses, in order.
+) -> Iterator[Part]:
+  """Divides `text` into speech, pauses and emotions, in order.
 
-  The texts and the marks of the pauses, joined, are `clean(text)`. A text
+  The texts and the marks, joined, are `clean(text)`. A text
   that fits into one pass is one chunk between pauses; of a longer text each
   chunk leaves half of the pass to the one before it, as its prompt.
 
@@ -292,7 +304,7 @@ def chunks(
   )
   budget = context if total <= context else context / 2
   for part in parse(text):
-    if isinstance(part, Pause):
+    if not isinstance(part, Speech):
       yield part
     else:
       atoms = _atoms(part.text, language, budget / 4)

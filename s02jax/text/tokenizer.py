@@ -9,12 +9,14 @@ ids of four characters.
 
 import collections
 import functools
+import importlib
 import io
 import logging
 import os
 import pathlib
 import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
 
 import sentencepiece
 
@@ -224,3 +226,42 @@ def _without_rare(lines: Sequence[str], vocab_size: int) -> Iterator[str]:
     del rare[ord(key)]
   for line in lines:
     yield from filter(None, line.translate(rare).split("\n"))
+
+
+def grow_model(
+  model: bytes, texts: Iterable[str], most: int
+) -> tuple[bytes, list[str]]:
+  """Adds the pieces of new texts behind those of a text model.
+
+  A text model of the texts alone gives the pieces, in its order. Their scores
+  are below all old ones, so that old texts are cut almost as before.
+
+  Args:
+    model: serialised.
+    texts: in the new language.
+    most: pieces that are added.
+
+  Returns:
+    The grown model, serialised, and the pieces added, in the order of their
+    ids.
+  """
+  # Exports have this module without the package that writes models.
+  protobuf: Any = importlib.import_module(
+    "sentencepiece.sentencepiece_model_pb2"
+  )
+  old, new = protobuf.ModelProto(), protobuf.ModelProto()
+  old.ParseFromString(model)
+  room = SMALLEST_VOCABULARY + 2 * max(most, 1)
+  new.ParseFromString(train_model(texts, room))
+  known = {piece.piece for piece in old.pieces}
+  lowest = min(piece.score for piece in old.pieces)
+  # Letters stand last in a model, and merges are made of them.
+  learnt = [p.piece for p in new.pieces if p.type == p.NORMAL]
+  fresh = [piece for piece in learnt if piece not in known]
+  fresh.sort(key=len)
+  added = fresh[:most]
+  for number, text in enumerate(added, start=1):
+    piece = old.pieces.add()
+    piece.piece, piece.score = text, lowest - number
+  old.trainer_spec.vocab_size = len(old.pieces)
+  return old.SerializeToString(), added

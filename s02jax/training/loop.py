@@ -88,8 +88,11 @@ def _run(
 
   # ----------------------------------------------------------------- state
   stage = stages.make(config)
-  abstract = programs.abstract_state(stage, mesh)
+  frozen = programs.frozen_parameters(stage, mesh)
+  abstract = programs.abstract_state(stage, mesh, frozen)
   logging.info("state: %s values", f"{count_parameters(abstract):,}")
+  if kept := count_parameters(frozen):
+    logging.info("frozen: %s parameters", f"{kept:,}")
 
   # --------------------------------------------------------------- restore
   with clock.during("restore"):
@@ -106,7 +109,7 @@ def _run(
   if restored is None:
     start = 0
     with jax.set_mesh(mesh), clock.during("compile"):
-      init = programs.init_program(stage, abstract)
+      init = programs.init_program(stage, abstract, frozen)
       state = init(jax.random.key(config.seed))
   else:
     start, state = restored
@@ -119,10 +122,16 @@ def _run(
 
   # ------------------------------------------------------------------ step
   train_step = CompiledByShape(
-    programs.train_program(stage, mesh, abstract), "train step", clock
+    programs.train_program(stage, mesh, abstract, frozen),
+    "train step",
+    clock,
+    frozen,
   )
   eval_step = CompiledByShape(
-    programs.eval_program(stage, mesh, abstract), "eval step", clock
+    programs.eval_program(stage, mesh, abstract, frozen),
+    "eval step",
+    clock,
+    frozen,
   )
   flops = StepFlops(stage)
 

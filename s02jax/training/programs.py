@@ -5,6 +5,7 @@ that all of them agree on; `CompiledByShape` compiles a program once per batch
 shape, and `StepFlops` counts its FLOPs as often.
 """
 
+import functools
 import logging
 import time
 from typing import Any
@@ -18,16 +19,29 @@ from s02jax.stages.train_state import skipped_steps
 from s02jax.training.clock import Clock
 
 PyTree = Any
+NOTHING: PyTree = ()  # no frozen parameters
 
 
 # ------------------------------------------------------------------- programs
 
 
-def abstract_state(stage: stages.Stage, mesh: Mesh) -> PyTree:
+def frozen_parameters(stage: stages.Stage, mesh: Mesh) -> PyTree:
+  """Parameters that no step changes, on the mesh; {} where all are trained."""
+  frozen = stages.frozen_of(stage)
+  return jax.device_put(frozen, sharding.parameter_shardings(mesh, frozen))
+
+
+def abstract_state(
+  stage: stages.Stage, mesh: Mesh, frozen: PyTree = NOTHING
+) -> PyTree:
   """Shapes, dtypes and shardings of the state; nothing is allocated."""
   key = jax.eval_shape(lambda: jax.random.key(0))
   with jax.set_mesh(mesh):
-    abstract = jax.eval_shape(stage.init_state, key)
+    abstract = jax.eval_shape(
+      lambda frozen, key: stages.bound(stage, frozen).init_state(key),
+      frozen,
+      key,
+    )
   return jax.tree.map(
     lambda x, s: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=s),
     abstract,
@@ -35,54 +49,73 @@ def abstract_state(stage: stages.Stage, mesh: Mesh) -> PyTree:
   )
 
 
-def init_program(stage: stages.Stage, state: PyTree) -> Any:
+def init_program(
+  stage: stages.Stage, state: PyTree, frozen: PyTree = NOTHING
+) -> Any:
   """Jitted `init_state` that never holds an unsharded parameter.
 
   Args:
+    stage: whose state it makes.
     state: result of `abstract_state`.
+    frozen: result of `frozen_parameters`.
   """
   # It runs once, and a CPU would spend most of that time on optimising it.
   cpu = jax.default_backend() == "cpu"
   options = {"xla_backend_optimization_level": 0} if cpu else {}
-  return jax.jit(
-    stage.init_state,
+  init = jax.jit(
+    lambda frozen, key: stages.bound(stage, frozen).init_state(key),
     out_shardings=_shardings(state),
     compiler_options=options,
   )
+  return functools.partial(init, frozen)
 
 
-def train_program(stage: stages.Stage, mesh: Mesh, state: PyTree) -> Any:
+def train_program(
+  stage: stages.Stage, mesh: Mesh, state: PyTree, frozen: PyTree = NOTHING
+) -> Any:
   """Jitted (state, batch) -> (state, metrics); its input state is donated.
 
   Args:
+    stage: that is trained.
+    mesh: devices that it is trained on.
     state: result of `abstract_state`.
+    frozen: result of `frozen_parameters`; where there are any, they are the
+      program's third argument.
   """
 
-  def step(state: PyTree, batch: stages.Batch) -> tuple:
-    state, values = stage.train_step(state, batch)
+  def step(state: PyTree, batch: stages.Batch, frozen: PyTree = NOTHING):
+    state, values = stages.bound(stage, frozen).train_step(state, batch)
     return state, values | {"skipped": skipped_steps(state)}
 
   placed = _shardings(state)
   return jax.jit(
     step,
-    in_shardings=(placed, sharding.batch_sharding(mesh)),
+    in_shardings=(placed, sharding.batch_sharding(mesh), *_third(frozen)),
     # Gradients of sharded parameters may come back whole unless told.
     out_shardings=(placed, sharding.replicated(mesh)),
     donate_argnums=0,
   )
 
 
-def eval_program(stage: stages.Stage, mesh: Mesh, state: PyTree) -> Any:
-  """Jitted (state, batch) -> metrics.
+def eval_program(
+  stage: stages.Stage, mesh: Mesh, state: PyTree, frozen: PyTree = NOTHING
+) -> Any:
+  """Jitted (state, batch) -> metrics; arguments as of `train_program`."""
 
-  Args:
-    state: result of `abstract_state`.
-  """
+  def step(state: PyTree, batch: stages.Batch, frozen: PyTree = NOTHING):
+    return stages.bound(stage, frozen).eval_step(state, batch)
+
+  placed = _shardings(state)
   return jax.jit(
-    stage.eval_step,
-    in_shardings=(_shardings(state), sharding.batch_sharding(mesh)),
+    step,
+    in_shardings=(placed, sharding.batch_sharding(mesh), *_third(frozen)),
     out_shardings=sharding.replicated(mesh),
   )
+
+
+def _third(frozen: PyTree) -> tuple:
+  """Shardings of a program's third argument; () where it has none."""
+  return (_shardings(frozen),) if jax.tree.leaves(frozen) else ()
 
 
 def _shardings(tree: PyTree) -> PyTree:
@@ -96,15 +129,19 @@ def _shardings(tree: PyTree) -> PyTree:
 class CompiledByShape:
   """A program of (state, batch), compiled ahead once per batch shape."""
 
-  def __init__(self, program: Any, name: str, clock: Clock):
+  def __init__(
+    self, program: Any, name: str, clock: Clock, frozen: PyTree = NOTHING
+  ):
     """Compiles nothing yet.
 
     Args:
       program: jitted function of a state and a batch.
       name: name in log lines, such as "train step".
       clock: clock whose phase is "compile" meanwhile.
+      frozen: result of `frozen_parameters`, the third argument if there is one.
     """
     self._program = program
+    self._third = (frozen,) if jax.tree.leaves(frozen) else ()
     self._name = name
     self._clock = clock
     self._compiled = {}
@@ -118,7 +155,7 @@ class CompiledByShape:
     began = time.perf_counter()
     hits = Programs.hits
     with self._clock.during("compile"):
-      compiled = self._program.lower(state, batch).compile()
+      compiled = self._program.lower(state, batch, *self._third).compile()
     self._compiled[_shapes(batch)] = compiled
     origin = "cached" if Programs.hits > hits else "compiled"
     seconds = time.perf_counter() - began
@@ -129,7 +166,7 @@ class CompiledByShape:
     """Result of the program, compiled first where the shape is new."""
     if self.is_new(batch):
       self.compile(state, batch)
-    return self._compiled[_shapes(batch)](state, batch)
+    return self._compiled[_shapes(batch)](state, batch, *self._third)
 
 
 class StepFlops:

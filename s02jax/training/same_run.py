@@ -19,7 +19,7 @@ from s02jax.core.errors import UserError
 from s02jax.training import checkpoint, hosts
 
 # Parts of a config that make another run of it: checkpoints do not fit.
-STRUCTURAL = ("stage", "model", "discriminators", "features")
+STRUCTURAL = ("stage", "model", "discriminators", "features", "adapter")
 LOCK = ".lock"
 
 

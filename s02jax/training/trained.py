@@ -44,7 +44,8 @@ class Trained:
         f"{workdir}: a run of the stage {config['stage']}; give the workdir of"
         f" {stage}."
       )
-    trained = stages.make(ConfigDict(config))
+    made = stages.make(ConfigDict(config))
+    trained = stages.bound(made, stages.frozen_of(made))
     abstract = jax.eval_shape(trained.init_state, jax.random.key(0))
     config, state = checkpoint.load(workdir, abstract)
     return cls(

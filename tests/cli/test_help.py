@@ -16,6 +16,9 @@ COMMANDS = [
   *(("bench", name) for name in bench.BENCHES),
   *(("corpus", name) for name in ("espeak", "manifest")),
   *(("voice", name) for name in ("add", "list", "show", "remove")),
+  *(("voice", name) for name in ("prior", "design")),
+  *(("adapt", name) for name in ("emotion", "speaker", "voice", "language")),
+  *(("adapter", name) for name in ("list", "show", "remove", "merge")),
 ]
 # Those of argparse; `train` reads flags of ml_collections, `bench` none.
 PARSED = [c for c in COMMANDS if c not in (("train",), ("bench",))]

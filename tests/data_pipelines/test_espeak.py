@@ -15,6 +15,7 @@ from data_pipelines import espeak
 from s02jax.audio import loudness
 from s02jax.core.errors import UserError
 from s02jax.data import records
+from s02jax.evaluation import prosody
 from tests.corpora import ESPEAK, build_espeak, every_record, every_split
 
 
@@ -156,3 +157,27 @@ def test_a_killed_build_leaves_nothing_under_the_name(tmp_path):
   assert not (tmp_path / "c").exists()
   build_espeak(tmp_path / "c")
   assert [path.name for path in tmp_path.iterdir()] == ["c"]
+
+
+def test_emotions_are_prosodies_of_the_same_sentences(tmp_path):
+  build_espeak(
+    tmp_path,
+    "--languages en --speakers 1 --clips_per_speaker 2 --seen_speakers 0"
+    " --unseen_speakers 0 --words 12 --processes 1"
+    " --emotions neutral,sad,surprised",
+  )
+  found = collections.defaultdict(dict)
+  for _, record in every_record(tmp_path):
+    figures = prosody.measure(record.wave, record.rate, record.text)
+    found[record.text][record.emotion] = figures
+  assert len(found) == 2
+  for by_emotion in found.values():
+    sad, plain, high = (
+      by_emotion[name] for name in ("sad", "neutral", "surprised")
+    )
+    assert sad.pitch < plain.pitch < high.pitch
+    assert sad.width < high.width
+    assert sad.pace < plain.pace
+    assert sad.loudness < plain.loudness
+  with pytest.raises(UserError, match="did you mean happy"):
+    espeak.check(espeak.EspeakArguments(emotions=("hapy",)))

@@ -31,6 +31,7 @@ from s02jax.serving import (
 )
 from s02jax.serving.card import FORMAT_VERSION, read_card
 from s02jax.serving.runtime import Runtime
+from s02jax.synthesis import adapter_store
 from s02jax.synthesis.render import solver
 from s02jax.synthesis.render.chunks import FlowChunk
 from s02jax.synthesis.request import Request, Settings
@@ -399,3 +400,36 @@ def test_the_tpu_compiler_takes_the_functions(folder, name):
     exported.in_tree, [fixed(x) for x in exported.in_avals]
   )
   assert jax.jit(exported.call).lower(*args, **named).compile().as_text()
+
+
+def test_an_export_speaks_in_the_bundles_emotions(tmp_path, monkeypatch):
+  """As the bundle does, in any mixture; what is unknown is one sentence."""
+  source, bundle = tmp_path / "bundle", tiny.bundle()
+  bundle.write(source)
+  adapters = [
+    tiny.adapter(name, number) for number, name in enumerate(("low", "sad"))
+  ]
+  for one in adapters:
+    adapter_store.add(source, one)
+  live = Synthesizer(bundle, adapters)
+  (voice,) = live.voices([tiny.wave(0.8, 3)], [None])
+  monkeypatch.setattr(functions, "SLOTS", (1,))
+  monkeypatch.setattr(functions, "LONGEST", functions.PROMPT_UNIT)
+  monkeypatch.setattr(functions, "_velocity", lambda *_: ())
+  monkeypatch.setattr(functions, "_encoders", lambda *_: ())
+  monkeypatch.setattr(functions, "BATCH_SIZES", (1,))
+  export.write(bundle, source, tmp_path / "out", platforms=["cpu"])
+  served = Runtime(tmp_path / "out", read_card(tmp_path / "out"))
+  assert served.emotions == ("low", "sad")
+  said = []
+  for emotion in (None, "sad:0.7,low:0.3"):
+    request = Request(text="Yes.", language="en", voice=voice, emotion=emotion)
+    (one,) = live.synthesize([request], steps=2)
+    (other,) = served.synthesize([request], steps=2)
+    np.testing.assert_array_equal(other.tokens, one.tokens)
+    np.testing.assert_allclose(other.wave, one.wave, atol=1e-4)
+    said.append(one.tokens.tobytes())
+  assert said[0] != said[1]
+  request = Request(text="Yes.", language="en", voice=voice, emotion="glad")
+  with pytest.raises(UserError, match="no emotion 'glad' here"):
+    served.synthesize([request])

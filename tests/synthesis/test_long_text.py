@@ -257,3 +257,19 @@ def test_context_is_what_a_training_row_holds():
   assert context(10**6) == pytest.approx(40.0)
   assert expected_seconds(SENTENCE) < 10
   assert list(chunks(SENTENCE, "en", 10.0)) == [Speech(SENTENCE.strip())]
+
+
+def test_a_sentence_has_its_own_emotion_and_begins_anew():
+  """The emotion of the request holds where the text has none."""
+  read = long_text.read(
+    'Come in. <emotion name="sad" strength="0.6">It is raining. I am cold.'
+    "</emotion> Sit down.",
+    "en",
+  )
+  parts = read.parts()
+  assert [part.emotion for part in parts] == [None, "sad:0.6", None]
+  parrot = Parrot()
+  list(long_text.speak(parrot, parts, voice=VOICE, emotion="happy"))
+  asked = [request for request, _ in parrot.asked]
+  assert [r.emotion for r in asked] == ["happy", "sad:0.6", "happy"]
+  assert all(r.voice.prompt is None for r in asked)

@@ -185,6 +185,7 @@ def test_the_models_say_how_a_recording_is_given(system, folder):
 def test_settings_have_one_list():
   fields = {f.name for k in (Settings, Changes) for f in dataclasses.fields(k)}
   more = {"reference_text", "reference_language", "pronunciation", "markup"}
+  more.add("emotion")
   assert set(typing.get_type_hints(Options)) == fields | more
 
 

@@ -10,6 +10,7 @@ from s02jax.core import languages
 from s02jax.core.errors import UserError
 from s02jax.text import chunks as text_chunks
 from s02jax.text.chunks import (
+  Emotion,
   Pause,
   Speech,
   chunks,
@@ -225,3 +226,15 @@ def test_what_is_no_text_is_refused():
   with pytest.raises(UserError, match="surrogate"):
     list(chunks("a\ud800", "en"))
   assert list(chunks(" \n ", "en")) == []
+
+
+def test_emotions_part_a_text():
+  text = "One. <#emotion sad:0.6#> Two. <#0.5#> Three. <#emotion#> Four."
+  found = list(chunks(text, "en"))
+  moods = [part.written for part in found if isinstance(part, Emotion)]
+  assert moods == ["sad:0.6", ""]
+  assert [type(part).__name__ for part in found] == [
+    *("Speech", "Emotion", "Speech", "Pause", "Speech", "Emotion", "Speech")
+  ]
+  with pytest.raises(UserError, match="pause"):
+    list(chunks("a <#emotion very sad#> b", "en"))

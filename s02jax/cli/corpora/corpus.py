@@ -83,6 +83,12 @@ def _add_espeak(parser: argparse.ArgumentParser) -> None:
     help="fewest,most words of a sentence (default: 3,6)",
   )
   add("--sentences", default="", help="file of language|text lines to speak")
+  add(
+    "--emotions",
+    type=_codes,
+    default=[],
+    help="prosodies in which every sentence is said, such as neutral,sad,happy",
+  )
 
 
 def _add_natural(parser: argparse.ArgumentParser) -> None:

@@ -3,6 +3,7 @@
   s02 ablate resynthesis --corpus DIR --out DIR [--size demo]
   s02 ablate latents --corpus DIR --base DIR --out DIR [--vaes DIR]
   s02 ablate speaker-conditioning --corpus DIR --base DIR --out DIR
+  s02 ablate emotion-reference --corpus DIR --base DIR --out DIR
 
 The variants are in configs/ablations/NAME.py: one config, one budget, and what
 is changed. Finished runs are skipped and begun ones go on, so the same command

@@ -64,7 +64,7 @@ class LatentUtterances:
     usable = (self._speakers.clips > 1) | (
       corpus.num_samples >= ALONE_SECONDS * corpus.rate
     )
-    self._buckets = Buckets(corpus, usable, batch_size, seed, buckets, alpha)
+    self._buckets = self._sorted(usable, batch_size, seed, buckets, alpha)
     self.excluded = {
       "only clip of its speaker, and short": int((~usable).sum()),
       "too long": self._buckets.too_long,
@@ -74,12 +74,21 @@ class LatentUtterances:
     self._mean = np.array(card["mean"], np.float32)
     self._std = np.array(card["std"], np.float32)
 
+  def _sorted(self, usable, batch_size, seed, buckets, alpha) -> Buckets:
+    """Sorts the usable records into buckets."""
+    return Buckets(self._corpus, usable, batch_size, seed, buckets, alpha)
+
+  def _tokens_of(self, bucket: int) -> int:
+    """Tokens of the rows of a bucket."""
+    hop = self._corpus.rate // TOKENS_PER_SECOND
+    return int(self._buckets.samples[bucket]) // hop
+
   def _members(self, index: int) -> tuple[int, list[int], int]:
     """Tokens of a row, the records that fill it, and its reference's record."""
     corpus = self._corpus
     bucket, record = self._buckets.locate(index)
     hop = corpus.rate // TOKENS_PER_SECOND
-    size = int(self._buckets.samples[bucket]) // hop
+    size = self._tokens_of(bucket)
     random = generator(self._seed, FILL, index)
     others = self._speakers.others(record, random, FILLERS)
     reference = others.pop(0) if others else record

@@ -114,9 +114,15 @@ class PackedSequences:
     records, self.excluded = usable_records(
       corpus, self._unusable(), "config.data.row_tokens"
     )
-    mixture = make_mixture(corpus, records, seed, alpha)
-    self._packing = PackedEpochs(
-      mixture, seed, row_tokens, max_segments, self._items
+    self._packing = self._pack(records, alpha, max_segments)
+
+  def _pack(
+    self, records: np.ndarray, alpha: float, max_segments: int
+  ) -> PackedEpochs:
+    """Packs the usable records int[k] into rows."""
+    mixture = make_mixture(self._corpus, records, self._seed, alpha)
+    return PackedEpochs(
+      mixture, self._seed, self._row_tokens, max_segments, self._items
     )
 
   def _unusable(self) -> dict[str, np.ndarray]:

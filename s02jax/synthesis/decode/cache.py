@@ -4,7 +4,7 @@ Plain dataclasses of arrays that import no model, since an export is served
 without the models (`serving/runtime.py`).
 
 Shape letters: b slots, t places of the cache, p prompt positions, k key-value
-heads, f features of a head, w window.
+heads, f features of a head, w window, e adapters.
 """
 
 import dataclasses
@@ -72,11 +72,18 @@ class Slots:
   limit: Any = _per_slot(np.int32)
   # int32 [b], least tokens: END is not drawn before
   least: Any = _per_slot(np.int32)
+  # float32 [b, e], strengths of the adapters
+  strengths: Any
   sampling: Sampling  # arrays, one value a slot
 
   @classmethod
-  def free(cls, count: int) -> "Slots":
-    """State of `count` free slots, in NumPy arrays."""
+  def free(cls, count: int, adapters: int = 0) -> "Slots":
+    """State of free slots, in NumPy arrays.
+
+    Args:
+      count: of the slots.
+      adapters: that every slot may mix, e.
+    """
 
     def arrays(kind) -> dict[str, np.ndarray]:
       return {
@@ -89,16 +96,29 @@ class Slots:
         if field.metadata
       }
 
-    return cls(**arrays(cls), sampling=Sampling(**arrays(Sampling)))
+    return cls(
+      **arrays(cls),
+      strengths=np.zeros((count, adapters), np.float32),
+      sampling=Sampling(**arrays(Sampling)),
+    )
 
   @classmethod
   def from_dict(cls, arrays: Mapping[str, Any]) -> "Slots":
     """Slots from nested dicts of arrays, the inverse of `to_dict`."""
-    return cls(**{**arrays, "sampling": Sampling(**arrays["sampling"])})
+    none = jnp.zeros((*arrays["ids"].shape, 0), jnp.float32)
+    found: dict[str, Any] = {"strengths": none, **arrays}
+    sampling = Sampling(**found.pop("sampling"))
+    return cls(**found, sampling=sampling)
 
   def to_dict(self) -> dict[str, Any]:
-    """Nested dicts of arrays by field name, as exported functions take them."""
-    return {**vars(self), "sampling": dict(vars(self.sampling))}
+    """Nested dicts of arrays by field name, as exported functions take them.
+
+    Without adapters there are no strengths among them.
+    """
+    arrays = {**vars(self), "sampling": dict(vars(self.sampling))}
+    if not self.strengths.shape[1]:
+      del arrays["strengths"]
+    return arrays
 
 
 @jax.tree_util.register_dataclass

@@ -10,7 +10,7 @@ to begin with: a step reads it, then draws the token that follows. So a slot
 goes back to an earlier token by resetting its entry of `Slots`.
 
 Shape letters: b slots, p prompt positions, t places of the cache, k key-value
-heads, f features of a head, n tokens, o speaker vector, d width.
+heads, f features of a head, n tokens, o speaker vector, d width, e adapters.
 """
 
 import dataclasses
@@ -24,7 +24,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from s02jax.models.ar import ARTransformer
-from s02jax.models.layers import attention
+from s02jax.models.layers import attention, lora
 from s02jax.models.layers.transformer import Block
 from s02jax.synthesis.decode.cache import (
   BURST,
@@ -87,13 +87,17 @@ def _is_kernel(path) -> bool:
   return jax.tree_util.keystr(path, simple=True).endswith("kernel")
 
 
-def _run(model: ARTransformer, weights: Weights, x, turn, attends):
-  """Runs x [b, s, d] through all layers, each with its own `attend`."""
+def _run(model: ARTransformer, weights: Weights, x, turn, attends, strengths):
+  """Runs x [b, s, d] through all layers, each with its own `attend`.
+
+  The layers' products are changed by the adapters at the strengths [b, e].
+  """
   cfg = model.config
   block = Block(cfg.transformer, jnp.dtype(cfg.dtype))
-  for layer, attend in zip(weights["layers"], attends, strict=True):
-    params = {"params": _module_weights(layer)}
-    x = block.apply(params, x, turn, attend, method="layer")
+  with lora.mixing(strengths):
+    for layer, attend in zip(weights["layers"], attends, strict=True):
+      params = {"params": _module_weights(layer)}
+      x = block.apply(params, x, turn, attend, method="layer")
   return x
 
 
@@ -114,6 +118,7 @@ def read_prompt(
   cursor: Float[Array, "p"],
   length: Int[Array, ""],
   speaker: Float[Array, "o"],
+  strengths: Float[Array, "e"],
 ) -> Cache:
   """Reads a prompt into a cache of one slot and p places.
 
@@ -122,6 +127,7 @@ def read_prompt(
     cursor: positions of `ids` in the text, see `s02jax.text.sequence`.
     length: of the prompt without its last id, 1 to p.
     speaker: vector of the voice.
+    strengths: of the adapters.
   """
   places = jnp.arange(len(ids))[None]
   segment = (places < length).astype(jnp.int32)
@@ -138,7 +144,8 @@ def read_prompt(
     fresh.append((key, value))
     return attention.attention(query, key, value, mask)
 
-  _run(model, weights, x, turn, [attend] * len(weights["layers"]))
+  attends = [attend] * len(weights["layers"])
+  _run(model, weights, x, turn, attends, strengths[None])
   return Cache(
     keys=tuple(key.transpose(0, 2, 3, 1) for key, _ in fresh),
     values=tuple(value.transpose(0, 2, 1, 3) for _, value in fresh),
@@ -183,7 +190,8 @@ def _read(
     return attend
 
   x = _apply(model, weights, "look_up", slots.ids[:, None])
-  x = _run(model, weights, x, turn, [attend_in(i) for i in range(len(keys))])
+  attends = [attend_in(i) for i in range(len(keys))]
+  x = _run(model, weights, x, turn, attends, slots.strengths)
   logits = _apply(model, weights, "following", x)[:, 0]
   return logits, Cache(keys=tuple(keys), values=tuple(values))
 
@@ -262,13 +270,15 @@ def decode(
 class CompiledDecodeFunctions:
   """Decode functions of a model, compiled when they are first called."""
 
-  def __init__(self, model: ARTransformer, weights: Weights):
+  def __init__(self, model: ARTransformer, weights: Weights, adapters: int = 0):
     """Stores the model and its arranged weights.
 
     Args:
       model: the AR Transformer.
       weights: its variables, by `decode_weights`.
+      adapters: whose changes `lora.attach` put beside the kernels.
     """
+    self.adapters = adapters
     c = model.config
     self.text_size = c.text_size
     self.shape = CacheShape(
@@ -279,9 +289,13 @@ class CompiledDecodeFunctions:
     )
     self.model, self.weights = model, weights
 
-  def prefill(self, cache: Cache, ids, cursor, length, speaker, slot) -> Cache:
+  def prefill(
+    self, cache: Cache, ids, cursor, length, speaker, strengths, slot
+  ) -> Cache:
     """Reads a prompt into a slot of `cache`, which is donated."""
-    prompt = read_prompt(self.model, self.weights, ids, cursor, length, speaker)
+    prompt = read_prompt(
+      self.model, self.weights, ids, cursor, length, speaker, strengths
+    )
     return place(cache, prompt, slot)
 
   def decode(

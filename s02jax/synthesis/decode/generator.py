@@ -15,6 +15,7 @@ from jaxtyping import Array, Float, Int
 
 from s02jax.core.config import build
 from s02jax.models.ar import ARConfig, ARTransformer
+from s02jax.models.layers import lora
 from s02jax.models.layers.convnext import lengths_to_mask
 from s02jax.pretrained import ge2e
 from s02jax.synthesis.batching import counts, pad, plan_batches, stack
@@ -92,6 +93,7 @@ class TokenGenerator:
     config: Mapping[str, Any],
     variables: Mapping[str, Any],
     text: TextModel,
+    changes: Sequence[lora.Change] = (),
   ):
     """Builds the model.
 
@@ -99,13 +101,17 @@ class TokenGenerator:
       config: resolved, of the stage.
       variables: inference parameters of the stage.
       text: the bundle's text model.
+      changes: of every adapter.
     """
     self.config = build(ARConfig, config["model"], "model")
     self._text_model = text
     self.variables = jax.device_put(variables)
     self.model = ARTransformer(self.config)
+    changed = {"params": lora.attach(variables["params"], changes)}
     self.decode_functions = CompiledDecodeFunctions(
-      self.model, decode_weights(variables, jnp.dtype(self.config.dtype))
+      self.model,
+      decode_weights(changed, jnp.dtype(self.config.dtype)),
+      len(changes),
     )
     self.prompt_builder = PromptBuilder(text, self.config.rate)
     self.encoder = SpeakerVectors(self.model, self.variables, config["mel"])

@@ -1,6 +1,8 @@
 """Prompts of the AR Transformer, built from a text and a voice."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+
+import numpy as np
 
 from s02jax.core.errors import UserError
 from s02jax.synthesis.decode.cache import Sampling
@@ -33,6 +35,7 @@ class PromptBuilder:
     seed: int,
     sampling: Sampling,
     shortest: float = 0.0,
+    strengths: np.ndarray | Sequence[float] = (),
   ) -> ARPrompt:
     """Builds the prompt after which the AR model speaks `text` as `voice`.
 
@@ -43,6 +46,7 @@ class PromptBuilder:
       seed: 32 bits, of this request alone.
       sampling: numbers.
       shortest: share of the text's average length that is spoken at least.
+      strengths: of the adapters; none: the base alone.
 
     Raises:
       UserError: a text too long to be spoken in one pass.
@@ -70,6 +74,7 @@ class PromptBuilder:
       limit=limit,
       sampling=sampling,
       least=min(max(least, 1), limit),
+      strengths=strengths,
     )
 
   def _part(self, prompt: Prompt) -> Part:

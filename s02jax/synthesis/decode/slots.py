@@ -3,7 +3,7 @@
 Compiled shapes are few: a cache has one of SLOTS slots and UNIT · 2^i places,
 a prompt one of `round_up`'s lengths.
 
-Shape letters: p prompt positions, o speaker vector.
+Shape letters: p prompt positions, o speaker vector, e adapters.
 """
 
 import dataclasses
@@ -43,6 +43,8 @@ class ARPrompt:
   limit: int  # most tokens, at least 1
   sampling: Sampling  # numbers
   least: int = 1  # END is not drawn before so many tokens
+  # float [e], of the adapters; none: the base alone
+  strengths: np.ndarray | Sequence[float] = ()
 
 
 class DecodeFunctions(Protocol):
@@ -53,9 +55,17 @@ class DecodeFunctions(Protocol):
 
   text_size: int  # joint ids below it are text pieces
   shape: CacheShape  # of the caches that the functions take
+  adapters: int  # that a slot may mix, e
 
   def prefill(
-    self, cache: Cache, ids: Any, cursor: Any, length: Any, speaker: Any, slot
+    self,
+    cache: Cache,
+    ids: Any,
+    cursor: Any,
+    length: Any,
+    speaker: Any,
+    strengths: Any,
+    slot: Any,
   ) -> Cache: ...
 
   def decode(
@@ -84,7 +94,7 @@ class SlotDecoder:
     """
     self._functions = functions
     self._owners: list[int | None] = [None] * SLOTS[0]  # ticket of each slot
-    self._slots = Slots.free(SLOTS[0])
+    self._slots = Slots.free(SLOTS[0], functions.adapters)
     self._cache = functions.shape.empty(SLOTS[0], UNIT)
 
   @property
@@ -104,12 +114,15 @@ class SlotDecoder:
     if None not in self._owners or length > self._cache.length:
       self._resize(len(self.tickets) + 1, length)
     slot = self._owners.index(None)
+    strengths = np.zeros(self._functions.adapters, np.float32)
+    strengths[: len(prompt.strengths)] = prompt.strengths
     self._cache = self._functions.prefill(
       self._cache,
       pad([prompt.ids[:-1]], 1, length)[0],
       pad([prompt.cursor[:-1]], 1, length)[0],
       np.int32(start),
       prompt.vector,
+      strengths,
       np.int32(slot),
     )
     self._owners[slot] = ticket
@@ -125,6 +138,7 @@ class SlotDecoder:
       seed=prompt.seed,
       limit=prompt.limit,
       least=prompt.least,
+      strengths=strengths,
       sampling=prompt.sampling,
     )
 

@@ -65,6 +65,8 @@ class FlowChunk:
   seed: int  # 32 bits, of the utterance's noise
   steps: int  # of the Euler solver
   guidance: float  # weight of the condition; 1 is no guidance
+  # float [e], of the adapters; none: the base alone
+  strengths: np.ndarray | Sequence[float] = ()
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -85,6 +87,7 @@ class FlowSolver:
   channels: int  # channels of a latent, c
   windows: tuple[int, ...]  # sizes in tokens, see `windows`
   run: Callable[..., Any]  # `flow.flow_chunk` of a model, arrays by name
+  adapters: int = 0  # that a chunk may mix
 
   def __call__(self, chunks: Sequence[FlowChunk]) -> list[np.ndarray]:
     """Solves chunks; latents float32 [size · r, c] of each."""
@@ -117,6 +120,9 @@ class FlowSolver:
       begin = left - chunk.before
       place = slice(begin, begin + len(chunk.tokens))
       tokens[row, place], mask[row, place] = chunk.tokens, True
+    strengths = np.zeros((rows, self.adapters), np.float32)
+    for row, chunk in zip(strengths, chunks, strict=False):
+      row[: len(chunk.strengths)] = chunk.strengths
     known = [chunk.known for chunk in chunks]
     lengths = [len(x.known) + x.size * r for x in chunks]
     return {
@@ -129,6 +135,7 @@ class FlowSolver:
       "first": stack([np.int32(x.first) for x in chunks], rows),
       "seeds": stack([np.uint32(x.seed) for x in chunks], rows),
       "guidance": stack([np.float32(x.guidance) for x in chunks], rows),
+      "strengths": strengths,
     }
 
 

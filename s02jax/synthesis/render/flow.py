@@ -8,11 +8,11 @@ that is not streamed is one chunk, as far as the longest window has room.
 
 Shape letters: b batch, i tokens of the conditions' reach and the window, s
 tokens of the window, r latents per token, l = s · r latents, c latent channels,
-e speaker vector.
+e speaker vector, or adapters.
 """
 
 import functools
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
@@ -22,6 +22,7 @@ from jaxtyping import Array, Bool, Float, Int
 from s02jax.core.config import build
 from s02jax.core.rates import tokens
 from s02jax.models.flow_matching import FlowMatching, FlowMatchingConfig
+from s02jax.models.layers import lora
 from s02jax.models.layers.convnext import lengths_to_mask
 from s02jax.synthesis.render import solver
 from s02jax.synthesis.render.chunks import FlowSolver, windows
@@ -41,6 +42,7 @@ def flow_chunk(
   first: Int[Array, "b"],
   seeds: Int[Array, "b"],
   guidance: Float[Array, "b"],
+  strengths: Float[Array, "b e"],
   steps: Int[Array, ""],
 ) -> Float[Array, "b l c"]:
   """Solves standardised latents of windows, the known ones included.
@@ -57,30 +59,28 @@ def flow_chunk(
     first: frame number of each window's first latent.
     seeds: uint32, of the noise.
     guidance: of each window; 1 is none.
+    strengths: of each window's adapters.
     steps: of the Euler solver.
   """
   c = model.config
   left = c.reach[0] * c.latents_per_token
-  condition = model.apply(
-    variables, tokens, token_mask, speaker, method="condition"
-  )[:, left : left + known.shape[1]]
+  with lora.mixing(strengths):
+    condition = model.apply(
+      variables, tokens, token_mask, speaker, method="condition"
+    )[:, left : left + known.shape[1]]
   mask = lengths_to_mask(lengths, known.shape[1])
   known_mask = lengths_to_mask(known_lengths, known.shape[1])
   keys = jax.vmap(jax.random.key)(seeds)
   noise = solver.start_noise(keys, first, *known.shape[1:])
   twice = jax.tree.map(
     lambda x: jnp.concatenate([x, x]),
-    {
-      "condition": condition,
-      "speaker": speaker,
-      "prompt": known,
-      "prompt_mask": known_mask,
-      "mask": mask,
-    },
+    dict(condition=condition, speaker=speaker, prompt=known, mask=mask)
+    | {"prompt_mask": known_mask},
   )
 
   def velocity(x, t, keep):
-    return model.apply(variables, x, t, keep=keep, **twice, method="velocity")
+    with lora.mixing(jnp.concatenate([strengths, strengths])):
+      return model.apply(variables, x, t, keep=keep, **twice, method="velocity")
 
   # In training x_t of the prompt lies on the straight line from its noise to
   # its latents, and its velocity is not learned: the solver keeps it there.
@@ -93,15 +93,23 @@ def flow_chunk(
 class FlowDecoder:
   """Flow-matching model of a bundle; latents are standardised."""
 
-  def __init__(self, config: Mapping[str, Any], variables: Mapping[str, Any]):
+  def __init__(
+    self,
+    config: Mapping[str, Any],
+    variables: Mapping[str, Any],
+    changes: Sequence[lora.Change] = (),
+  ):
     """Builds the model.
 
     Args:
       config: resolved, of the stage.
       variables: inference parameters of the stage.
+      changes: of every adapter.
     """
     self.config = build(FlowMatchingConfig, config["model"], "model")
-    self.variables = jax.device_put(variables)
+    self.variables = jax.device_put(
+      {"params": lora.attach(variables["params"], changes)}
+    )
     self.model = FlowMatching(self.config)
     self.speakers = SpeakerVectors(self.model, self.variables, config["mel"])
     self.solver = FlowSolver(
@@ -110,4 +118,5 @@ class FlowDecoder:
       channels=self.config.channels,
       windows=windows(tokens(config["data"]["buckets"][-1])),
       run=functools.partial(flow_chunk, self.model, self.variables),
+      adapters=len(changes),
     )

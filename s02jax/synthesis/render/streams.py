@@ -9,8 +9,8 @@ Shape letters: n samples, s tokens, r latents per token, c latent channels.
 """
 
 import dataclasses
-from collections.abc import Hashable, Mapping
-from typing import TypeVar
+from collections.abc import Hashable, Mapping, Sequence
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -74,6 +74,7 @@ class RenderStream:
     steps: int,
     guidance: float,
     whole: bool,
+    strengths: np.ndarray | Sequence[float] = (),
   ):
     """Starts behind the voice's prompt.
 
@@ -84,12 +85,17 @@ class RenderStream:
       steps: of the Euler solver.
       guidance: of flow matching; 1 is none.
       whole: wait for all tokens and render them in the longest windows.
+      strengths: of the adapters; none: the base alone.
     """
     prompt, channels = voice.prompt, renderer.flow.channels
     self._renderer, self.whole = renderer, whole
     self._window = renderer.flow.windows[-1] if whole else STREAMED[-1]
-    self._settings = dict(
-      vector=voice.flow_vector, seed=seed, steps=steps, guidance=guidance
+    self._settings: dict[str, Any] = dict(
+      vector=voice.flow_vector,
+      seed=seed,
+      steps=steps,
+      guidance=guidance,
+      strengths=strengths,
     )
     tokens = prompt.tokens if prompt else np.zeros(0)
     latents = prompt.latents if prompt else np.zeros((0, channels))

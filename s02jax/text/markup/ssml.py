@@ -1,8 +1,8 @@
 """SSML 1.1, as much of it as a request has: the rest is left out by its name.
 
-<break>, <p>, <s>, <sub alias>, <say-as> act, and <prosody rate> where it holds
-for the whole text. Other elements, <phoneme> among them, have no effect; their
-words are read. Entities cannot be declared.
+<break>, <p>, <s>, <sub alias>, <say-as> and <emotion> act, and <prosody rate>
+where it holds for the whole text. Other elements, <phoneme> among them, have no
+effect; their words are read. Entities cannot be declared.
 """
 
 import dataclasses
@@ -116,6 +116,8 @@ class _Reading:
       self._silent += 1
     elif name == "break":
       self._pieces.append(tags.seconds_mark(found))
+    elif name == "emotion":
+      self._pieces.append(tags.emotion_mark({"name": ""} | found))
     elif name in ("p", "s"):
       self._pieces.append(PARAGRAPH if name == "p" else " ")
     elif name == "speak":
@@ -133,6 +135,8 @@ class _Reading:
     inside = self._pieces[element.begin :]
     if self._silent:
       self._silent -= 1
+    elif element.name == "emotion":
+      self._pieces.append(tags.emotion_mark(None))
     elif element.name in ("p", "s"):
       text = Document(pieces=tuple(inside)).text().rstrip()
       mark = ended(text)[len(text) :]

@@ -1,6 +1,7 @@
 """Tags in any text: a few act, the others are left out, their contents stay.
 
-<break time="500ms"/> is a pause; <br>, <p> and other blocks part paragraphs. An
+<break time="500ms"/> is a pause; <br>, <p> and other blocks part paragraphs;
+<emotion name="sad" strength="0.6">…</emotion> is spoken so. An
 opening bracket that begins no tag, such as a < b, stays. Entities (&amp;amp;)
 become their characters.
 """
@@ -39,7 +40,7 @@ def read(text: str) -> Document:
   """Reads a text in which tags may stand.
 
   Raises:
-    UserError: a <break> whose time is none.
+    UserError: a <break> whose time is none, an <emotion> without a name.
   """
   dropped: dict[str, None] = {}
   made = TAG.sub(lambda match: _effect(match, dropped), text)
@@ -51,6 +52,10 @@ def _effect(match: re.Match[str], dropped: dict[str, None]) -> str:
   name = (match["name"] or "").lower()
   if name == "break":
     return seconds_mark(attributes(match["attributes"]))
+  if name == "emotion":
+    if match["end"]:
+      return emotion_mark(None)
+    return emotion_mark({"name": ""} | attributes(match["attributes"]))
   if name in _BLOCKS:
     return PARAGRAPH
   if not name:
@@ -92,6 +97,32 @@ def seconds_mark(found: dict[str, str]) -> str:
       f"<break time={time[:20]!r}>: write seconds, such as 1.5s or 500ms."
     )
   return pause(float(match[1]) / (1000 if match[2] == "ms" else 1))
+
+
+def emotion_mark(found: dict[str, str] | None) -> str:
+  """Mark that begins the emotion of an <emotion> with these attributes.
+
+  Args:
+    found: its attributes; None at the element's end.
+
+  Raises:
+    UserError: it names no emotion, or its strength is none.
+  """
+  if found is None:
+    return " <#emotion#> "
+  name, strength = found.get("name", ""), found.get("strength")
+  if not re.fullmatch(r"[\w:.,-]{1,48}", name):
+    raise UserError(
+      f"<emotion name={name[:20]!r}>: write the name of an emotion, such as"
+      ' <emotion name="sad" strength="0.6">.'
+    )
+  if strength is None:
+    return f" <#emotion {name}#> "
+  if not re.fullmatch(r"[0-9]{1,2}(\.[0-9]{1,4})?", strength):
+    raise UserError(
+      f"<emotion strength={strength[:20]!r}>: write a number such as 0.6."
+    )
+  return f" <#emotion {name}:{strength}#> "
 
 
 def unescape(text: str) -> str:

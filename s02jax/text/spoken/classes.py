@@ -64,7 +64,7 @@ class Classes:
 
   def _shared(self) -> Iterator[Rule]:
     """Rules of the classes that all languages have."""
-    yield Rule("verbatim", re.compile(r"<#[^<>]{0,20}#>"), lambda m: m[0], "<")
+    yield Rule("verbatim", re.compile(r"<#[^<>]{0,80}#>"), lambda m: m[0], "<")
     yield from self._addresses()
     yield from self._phones()
     yield from self._dates()

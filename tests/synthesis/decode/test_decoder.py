@@ -293,6 +293,7 @@ def test_what_pads_a_prompt_does_not_matter(variables):
       *row,
       np.int32(5),
       np.ones(8, np.float32),
+      np.zeros(0, np.float32),
       np.int32(1),
     )
     for row in ((ids, cursor), dirty)

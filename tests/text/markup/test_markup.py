@@ -165,3 +165,41 @@ def test_a_suffix_tells_the_marks():
 )  # fmt: skip
 def test_a_sentence_is_ended_once(text, whole):
   assert ended(text) == whole
+
+
+@pytest.mark.parametrize("markup", ["none", "ssml"])
+@pytest.mark.parametrize(
+  ("written", "words"),
+  [
+    (
+      'a <emotion name="sad">b c</emotion> d',
+      "a <#emotion sad#> b c <#emotion#> d",
+    ),
+    (
+      "<emotion name='sad' strength='0.6'>b</emotion>",
+      "<#emotion sad:0.6#> b <#emotion#>",
+    ),
+    (
+      '<emotion name="sad:0.5,happy:0.3">b</emotion>',
+      "<#emotion sad:0.5,happy:0.3#> b <#emotion#>",
+    ),
+  ],
+)
+def test_an_emotion_holds_for_what_it_encloses(written, words, markup):
+  assert said(written, markup) == words
+  assert reader.read(written, markup).dropped == ()
+
+
+@pytest.mark.parametrize("markup", ["none", "ssml"])
+@pytest.mark.parametrize(
+  "written",
+  [
+    "<emotion>b</emotion>",
+    '<emotion name="">b</emotion>',
+    '<emotion name="very sad">b</emotion>',
+    '<emotion name="sad" strength="much">b</emotion>',
+  ],
+)
+def test_an_emotion_without_a_meaning_is_one_sentence(written, markup):
+  with pytest.raises(UserError, match="<emotion"):
+    reader.read(written, markup)

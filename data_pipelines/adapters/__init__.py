@@ -1,0 +1,1 @@
+"""Corpora that adapt a bundle, and tables of the voices in a corpus."""
