@@ -12,7 +12,7 @@ Shape letters: n samples.
 import dataclasses
 import logging
 import unicodedata
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import numpy as np
 
@@ -22,7 +22,7 @@ from s02jax.bundle import Bundle
 from s02jax.core import languages
 from s02jax.core.errors import UserError
 from s02jax.core.rates import TOKENS_PER_SECOND
-from s02jax.synthesis.engine import Engine
+from s02jax.synthesis.engine import Piece
 from s02jax.synthesis.request import DEFAULTS, Request, Settings
 from s02jax.synthesis.synthesizer import Synthesizer
 from s02jax.synthesis.voice import LONGEST, SHORTEST, Voice
@@ -33,6 +33,8 @@ from s02jax.text.front import ANYBODY, Audience
 from s02jax.text.pronunciation import Pronunciation
 
 NO_CHANGES = Changes()
+# Pieces of one request, such as `Engine.play` makes.
+Play = Callable[[Request, Settings], Iterator[Piece]]
 
 
 # ----------------------------------------------------------------------- texts
@@ -157,6 +159,7 @@ def speak(
   voice: Voice,
   settings: Settings = DEFAULTS,
   changes: Changes = NO_CHANGES,
+  play: Play | None = None,
 ) -> Iterator[np.ndarray]:
   """Speaks passages one after the other; blocks float32 [n], as they are made.
 
@@ -167,9 +170,10 @@ def speak(
     settings: seed, steps and so on.
     changes: of speed, pitch, volume and rate; the rate is the synthesizer's
       where none is set.
+    play: of an engine that others use too; None takes one of its own.
   """
   passages = [part for part in parts if isinstance(part, Passage)]
-  engine = synthesizer.engine()
+  play = play or synthesizer.engine().play
 
   def joined() -> Iterator[float | Iterator[np.ndarray]]:
     current, before, count = voice, None, 0
@@ -186,7 +190,7 @@ def speak(
         in_words=True,
         voice=current if part.language == before else voice,
       )
-      utterance = _Playback(engine, request, settings)
+      utterance = _Playback(request.text, play(request, settings))
       yield _changed(utterance, changes, synthesizer.rate)
       utterance.warn_of_limit(synthesizer.rate)
       before = part.language
@@ -200,20 +204,18 @@ def speak(
 class _Playback:
   """Sound of a request, block by block, and after it how it ended."""
 
-  def __init__(self, engine: Engine, request: Request, settings: Settings):
-    self.text, self.ended = request.text, False
-    self._engine, self._blocks = engine, []
-    engine.submit(request, settings)
+  def __init__(self, text: str, pieces: Iterator[Piece]):
+    self.text, self.ended = text, False
+    self._pieces, self._blocks = pieces, []
 
   def __iter__(self) -> Iterator[np.ndarray]:
-    while self._engine.busy:
-      for piece in self._engine.step():
-        self._blocks.append(piece.wave)
-        if piece.spoken is not None:
-          self.ended = piece.spoken.ended
-          if piece.spoken.redrawn:
-            logging.info("a loop or a long silence was drawn anew")
-        yield piece.wave
+    for piece in self._pieces:
+      self._blocks.append(piece.wave)
+      if piece.spoken is not None:
+        self.ended = piece.spoken.ended
+        if piece.spoken.redrawn:
+          logging.info("a loop or a long silence was drawn anew")
+      yield piece.wave
 
   @property
   def wave(self) -> np.ndarray:

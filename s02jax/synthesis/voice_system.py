@@ -265,6 +265,7 @@ class VoiceSystem:
     *,
     settings: Settings = DEFAULTS,
     changes: Changes = long_text.NO_CHANGES,
+    play: long_text.Play | None = None,
   ) -> Iterator[np.ndarray]:
     """Speaks a text that was read; blocks float32 [n], as they are made.
 
@@ -274,6 +275,7 @@ class VoiceSystem:
       settings: of the draws.
       changes: of speed, pitch, volume and rate; what the text itself asks of
         the speed comes on top.
+      play: of an engine that others use too; None takes one of its own.
     """
     language = languages.BY_CODE[text.language]
     if language.code not in self.languages:
@@ -288,6 +290,7 @@ class VoiceSystem:
       voice=voice,
       settings=settings,
       changes=changes.faster(text.speed),
+      play=play,
     )
     return (block for block in blocks if len(block))
 

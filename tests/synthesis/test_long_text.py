@@ -55,26 +55,21 @@ class ParrotEngine:
   """Engine that gives a request's sound in blocks of a tenth of a second."""
 
   def __init__(self, parrot):
-    self._parrot, self._left = parrot, []
+    self._parrot = parrot
 
-  @property
-  def busy(self):
-    return bool(self._left)
-
-  def submit(self, request, settings):
+  def play(self, request, settings):
     asked = self._parrot.asked
     asked.append((request, settings))
     wave = np.full(
       int(0.03 * len(request.text) * RATE), 0.1 + 0.01 * (len(asked) % 7)
     )
-    self._left = np.split(wave.astype(np.float32), range(800, len(wave), 800))
-
-  def step(self):
-    block, *self._left = self._left
+    left = np.split(wave.astype(np.float32), range(800, len(wave), 800))
     over = Spoken(
       tokens=np.zeros(1, np.int32), ended=self._parrot.ended, redrawn=False
     )
-    return [Piece(ticket=0, wave=block, spoken=None if self._left else over)]
+    while left:
+      block, *left = left
+      yield Piece(ticket=0, wave=block, spoken=None if left else over)
 
 
 def spoken(text, parrot=None, **changes):
