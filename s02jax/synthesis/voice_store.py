@@ -168,6 +168,13 @@ def add(
   return file
 
 
+def remove(bundle, name: str) -> None:
+  """Removes a voice from a bundle; raises UserError if there is none."""
+  file = existing(bundle, name)
+  with files.explain_errors(file, "the folder of voices"):
+    file.unlink()
+
+
 # -------------------------------------------------------------------- reading
 
 

@@ -148,11 +148,23 @@ class VoiceSystem:
         f"{source!r} is neither a file nor a voice of {self.path}"
         f"{inputs.hint(source, known)}; it has {held}."
       )
+    made, _ = self.clone(source, reference_text, language)
+    return made
+
+  def clone(
+    self,
+    source: Recording | Sequence[Recording],
+    reference_text: str | None = None,
+    language: str | None = None,
+  ) -> tuple[Voice, float]:
+    """Makes a voice of recordings; returns it and their seconds of speech.
+
+    Arguments and errors are those of `voice`.
+    """
     if reference_text is not None:
       reference_text = self._words(reference_text, language)
     recordings = self._recordings(source)
-    made, _ = voice_store.recorded(self.synthesizer, recordings, reference_text)
-    return made
+    return voice_store.recorded(self.synthesizer, recordings, reference_text)
 
   def _words(self, transcript: str, language: str | None) -> str:
     """Transcript in spoken words; raises UserError if it has none."""
