@@ -50,6 +50,8 @@ def main(argv: list[str]) -> None:
   if args.queue < 0 or not 0 <= args.port < 1 << 16:
     raise UserError("--queue must be 0 or more, --port from 0 to 65535.")
   startup.set_up()
+  # It warns of every byte of a form that is none.
+  logging.getLogger("python_multipart").setLevel(logging.ERROR)
   _serve(args)
 
 

@@ -181,18 +181,18 @@ async def _parsed(request: Request, data: bytes) -> dict[str, Any]:
   parser = _InMemory(request.headers, stream(), max_files=1, max_fields=16)
   try:
     form = await parser.parse()
-    try:
-      return {
-        name: await value.read() if isinstance(value, UploadFile) else value
-        for name, value in form.items()
-        if name != "purpose"
-      }
-    finally:
-      await form.close()
+    return {
+      name: await value.read() if isinstance(value, UploadFile) else value
+      for name, value in form.items()
+      if name != "purpose"
+    }
   except (MultiPartException, ValueError, LookupError) as error:
     raise Refusal(
       "invalid_request", f"the form cannot be read ({str(error)[:80]})."
     ) from error
+  finally:  # of a form that was cut off, too
+    for file in parser._files_to_close_on_error:
+      file.close()
 
 
 class _InMemory(MultiPartParser):
