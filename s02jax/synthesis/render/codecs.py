@@ -56,6 +56,18 @@ def _transcribe(model: AudioTokenizer, variables, codes, mask):
   return jnp.argmax(logits, axis=-1)
 
 
+@functools.partial(jax.jit, static_argnames=("model",))
+def ctc_log_probs(
+  model: AudioTokenizer,
+  variables,
+  codes: Int[Array, "b s"],
+  mask: Bool[Array, "b s"],
+) -> Float[Array, "b s v+1"]:
+  """Log-probabilities of text ids for codes; the last is the blank."""
+  logits = model.apply(variables, codes, mask, method="ctc_logits")
+  return jax.nn.log_softmax(logits.astype(jnp.float32))
+
+
 @functools.partial(jax.jit, static_argnames=("model", "mel"))
 def _reconstruct(
   model: AudioTokenizer, mel: spectra.LogMel, variables, codes, mask
@@ -149,6 +161,20 @@ class TokenizerCodec:
       ]
 
     return map_batches(run, codes, unit=UNIT, budget=BUDGET)
+
+  def log_probs(self, codes: np.ndarray) -> np.ndarray:
+    """Log-probabilities float32 [s, v + 1] of text ids for codes int32 [s]."""
+
+    def run(batch: Batch):
+      found = ctc_log_probs(
+        self.model, self.variables, batch.values, batch.mask
+      )
+      return [
+        row[:s] for row, s in zip(np.array(found), batch.lengths, strict=True)
+      ]
+
+    (found,) = map_batches(run, [codes], unit=UNIT, budget=BUDGET)
+    return found
 
   def text_ids(self, codes: Sequence[np.ndarray]) -> list[list[int]]:
     """Text ids that the CTC head hears, by its best path."""
