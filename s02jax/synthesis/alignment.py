@@ -25,6 +25,7 @@ from jaxtyping import Array, Float, Int
 from s02jax.core import languages
 from s02jax.core.rates import TOKENS_PER_SECOND
 from s02jax.synthesis.batching import round_up
+from s02jax.synthesis.long_text import Heard
 from s02jax.text.tokenizer import TextModel
 
 IMPOSSIBLE = -1e30
@@ -166,6 +167,18 @@ class Aligner:
       log_probs: of tokens int32 [t], float32 [t, v + 1]; the blank is last.
     """
     self._text, self._log_probs = text, log_probs
+
+  def heard(self, passage: Heard) -> list[Word]:
+    """Words of a passage with their times in the whole sound."""
+    found = self.words(passage.text, passage.language, passage.tokens)
+    return [
+      Word(
+        text=word.text,
+        begin=passage.begin + word.begin / passage.speed,
+        end=passage.begin + word.end / passage.speed,
+      )
+      for word in found
+    ]
 
   def words(self, text: str, language: str, tokens: np.ndarray) -> list[Word]:
     """Times of the words of a text in the tokens that say it.

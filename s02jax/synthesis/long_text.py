@@ -33,8 +33,22 @@ from s02jax.text.front import ANYBODY, Audience
 from s02jax.text.pronunciation import Pronunciation
 
 NO_CHANGES = Changes()
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Heard:
+  """Passage that was spoken to its end, and where it is in the sound."""
+
+  text: str  # in words
+  language: str  # its code
+  tokens: np.ndarray  # int32 [s], that say it
+  begin: float  # seconds of the sound at which it begins
+  speed: float  # by which it was made faster
+
+
 # Pieces of one request, such as `Engine.play` makes.
 Play = Callable[[Request, Settings], Iterator[Piece]]
+Hear = Callable[[Heard], None]
 
 
 # ----------------------------------------------------------------------- texts
@@ -160,6 +174,7 @@ def speak(
   settings: Settings = DEFAULTS,
   changes: Changes = NO_CHANGES,
   play: Play | None = None,
+  hear: Hear | None = None,
 ) -> Iterator[np.ndarray]:
   """Speaks passages one after the other; blocks float32 [n], as they are made.
 
@@ -171,14 +186,18 @@ def speak(
     changes: of speed, pitch, volume and rate; the rate is the synthesizer's
       where none is set.
     play: of an engine that others use too; None takes one of its own.
+    hear: is told of every passage once it is spoken.
   """
   passages = [part for part in parts if isinstance(part, Passage)]
   play = play or synthesizer.engine().play
+  rate = changes.rate or synthesizer.rate
+  place = _Place(rate)
 
   def joined() -> Iterator[float | Iterator[np.ndarray]]:
     current, before, count = voice, None, 0
     for part in parts:
       if isinstance(part, Pause):
+        place.pause(part.seconds)
         yield part.seconds
         continue
       count += 1
@@ -191,14 +210,43 @@ def speak(
         voice=current if part.language == before else voice,
       )
       utterance = _Playback(request.text, play(request, settings))
-      yield _changed(utterance, changes, synthesizer.rate)
+      yield place.counted(_changed(utterance, changes, synthesizer.rate))
       utterance.warn_of_limit(synthesizer.rate)
+      if hear is not None:
+        hear(utterance.heard(part.language, place.begin, changes.speed))
       before = part.language
       following = passages[count].language if count < len(passages) else None
       if following == before:  # else nothing continues it
         current = _successor(synthesizer, voice, utterance)
 
-  return effects.join(joined(), changes.rate or synthesizer.rate)
+  return effects.join(joined(), rate)
+
+
+class _Place:
+  """Place in the sound at which a passage begins, in seconds.
+
+  Attributes:
+    begin: of the newest passage.
+  """
+
+  def __init__(self, rate: int):
+    self.begin = 0.0
+    self._rate, self._end, self._joined = rate, 0.0, False
+
+  def pause(self, seconds: float) -> None:
+    """Adds a pause."""
+    self._end += seconds
+    self._joined = False
+
+  def counted(self, blocks: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
+    """Passes a passage's blocks on; it fades into the one before it."""
+    self.begin = self._end - (effects.FADE if self._joined else 0.0)
+    samples = 0
+    for block in blocks:
+      samples += len(block)
+      yield block
+    self._end = self.begin + samples / self._rate
+    self._joined = True
 
 
 class _Playback:
@@ -206,6 +254,7 @@ class _Playback:
 
   def __init__(self, text: str, pieces: Iterator[Piece]):
     self.text, self.ended = text, False
+    self._tokens = np.zeros(0, np.int32)
     self._pieces, self._blocks = pieces, []
 
   def __iter__(self) -> Iterator[np.ndarray]:
@@ -213,6 +262,7 @@ class _Playback:
       self._blocks.append(piece.wave)
       if piece.spoken is not None:
         self.ended = piece.spoken.ended
+        self._tokens = piece.spoken.tokens
         if piece.spoken.redrawn:
           logging.info("a loop or a long silence was drawn anew")
       yield piece.wave
@@ -221,6 +271,16 @@ class _Playback:
   def wave(self) -> np.ndarray:
     """Sound made so far, float32 [n]."""
     return np.concatenate(self._blocks)
+
+  def heard(self, language: str, begin: float, speed: float) -> Heard:
+    """Passage as it was spoken; arguments are fields of `Heard`."""
+    return Heard(
+      text=self.text,
+      language=language,
+      tokens=self._tokens,
+      begin=begin,
+      speed=speed,
+    )
 
   def warn_of_limit(self, rate: int) -> None:
     """Warns where the utterance, at `rate` Hz, did not end by itself."""

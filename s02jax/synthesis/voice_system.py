@@ -12,7 +12,7 @@ Shape letters: n samples.
 import logging
 import os
 import pathlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, TypedDict, Unpack
 
 import numpy as np
@@ -23,7 +23,8 @@ from s02jax.bundle import Bundle
 from s02jax.core import inputs, languages, startup
 from s02jax.core.errors import UserError
 from s02jax.synthesis import long_text, voice_store
-from s02jax.synthesis.long_text import LongText
+from s02jax.synthesis.alignment import Aligner, Word
+from s02jax.synthesis.long_text import Heard, LongText
 from s02jax.synthesis.request import DEFAULTS, Settings
 from s02jax.synthesis.synthesizer import Synthesizer
 from s02jax.synthesis.voice import Voice
@@ -84,6 +85,7 @@ class VoiceSystem:
     self.languages = bundle.audience.languages
     self._audience = bundle.audience
     self._context = long_text.trained_context(bundle)
+    self._aligner = Aligner(bundle.text, self.synthesizer.tokenizer.log_probs)
 
   @classmethod
   def load(cls, path) -> "VoiceSystem":
@@ -278,6 +280,7 @@ class VoiceSystem:
     settings: Settings = DEFAULTS,
     changes: Changes = long_text.NO_CHANGES,
     play: long_text.Play | None = None,
+    timed: Callable[[list[Word]], None] | None = None,
   ) -> Iterator[np.ndarray]:
     """Speaks a text that was read; blocks float32 [n], as they are made.
 
@@ -288,6 +291,8 @@ class VoiceSystem:
       changes: of speed, pitch, volume and rate; what the text itself asks of
         the speed comes on top.
       play: of an engine that others use too; None takes one of its own.
+      timed: is told the words of every passage with their times, once it is
+        spoken.
     """
     language = languages.BY_CODE[text.language]
     if language.code not in self.languages:
@@ -296,6 +301,11 @@ class VoiceSystem:
         language.name,
         ", ".join(self.languages),
       )
+
+    def hear(passage: Heard) -> None:
+      if timed is not None:
+        timed(self._aligner.heard(passage))
+
     blocks = long_text.speak(
       self.synthesizer,
       text.parts(self._context),
@@ -303,6 +313,7 @@ class VoiceSystem:
       settings=settings,
       changes=changes.faster(text.speed),
       play=play,
+      hear=hear,
     )
     return (block for block in blocks if len(block))
 

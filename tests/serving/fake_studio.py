@@ -8,6 +8,7 @@ import numpy as np
 
 from s02jax.core.errors import UserError
 from s02jax.serving.server.refusals import Refusal
+from s02jax.synthesis.alignment import Word
 from s02jax.synthesis.shared_engine import Late, Stopped
 from s02jax.text import front
 
@@ -63,19 +64,22 @@ class FakeStudio:
       markup=order.markup,
     )
     self.orders.append(order)
-    return self._blocks(len(read.text.split()), order, session)
+    return self._blocks(read.text.split(), order, session)
 
-  def _blocks(self, count, order, session):
+  def _blocks(self, words, order, session):
     self.slots_in_use += 1
     rate = order.changes.rate or RATE
     try:
-      for i in range(count):
+      for i, word in enumerate(words):
         if i == 1:
           self._wait(session)
         if i == self.fail_after:
           raise RuntimeError("a fault that nobody expected")
         t = (i * BLOCK + np.arange(BLOCK)) / rate
         yield (0.3 * np.sin(2 * np.pi * 440 * t)).astype(np.float32)
+        if order.timestamps:
+          seconds = BLOCK / rate
+          yield [Word(text=word, begin=i * seconds, end=(i + 1) * seconds)]
     finally:
       self.slots_in_use -= 1
 

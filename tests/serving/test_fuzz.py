@@ -25,6 +25,12 @@ GOOD = {
     "response_format": "wav",
     "language": "en",
   },
+  "/v1/t2a_v2": {
+    "text": "one two",
+    "voice_setting": {"voice_id": "anna"},
+    "audio_setting": {"format": "pcm"},
+    "language_boost": "English",
+  },
   "/v1/voice_clone": {"voice_id": "carl", "file_id": 1},
   "/v1/voice_design": {"prompt": "a deep voice", "preview_text": "one"},
 }

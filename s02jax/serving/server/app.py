@@ -15,7 +15,13 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
 from s02jax.core.errors import UserError
-from s02jax.serving.server import openapi, speech_api, uploads, voices_api
+from s02jax.serving.server import (
+  minimax_api,
+  openapi,
+  speech_api,
+  uploads,
+  voices_api,
+)
 from s02jax.serving.server.guard import Guard
 from s02jax.serving.server.refusals import Refusal, json_response
 from s02jax.serving.server.sending import House, explain
@@ -86,6 +92,7 @@ def _routes() -> list[Route]:
   """All paths of the server."""
   return [
     Route("/v1/audio/speech", speech_api.speech, methods=["POST"]),
+    Route("/v1/t2a_v2", minimax_api.t2a, methods=["POST"]),
     Route("/v1/voices", voices_api.listed, methods=["GET"]),
     Route("/v1/voices/{name}", voices_api.removed, methods=["DELETE"]),
     Route("/v1/voice_clone", voices_api.cloned, methods=["POST"]),

@@ -12,8 +12,9 @@ from s02jax.core import languages
 from s02jax.core.errors import UserError
 from s02jax.core.inputs import hint
 from s02jax.serving.server.refusals import Refusal
-from s02jax.serving.server.studio import Order
+from s02jax.serving.server.studio import Order, Said
 from s02jax.synthesis import voice_store
+from s02jax.synthesis.alignment import Word
 from s02jax.synthesis.request import Request, Settings
 from s02jax.synthesis.shared_engine import Session, SharedEngine
 from s02jax.synthesis.voice_system import VoiceSystem
@@ -49,8 +50,9 @@ class BundleStudio:
     """Session of one client."""
     return self._engine.session(deadline)
 
-  def speak(self, order: Order, session: Session) -> Iterator[np.ndarray]:
+  def speak(self, order: Order, session: Session) -> Iterator[Said]:
     """Speaks an order."""
+    words: list[Word] = []
     known = self.system.voices
     for name in order.voices:
       if name not in known:
@@ -58,13 +60,27 @@ class BundleStudio:
     read = self.system.read(
       order.text, order.language, order.pronunciation, order.markup
     )
-    return self.system.speak(
+    blocks = self.system.speak(
       read,
       self.system.voice(order.voices),
       settings=order.settings,
       changes=order.changes,
       play=session.play,
+      timed=words.extend if order.timestamps else None,
     )
+    return self._interleaved(blocks, words)
+
+  def _interleaved(
+    self, blocks: Iterator[np.ndarray], words: list[Word]
+  ) -> Iterator[Said]:
+    """Blocks of sound, and words as soon as they are known."""
+    for block in blocks:
+      yield block
+      if words:
+        yield list(words)
+        words.clear()
+    if words:
+      yield list(words)
 
   def warm(self, users: int) -> None:
     """Speaks 1, 2, 4 … requests at once, so that later ones find programs."""

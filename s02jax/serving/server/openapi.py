@@ -4,7 +4,7 @@ import functools
 from typing import Any
 
 from s02jax.core.version import VERSION
-from s02jax.serving.server import fields, speech_api, voices_api
+from s02jax.serving.server import fields, minimax_api, speech_api, voices_api
 
 _BINARY = {"type": "string", "format": "binary"}
 
@@ -21,6 +21,13 @@ def document() -> dict[str, Any]:
         "speak a text, as OpenAI's clients ask",
         {"application/json": fields.schema(speech_api.SPEECH)},
         {"audio/*": _BINARY, "text/event-stream": {"type": "string"}},
+      )
+    },
+    "/v1/t2a_v2": {
+      "post": _operation(
+        "speak a text, as MiniMax's clients ask",
+        {"application/json": fields.schema(minimax_api.T2A)},
+        {"application/json": {}, "text/event-stream": {"type": "string"}},
       )
     },
     "/v1/voices": {"get": _operation("list the kept voices")},

@@ -18,11 +18,11 @@ from starlette.types import Receive, Scope, Send
 
 from s02jax.core.errors import UserError
 from s02jax.serving.server.refusals import Refusal
-from s02jax.serving.server.studio import Listener, Order, Studio
+from s02jax.serving.server.studio import Listener, Order, Said, Studio
 from s02jax.serving.server.traffic import Figures, Gate, Limits, Turn, late
 from s02jax.synthesis.shared_engine import EngineFault, Late, Stopped
 
-Blocks = Iterator[np.ndarray]
+Sayings = Iterator[Said]
 
 
 @dataclasses.dataclass
@@ -68,7 +68,7 @@ class SpeechResponse:
     self,
     house: House,
     order: Order,
-    encode: Callable[[Blocks], Iterator[bytes]],
+    encode: Callable[[Sayings], Iterator[bytes]],
     media_type: str,
     *,
     fail: Callable[[Refusal], bytes] | None = None,
@@ -142,12 +142,13 @@ class SpeechResponse:
   def _pieces(self, session: Any, turn: Turn) -> Iterator[bytes]:
     """Pieces of the body, none empty; errors in the order come at once."""
     rate = self._order.changes.rate or self._house.studio.rate
-    blocks = self._house.studio.speak(self._order, session)
+    sayings = self._house.studio.speak(self._order, session)
 
-    def counted() -> Blocks:
-      for block in blocks:
-        turn.heard(len(block) / rate)
-        yield block
+    def counted() -> Sayings:
+      for said in sayings:
+        if isinstance(said, np.ndarray):
+          turn.heard(len(said) / rate)
+        yield said
 
     return (piece for piece in self._encode(counted()) if piece)
 

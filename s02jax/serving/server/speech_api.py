@@ -1,6 +1,7 @@
 """Speech as OpenAI's clients ask for it: `POST /v1/audio/speech`."""
 
 import base64
+import dataclasses
 import functools
 import json
 from collections.abc import Iterator, Mapping
@@ -13,8 +14,9 @@ from s02jax.audio.stream import FORMATS, StreamEncoder, allowed_rate
 from s02jax.serving.server import fields, guard
 from s02jax.serving.server.fields import Field
 from s02jax.serving.server.refusals import Refusal, absent
-from s02jax.serving.server.sending import Blocks, House, SpeechResponse
+from s02jax.serving.server.sending import House, Sayings, SpeechResponse
 from s02jax.serving.server.studio import Order
+from s02jax.synthesis.alignment import Word
 from s02jax.synthesis.voice import MOST_MIXED
 from s02jax.text.markup.reader import KINDS
 
@@ -38,6 +40,11 @@ SPEECH: dict[str, Field] = {
     default="audio",
     choices=("audio", "sse"),
   ),
+  "timestamps": Field(
+    kind=bool,
+    about="events `speech.timestamps` tell when which word is heard",
+    default=False,
+  ),
   "speed": Field(kind=float, about="0.5 to 2, at the same pitch", default=1.0),
   "pitch": Field(kind=float, about="semitones, -12 to 12", default=0.0),
   "volume": Field(kind=float, about="factor, up to 10", default=1.0),
@@ -59,21 +66,19 @@ async def speech(request: Request) -> SpeechResponse:
   name = body["response_format"]
   order = _order(house, body, name)
   rate = order.changes.rate or house.studio.rate
-  encode = functools.partial(_encoded, StreamEncoder(name, rate))
+  encoder = StreamEncoder(name, rate)
+  headers = {"x-sample-rate": str(rate)}
   if body["stream_format"] == "audio":
-    return SpeechResponse(
-      house,
-      order,
-      encode,
-      FORMATS[name].media_type,
-      headers={"x-sample-rate": str(rate)},
-    )
+    media_type = FORMATS[name].media_type
+    encode = functools.partial(_sound, encoder)
+    return SpeechResponse(house, order, encode, media_type, headers=headers)
   return SpeechResponse(
     house,
     order,
-    lambda blocks: _events(encode(blocks), order),
+    functools.partial(_events, encoder, order),
     "text/event-stream",
     fail=lambda refusal: event({"type": "error"} | refusal.body),
+    headers=headers,
   )
 
 
@@ -94,6 +99,7 @@ def _order(house: House, body: Mapping[str, Any], name: str) -> Order:
       rate=to_rate(house, name, body["sample_rate"] or default),
     ),
     markup=body["markup"],
+    timestamps=body["timestamps"],
   )
 
 
@@ -143,11 +149,24 @@ def check_weights(weights: Mapping[str, Any], name: str) -> dict[str, float]:
   return found
 
 
-def _encoded(encoder: StreamEncoder, blocks: Blocks) -> Iterator[bytes]:
-  """Encodes blocks as they come."""
-  for block in blocks:
-    yield encoder.push(block)
-  yield encoder.finish()
+def _sound(encoder: StreamEncoder, sayings: Sayings) -> Iterator[bytes]:
+  """Encodes sound as it comes."""
+  for part in encoded(encoder, sayings):
+    if isinstance(part, bytes):
+      yield part
+
+
+def encoded(
+  encoder: StreamEncoder, sayings: Sayings
+) -> Iterator[bytes | list[Word]]:
+  """Encodes sound as it comes, none of it empty; words go through."""
+  for said in sayings:
+    if isinstance(said, list):
+      yield said
+    elif part := encoder.push(said):
+      yield part
+  if part := encoder.finish():
+    yield part
 
 
 def event(values: Mapping[str, Any]) -> bytes:
@@ -155,10 +174,15 @@ def event(values: Mapping[str, Any]) -> bytes:
   return f"data: {json.dumps(values)}\n\n".encode()
 
 
-def _events(parts: Iterator[bytes], order: Order) -> Iterator[bytes]:
-  """Events of OpenAI's API for encoded sound."""
-  for part in parts:
-    if part:
+def _events(
+  encoder: StreamEncoder, order: Order, sayings: Sayings
+) -> Iterator[bytes]:
+  """Events of OpenAI's API; `speech.timestamps` is ours."""
+  for part in encoded(encoder, sayings):
+    if isinstance(part, list):
+      words = [dataclasses.asdict(word) for word in part]
+      yield event({"type": "speech.timestamps", "words": words})
+    else:
       audio = base64.b64encode(part).decode()
       yield event({"type": "speech.audio.delta", "audio": audio})
   count = len(order.text)

@@ -10,10 +10,14 @@ from typing import Any, Protocol
 import numpy as np
 
 from s02jax.audio.effects import Changes
+from s02jax.synthesis.alignment import Word
 from s02jax.synthesis.request import DEFAULTS, Settings
 from s02jax.text.pronunciation import Pronunciation
 
 NO_CHANGES = Changes()
+# What a speaking studio gives: a block of sound, float32 [n], or the words of a
+# passage, whose sound was given before.
+Said = np.ndarray | list[Word]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -51,8 +55,8 @@ class Studio(Protocol):
 
   def session(self, deadline: float | None) -> Listener: ...
 
-  def speak(self, order: Order, session: Any) -> Iterator[np.ndarray]:
-    """Speaks an order; blocks float32 [n] at `order.changes.rate` or `rate`.
+  def speak(self, order: Order, session: Any) -> Iterator[Said]:
+    """Speaks an order; blocks are at `order.changes.rate`, or at `rate`.
 
     Raises:
       UserError: an order that makes no sense, at once.
