@@ -177,7 +177,14 @@ async def _metrics(request: Request) -> Response:
 
 async def _models(request: Request) -> Response:
   """Lists the one model, for clients that ask before they speak."""
-  model = {"id": "s02", "object": "model", "owned_by": "s02jax"}
+  studio = request.app.state.house.studio
+  model = {
+    "id": "s02",
+    "object": "model",
+    "owned_by": "s02jax",
+    "languages": list(studio.languages),
+    "sample_rate": studio.rate,
+  }
   return json_response({"object": "list", "data": [model]})
 
 
