@@ -47,6 +47,16 @@ class Browser:
     }
     body = {"capabilities": {"alwaysMatch": wanted}}
     self._session = self._ask("POST", "/session", body)["sessionId"]
+    # A window has a least width; what is shown in it has none.
+    size = {"width": width, "height": height}
+    self._call(
+      "POST",
+      "/goog/cdp/execute",
+      {
+        "cmd": "Emulation.setDeviceMetricsOverride",
+        "params": size | {"deviceScaleFactor": 1, "mobile": False},
+      },
+    )
 
   def _ask(self, method, path, body=None):
     data = None if body is None else json.dumps(body).encode()

@@ -12,12 +12,13 @@ from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
-from starlette.routing import Route
+from starlette.routing import BaseRoute, Route, WebSocketRoute
 
 from s02jax.core.errors import UserError
 from s02jax.serving.server import (
   minimax_api,
   openapi,
+  socket_api,
   speech_api,
   uploads,
   voices_api,
@@ -88,10 +89,11 @@ def build(
   return app
 
 
-def _routes() -> list[Route]:
+def _routes() -> list[BaseRoute]:
   """All paths of the server."""
   return [
     Route("/v1/audio/speech", speech_api.speech, methods=["POST"]),
+    WebSocketRoute("/v1/audio/speech/ws", socket_api.speech),
     Route("/v1/t2a_v2", minimax_api.t2a, methods=["POST"]),
     Route("/v1/voices", voices_api.listed, methods=["GET"]),
     Route("/v1/voices/{name}", voices_api.removed, methods=["DELETE"]),

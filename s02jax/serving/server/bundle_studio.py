@@ -18,6 +18,7 @@ from s02jax.synthesis.alignment import Word
 from s02jax.synthesis.request import Request, Settings
 from s02jax.synthesis.shared_engine import Session, SharedEngine
 from s02jax.synthesis.voice_system import VoiceSystem
+from s02jax.text import language_id
 
 # A word that every language's front end lets through, by script.
 _WORDS = {"Hans": "你好", "Jpan": "こんにちは", "Kore": "안녕", "Thai": "สวัสดี",
@@ -86,6 +87,7 @@ class BundleStudio:
     """Speaks 1, 2, 4 … requests at once, so that later ones find programs."""
     code = self.languages[0]
     word = _WORDS.get(languages.BY_CODE[code].script, "a")
+    language_id.detect(word, self.languages)  # it reads its tables
     random = np.random.default_rng(0)
     noise = 0.1 * random.normal(size=2 * self.rate).astype(np.float32)
     (voice,) = self.system.synthesizer.voices([noise], [None])

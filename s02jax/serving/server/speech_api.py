@@ -64,25 +64,25 @@ async def speech(request: Request) -> SpeechResponse:
   data = await guard.read_body(request, house.limits.body)
   body = fields.check(fields.parse(data), SPEECH)
   name = body["response_format"]
-  order = _order(house, body, name)
-  rate = order.changes.rate or house.studio.rate
+  wanted = order(house, body, name)
+  rate = wanted.changes.rate or house.studio.rate
   encoder = StreamEncoder(name, rate)
   headers = {"x-sample-rate": str(rate)}
   if body["stream_format"] == "audio":
     media_type = FORMATS[name].media_type
     encode = functools.partial(_sound, encoder)
-    return SpeechResponse(house, order, encode, media_type, headers=headers)
+    return SpeechResponse(house, wanted, encode, media_type, headers=headers)
   return SpeechResponse(
     house,
-    order,
-    functools.partial(_events, encoder, order),
+    wanted,
+    functools.partial(_events, encoder, wanted),
     "text/event-stream",
     fail=lambda refusal: event({"type": "error"} | refusal.body),
     headers=headers,
   )
 
 
-def _order(house: House, body: Mapping[str, Any], name: str) -> Order:
+def order(house: House, body: Mapping[str, Any], name: str) -> Order:
   """Order of a checked body; raises UserError or Refusal."""
   if body["instructions"]:
     raise absent("speech by instructions")
