@@ -35,6 +35,7 @@ class FakeStudio:
     sessions: all that there were.
   """
 
+  block = BLOCK  # samples of a word
   languages = ("en", "es")
   rate = RATE
 
@@ -75,10 +76,10 @@ class FakeStudio:
           self._wait(session)
         if i == self.fail_after:
           raise RuntimeError("a fault that nobody expected")
-        t = (i * BLOCK + np.arange(BLOCK)) / rate
+        t = (i * self.block + np.arange(self.block)) / rate
         yield (0.3 * np.sin(2 * np.pi * 440 * t)).astype(np.float32)
         if order.timestamps:
-          seconds = BLOCK / rate
+          seconds = self.block / rate
           yield [Word(text=word, begin=i * seconds, end=(i + 1) * seconds)]
     finally:
       self.slots_in_use -= 1

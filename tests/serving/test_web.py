@@ -21,7 +21,6 @@ COLOURS = """(() => {
   const {data} = image.getContext("2d").getImageData(
     0, 0, image.width, image.height);
   return new Set(new Uint32Array(data.buffer)).size; })()"""
-LIT = "document.querySelector('#words .lit')?.textContent"
 # A file dropped by hand: the protocol has no such gesture.
 DROP = """
   const bytes = Uint8Array.from(atob(arguments[0]), (c) => c.charCodeAt(0));
@@ -69,23 +68,33 @@ def page(studio, request):
     assert hosts == [server.address]
 
 
+# Notes every word that lights up.
+NOTE = """
+  window.seen = [];
+  new MutationObserver(() => {
+    const word = document.querySelector("#words .lit")?.textContent;
+    if (word && word !== seen.at(-1)) seen.push(word);
+  }).observe(document.getElementById("words"),
+    {subtree: true, childList: true, attributes: true});
+"""
+
+
 def test_a_text_is_heard_while_it_is_made(page, studio):
+  studio.block = 12000  # half a second a word
   studio.held.clear()
+  page.run(NOTE)
   page.type("#text", TEXT)
   page.click("#speak")
   # The studio has given one block, and holds the rest.
   page.until("document.getElementById('figures').textContent")
-  assert page.until(LIT) in ("one", "two")
+  page.until("seen.length")
   assert page.run("return document.querySelectorAll('#history li').length") == 0
+  assert page.run(f"return {COLOURS}") > 5
   studio.held.set()
-  seen = []
-  while not page.run("return document.getElementById('stop').disabled"):
-    word = page.run(f"return {LIT}")
-    if word and (not seen or word != seen[-1]):
-      seen.append(word)
-  order = [TEXT.split().index(word) for word in seen]
-  assert order == sorted(order) and len(order) > 3
-  assert page.run(f"return {COLOURS}") > 20
+  page.until("document.getElementById('stop').disabled")
+  # Where the machine is busy a frame may be left out.
+  order = [TEXT.split().index(word) for word in page.run("return seen")]
+  assert order[0] == 0 and order == sorted(order) and len(order) > 2
   page.until("document.querySelectorAll('#history audio').length == 1")
   shown = page.run("return document.querySelector('#history p').textContent")
   assert shown.split() == TEXT.split()

@@ -39,6 +39,7 @@ class Figures:
       slots_in_use: number of requests in the engine.
     """
     self.registry = prometheus.CollectorRegistry()
+    prometheus.ProcessCollector(registry=self.registry)
     of = {"registry": self.registry}
     self.requests = prometheus.Counter(
       "s02_requests", "Requests by path and status", ["path", "status"], **of
