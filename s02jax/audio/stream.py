@@ -9,6 +9,7 @@ Shape letters: n samples.
 import dataclasses
 import fractions
 import struct
+from typing import Any
 
 import numpy as np
 
@@ -186,11 +187,13 @@ class _Coder:
       self._sink, "w", format=fmt.muxer, options=dict(fmt.options)
     )
     self._layout = "mono" if channels == 1 else "stereo"
-    self._stream = self._file.add_stream(
-      fmt.codec, rate=rate, layout=self._layout, format=fmt.samples
-    )
+    rates: dict[str, Any] = {"rate": rate}
     if bit_rate is not None:
-      self._stream.bit_rate = bit_rate
+      rates["bit_rate"] = bit_rate
+    # Its kind is that of the coder's name, which no annotation knows.
+    self._stream: Any = self._file.add_stream(
+      fmt.codec, layout=self._layout, format=fmt.samples, **rates
+    )
 
   def push(self, samples: np.ndarray) -> bytes:
     """Encodes float32 [n] more; returns what is ready."""

@@ -144,8 +144,8 @@ def requests(plan: Plan, users: int, count: int) -> list[Answer]:
   made = []
   for number in range(count):
     body = {
-      "input": plan.texts[random.integers(len(plan.texts))],
-      "voice": plan.voices[random.integers(len(plan.voices))],
+      "input": plan.texts[int(random.integers(len(plan.texts)))],
+      "voice": plan.voices[int(random.integers(len(plan.voices)))],
       "response_format": "pcm",
       "seed": number,
       **plan.settings,
@@ -154,7 +154,7 @@ def requests(plan: Plan, users: int, count: int) -> list[Answer]:
     kind = "speech"
     if chance < plan.malformed:
       kind = "malformed"
-      body |= MALFORMED[random.integers(len(MALFORMED))]
+      body |= MALFORMED[int(random.integers(len(MALFORMED)))]
     elif chance < plan.malformed + plan.leaving:
       kind = "leaving"
     made.append(Answer(body=body, kind=kind))

@@ -25,6 +25,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
+from s02jax import cli
 from s02jax.audio import effects, writer
 from s02jax.bundle import load_audience
 from s02jax.cli import options
@@ -169,11 +170,10 @@ def main(argv: list[str]) -> None:
       _write_to_stdout(heard, rate)
     else:
       seconds = _write(heard, args.out, rate)
+      cli.tell(f"Wrote {args.out}: {seconds:.2f} s.")
   if args.subtitles is not None:
     separator = languages.BY_CODE[text.language].separator
     captions.write(args.subtitles, words, separator)
-  if args.out != STANDARD:
-    print(f"Wrote {args.out}: {seconds:.2f} s.")
 
 
 def _settings(args: argparse.Namespace) -> Settings:

@@ -94,7 +94,7 @@ def test_a_text_is_heard_while_it_is_made(page, studio):
   page.until("document.getElementById('stop').disabled")
   # Where the machine is busy a frame may be left out.
   order = [TEXT.split().index(word) for word in page.run("return seen")]
-  assert order[0] == 0 and order == sorted(order) and len(order) > 2
+  assert order[0] < 2 and order == sorted(order) and len(order) > 2
   page.until("document.querySelectorAll('#history audio').length == 1")
   shown = page.run("return document.querySelector('#history p').textContent")
   assert shown.split() == TEXT.split()

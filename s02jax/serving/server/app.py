@@ -4,7 +4,7 @@ import contextlib
 import importlib.resources
 import logging
 import threading
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 
 import anyio
 from starlette.applications import Starlette
@@ -116,7 +116,7 @@ def _life(studio: Studio, warm: bool) -> Callable:
   """Lifespan of the application."""
 
   @contextlib.asynccontextmanager
-  async def life(app: Starlette) -> AsyncIterator[None]:
+  async def life(app: Starlette) -> AsyncGenerator[None]:
     house: House = app.state.house
     if warm:
       thread = threading.Thread(target=_warm, args=(house,), daemon=True)

@@ -43,8 +43,15 @@ class Listener(Protocol):
 class Studio(Protocol):
   """Voice system as the server uses it; its methods are called by threads."""
 
-  rate: int  # Hz of the sound
-  languages: Sequence[str]  # codes
+  @property
+  def rate(self) -> int:
+    """Sample rate of the sound, Hz."""
+    ...
+
+  @property
+  def languages(self) -> Sequence[str]:
+    """Codes of the languages."""
+    ...
 
   @property
   def slots_in_use(self) -> int: ...

@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import dataclasses
 import time
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncGenerator, Callable, Iterable
 
 import prometheus_client as prometheus
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -148,7 +148,7 @@ class Gate:
     self.closed = False
 
   @contextlib.asynccontextmanager
-  async def turn(self) -> AsyncIterator[Turn]:
+  async def turn(self) -> AsyncGenerator[Turn]:
     """Waits for a turn, which lasts as long as the context.
 
     Raises:

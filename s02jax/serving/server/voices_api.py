@@ -9,7 +9,7 @@ POST   /v1/files/upload     a recording for it; kept until it is used
 
 import collections
 import itertools
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from typing import Any
 
 import anyio.to_thread
@@ -174,7 +174,7 @@ async def _form(request: Request, house: House):
 async def _parsed(request: Request, data: bytes) -> dict[str, Any]:
   """Fields of a form by name: strings, and files as bytes."""
 
-  async def stream() -> AsyncIterator[bytes]:
+  async def stream() -> AsyncGenerator[bytes]:
     yield data
     yield b""
 
