@@ -1,6 +1,7 @@
 """Speak over HTTP for many clients at once, with a page for people.
 
   s02 serve --bundle DIR
+  s02 serve --export DIR
   s02 serve --bundle DIR --host 0.0.0.0 --port 80 --api-key-file keys.txt \\
     --slots 32 --queue 128
 
@@ -24,7 +25,11 @@ LOCAL = ("127.0.0.1", "::1", "localhost")
 def _parser() -> argparse.ArgumentParser:
   parser = options.parser("serve", __doc__)
   add = parser.add_argument
-  add("--bundle", required=True, help="folder of `s02 bundle`")
+  source = parser.add_mutually_exclusive_group(required=True)
+  source.add_argument("--bundle", help="folder of `s02 bundle`")
+  source.add_argument(
+    "--export", help="folder of `s02 export`; times of words are not in it"
+  )
   add("--host", default="127.0.0.1", help="address to listen on")
   add("--port", type=int, default=8000, help="port to listen on")
   add("--api-key-file", help="keys that clients send, one a line")
@@ -59,6 +64,7 @@ def _serve(args: argparse.Namespace) -> None:
   """Builds the application and runs it."""
   import uvicorn
 
+  from s02jax.serving.exported_system import ExportedSystem
   from s02jax.serving.server import app, guard
   from s02jax.serving.server.bundle_studio import BundleStudio
   from s02jax.serving.server.traffic import Limits
@@ -76,8 +82,12 @@ def _serve(args: argparse.Namespace) -> None:
     characters=args.characters,
     seconds=args.seconds,
   )
-  studio = BundleStudio(VoiceSystem.load(args.bundle))
-  logging.info("serving %s at http://%s:%d", args.bundle, args.host, args.port)
+  if args.bundle is not None:
+    system = VoiceSystem.load(args.bundle)
+  else:
+    system = ExportedSystem(args.export)
+  studio = BundleStudio(system)
+  logging.info("serving %s at http://%s:%d", system.path, args.host, args.port)
   uvicorn.run(
     app.build(studio, limits, keys, warm=not args.no_warm_up),
     host=args.host,

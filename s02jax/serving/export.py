@@ -36,6 +36,7 @@ from s02jax.serving.functions import (
   lower,
 )
 from s02jax.serving.vendor import copy_code
+from s02jax.synthesis import long_text
 from s02jax.synthesis.synthesizer import Synthesizer
 
 PLATFORMS = ("cpu", "cuda", "tpu")  # platforms to choose from
@@ -50,6 +51,11 @@ def sizes(bundle: Bundle, synthesizer: Synthesizer) -> dict[str, Any]:
     "rate": synthesizer.rate,
     "languages": list(synthesizer.languages),
     "fingerprint": synthesizer.fingerprint,
+    "audience": {
+      "languages": list(bundle.audience.languages),
+      "folds": bundle.audience.folds,
+    },
+    "context": long_text.trained_context(bundle),
     "ar": {
       "text_size": ar.text_size,
       "end": ar.end,

@@ -23,8 +23,8 @@ from s02jax.core import languages
 from s02jax.core.errors import UserError
 from s02jax.core.rates import TOKENS_PER_SECOND
 from s02jax.synthesis.engine import Piece
+from s02jax.synthesis.pipeline import Pipeline
 from s02jax.synthesis.request import DEFAULTS, Request, Settings
-from s02jax.synthesis.synthesizer import Synthesizer
 from s02jax.synthesis.voice import LONGEST, SHORTEST, Voice
 from s02jax.text import chunks, front, language_id
 from s02jax.text.checks import in_script
@@ -167,7 +167,7 @@ def trained_context(bundle: Bundle) -> float:
 
 
 def speak(
-  synthesizer: Synthesizer,
+  synthesizer: Pipeline,
   parts: Sequence[Passage | Pause],
   *,
   voice: Voice,
@@ -304,7 +304,7 @@ def _changed(
 
 
 def _successor(
-  synthesizer: Synthesizer, voice: Voice, utterance: _Playback
+  synthesizer: Pipeline, voice: Voice, utterance: _Playback
 ) -> Voice:
   """Voice that continues an utterance; `voice` where that can be no prompt."""
   seconds = len(utterance.wave) / synthesizer.rate

@@ -22,7 +22,7 @@ from s02jax.core import files
 from s02jax.core.errors import UserError
 from s02jax.pretrained import silero
 from s02jax.pretrained.doubts import doubts
-from s02jax.synthesis.synthesizer import Synthesizer
+from s02jax.synthesis.pipeline import Pipeline
 from s02jax.synthesis.voice import MOST_MIXED, Voice, average, mix
 from s02jax.text import pace
 
@@ -45,7 +45,8 @@ def folder(bundle) -> pathlib.Path:
   Raises:
     UserError: `bundle` is no bundle.
   """
-  if not (pathlib.Path(bundle) / "config.json").is_file():
+  files_of_one = ("config.json", "card.json")  # an export has a card alone
+  if not any((pathlib.Path(bundle) / x).is_file() for x in files_of_one):
     raise UserError(
       f"{bundle}: not a bundle; give the folder that `s02 bundle` wrote."
     )
@@ -79,7 +80,7 @@ def existing(bundle, name: str) -> pathlib.Path:
 
 
 def recorded(
-  synthesizer: Synthesizer, recordings: Sequence, transcript: str | None
+  synthesizer: Pipeline, recordings: Sequence, transcript: str | None
 ) -> tuple[Voice, float]:
   """Makes a voice of a speaker's recordings; returns it and their seconds.
 
@@ -249,7 +250,7 @@ def parse_mixture(items: Sequence[str]) -> dict[str, float]:
   return weights
 
 
-def mixed(synthesizer: Synthesizer, bundle, weights: dict[str, float]) -> Voice:
+def mixed(synthesizer: Pipeline, bundle, weights: dict[str, float]) -> Voice:
   """Loads voices of a bundle and mixes them by their weights.
 
   Raises:

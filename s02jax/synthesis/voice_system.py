@@ -25,11 +25,13 @@ from s02jax.core.errors import UserError
 from s02jax.synthesis import long_text, voice_store
 from s02jax.synthesis.alignment import Aligner, Word
 from s02jax.synthesis.long_text import Heard, LongText
+from s02jax.synthesis.pipeline import Pipeline
 from s02jax.synthesis.request import DEFAULTS, Settings
 from s02jax.synthesis.synthesizer import Synthesizer
 from s02jax.synthesis.voice import Voice
 from s02jax.text import front, language_id
 from s02jax.text.checks import check_words
+from s02jax.text.front import Audience
 from s02jax.text.pronunciation import Pronunciation
 
 # One recording: the path of a file, its bytes, or (samples, rate) with samples
@@ -79,13 +81,38 @@ class VoiceSystem:
       path: folder of the bundle, for its voices.
       bundle: read from there.
     """
+    synthesizer = Synthesizer(bundle)
+    self._set_up(
+      path,
+      synthesizer,
+      bundle.audience,
+      long_text.trained_context(bundle),
+      Aligner(bundle.text, synthesizer.tokenizer.log_probs),
+    )
+
+  def _set_up(
+    self,
+    path,
+    pipeline: Pipeline,
+    audience: Audience,
+    context: float,
+    aligner: Aligner | None,
+  ) -> None:
+    """Stores the parts; an export's are not those of a bundle.
+
+    Args:
+      path: folder of the bundle or export.
+      pipeline: its models.
+      audience: the same, as the front end of texts knows them.
+      context: most seconds of one pass.
+      aligner: of words; None: their times cannot be told.
+    """
     self.path = pathlib.Path(path)
-    self.synthesizer = Synthesizer(bundle)
-    self.rate: int = bundle.rate
-    self.languages = bundle.audience.languages
-    self._audience = bundle.audience
-    self._context = long_text.trained_context(bundle)
-    self._aligner = Aligner(bundle.text, self.synthesizer.tokenizer.log_probs)
+    self.synthesizer: Pipeline = pipeline
+    self.rate: int = pipeline.rate
+    self.languages = audience.languages
+    self._audience, self._context = audience, context
+    self._aligner = aligner
 
   @classmethod
   def load(cls, path) -> "VoiceSystem":
@@ -99,6 +126,11 @@ class VoiceSystem:
   def __repr__(self) -> str:
     spoken = ", ".join(self.languages)
     return f"VoiceSystem({str(self.path)!r}: {spoken}; {self.rate} Hz)"
+
+  @property
+  def tells_times(self) -> bool:
+    """Whether it can tell when words are heard; an export cannot."""
+    return self._aligner is not None
 
   # ------------------------------------------------------------------ voices
 
@@ -302,9 +334,16 @@ class VoiceSystem:
         ", ".join(self.languages),
       )
 
+    aligner = self._aligner
+    if timed is not None and aligner is None:
+      raise UserError(
+        f"{self.path} cannot tell when words are heard: an export has no CTC"
+        " head; take the bundle."
+      )
+
     def hear(passage: Heard) -> None:
-      if timed is not None:
-        timed(self._aligner.heard(passage))
+      if timed is not None and aligner is not None:
+        timed(aligner.heard(passage))
 
     blocks = long_text.speak(
       self.synthesizer,

@@ -38,6 +38,7 @@ class FakeStudio:
   block = BLOCK  # samples of a word
   languages = ("en", "es")
   rate = RATE
+  tells_times = True
 
   def __init__(self):
     self.kept = {"anna": {"name": "anna"}, "ben": {"name": "ben"}}

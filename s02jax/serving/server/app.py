@@ -186,6 +186,7 @@ async def _models(request: Request) -> Response:
     "owned_by": "s02jax",
     "languages": list(studio.languages),
     "sample_rate": studio.rate,
+    "timestamps": studio.tells_times,
   }
   return json_response({"object": "list", "data": [model]})
 

@@ -37,6 +37,7 @@ class BundleStudio:
     """Starts without requests."""
     self.system = system
     self.rate, self.languages = system.rate, system.languages
+    self.tells_times = system.tells_times
     self._engine = SharedEngine(system.synthesizer)
     self._keeping = threading.Lock()  # of the folder of voices
 

@@ -54,6 +54,11 @@ class Studio(Protocol):
     ...
 
   @property
+  def tells_times(self) -> bool:
+    """Whether orders may ask for timestamps."""
+    ...
+
+  @property
   def slots_in_use(self) -> int: ...
 
   def voices(self) -> list[dict[str, Any]]:

@@ -51,7 +51,6 @@ export async function speak(order, signal, told) {
       response_format: "pcm",
       sample_rate: RATE,
       stream_format: "sse",
-      timestamps: true,
     }),
   });
   let odd = new Uint8Array(0); // half a sample

@@ -13,6 +13,7 @@ const number = (id) => Number(find(id).value);
 const words = new Words(find("words"));
 const picture = new Picture(find("wave"), find("spectrum"));
 let player = null;
+let timed = true; // the models can tell when words are heard
 let leaving = null; // AbortController of what is under way
 
 function order() {
@@ -27,6 +28,7 @@ function order() {
     volume: number("volume"),
     temperature: number("temperature"),
     seed: number("seed"),
+    timestamps: timed,
     ...(language ? { language } : {}),
   };
 }
@@ -128,6 +130,7 @@ async function describe() {
   const options = data[0].languages.map(
     (code) => new Option(names.of(code), code),
   );
+  timed = data[0].timestamps;
   find("language").replaceChildren(new Option(t("detect"), ""), ...options);
 }
 
