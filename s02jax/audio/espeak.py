@@ -13,6 +13,7 @@ import ctypes
 import functools
 import pathlib
 import threading
+from collections.abc import Iterator
 
 import numpy as np
 
@@ -26,8 +27,29 @@ _UTF8 = 1  # espeakCHARS_UTF8
 _CHARACTERS = 1  # POS_CHARACTER
 _PARAMETERS = {"rate": 1, "volume": 2, "pitch": 3, "range": 4}
 _LOCK = threading.Lock()
+
+
+class _Event(ctypes.Structure):
+  """Event of espeak-ng: `espeak_EVENT` of its speak_lib.h."""
+
+  _fields_ = [
+    ("type", ctypes.c_int),
+    ("unique_identifier", ctypes.c_uint),
+    ("text_position", ctypes.c_int),  # first character, from 1
+    ("length", ctypes.c_int),  # characters
+    ("audio_position", ctypes.c_int),  # ms
+    ("sample", ctypes.c_int),
+    ("user_data", ctypes.c_void_p),
+    ("id", ctypes.c_char * 8),
+  ]
+
+
+_LAST, _WORD = 0, 1  # types of events
 _CALLBACK = ctypes.CFUNCTYPE(
-  ctypes.c_int, ctypes.POINTER(ctypes.c_short), ctypes.c_int, ctypes.c_void_p
+  ctypes.c_int,
+  ctypes.POINTER(ctypes.c_short),
+  ctypes.c_int,
+  ctypes.POINTER(_Event),
 )
 
 
@@ -57,15 +79,35 @@ def render(
   Raises:
     UserError: the wheel is missing or broken, or voice or variant unknown.
   """
+  settings = {"rate": rate, "pitch": pitch, "range": pitch_range}
+  return _render(text, voice, variant, settings, []), RATE
+
+
+def word_times(
+  text: str, voice: str, variant: str | None = None, rate: int = 175
+) -> list[tuple[int, int, float]]:
+  """Times at which espeak-ng begins the words of a text.
+
+  Arguments and errors are those of `render`, at its default pitch.
+
+  Returns:
+    (first character, number of characters, seconds) of each word.
+  """
+  words: list[tuple[int, int, float]] = []
+  _render(text, voice, variant, {"rate": rate}, words)
+  return words
+
+
+def _render(text, voice, variant, settings, words) -> np.ndarray:
+  """Speaks a text; samples float32 [n]. Appends times of words to `words`."""
   name = f"{voice}+{variant}" if variant else voice
   if variant and variant not in variants():
     raise UserError(
       f"espeak-ng has no voice variant {variant!r}; valid ones are "
       f"{', '.join(variants())}."
     )
-  settings = {"rate": rate, "pitch": pitch, "range": pitch_range}
   with _LOCK:
-    return _speak(text, name, settings), RATE
+    return _speak(text, name, settings, words)
 
 
 @functools.cache
@@ -75,16 +117,22 @@ def variants() -> tuple[str, ...]:
   return tuple(sorted(path.name for path in folder.iterdir()))
 
 
-def _speak(text: str, name: str, settings: dict[str, int]) -> np.ndarray:
+def _speak(
+  text: str,
+  name: str,
+  settings: dict[str, int],
+  words: list[tuple[int, int, float]],
+) -> np.ndarray:
   """Speaks with a freshly opened library; samples float32 [n]."""
   library = _open_library()
   blocks: list[np.ndarray] = []
 
   @_CALLBACK
-  def collect(samples, count, _events) -> int:
+  def collect(samples, count, events) -> int:
     if samples and count > 0:
       block = np.ctypeslib.as_array(samples, shape=(count,))
       blocks.append(block.astype(np.float32))
+    words.extend(_words(events))
     return 0
 
   data = _loader().get_data_path().encode()
@@ -110,6 +158,16 @@ def _speak(text: str, name: str, settings: dict[str, int]) -> np.ndarray:
   if not blocks:
     return np.zeros(0, np.float32)
   return np.concatenate(blocks) / np.float32(32768)
+
+
+def _words(events) -> Iterator[tuple[int, int, float]]:
+  """Words among the events of a callback, which end with one of type _LAST."""
+  i = 0
+  while events and events[i].type != _LAST:
+    if events[i].type == _WORD:
+      at = events[i]
+      yield at.text_position - 1, at.length, at.audio_position / 1000
+    i += 1
 
 
 @functools.cache

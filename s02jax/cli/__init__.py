@@ -53,6 +53,7 @@ VERBS = {
   "synthesize": Verb(
     "synthesize", "speak a text in the voice of a reference, or a kept one"
   ),
+  "serve": Verb("serve", "speak over HTTP, for many at once, with a page"),
   "compile-check": Verb(
     "compile_check", "compile a train step for TPUs that are not here"
   ),

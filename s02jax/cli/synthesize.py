@@ -11,8 +11,8 @@ one-shot: the speech continues the recording. `<#1.5#>` in the text is a pause
 of 1.5 seconds, `<emotion name="sad" strength="0.6">…</emotion>` is spoken so. A
 file's suffix tells its marks: .md, .ssml, .srt; any other text is read without,
 but for `<break time="1s"/>` and `<emotion>`. What is not spoken is named on
-stderr, once. The same command gives the same bytes (in .ogg and .opus but for
-the number of the stream).
+stderr, once. --subtitles also writes which word is heard when. The same command
+gives the same bytes (in .ogg and .opus but for the number of the stream).
 """
 
 import argparse
@@ -25,6 +25,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
+from s02jax import cli
 from s02jax.audio import effects, writer
 from s02jax.bundle import load_audience
 from s02jax.cli import options
@@ -32,9 +33,10 @@ from s02jax.cli.terminal.progress import Progress
 from s02jax.core import languages, startup
 from s02jax.core.errors import UserError
 from s02jax.synthesis import long_text, voice_store
+from s02jax.synthesis.alignment import Word
 from s02jax.synthesis.voice_system import VoiceSystem
 from s02jax.text.checks import check_words
-from s02jax.text.markup import reader
+from s02jax.text.markup import captions, reader
 from s02jax.text.pronunciation import Pronunciation
 
 AUTO = "auto"
@@ -73,6 +75,7 @@ def _parser() -> argparse.ArgumentParser:
     "--emotion",
     help="of `s02 adapt emotion`: sad, sad:0.6, or sad:0.5,happy:0.3",
   )
+  add("--subtitles", help="file: .srt, .vtt or .json, words with their times")
   add("--pronunciation", help=".tsv or .json of words and respellings")
   add("--speed", type=float, default=1.0, help="0.5 to 2, at the same pitch")
   add("--pitch", type=float, default=0.0, help="semitones, -12 to 12")
@@ -122,6 +125,8 @@ def main(argv: list[str]) -> None:
     writer.check_out(args.out, args.rate)
   elif sys.stdout.isatty():
     raise UserError("--out - writes sound: send stdout to a file or a program.")
+  if args.subtitles is not None:
+    captions.check_out(args.subtitles)
   changes = effects.Changes(
     speed=args.speed, pitch=args.pitch, volume=args.volume, rate=args.rate
   )
@@ -147,16 +152,25 @@ def main(argv: list[str]) -> None:
       languages.BY_CODE[text.language].name,
       ", ".join(args.voice or args.reference),
     )
+    words: list[Word] = []
     blocks = system.speak(
-      text, voice, settings=settings, changes=changes, emotion=args.emotion
+      text,
+      voice,
+      settings=settings,
+      changes=changes,
+      emotion=args.emotion,
+      timed=None if args.subtitles is None else words.extend,
     )
     rate = args.rate or system.rate
     heard = progress.count(blocks, rate)
     if args.out == STANDARD:
       _write_to_stdout(heard, rate)
-      return
-    seconds = _write(heard, args.out, rate)
-  print(f"Wrote {args.out}: {seconds:.2f} s.")
+    else:
+      seconds = _write(heard, args.out, rate)
+      cli.tell(f"Wrote {args.out}: {seconds:.2f} s.")
+  if args.subtitles is not None:
+    separator = languages.BY_CODE[text.language].separator
+    captions.write(args.subtitles, words, separator)
 
 
 def _write(blocks: Iterable[np.ndarray], path, rate: int) -> float:

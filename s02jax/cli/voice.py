@@ -139,7 +139,7 @@ def _show(args: argparse.Namespace) -> None:
 
 
 def _remove(args: argparse.Namespace) -> None:
-  voice_store.existing(args.bundle, args.name).unlink()
+  voice_store.remove(args.bundle, args.name)
   print(f"Removed {args.name} from {args.bundle}.")
 
 

@@ -36,7 +36,7 @@ from s02jax.serving.functions import (
   lower,
 )
 from s02jax.serving.vendor import copy_code
-from s02jax.synthesis import adapter_store
+from s02jax.synthesis import adapter_store, long_text
 from s02jax.synthesis.synthesizer import Synthesizer
 
 PLATFORMS = ("cpu", "cuda", "tpu")  # platforms to choose from
@@ -52,6 +52,12 @@ def sizes(bundle: Bundle, synthesizer: Synthesizer) -> dict[str, Any]:
     "languages": list(synthesizer.languages),
     "fingerprint": synthesizer.fingerprint,
     "emotions": list(synthesizer.emotions),
+    "audience": {
+      "languages": list(bundle.audience.languages),
+      "folds": bundle.audience.folds,
+      "sounds": list(bundle.audience.sounds),
+    },
+    "context": long_text.trained_context(bundle),
     "ar": {
       "text_size": ar.text_size,
       "end": ar.end,

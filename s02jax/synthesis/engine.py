@@ -14,7 +14,7 @@ Shape letters: n samples, l latents, c latent channels.
 
 import collections
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import numpy as np
 
@@ -89,6 +89,21 @@ class Engine:
       self._waiting.remove(ticket)
     elif ticket in self._decoder.tickets:
       self._decoder.release(ticket)
+
+  def play(
+    self, request: Request, settings: Settings = DEFAULTS
+  ) -> Iterator[Piece]:
+    """Submits a request; its pieces, each made when it is asked for.
+
+    Raises:
+      UserError: as by `submit`, at once.
+    """
+    return self._pieces_of(self.submit(request, settings))
+
+  def _pieces_of(self, ticket: int) -> Iterator[Piece]:
+    """Pieces of one request, while no other is under way."""
+    while ticket in self._jobs:
+      yield from self.step()
 
   def step(self) -> list[Piece]:
     """Draws some tokens and makes at most one piece of sound a request."""

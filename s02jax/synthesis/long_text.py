@@ -13,7 +13,7 @@ Shape letters: n samples.
 import dataclasses
 import logging
 import unicodedata
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import numpy as np
 
@@ -24,9 +24,9 @@ from s02jax.core import languages
 from s02jax.core.errors import UserError
 from s02jax.core.rates import TOKENS_PER_SECOND
 from s02jax.synthesis.emotion import Emotion
-from s02jax.synthesis.engine import Engine
+from s02jax.synthesis.engine import Piece
+from s02jax.synthesis.pipeline import Pipeline
 from s02jax.synthesis.request import DEFAULTS, Request, Settings
-from s02jax.synthesis.synthesizer import Synthesizer
 from s02jax.synthesis.voice import (
   LONGEST,
   SHORTEST,
@@ -41,6 +41,22 @@ from s02jax.text.front import ANYBODY, Audience
 from s02jax.text.pronunciation import Pronunciation
 
 NO_CHANGES = Changes()
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Heard:
+  """Passage that was spoken to its end, and where it is in the sound."""
+
+  text: str  # in words
+  language: str  # its code
+  tokens: np.ndarray  # int32 [s], that say it
+  begin: float  # seconds of the sound at which it begins
+  speed: float  # by which it was made faster
+
+
+# Pieces of one request, such as `Engine.play` makes.
+Play = Callable[[Request, Settings], Iterator[Piece]]
+Hear = Callable[[Heard], None]
 
 
 # ----------------------------------------------------------------------- texts
@@ -179,7 +195,7 @@ def _seconds(prompt: Prompt | None) -> float:
 
 
 def speak(
-  synthesizer: Synthesizer,
+  synthesizer: Pipeline,
   parts: Sequence[Passage | Pause],
   *,
   voice: Voice,
@@ -188,6 +204,8 @@ def speak(
   changes: Changes = NO_CHANGES,
   whole: bool = True,
   emotion: Emotion = None,
+  play: Play | None = None,
+  hear: Hear | None = None,
 ) -> Iterator[np.ndarray]:
   """Speaks passages one after the other; blocks float32 [n], as they are made.
 
@@ -202,15 +220,20 @@ def speak(
     whole: each passage's sound is made in one piece, else as soon as its first
       tokens are there, which is a little worse.
     emotion: of the passages that have none of their own.
+    play: of an engine that others use too; None takes one of its own.
+    hear: is told of every passage once it is spoken.
   """
   total = sum(isinstance(part, Passage) for part in parts)
-  engine = synthesizer.engine(whole=whole)
+  play = play or synthesizer.engine(whole=whole).play
   anchored = room(context, voice) < context
+  rate = changes.rate or synthesizer.rate
+  place = _Place(rate)
 
   def joined() -> Iterator[float | Iterator[np.ndarray]]:
     current, before, count = voice, None, 0
     for part in parts:
       if isinstance(part, Pause):
+        place.pause(part.seconds)
         yield part.seconds
         continue
       count += 1
@@ -225,14 +248,43 @@ def speak(
         voice=current if (part.language, felt) == before else voice,
         emotion=felt,
       )
-      utterance = _Playback(engine, request, settings)
-      yield _changed(utterance, changes, synthesizer.rate)
+      utterance = _Playback(request, play(request, settings))
+      yield place.counted(_changed(utterance, changes, synthesizer.rate))
+      if hear is not None:
+        hear(utterance.heard(place.begin, changes.speed))
       current = _successor(
         synthesizer.rate, voice, utterance, anchored=anchored
       )
       before = part.language, felt
 
-  return effects.join(joined(), changes.rate or synthesizer.rate)
+  return effects.join(joined(), rate)
+
+
+class _Place:
+  """Place in the sound at which a passage begins, in seconds.
+
+  Attributes:
+    begin: of the newest passage.
+  """
+
+  def __init__(self, rate: int):
+    self.begin = 0.0
+    self._rate, self._end, self._joined = rate, 0.0, False
+
+  def pause(self, seconds: float) -> None:
+    """Adds a pause."""
+    self._end += seconds
+    self._joined = False
+
+  def counted(self, blocks: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
+    """Passes a passage's blocks on; it fades into the one before it."""
+    self.begin = self._end - (effects.FADE if self._joined else 0.0)
+    samples = 0
+    for block in blocks:
+      samples += len(block)
+      yield block
+    self._end = self.begin + samples / self._rate
+    self._joined = True
 
 
 class _Playback:
@@ -243,34 +295,44 @@ class _Playback:
     prompt: of what was spoken, for what follows.
   """
 
-  def __init__(self, engine: Engine, request: Request, settings: Settings):
+  def __init__(self, request: Request, pieces: Iterator[Piece]):
     self.text, self.language = request.text, request.language
     self.ended = False
     self.prompt: Prompt | None = None
-    self._engine, self._blocks = engine, []
-    engine.submit(request, settings)
+    self._tokens = np.zeros(0, np.int32)
+    self._pieces, self._blocks = pieces, []
 
   def __iter__(self) -> Iterator[np.ndarray]:
-    while self._engine.busy:
-      for piece in self._engine.step():
-        self._blocks.append(piece.wave)
-        if piece.spoken is not None:
-          self.ended = piece.spoken.ended
-          if piece.latents is not None:
-            self.prompt = Prompt(
-              text=self.text,
-              language=self.language,
-              tokens=piece.spoken.tokens,
-              latents=piece.latents,
-            )
-          if piece.spoken.redrawn:
-            logging.info("a loop or a long silence was drawn anew")
-        yield piece.wave
+    for piece in self._pieces:
+      self._blocks.append(piece.wave)
+      if piece.spoken is not None:
+        self.ended = piece.spoken.ended
+        self._tokens = piece.spoken.tokens
+        if piece.latents is not None:
+          self.prompt = Prompt(
+            text=self.text,
+            language=self.language,
+            tokens=piece.spoken.tokens,
+            latents=piece.latents,
+          )
+        if piece.spoken.redrawn:
+          logging.info("a loop or a long silence was drawn anew")
+      yield piece.wave
 
   @property
   def wave(self) -> np.ndarray:
     """Sound made so far, float32 [n]."""
     return np.concatenate(self._blocks)
+
+  def heard(self, begin: float, speed: float) -> Heard:
+    """Passage as it was spoken; arguments are fields of `Heard`."""
+    return Heard(
+      text=self.text,
+      language=self.language,
+      tokens=self._tokens,
+      begin=begin,
+      speed=speed,
+    )
 
 
 def _changed(

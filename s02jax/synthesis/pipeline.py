@@ -185,6 +185,15 @@ class Pipeline:
       lambda request, settings: self.jobs([request], settings, whole)[0],
     )
 
+  def transcript_fit(self, text: str, tokens: np.ndarray) -> float | None:
+    """Fit of a transcript to the tokens int32 [s] of its recording.
+
+    It is about 0 where the text is what is heard, else lower, and None where
+    these models cannot say: an export has no CTC head.
+    """
+    del text, tokens
+    return None
+
   def synthesize(
     self, requests: Sequence[Request], **settings: Any
   ) -> list[Utterance]:

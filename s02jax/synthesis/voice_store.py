@@ -23,7 +23,7 @@ from s02jax.core.errors import UserError
 from s02jax.pretrained import silero
 from s02jax.pretrained.doubts import doubts
 from s02jax.synthesis import transcripts as fitting
-from s02jax.synthesis.synthesizer import Synthesizer
+from s02jax.synthesis.pipeline import Pipeline
 from s02jax.synthesis.voice import (
   LONGEST,
   MOST_MIXED,
@@ -53,7 +53,8 @@ def folder(bundle) -> pathlib.Path:
   Raises:
     UserError: `bundle` is no bundle.
   """
-  if not (pathlib.Path(bundle) / "config.json").is_file():
+  files_of_one = ("config.json", "card.json")  # an export has a card alone
+  if not any((pathlib.Path(bundle) / x).is_file() for x in files_of_one):
     raise UserError(
       f"{bundle}: not a bundle; give the folder that `s02 bundle` wrote."
     )
@@ -87,7 +88,7 @@ def existing(bundle, name: str) -> pathlib.Path:
 
 
 def recorded(
-  synthesizer: Synthesizer,
+  synthesizer: Pipeline,
   recordings: Sequence,
   transcript: Transcript | None,
 ) -> tuple[Voice, float]:
@@ -194,6 +195,13 @@ def add(
   return file
 
 
+def remove(bundle, name: str) -> None:
+  """Removes a voice from a bundle; raises UserError if there is none."""
+  file = existing(bundle, name)
+  with files.explain_errors(file, "the folder of voices"):
+    file.unlink()
+
+
 # -------------------------------------------------------------------- reading
 
 
@@ -268,7 +276,7 @@ def parse_mixture(items: Sequence[str]) -> dict[str, float]:
   return weights
 
 
-def mixed(synthesizer: Synthesizer, bundle, weights: dict[str, float]) -> Voice:
+def mixed(synthesizer: Pipeline, bundle, weights: dict[str, float]) -> Voice:
   """Loads voices of a bundle and mixes them by their weights.
 
   Raises:

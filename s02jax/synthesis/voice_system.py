@@ -12,7 +12,7 @@ Shape letters: n samples.
 import logging
 import os
 import pathlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, TypedDict, Unpack
 
 import numpy as np
@@ -23,13 +23,16 @@ from s02jax.bundle import Bundle
 from s02jax.core import inputs, languages, startup
 from s02jax.core.errors import UserError
 from s02jax.synthesis import adapter_store, long_text, voice_store
+from s02jax.synthesis.alignment import Aligner, Word
 from s02jax.synthesis.emotion import Emotion, strengths
-from s02jax.synthesis.long_text import LongText
+from s02jax.synthesis.long_text import Heard, LongText
+from s02jax.synthesis.pipeline import Pipeline
 from s02jax.synthesis.request import DEFAULTS, Settings
 from s02jax.synthesis.synthesizer import Synthesizer
 from s02jax.synthesis.voice import Transcript, Voice
 from s02jax.text import front, language_id
 from s02jax.text.checks import check_words
+from s02jax.text.front import Audience
 from s02jax.text.pronunciation import Pronunciation
 
 # One recording: the path of a file, its bytes, or (samples, rate) with samples
@@ -84,13 +87,42 @@ class VoiceSystem:
       path: folder of the bundle, for its voices and adapters.
       bundle: read from there.
     """
-    self.path = pathlib.Path(path)
     adapters = adapter_store.load_all(path, bundle.fingerprint)
-    self.synthesizer = Synthesizer(bundle, adapters)
-    self.rate: int = bundle.rate
-    self.languages = bundle.audience.languages
-    self._audience = bundle.audience
-    self._context = long_text.trained_context(bundle)
+    synthesizer = Synthesizer(bundle, adapters)
+    self._set_up(
+      path,
+      synthesizer,
+      bundle.audience,
+      long_text.trained_context(bundle),
+      Aligner(
+        bundle.text,
+        lambda codes: synthesizer.tokenizer.text_log_probs([codes])[0],
+      ),
+    )
+
+  def _set_up(
+    self,
+    path,
+    pipeline: Pipeline,
+    audience: Audience,
+    context: float,
+    aligner: Aligner | None,
+  ) -> None:
+    """Stores the parts; an export's are not those of a bundle.
+
+    Args:
+      path: folder of the bundle or export.
+      pipeline: its models.
+      audience: the same, as the front end of texts knows them.
+      context: most seconds of one pass.
+      aligner: of words; None: their times cannot be told.
+    """
+    self.path = pathlib.Path(path)
+    self.synthesizer: Pipeline = pipeline
+    self.rate: int = pipeline.rate
+    self.languages = audience.languages
+    self._audience, self._context = audience, context
+    self._aligner = aligner
 
   @classmethod
   def load(cls, path) -> "VoiceSystem":
@@ -104,6 +136,11 @@ class VoiceSystem:
   def __repr__(self) -> str:
     spoken = ", ".join(self.languages)
     return f"VoiceSystem({str(self.path)!r}: {spoken}; {self.rate} Hz)"
+
+  @property
+  def tells_times(self) -> bool:
+    """Whether it can tell when words are heard; an export cannot."""
+    return self._aligner is not None
 
   # ------------------------------------------------------------------ voices
 
@@ -162,14 +199,25 @@ class VoiceSystem:
         f"{source!r} is neither a file nor a voice of {self.path}"
         f"{inputs.hint(source, known)}; it has {held}."
       )
+    made, _ = self.clone(source, reference_text, reference_language or language)
+    return made
+
+  def clone(
+    self,
+    source: Recording | Sequence[Recording],
+    reference_text: str | None = None,
+    language: str | None = None,
+  ) -> tuple[Voice, float]:
+    """Makes a voice of recordings; returns it and their seconds of speech.
+
+    Arguments and errors are those of `voice`; the language is that of the
+    transcript.
+    """
     transcript = None
     if reference_text is not None:
-      transcript = self.transcript(
-        reference_text, reference_language or language
-      )
+      transcript = self.transcript(reference_text, language)
     recordings = self._recordings(source)
-    made, _ = voice_store.recorded(self.synthesizer, recordings, transcript)
-    return made
+    return voice_store.recorded(self.synthesizer, recordings, transcript)
 
   def transcript(self, text: str, language: str | None = None) -> Transcript:
     """Writes the transcript of a recording in spoken words.
@@ -316,6 +364,8 @@ class VoiceSystem:
     changes: Changes = long_text.NO_CHANGES,
     whole: bool = True,
     emotion: Emotion = None,
+    play: long_text.Play | None = None,
+    timed: Callable[[list[Word]], None] | None = None,
   ) -> Iterator[np.ndarray]:
     """Speaks a text that was read; blocks float32 [n], as they are made.
 
@@ -328,6 +378,9 @@ class VoiceSystem:
       whole: the sound of each passage is made in one piece; False gives sound
         as soon as it can be heard, which is a little worse.
       emotion: of the sentences to which the text gives none.
+      play: of an engine that others use too; None takes one of its own.
+      timed: is told the words of every passage with their times, once it is
+        spoken.
 
     Raises:
       UserError: an emotion that the bundle has no adapter for.
@@ -343,6 +396,18 @@ class VoiceSystem:
         language.name,
         ", ".join(self.languages),
       )
+
+    aligner = self._aligner
+    if timed is not None and aligner is None:
+      raise UserError(
+        f"{self.path} cannot tell when words are heard: an export has no CTC"
+        " head; take the bundle."
+      )
+
+    def hear(passage: Heard) -> None:
+      if timed is not None and aligner is not None:
+        timed(aligner.heard(passage))
+
     blocks = long_text.speak(
       self.synthesizer,
       parts,
@@ -352,6 +417,8 @@ class VoiceSystem:
       changes=changes.faster(text.speed),
       whole=whole,
       emotion=emotion,
+      play=play,
+      hear=hear,
     )
     return (block for block in blocks if len(block))
 

@@ -8,6 +8,7 @@ ids of four characters.
 """
 
 import collections
+import dataclasses
 import functools
 import importlib
 import io
@@ -18,6 +19,7 @@ import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
+import numpy as np
 import sentencepiece
 
 from s02jax.core import files, languages
@@ -40,6 +42,15 @@ def _tag(code: str) -> str:
 CONTROLS = (_SPEAKER, _START, *map(_tag, languages.BY_CODE))
 # unknown, controls, bytes, and room for a few characters
 SMALLEST_VOCABULARY = 1 + len(CONTROLS) + 256 + 4
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Piece:
+  """Piece of a text, and its place there."""
+
+  id: int  # of the vocabulary
+  begin: int  # first character
+  end: int  # last character + 1
 
 
 class TextModel:
@@ -106,6 +117,24 @@ class TextModel:
     for part in rest:
       ids += self._space_bytes + self._processor.encode(part)
     return ids
+
+  def spans(self, text: str) -> list[Piece]:
+    """Pieces of `text` with the characters of its NFC that they stand for.
+
+    A piece that is a byte of a character stands for that character.
+    """
+    data = unicodedata.normalize("NFC", text).encode()
+    # Number of the character that each byte belongs to, and one behind.
+    character = np.cumsum([byte & 0xC0 != 0x80 for byte in data] + [1]) - 1
+    found, at = [], 0
+    for index in self.pieces(text):
+      name = self._processor.id_to_piece(index)
+      is_byte = self._processor.is_byte(index)
+      size = 1 if is_byte else len(name.replace(_SPACE, " ").encode())
+      first, last = character[at], character[at + size - 1]
+      found.append(Piece(id=index, begin=int(first), end=int(last) + 1))
+      at += size
+    return found
 
   def encode(self, text: str, language: str) -> list[int]:
     """Ids of the language's tag and of the pieces of `text`."""

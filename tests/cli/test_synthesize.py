@@ -1,6 +1,7 @@
 """`s02 synthesize`: one command, one file, or one sentence."""
 
 import io
+import json
 import types
 
 import numpy as np
@@ -211,6 +212,27 @@ def test_a_rate_around_the_text_is_its_speed(folder, tmp_path):
     argv = voice_command(folder, tmp_path / out, **said)
     assert run(synthesize.main, argv) == 0
   assert (tmp_path / "a.wav").read_bytes() == (tmp_path / "b.wav").read_bytes()
+
+
+def test_subtitles_tell_when_words_are_heard(folder, tmp_path):
+  argv = voice_command(
+    folder,
+    tmp_path / "a.wav",
+    text="Yes. <#0.5#> No, no.",
+    speed=2.0,
+    subtitles=tmp_path / "a.json",
+  )
+  assert run(synthesize.main, argv) == 0
+  cues = json.loads((tmp_path / "a.json").read_text())
+  words = [word for cue in cues for word in cue["words"]]
+  assert [word["text"] for word in words] == ["yes.", "no,", "no."]
+  times = [t for word in words for t in (word["begin"], word["end"])]
+  assert times == sorted(times)
+  seconds = soundfile.info(tmp_path / "a.wav").duration
+  assert words[1]["begin"] - words[0]["end"] >= 0.45
+  assert times[-1] <= seconds + 0.05
+  argv = voice_command(folder, tmp_path / "b.wav", subtitles="b.txt")
+  assert run(synthesize.main, argv) == 2
 
 
 def test_one_voice_and_a_mixture_differ_and_repeat(folder, tmp_path):

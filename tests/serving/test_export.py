@@ -30,6 +30,7 @@ from s02jax.serving import (
   weight_loss,
 )
 from s02jax.serving.card import FORMAT_VERSION, read_card
+from s02jax.serving.exported_system import ExportedSystem
 from s02jax.serving.runtime import Runtime
 from s02jax.synthesis import adapter_store
 from s02jax.synthesis.render import solver
@@ -37,6 +38,7 @@ from s02jax.synthesis.render.chunks import FlowChunk
 from s02jax.synthesis.request import Request, Settings
 from s02jax.synthesis.synthesizer import Synthesizer
 from s02jax.synthesis.voice import Transcript
+from s02jax.synthesis.voice_system import VoiceSystem
 from tests import tiny
 from tests.serving import keep_export
 
@@ -98,6 +100,23 @@ def test_voices_are_those_of_the_bundle(synthesizer, runtime, references):
     runtime.stored("anna").prompt.tokens,
     runtime.voices(references[:1], [PROMPT])[0].prompt.tokens,
   )
+
+
+def test_an_export_is_a_voice_system(folder):
+  exported = ExportedSystem(folder)
+  bundled = VoiceSystem(folder, tiny.bundle())
+  assert exported.voices == ["anna"]
+  assert exported.languages == bundled.languages
+  said = {"language": "en", "steps": 1, "speed": 1.2, "rate": 24000}
+  sounds = [
+    system.say("2 dogs. <#0.2#> No.", "anna", **said).samples
+    for system in (exported, bundled)
+  ]
+  np.testing.assert_allclose(*sounds, atol=1e-3)
+  text, voice = exported.read("Yes.", "en"), exported.voice("anna")
+  with pytest.raises(UserError, match="no CTC head"):
+    exported.speak(text, voice, timed=print)
+  assert bundled.tells_times and not exported.tells_times
 
 
 def test_tokens_are_equal_and_sound_within_a_ten_thousandth(

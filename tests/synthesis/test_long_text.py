@@ -44,33 +44,29 @@ class ParrotEngine:
   """Engine that gives a request's sound in blocks of a tenth of a second."""
 
   def __init__(self, parrot):
-    self._parrot, self._left = parrot, []
+    self._parrot = parrot
 
-  @property
-  def busy(self):
-    return bool(self._left)
-
-  def submit(self, request, settings):
+  def play(self, request, settings):
     asked = self._parrot.asked
     asked.append((request, settings))
     first = 0.1 + 0.01 * (len(asked) % 7)
     wave = np.linspace(
       first, first + 0.05, int(0.03 * len(request.text) * RATE)
     )
-    self._left = np.split(wave.astype(np.float32), range(800, len(wave), 800))
-
-  def step(self):
-    block, *self._left = self._left
-    if self._left:
-      return [Piece(ticket=0, wave=block, spoken=None)]
-    number = len(self._parrot.asked)
+    left = np.split(wave.astype(np.float32), range(800, len(wave), 800))
+    number = len(asked)
     over = Spoken(
       tokens=np.array([number], np.int32),
       ended=self._parrot.ended,
       redrawn=False,
     )
     latents = np.full((2, 1), number, np.float32)
-    return [Piece(ticket=0, wave=block, spoken=over, latents=latents)]
+    while left:
+      block, *left = left
+      if left:
+        yield Piece(ticket=0, wave=block, spoken=None)
+      else:
+        yield Piece(ticket=0, wave=block, spoken=over, latents=latents)
 
 
 def spoken(text, parrot=None, voice=VOICE, **changes):

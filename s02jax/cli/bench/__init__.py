@@ -18,6 +18,7 @@ BENCHES = {
   "data": "decoding, features and rows against real time",
   "synthesis": "decoding against memory, real-time factor, first sound",
   "endurance": "one engine under many requests, good and absurd; long texts",
+  "serving": "a server under users who come by chance, as users do",
   "scoring": "error rates of many transcripts",
   "resilience": "a run that is killed again and again loses nothing",
 }

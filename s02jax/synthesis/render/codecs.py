@@ -63,10 +63,16 @@ def _transcribe(model: AudioTokenizer, variables, codes, mask):
 
 
 @functools.partial(jax.jit, static_argnames=("model",))
-def _text_log_probs(model: AudioTokenizer, variables, codes, mask):
-  """CTC log-probabilities [b, s, v + 1] of codes [b, s]; the last is blank."""
-  logits = model.apply(variables, codes, mask, method="ctc_logits")
-  return jax.nn.log_softmax(logits, axis=-1)
+def ctc_log_probs(
+  model: AudioTokenizer,
+  variables,
+  codes: Int[Array, "b s"],
+  mask: Bool[Array, "b s"],
+) -> Float[Array, "b s v+1"]:
+  """Log-probabilities of text ids for codes; the last is the blank."""
+  segment = mask.astype(jnp.int32)
+  logits = model.apply(variables, codes, segment, method="ctc_logits")
+  return jax.nn.log_softmax(logits.astype(jnp.float32))
 
 
 @functools.partial(jax.jit, static_argnames=("model", "mel"))
@@ -199,9 +205,7 @@ class TokenizerCodec:
     """
 
     def run(batch: Batch):
-      rows = _text_log_probs(
-        self.model, self.variables, batch.values, batch.mask
-      )
+      rows = ctc_log_probs(self.model, self.variables, batch.values, batch.mask)
       return [
         row[:s] for row, s in zip(np.array(rows), batch.lengths, strict=True)
       ]
