@@ -223,22 +223,18 @@ def speak(
     play: of an engine that others use too; None takes one of its own.
     hear: is told of every passage once it is spoken.
   """
-  total = sum(isinstance(part, Passage) for part in parts)
   play = play or synthesizer.engine(whole=whole).play
   anchored = room(context, voice) < context
   rate = changes.rate or synthesizer.rate
   place = _Place(rate)
 
   def joined() -> Iterator[float | Iterator[np.ndarray]]:
-    current, before, count = voice, None, 0
-    for part in parts:
+    current, before = voice, None
+    for part in _announced(parts):
       if isinstance(part, Pause):
         place.pause(part.seconds)
         yield part.seconds
         continue
-      count += 1
-      if total > 1:
-        logging.info("chunk %d of %d: %.60s", count, total, part.text)
       felt = emotion if part.emotion is None else part.emotion
       # What goes on in another language or emotion begins anew.
       request = Request(
@@ -258,6 +254,19 @@ def speak(
       before = part.language, felt
 
   return effects.join(joined(), rate)
+
+
+def _announced(
+  parts: Sequence[Passage | Pause],
+) -> Iterator[Passage | Pause]:
+  """Passes parts on; says which passage comes where there are several."""
+  passages = [part for part in parts if isinstance(part, Passage)]
+  count = 0
+  for part in parts:
+    if isinstance(part, Passage) and len(passages) > 1:
+      count += 1
+      logging.info("chunk %d of %d: %.60s", count, len(passages), part.text)
+    yield part
 
 
 class _Place:

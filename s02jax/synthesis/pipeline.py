@@ -237,7 +237,10 @@ class Pipeline:
       yield from (p.wave for p in engine.step() if len(p.wave))
 
   def jobs(
-    self, requests: Sequence[Request], settings: Settings, whole: bool
+    self,
+    requests: Sequence[Request],
+    settings: Settings,
+    whole: bool = False,
   ) -> list[UtteranceJob]:
     """Checks requests and makes a fresh job of each; raises UserError."""
     settings.check()

@@ -389,25 +389,7 @@ class VoiceSystem:
     said = [p.emotion for p in parts if isinstance(p, long_text.Passage)]
     for one in (emotion, *said):
       strengths(one, self.synthesizer.emotions)
-    language = languages.BY_CODE[text.language]
-    if language.code not in self.languages:
-      logging.warning(
-        "this bundle never heard %s; it knows %s",
-        language.name,
-        ", ".join(self.languages),
-      )
-
-    aligner = self._aligner
-    if timed is not None and aligner is None:
-      raise UserError(
-        f"{self.path} cannot tell when words are heard: an export has no CTC"
-        " head; take the bundle."
-      )
-
-    def hear(passage: Heard) -> None:
-      if timed is not None and aligner is not None:
-        timed(aligner.heard(passage))
-
+    self._warn_of_language(text.language)
     blocks = long_text.speak(
       self.synthesizer,
       parts,
@@ -418,9 +400,32 @@ class VoiceSystem:
       whole=whole,
       emotion=emotion,
       play=play,
-      hear=hear,
+      hear=None if timed is None else self._hearer(timed),
     )
     return (block for block in blocks if len(block))
+
+  def _warn_of_language(self, code: str) -> None:
+    """Warns where the models never heard a language."""
+    if code not in self.languages:
+      logging.warning(
+        "this bundle never heard %s; it knows %s",
+        languages.BY_CODE[code].name,
+        ", ".join(self.languages),
+      )
+
+  def _hearer(self, timed: Callable[[list[Word]], None]) -> long_text.Hear:
+    """Function that tells the words of a passage; raises UserError."""
+    aligner = self._aligner
+    if aligner is None:
+      raise UserError(
+        f"{self.path} cannot tell when words are heard: an export has no CTC"
+        " head; take the bundle."
+      )
+
+    def hear(passage: Heard) -> None:
+      timed(aligner.heard(passage))
+
+    return hear
 
 
 def _is_voice_file(source) -> bool:

@@ -32,7 +32,7 @@ def test_voices_are_listed_and_shown(folder, capsys):
   header, anna, ben = capsys.readouterr().out.splitlines()
   assert header.split() == ["name", "kind", "seconds", "made"]
   assert anna.split()[:3] == ["anna", "zero-shot", "1.7"]
-  assert ben.split()[:3] == ["ben", "one-shot", "0.9"]
+  assert ben.split()[:3] == ["ben", "one-shot", "1.0"]
   assert verb("show", "ben", bundle=folder / "bundle") == 0
   shown = json.loads(capsys.readouterr().out)
   assert shown["prompt"] == "Good morning"

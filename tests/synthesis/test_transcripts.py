@@ -8,6 +8,7 @@ import soundfile
 
 from s02jax.synthesis import transcripts, voice_store
 from s02jax.synthesis.render.codecs import collapse
+from s02jax.synthesis.voice import Transcript
 from tests import tiny
 
 
@@ -75,7 +76,9 @@ def test_a_transcript_is_judged_once_where_it_comes_in(
   monkeypatch.setattr(transcripts, "fit", fit)
   path = tmp_path / "ann.wav"
   soundfile.write(path, tiny.wave(0.8), tiny.RATE)
-  voice, _ = voice_store.recorded(synthesizer, [path], "Good morning")
+  voice, _ = voice_store.recorded(
+    synthesizer, [path], Transcript(text="Good morning", language="en")
+  )
   pieces = synthesizer.text.pieces("Good morning")
   assert asked == [(len(voice.prompt.tokens), pieces)]
   said = [m for m in caplog.messages if "'Good morning' does not seem" in m]
