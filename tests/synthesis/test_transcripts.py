@@ -85,7 +85,8 @@ def test_a_transcript_is_judged_once_where_it_comes_in(
   assert len(said) == warns and all(str(path) in line for line in said)
   # Neither without a transcript, nor for the passages of a text.
   voice_store.recorded(synthesizer, [path], None)
-  synthesizer.voices([tiny.wave(0.8)], ["Good morning"])
+  said = Transcript(text="Good morning", language="en")
+  synthesizer.voices([tiny.wave(0.8)], [said])
   assert len(asked) == 1
 
 
