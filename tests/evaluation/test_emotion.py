@@ -13,7 +13,11 @@ from tests import acted
 
 RATE = 16000
 # Hz, factor of the loudness, seconds for one text.
-SOUNDS = {"neutral": (150, 1.0, 1.0), "sad": (120, 0.5, 1.4), "glad": (200, 2, 1)}
+SOUNDS = {
+  "neutral": (150, 1.0, 1.0),
+  "sad": (120, 0.5, 1.4),
+  "glad": (200, 2, 1),
+}
 
 
 def buzz(hertz, loudness, seconds):
