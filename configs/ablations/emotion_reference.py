@@ -10,6 +10,8 @@ the bundle's tokens and latents, as `s02 adapt emotion` leaves it in WORK/corpus
 and `s02 adapt` would train on. At synthesis all are given neutral references.
 """
 
+from configs import common
+
 _MEASURES = (
   {
     "measure": "emotion",
@@ -29,6 +31,7 @@ _MEASURES = (
 
 def get_ablation(size: str = "demo"):
   """Ablation of one size; the fields of `ablation_table.Ablation`."""
+  size, _ = common.parse(size)
   names = ("neutral", "random", "same")
   return {
     "config": "configs/adapters/lora.py:ar",

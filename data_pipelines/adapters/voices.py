@@ -11,12 +11,12 @@ import sys
 import numpy as np
 import tqdm
 
+from s02jax.audio import prosody
 from s02jax.bundle import Bundle
 from s02jax.core import files, languages
 from s02jax.data import descriptions
 from s02jax.data.records import Corpus
 from s02jax.data.voices import VoiceSpace, VoiceTable
-from s02jax.evaluation import prosody
 from s02jax.synthesis.synthesizer import Synthesizer
 
 SPLITS = ("train", "unseen")

@@ -13,11 +13,11 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from s02jax.audio import prosody
 from s02jax.core import languages
 from s02jax.core.errors import UserError
 from s02jax.data.records import Corpus
 from s02jax.data.rows.emotive import NEUTRAL, Emotions
-from s02jax.evaluation import prosody
 from s02jax.evaluation.figure import Figure, mean, share
 from s02jax.pretrained import dtw, ge2e
 from s02jax.pretrained.signal import to_judge_rate

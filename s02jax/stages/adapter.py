@@ -67,14 +67,12 @@ class AdapterConfig(lora.LoraConfig):
   rehearsal: str = ""  # corpus of the base, for the kind "full"
   rehearsal_share: float = 0.5  # share of the batches that come from it
 
-  def check(self) -> None:
-    """Raises UserError for values that no adapter has."""
-    if self.kind == "lora":
-      super().check()
+  def __post_init__(self):
+    super().__post_init__()
     if not 0 <= self.rehearsal_share < 1:
-      raise UserError(
-        f"config.adapter.rehearsal_share is {self.rehearsal_share}; it must be"
-        " 0 or more, and below 1."
+      raise ValueError(
+        f"rehearsal_share is {self.rehearsal_share}; it must be 0 or more, and"
+        " below 1"
       )
 
 
@@ -87,7 +85,6 @@ class AdapterStage:
   def __init__(self, config):
     self.config = config
     self.adapter = build(AdapterConfig, config.adapter, "config.adapter")
-    self.adapter.check()
     self.optimizer_config = build(
       OptimizerConfig, config.optimizer, "optimizer"
     )
@@ -164,16 +161,34 @@ class AdapterStage:
   # ------------------------------------------------------------------ state
 
   def init_state(self, key) -> TrainState:
-    """State of the change that is none yet."""
+    """State of the change that is none yet.
+
+    Raises:
+      UserError: `targets` matches no kernel, or one that decoding cannot mix.
+    """
     base, kind = self._frozen["params"], self.adapter.kind
     if kind == "full":
       params = jax.tree.map(jnp.copy, base)
     elif kind == "speaker":
       params = {"vector": unit_power(self._frozen["start"])}
     else:
+      self._check_targets(base)
       keys = jax.random.split(key, self.count)
       params = jax.vmap(lambda k: lora.init(k, base, self.adapter))(keys)
     return TrainState.create(params, self.optimizer)
+
+  def _check_targets(self, base) -> None:
+    """Raises UserError unless the targets can be changed at inference."""
+    try:
+      found = lora.targets(base, self.adapter)
+    except ValueError as error:
+      raise UserError(f"config.adapter.{error}.") from error
+    outside = [p for p in found if not p.startswith("stack/blocks/")]
+    if self.adapter.model == "ar" and outside:
+      raise UserError(
+        f"config.adapter.targets matches {outside[0]}; of the AR Transformer"
+        " only kernels below stack/blocks/ can change."
+      )
 
   def objective(self, params, batch):
     """Loss and metrics of a prepared batch under one change of the model."""

@@ -12,10 +12,9 @@ import pyloudnorm
 import pytest
 
 from data_pipelines import espeak
-from s02jax.audio import loudness
+from s02jax.audio import loudness, prosody
 from s02jax.core.errors import UserError
 from s02jax.data import records
-from s02jax.evaluation import prosody
 from tests.corpora import ESPEAK, build_espeak, every_record, every_split
 
 

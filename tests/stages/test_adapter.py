@@ -227,9 +227,11 @@ def test_frozen_parameters_are_sharded_like_a_base(folder):
 @pytest.mark.parametrize(
   ("changes", "message"),
   [
-    (dict(rank=0), "adapter.rank is 0; it must be 1 or more"),
+    (dict(rank=0), "config.adapter: rank is 0; it must be 1 or more"),
     (dict(targets="nothing$"), "'nothing\\$' matches no kernel"),
     (dict(targets="("), "is no regular expression"),
+    (dict(targets="head$"), "only kernels below stack/blocks/ can change"),
+    (dict(rehearsal_share=1.0), "rehearsal_share is 1.0; it must be 0"),
     (dict(names=("angry",)), "no clip of the emotion 'angry'"),
     (dict(names=("sadd",)), "did you mean sad"),
   ],

@@ -31,8 +31,6 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from s02jax.core.errors import UserError
-
 PyTree = Any
 # A and B by the path of their kernel, and the scale of equation 1.
 Change = tuple[Mapping[str, Mapping[str, np.ndarray]], float]
@@ -54,18 +52,14 @@ class LoraConfig:
     """Factor of A B in equation 1."""
     return self.alpha / self.rank
 
-  def check(self) -> None:
-    """Raises UserError for sizes that make no change of a weight."""
+  def __post_init__(self):
     if self.rank < 1:
-      raise UserError(
-        f"config.adapter.rank is {self.rank}; it must be 1 or more."
-      )
+      raise ValueError(f"rank is {self.rank}; it must be 1 or more")
     try:
       re.compile(self.targets)
     except re.error as error:
-      raise UserError(
-        f"config.adapter.targets is {self.targets!r}, which is no regular"
-        f" expression ({error})."
+      raise ValueError(
+        f"targets is {self.targets!r}, which is no regular expression ({error})"
       ) from error
 
 
@@ -73,9 +67,8 @@ def targets(params: Mapping[str, Any], cfg: LoraConfig) -> dict[str, Any]:
   """Kernels [*n, i, o] that a change has, by path without "/kernel".
 
   Raises:
-    UserError: there is none.
+    ValueError: there is none.
   """
-  cfg.check()
   kernels = {
     path.removesuffix("/kernel"): leaf
     for path, leaf in _paths(params).items()
@@ -84,9 +77,9 @@ def targets(params: Mapping[str, Any], cfg: LoraConfig) -> dict[str, Any]:
   found = {p: k for p, k in kernels.items() if re.search(cfg.targets, p)}
   if not found:
     some = ", ".join(sorted(kernels)[:6])
-    raise UserError(
-      f"config.adapter.targets {cfg.targets!r} matches no kernel of the model;"
-      f" they are {some} and so on."
+    raise ValueError(
+      f"targets {cfg.targets!r} matches no kernel of the model; they are {some}"
+      " and so on"
     )
   return found
 

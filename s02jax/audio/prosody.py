@@ -11,10 +11,11 @@ import dataclasses
 from collections.abc import Sequence
 
 import numpy as np
+import soxr
 
-from s02jax.pretrained.signal import JUDGE_RATE, to_judge_rate, trim_silence
-
+RATE = 16_000  # Hz at which all is measured
 LOWEST, HIGHEST = 60.0, 450.0  # Hz of a voice
+_SILENT = 1e-3  # share of the loudest frame's power; below it nobody speaks
 _WINDOW, _HOP = 800, 160  # samples at 16 kHz: 50 ms, 10 ms
 _VOICED = 0.5  # least autocorrelation of a voiced frame
 _AS_HIGH = 0.88  # least share of the highest peak that a period has
@@ -61,7 +62,7 @@ def pitches(wave: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
   found = correlation(frames)
   found = found / np.maximum(found[:, :1], 1e-12)
   window = correlation(hann)
-  first, last = int(JUDGE_RATE / HIGHEST), int(JUDGE_RATE / LOWEST)
+  first, last = int(RATE / HIGHEST), int(RATE / LOWEST)
   lags = np.arange(first, last + 1)
   found = found[:, lags] / (window[lags] / window[0])
   # Of peaks about as high the shortest period is the voice's.
@@ -71,9 +72,9 @@ def pitches(wave: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
   peak[:, 1:-1] = (middle >= found[:, :-2]) & (middle > found[:, 2:])
   peak &= found > _AS_HIGH * highest[:, None]
   best = peak.argmax(axis=1)
-  loud = power > power.max(initial=0.0) * 1e-3
+  loud = power > power.max(initial=0.0) * _SILENT
   voiced = loud & (highest > _VOICED) & peak.any(axis=1)
-  return np.where(voiced, JUDGE_RATE / lags[best], 0.0), power
+  return np.where(voiced, RATE / lags[best], 0.0), power
 
 
 def measure(wave: np.ndarray, rate: int, text: str) -> Prosody | None:
@@ -84,7 +85,9 @@ def measure(wave: np.ndarray, rate: int, text: str) -> Prosody | None:
     rate: of the wave, Hz.
     text: what is said.
   """
-  wave = trim_silence(to_judge_rate(wave, rate))
+  wave = np.asarray(wave, np.float32)
+  if rate != RATE:
+    wave = soxr.resample(wave, rate, RATE)
   hertz, power = pitches(wave)
   voiced = hertz > 0
   if voiced.sum() < 5:
@@ -92,10 +95,12 @@ def measure(wave: np.ndarray, rate: int, text: str) -> Prosody | None:
   tones = 12 * np.log2(hertz[voiced] / 55.0)
   low, middle, high = np.percentile(tones, [10, 50, 90])
   letters = sum(c.isalnum() for c in text)
+  spoken = np.flatnonzero(power > power.max() * _SILENT)
+  frames = spoken[-1] - spoken[0] + 1
   return Prosody(
     pitch=float(middle),
     width=float(high - low),
-    pace=letters / (len(wave) / JUDGE_RATE),
+    pace=letters / (frames * _HOP / RATE),
     loudness=float(10 * np.log10(power[voiced].mean() + 1e-12)),
   )
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from s02jax.evaluation import prosody
+from s02jax.audio import prosody
 
 
 def buzz(hertz, seconds=1.0, rate=16000, loudness=0.1):
