@@ -15,6 +15,9 @@ class FasterWhisper:
   """Whisper by CTranslate2, decoded greedily as in seed-tts-eval's script.
 
   Deterministic; windows of 30 s are decoded one by one.
+
+  Attributes:
+    model: of faster-whisper.
   """
 
   def __init__(self, weights: str):
@@ -22,7 +25,7 @@ class FasterWhisper:
     (faster_whisper,) = require("faster-whisper")
     self.spec = f"faster-whisper:{weights or 'large-v3'}"
     try:
-      self._model = faster_whisper.WhisperModel(
+      self.model = faster_whisper.WhisperModel(
         weights or "large-v3", local_files_only=True
       )
     except (OSError, RuntimeError, ValueError) as error:
@@ -41,7 +44,7 @@ class FasterWhisper:
 
   def _one(self, wave: np.ndarray, code: str) -> str:
     """Transcribes float32[n] at 16 kHz, told Whisper's code of the language."""
-    segments, _ = self._model.transcribe(
+    segments, _ = self.model.transcribe(
       wave,
       language=code,
       beam_size=1,
