@@ -63,6 +63,7 @@ def get_config(size: str = "demo"):
     speaker_layers=4 if large else 2,
     speaker_dim=8,
     vocab_size=common.integer(),  # from the corpus
+    teacher_dim=0,  # from the corpus where the loss has a teacher
     dtype=common.dtype(size),
   )
   config.data = dict(
@@ -74,6 +75,8 @@ def get_config(size: str = "demo"):
   config.loss = dict(
     ctc=1.0,
     commitment=0.25,
+    # Weight of the states of a frozen encoder: `s02 extract --teacher`.
+    distillation=0.0,
     # Share of the utterances whose voice the decoder is not told.
     voiceless=0.2,
     codebook_decay=0.98,

@@ -55,6 +55,7 @@ class AudioTokenizerConfig:
   num_codes: int = 512
   code_dim: int = 16
   vocab_size: int = 512  # text ids; the CTC blank is one more
+  teacher_dim: int = 0  # features of a teacher's state; 0 has no head for them
   speaker_width: int = 64  # channels of the speaker encoder's blocks
   speaker_layers: int = 2  # blocks of the speaker encoder
   speaker_dim: int = 8  # features of the speaker vector
@@ -114,6 +115,8 @@ class AudioTokenizer(nn.Module):
     self.to_mel = Dense(c.mel_bins, dtype=jnp.float32)
     self.ctc = stack(c.ctc_blocks)
     self.to_text = Dense(c.vocab_size + 1, dtype=jnp.float32)
+    if c.teacher_dim:
+      self.to_teacher = Dense(c.teacher_dim, dtype=jnp.float32)
     # The stage moves the codes by averages, not by gradients.
     self.codes = self.variable(
       "codebook",
@@ -201,19 +204,24 @@ class AudioTokenizer(nn.Module):
     """Runs encoder, quantiser, decoder and CTC head, for training.
 
     Returns:
-      vectors [b, s, c] of equation 1, codes int32 [b, s], mel [b, t, m] and
-      text [b, s, v + 1] logits from the quantised sequence of equation 3.
+      vectors [b, s, c] of equation 1, codes int32 [b, s], mel [b, t, m],
+      text [b, s, v + 1] logits from the quantised sequence of equation 3, and
+      teacher [b, s, teacher_dim], its guess of a teacher's states.
     """
     vectors = self.vectors(mel, segment)
     codes = nearest(jax.lax.stop_gradient(vectors), self.codes.value)
     chosen = keep_valid(self.codes.value[codes], segment > 0)
     q = vectors + jax.lax.stop_gradient(chosen - vectors)
-    return {
+    heard = self.ctc(q, segment > 0)
+    out = {
       "vectors": vectors,
       "codes": codes,
       "mel": self._reconstruct(q, segment, speakers),
-      "text": self._text_logits(q, segment),
+      "text": self.to_text(heard),
     }
+    if self.config.teacher_dim:
+      out["teacher"] = self.to_teacher(heard)
+    return out
 
 
 def init(model: AudioTokenizer, key) -> dict:

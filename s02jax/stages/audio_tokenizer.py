@@ -1,6 +1,10 @@
 """Stage: the audio tokenizer (report §3.1).
 
-Loss = |mel − mel̂|₁ + ctc · CTC per text token + commitment · (1 − cos(e, c)).
+Loss = |mel − mel̂|₁ + ctc · CTC per text token + commitment · (1 − cos(e, c))
+     + distillation · (1 − cos(teacher's state, its guess from the codes)).
+
+The last is for corpora that a frozen multilingual encoder has heard
+(`s02 extract --teacher`), and 0 without.
 The decoder hears another clip of each utterance's speaker. For a share of the
 utterances it does not, and the codes alone have to do: what they then carry of
 a voice (pitch, pace) is what the AR model has to hear in its own reference.
@@ -24,8 +28,10 @@ from s02jax.audio import spectra
 from s02jax.core.config import build
 from s02jax.core.errors import UserError
 from s02jax.core.rates import TOKENS_PER_SECOND, samples, tokens
+from s02jax.data import teacher_states
 from s02jax.data.records import Corpus
 from s02jax.data.rows.packed_utterances import SEPARATOR, PackedUtterances
+from s02jax.data.teacher_states import TeacherStates
 from s02jax.flops import kernel_flops
 from s02jax.models.audio_tokenizer import (
   AudioTokenizer,
@@ -54,6 +60,7 @@ class LossConfig:
 
   ctc: float = 0.5  # weight of the CTC loss per text token
   commitment: float = 0.25  # weight of the commitment loss
+  distillation: float = 0.0  # weight of a teacher's states
   voiceless: float = 0.2  # share of the utterances decoded from codes alone
   codebook_decay: float = 0.98  # decay of the codebook's averages per step
   # A code of fewer average uses is dead, as a share of the mean over codes.
@@ -179,6 +186,18 @@ def ctc_per_token(
   return total / jnp.maximum(jnp.sum(jnp.where(told, spoken, 0)), 1)
 
 
+def distance(
+  guess: Float[Array, "b s o"],
+  states: Float[Array, "b s o"],
+  valid: Bool[Array, "b s"],
+) -> Float[Array, ""]:
+  """Mean of 1 − cosine between a teacher's states and their guesses."""
+  states = jnp.where(valid[..., None], states, 0.0)
+  cosine = jnp.sum(normalise(guess) * normalise(states), axis=-1)
+  total = jnp.sum(jnp.where(valid, 1.0 - cosine, 0.0))
+  return total / jnp.maximum(valid.sum(), 1)
+
+
 class AudioTokenizerStage:
   """Stage that trains `AudioTokenizer` on packed utterances."""
 
@@ -203,14 +222,24 @@ class AudioTokenizerStage:
       TextModel.load(f"{corpus}/text.model"),
       batch_size=batch_size,
       seed=seed,
+      teacher=self._teacher(corpus, split),
       **self.config.data,
     )
+
+  def _teacher(self, corpus: str, split: str) -> TeacherStates | None:
+    """States that the corpus has of a teacher, where the model has a head."""
+    if not self.model_config.teacher_dim:
+      return None
+    return TeacherStates.open(corpus, split)
 
   def batch_specs(self, batch_size: int) -> list[stages.Spec]:
     """Shapes of packed rows, all of one size."""
     data = self.config.data
     size = tokens(data.row_seconds)
     reference = samples(data.reference_seconds, self.mel.rate)
+    features, more = self.model_config.teacher_dim, {}
+    if features:
+      more["teacher"] = (jnp.float32, size, features)
     return [
       stages.batch_spec(
         batch_size,
@@ -221,6 +250,7 @@ class AudioTokenizerStage:
         text_length=(jnp.int32,),
         references=(jnp.float32, data.max_segments, reference),
         reference_samples=(jnp.int32, data.max_segments),
+        **more,
       )
     ]
 
@@ -271,6 +301,10 @@ class AudioTokenizerStage:
     )
     loss = mel_l1 + self.loss.ctc * ctc + self.loss.commitment * commitment
     metrics = {"mel_l1": mel_l1, "ctc": ctc, "commitment": commitment}
+    if self.model_config.teacher_dim:
+      unlike = distance(out["teacher"], batch["teacher"], token_mask)
+      loss += self.loss.distillation * unlike
+      metrics["distillation"] = unlike
     used = {
       "vectors": jax.lax.stop_gradient(out["vectors"]),
       "codes": out["codes"],
@@ -358,17 +392,19 @@ class AudioTokenizerStage:
 
 
 def assume(config):
-  """Fills the text vocabulary of a usual large corpus."""
+  """Fills the sizes of a usual large corpus and teacher."""
   config.model.vocab_size = 8192
+  if config.loss.distillation:
+    config.model.teacher_dim = 512
   return config
 
 
 def resolve(config):
-  """Fills the size of the text vocabulary.
+  """Fills the sizes of the text vocabulary and of a teacher's states.
 
   Raises:
-    UserError: the corpus has not the rate of the mel spectrogram, or the hop
-      does not make TOKENS_PER_SECOND.
+    UserError: the corpus has not the rate of the mel spectrogram, the hop does
+      not make TOKENS_PER_SECOND, or a teacher is wanted that the corpus lacks.
   """
   stages.check_rate(config, config.mel.rate)
   samples = config.mel.hop * config.model.frames_per_token
@@ -380,4 +416,7 @@ def resolve(config):
       f", so that there are {TOKENS_PER_SECOND} tokens a second."
     )
   config.model.vocab_size = TextModel.load(f"{config.corpus}/text.model").size
+  if config.loss.distillation:
+    card = teacher_states.read_card(config.corpus)
+    config.model.teacher_dim = int(card["size"])
   return config

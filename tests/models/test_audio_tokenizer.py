@@ -22,6 +22,7 @@ from s02jax.stages.audio_tokenizer import (
   Codebook,
   LossConfig,
   ctc_per_token,
+  distance,
   move_codebook,
   spread_evenly,
 )
@@ -293,3 +294,37 @@ def test_what_lies_between_utterances_may_be_anything(stage, state):
     for r in (row, poisoned)
   ]
   np.testing.assert_allclose(*found, rtol=1e-6)
+
+
+def test_a_teacher_reaches_the_encoder_by_the_codes_of_valid_tokens(stage):
+  """Its states' padding may hold anything; its loss alone has a gradient."""
+  config = stage.config.copy_and_resolve_references()
+  config.model.teacher_dim = 6
+  config.loss.update(dict(distillation=1.0, ctc=0.0, commitment=0.0))
+  taught = AudioTokenizerStage(config)
+  state = jax.jit(taught.init_state)(jax.random.key(0))
+  row = _row(stage, [(20, [5, 6, 6]), (12, [7])])
+  teacher = np.random.default_rng(0).normal(size=(len(row["segment"]), 6))
+  row["told"] = row["segment"] > 0  # no token counts for the mel loss
+
+  def loss(params, teacher):
+    batch = {k: jnp.asarray(v)[None] for k, v in row.items()}
+    batch["teacher"] = jnp.asarray(teacher, jnp.float32)[None]
+    return taught.losses(params, state.codebook.codes, batch)[0]
+
+  gradient = jax.jit(jax.value_and_grad(loss))
+  whole, slopes = gradient(state.train.params, teacher)
+  teacher[row["segment"] == 0] = np.nan
+  again, same = gradient(state.train.params, teacher)
+  assert 0 < whole < 2 and whole == again
+  assert np.abs(slopes["to_code"]["kernel"]).max() > 0
+  for a, b in zip(jax.tree.leaves(slopes), jax.tree.leaves(same), strict=True):
+    np.testing.assert_array_equal(a, b)
+
+
+def test_a_guess_in_the_direction_of_the_state_costs_nothing():
+  states = jax.random.normal(jax.random.key(0), (2, 5, 4))
+  valid = jnp.arange(5)[None] < jnp.array([[5], [2]])
+  assert distance(3 * states, states, valid) == pytest.approx(0, abs=1e-6)
+  assert distance(-states, states, valid) == pytest.approx(2, abs=1e-6)
+  assert distance(states, states, jnp.zeros((2, 5), bool)) == 0

@@ -2,23 +2,28 @@
 
   s02 extract --corpus DIR --audio_tokenizer WORKDIR --flow_vae WORKDIR \\
     [--speaker_vectors]
+  s02 extract --corpus DIR --teacher faster-whisper:base
 
-They go to CORPUS/features; the AR model and flow matching train on them.
+They go to CORPUS/features; the AR model and flow matching train on them. The
+second form writes the states of a frozen encoder, before any training, for an
+audio tokenizer with `--config.loss.distillation` above 0.
 """
 
 import argparse
 
-from data_pipelines import extract
+from data_pipelines import extract, teacher
 from s02jax.cli import options
 from s02jax.core import startup
+from s02jax.core.errors import UserError
 
 
 def _parser() -> argparse.ArgumentParser:
   parser = options.parser("extract", __doc__)
   add = parser.add_argument
   add("--corpus", required=True, help="folder of `s02 corpus`")
-  add("--audio_tokenizer", required=True, help="workdir of `s02 train`")
-  add("--flow_vae", required=True, help="workdir of `s02 train`")
+  add("--audio_tokenizer", help="workdir of `s02 train`")
+  add("--flow_vae", help="workdir of `s02 train`")
+  add("--teacher", help="frozen encoder, such as faster-whisper:base")
   add(
     "--speaker_vectors",
     action="store_true",
@@ -30,7 +35,16 @@ def _parser() -> argparse.ArgumentParser:
 def main(argv: list[str]) -> None:
   """Extracts the features of a corpus."""
   args = _parser().parse_args(argv)
+  stages = (args.audio_tokenizer, args.flow_vae)
+  if None in stages and (any(stages) or args.teacher is None):
+    raise UserError(
+      "give both --audio_tokenizer and --flow_vae, or --teacher alone."
+    )
   startup.set_up()
-  extract.extract(args.corpus, args.audio_tokenizer, args.flow_vae)
+  if args.teacher is not None:
+    teacher.extract_teacher(args.corpus, args.teacher)
+  if None in stages:
+    return
+  extract.extract(args.corpus, *stages)
   if args.speaker_vectors:
     extract.extract_speaker_vectors(args.corpus)

@@ -17,6 +17,7 @@ from s02jax.data.rows.reading import (
   usable_records,
 )
 from s02jax.data.rows.speakers import SpeakerClips
+from s02jax.data.teacher_states import TeacherStates
 from s02jax.text.tokenizer import TextModel
 
 # Empty tokens between packed utterances: as far as a convolution of the audio
@@ -39,7 +40,8 @@ class PackedUtterances:
 
   {"wave" f32[n], "segment" i32[t] (0 = padding, then 1, 2, …), "text" i32[t]
   (text ids, SEPARATOR between two utterances), "text_length" i32, "references"
-  f32[m, n], "reference_samples" i32[m] (0 = no segment), "told" bool[t]}.
+  f32[m, n], "reference_samples" i32[m] (0 = no segment), "told" bool[t]}; with
+  a teacher also "teacher" f32[t, o], its states.
 
   Between two utterances lie GAP tokens of silence. The text of a row is left
   out, its length 0, where an utterance has fewer tokens than CTC needs. The
@@ -61,11 +63,13 @@ class PackedUtterances:
     max_segments: int,
     reference_seconds: float,
     alpha: float = 1.0,
+    teacher: TeacherStates | None = None,
   ):
     check_not_empty(corpus)
     self.batch_size = batch_size
     self._corpus = corpus
     self._text = text
+    self._teacher = teacher
     self._seed = seed
     self._max_segments = max_segments
     self._waves = References.of(corpus, reference_seconds, None, 0.0)
@@ -122,6 +126,9 @@ class PackedUtterances:
     references = np.zeros((most, self._waves.longest), np.float32)
     samples = np.zeros(most, np.int32)
     random = generator(self._seed, REFERENCE, index)
+    more = {}
+    if self._teacher is not None:
+      more["teacher"] = np.zeros((size, self._teacher.size), np.float32)
     text: list[int] = []
     end, fits = 0, True
     for k, (record, reference) in enumerate(self.members(index)):
@@ -132,6 +139,8 @@ class PackedUtterances:
       end = begin + count
       wave[begin * hop : end * hop] = clip.wave[: count * hop]
       segment[begin:end] = k + 1
+      if self._teacher is not None:
+        more["teacher"][begin:end] = self._teacher.states(record)
       if reference >= 0:
         references[k], samples[k] = self._waves.read(reference, random)
       else:
@@ -154,4 +163,5 @@ class PackedUtterances:
       text_length=np.int32(len(text) if fits else 0),
       references=references,
       reference_samples=samples,
+      **more,
     )

@@ -97,3 +97,31 @@ def test_another_text_model_is_one_sentence():
   corpus.text_tokens += 1
   with pytest.raises(errors.UserError, match="s02 text --corpus fake"):
     rows[0]
+
+
+class FakeTeacher:
+  """States that tell the record and the place in it."""
+
+  size = 2
+
+  def __init__(self, corpus):
+    self._lengths = corpus.num_samples // fakes.HOP
+
+  def states(self, record):
+    place = np.arange(self._lengths[record])
+    return np.stack([np.full(len(place), record), place], 1).astype(np.float32)
+
+
+def test_states_of_a_teacher_lie_where_their_utterance_does():
+  corpus = fakes.FakeCorpus(200, 20)
+  teacher = FakeTeacher(corpus)
+  rows = utterances(corpus, fakes.FakeText(), teacher=teacher)
+  for i in range(5):
+    row = rows[i]
+    assert row["teacher"].shape == (120, 2)
+    for k, record in enumerate(rows.records(i)):
+      here = row["segment"] == k + 1
+      np.testing.assert_array_equal(
+        row["teacher"][here], teacher.states(record)
+      )
+    assert not row["teacher"][row["segment"] == 0].any()
