@@ -4,9 +4,10 @@
     --workdir runs/audio_tokenizer
 
 Sizes: `test` seconds on a CPU, `demo` minutes on one core, `mini` a quarter of
-an hour on one core; for accelerators `small`, `base` and `large`, on a corpus
-of 24 kHz or, as `small-32khz`, of 32. Those take four epochs of 100,000 h; a
-step reads 1,024 rows of about 24 s of speech.
+an hour on one core, `voice` hours, for open vocabulary at 24 kHz; for
+accelerators `small`, `base` and `large`, on a corpus of 24 kHz or, as
+`small-32khz`, of 32. Those take four epochs of 100,000 h; a step reads 1,024
+rows of about 24 s of speech.
 """
 
 from configs import common
@@ -17,6 +18,7 @@ _SIZES = {
   "test": dict(width=32, blocks=(1, 1, 1, 1), heads=2, codes=64, batch=4),
   "demo": dict(width=192, blocks=(1, 2, 1, 2), heads=4, codes=512, batch=10),
   "mini": dict(width=256, blocks=(1, 2, 1, 2), heads=4, codes=512, batch=4),
+  "voice": dict(width=256, blocks=(1, 2, 2, 2), heads=4, codes=1024, batch=4),
   "small": dict(
     width=512, blocks=(2, 4, 4, 4), heads=4, codes=8192, batch=1024
   ),
@@ -25,11 +27,11 @@ _SIZES = {
     width=1024, blocks=(4, 8, 8, 12), heads=8, codes=8192, batch=1024
   ),
 }
-_STEPS = {"test": 20, "demo": 600, "mini": 1200}
+_STEPS = {"test": 20, "demo": 600, "mini": 1200, "voice": 8000}
 # Seconds of a row, into which utterances are packed.
-_ROW = {"test": 4.0, "demo": 3.6, "mini": 12.8}
+_ROW = {"test": 4.0, "demo": 3.6, "mini": 12.8, "voice": 16.0}
 _LARGE_ROW = 25.6
-_SEGMENTS = {"test": 4, "demo": 3, "mini": 8}
+_SEGMENTS = {"test": 4, "demo": 3, "mini": 8, "voice": 8}
 _EPOCHS, _ROW_SECONDS = 4, 24
 
 
@@ -80,6 +82,8 @@ def get_config(size: str = "demo"):
   config.optimizer.update(
     dict(learning_rate=4e-4 if large else 2e-3, b2=0.99, ema=0.995)
   )
+  if size == "voice":
+    config.optimizer.update(dict(learning_rate=1e-3, ema=0.998))
   if large:
     config.optimizer.update(dict(warmup=2000, ema=0.9999))
   return config

@@ -4,11 +4,10 @@
     --workdir runs/flow_vae
 
 Sizes: `test` seconds on a CPU, `demo` minutes on one core, `mini` a quarter of
-an hour on one core; for accelerators `small`, `base` and `large`, on a corpus
-of 24 kHz or, as `small-32khz`, of 32; those take two epochs of 100,000 h.
-Adversarial losses start after
-`loss.adversarial_start` steps: earlier they lose to plain regression at equal
-time.
+an hour on one core, `voice` hours, at 24 kHz; for accelerators `small`, `base`
+and `large`, on a corpus of 24 kHz or, as `small-32khz`, of 32; those take two
+epochs of 100,000 h. Adversarial losses start after `loss.adversarial_start`
+steps: earlier they lose to plain regression at equal time.
 """
 
 from configs import common
@@ -23,6 +22,9 @@ _SIZES = {
   "mini": dict(
     width=320, blocks=6, fine=1, channels=64, flow=4, batch=4, steps=2200
   ),
+  "voice": dict(
+    width=320, blocks=6, fine=1, channels=64, flow=4, batch=4, steps=16_000
+  ),
   "small": dict(width=512, blocks=6, fine=1, channels=64, flow=8, batch=512),
   "base": dict(width=768, blocks=8, fine=2, channels=64, flow=8, batch=512),
   "large": dict(width=1024, blocks=12, fine=2, channels=64, flow=8, batch=512),
@@ -34,6 +36,7 @@ _ADVERSARIAL = {
   "test": (10, (4, 8), 4),
   "demo": (1700, (8, 16, 32), 8),
   "mini": (3000, (16, 32, 64), 12),
+  "voice": (10_000, (16, 32, 64), 12),
 }
 _LARGE_ADVERSARIAL = (50_000, (32, 128, 512, 1024), 32)
 
@@ -85,7 +88,6 @@ def get_config(size: str = "demo"):
     mel_bins=(80, 80, 40, 20),
     mel=1.0,
     complex=1.0,
-    wave=1.0,
     kl=0.02,
     adversarial=0.1,
     matching=0.5,
@@ -95,6 +97,8 @@ def get_config(size: str = "demo"):
   config.optimizer.update(
     dict(learning_rate=1e-3, warmup=200, b1=0.8, b2=0.99, ema=0.998)
   )
+  if size == "voice":
+    config.optimizer.update(dict(learning_rate=7e-4, ema=0.999))
   if large:
     config.optimizer.update(dict(learning_rate=3e-4, warmup=2000, ema=0.9999))
   return config

@@ -1,12 +1,10 @@
 """Stage: the Flow-VAE (report §3.3), with adversarial losses that start late.
 
 Generator loss = Σ log-mel L1 at several resolutions + compressed complex L1
-  + wave · L1 of the waveform + kl · KL per latent dimension
-  + adversarial · hinge + matching · features.
+  + kl · KL per latent dimension + adversarial · hinge + matching · features.
 
-Without the waveform's L1 phases stay random: the compressed spectrum first
-rewards an output that is too quiet, and its quiet bins outvote the few loud
-ones whose phases can be learnt.
+There is no L1 of the waveform: it teaches the latents phases, which flow
+matching cannot foresee from tokens.
 
 The state holds generator and discriminators, each with an optimizer. Until
 `adversarial_start` the discriminators are neither computed nor updated:
@@ -55,7 +53,6 @@ class LossConfig:
   mel_bins: tuple[int, ...] = (80, 80, 40, 20)  # mel bands, one per window
   mel: float = 1.0  # weight of the log-mel L1
   complex: float = 1.0  # weight of the complex L1, at the second window
-  wave: float = 1.0  # weight of the waveform's L1, relative to the target's
   kl: float = 0.02  # weight of the KL divergence per latent dimension
   adversarial: float = 0.1  # weight of the hinge loss
   matching: float = 0.5  # weight of feature matching
@@ -113,13 +110,6 @@ def spectral_losses(
   }
 
 
-def waveform_loss(
-  wave: Float[Array, "b n"], target: Float[Array, "b n"]
-) -> Float[Array, ""]:
-  """L1 between two batches of waves, as a share of the target's own mean."""
-  return jnp.mean(jnp.abs(wave - target)) / (jnp.mean(jnp.abs(target)) + 1e-4)
-
-
 class FlowVAEStage:
   """Stage that trains `FlowVAE` on crops of one length."""
 
@@ -171,12 +161,10 @@ class FlowVAEStage:
     """Non-adversarial loss, its metrics and the output waveform."""
     out = self.model.apply({"params": params}, wave, key)
     parts = spectral_losses(out["wave"], wave, self.config.rate, self.loss)
-    parts["wave_l1"] = waveform_loss(out["wave"], wave)
     parts["kl"] = jnp.mean(out["kl"])
     loss = (
       self.loss.mel * parts["mel_l1"]
       + self.loss.complex * parts["complex_l1"]
-      + self.loss.wave * parts["wave_l1"]
       + self.loss.kl * parts["kl"]
     )
     return loss, parts | {"spectral": loss}, out["wave"]
