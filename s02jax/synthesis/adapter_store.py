@@ -11,6 +11,7 @@ replaces them, and speaks once it is merged into a bundle of its own.
 import dataclasses
 import datetime
 import json
+import logging
 import pathlib
 import re
 import shutil
@@ -167,11 +168,7 @@ def load(bundle, name: str, fingerprint: str) -> Adapter:
   values = card(bundle, name)
   at = folder(bundle) / name
   if values["base"] != fingerprint:
-    raise UserError(
-      f"{at}: the adapter was trained on another base ({values['base']}, this"
-      f" bundle is {fingerprint}); train it again with `s02 adapt`, or remove"
-      f" it with `s02 adapter remove {name}`."
-    )
+    raise UserError(_stranger(bundle, name, values, fingerprint))
   text = at / TEXT
   return Adapter(
     name=name,
@@ -190,14 +187,29 @@ def load(bundle, name: str, fingerprint: str) -> Adapter:
 def load_all(bundle, fingerprint: str) -> list[Adapter]:
   """Reads all adapters that speak in mixtures, sorted by name.
 
+  Those of another base are left out, and a warning names each: a bundle that
+  was made again speaks on without them.
+
   Raises:
-    UserError: as `load`.
+    UserError: a damaged adapter.
   """
-  return [
-    load(bundle, name, fingerprint)
-    for name in names(bundle)
-    if card(bundle, name)["kind"] == "lora"
-  ]
+  found = []
+  for name in names(bundle):
+    values = card(bundle, name)
+    if values["base"] != fingerprint:
+      logging.warning("%s", _stranger(bundle, name, values, fingerprint))
+    elif values["kind"] == "lora":
+      found.append(load(bundle, name, fingerprint))
+  return found
+
+
+def _stranger(bundle, name: str, values, fingerprint: str) -> str:
+  """Sentence on an adapter of another base."""
+  return (
+    f"{folder(bundle) / name}: the adapter was trained on another base"
+    f" ({values['base']}, this bundle is {fingerprint}); train it again with"
+    f" `s02 adapt`, or remove it with `s02 adapter remove {name}`."
+  )
 
 
 def _weights(path: pathlib.Path, kind: str) -> dict[str, Any]:

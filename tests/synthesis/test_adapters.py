@@ -78,7 +78,7 @@ def test_an_emotion_is_its_merged_bundle(adapters, emotional, request_of):
 
 
 def test_adapters_are_kept_in_the_bundle_and_refused_on_another(
-  tmp_path, adapters
+  tmp_path, adapters, caplog
 ):
   tiny.bundle().write(tmp_path / "bundle")
   folder, fingerprint = tmp_path / "bundle", tiny.bundle().fingerprint
@@ -98,6 +98,8 @@ def test_adapters_are_kept_in_the_bundle_and_refused_on_another(
           np.testing.assert_array_equal(kept.weights[model][path][part], array)
   with pytest.raises(UserError, match="another base .* train it again"):
     adapter_store.load(folder, "sad", "0123")
+  assert adapter_store.load_all(folder, "0123") == []
+  assert caplog.text.count("trained on another base") == len(NAMES)
   with pytest.raises(UserError, match="did you mean sad"):
     adapter_store.load(folder, "sadd", fingerprint)
   adapter_store.remove(folder, "sad")
