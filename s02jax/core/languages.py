@@ -127,5 +127,6 @@ def resolve(code: str) -> Language:
   found = _BY_ANY_CODE.get(code.strip().lower().replace("_", "-"))
   if found is None:
     codes = ", ".join(BY_CODE)
-    raise UserError(f"language {code!r} is unknown: the codes are {codes}.")
+    named = code[:40]
+    raise UserError(f"language {named!r} is unknown: the codes are {codes}.")
   return found

@@ -53,8 +53,9 @@ def folder(bundle) -> pathlib.Path:
   Raises:
     UserError: `bundle` is no bundle.
   """
-  files_of_one = ("config.json", "card.json")  # an export has a card alone
-  if not any((pathlib.Path(bundle) / x).is_file() for x in files_of_one):
+  path = pathlib.Path(bundle)
+  is_export = (path / "programs").is_dir()
+  if not (is_export or (path / "config.json").is_file()):
     raise UserError(
       f"{bundle}: not a bundle; give the folder that `s02 bundle` wrote."
     )

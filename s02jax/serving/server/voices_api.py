@@ -25,7 +25,7 @@ from s02jax.serving.server.refusals import Refusal, absent, json_response
 from s02jax.serving.server.sending import House
 
 OK = {"base_resp": {"status_code": 0, "status_msg": "success"}}
-MOST_FILES = 32  # uploaded recordings that wait to be used
+MOST_FILES = 8  # uploaded recordings that wait to be used
 
 CLONE: dict[str, Field] = {
   "voice_id": Field(
