@@ -73,7 +73,7 @@ def get_config(size: str = "demo"):
     alpha=common.MANY_LANGUAGES if large else 1.0,
   )
   config.loss = dict(
-    ctc=1.0,
+    ctc=2.0,
     commitment=0.25,
     # Weight of the states of a frozen encoder: `s02 extract --teacher`.
     distillation=0.0,

@@ -22,8 +22,8 @@ from s02jax.models.flow_matching import (
 )
 from s02jax.models.flow_vae import FlowVAE, FlowVAEConfig
 from s02jax.models.layers import lora
-from s02jax.synthesis import voice_store
-from s02jax.synthesis.adapter_store import Adapter
+from s02jax.synthesis.store import voice_store
+from s02jax.synthesis.store.adapter_store import Adapter
 from s02jax.synthesis.synthesizer import Synthesizer
 from s02jax.synthesis.voice import Transcript
 from s02jax.text.tokenizer import TextModel, train_text_model

@@ -32,8 +32,9 @@ from s02jax.cli import options
 from s02jax.cli.terminal.progress import Progress
 from s02jax.core import languages, startup
 from s02jax.core.errors import UserError
-from s02jax.synthesis import long_text, voice_store
+from s02jax.synthesis import long_text
 from s02jax.synthesis.alignment import Word
+from s02jax.synthesis.store import voice_store
 from s02jax.synthesis.voice_system import VoiceSystem
 from s02jax.text.checks import check_words
 from s02jax.text.markup import captions, reader

@@ -26,7 +26,7 @@ from s02jax.cli import options
 from s02jax.core import startup
 from s02jax.core.errors import UserError
 from s02jax.data import descriptions
-from s02jax.synthesis import voice_design, voice_store
+from s02jax.synthesis.store import voice_design, voice_store
 from s02jax.synthesis.voice_system import VoiceSystem
 from s02jax.text.checks import check_words
 

@@ -36,7 +36,8 @@ from s02jax.serving.functions import (
   lower,
 )
 from s02jax.serving.vendor import copy_code
-from s02jax.synthesis import adapter_store, long_text
+from s02jax.synthesis import long_text
+from s02jax.synthesis.store import adapter_store
 from s02jax.synthesis.synthesizer import Synthesizer
 
 PLATFORMS = ("cpu", "cuda", "tpu")  # platforms to choose from

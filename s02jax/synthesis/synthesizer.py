@@ -9,13 +9,14 @@ from collections.abc import Sequence
 import numpy as np
 
 from s02jax.bundle import Bundle
-from s02jax.synthesis import adapter_store, transcripts
-from s02jax.synthesis.adapter_store import Adapter
+from s02jax.synthesis import transcripts
 from s02jax.synthesis.decode.generator import Recorded, TokenGenerator
 from s02jax.synthesis.pipeline import Parts, Pipeline, derive_seed
 from s02jax.synthesis.render.codecs import TokenizerCodec, VaeCodec
 from s02jax.synthesis.render.flow import FlowDecoder
 from s02jax.synthesis.render.streams import Renderer, RenderStream
+from s02jax.synthesis.store import adapter_store
+from s02jax.synthesis.store.adapter_store import Adapter
 from s02jax.synthesis.voice import check_reference
 from s02jax.text import front
 

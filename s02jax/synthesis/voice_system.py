@@ -22,12 +22,13 @@ from s02jax.audio.sound import Sound
 from s02jax.bundle import Bundle
 from s02jax.core import inputs, languages, startup
 from s02jax.core.errors import UserError
-from s02jax.synthesis import adapter_store, long_text, voice_store
+from s02jax.synthesis import long_text
 from s02jax.synthesis.alignment import Aligner, Word
 from s02jax.synthesis.emotion import Emotion, strengths
 from s02jax.synthesis.long_text import Heard, LongText
 from s02jax.synthesis.pipeline import Pipeline
 from s02jax.synthesis.request import DEFAULTS, Settings
+from s02jax.synthesis.store import adapter_store, voice_store
 from s02jax.synthesis.synthesizer import Synthesizer
 from s02jax.synthesis.voice import Transcript, Voice
 from s02jax.text import front, language_id

@@ -22,8 +22,8 @@ from s02jax.core.errors import UserError
 from s02jax.core.rates import TOKENS_PER_SECOND
 from s02jax.core.trees import count_parameters
 from s02jax.data.records import Corpus
-from s02jax.synthesis import adapter_store, voice_store
-from s02jax.synthesis.adapter_store import Adapter
+from s02jax.synthesis.store import adapter_store, voice_store
+from s02jax.synthesis.store.adapter_store import Adapter
 from s02jax.synthesis.voice import Voice
 from s02jax.training.loop import train
 from s02jax.training.trained import Trained

@@ -9,7 +9,7 @@ import soundfile
 from s02jax.bundle import Bundle
 from s02jax.cli.adapters import adapt, adapter
 from s02jax.core.errors import UserError
-from s02jax.synthesis import adapter_store, voice_store
+from s02jax.synthesis.store import adapter_store, voice_store
 from s02jax.synthesis.synthesizer import Synthesizer
 from tests import tiny
 

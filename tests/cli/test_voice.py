@@ -7,7 +7,7 @@ import pytest
 from s02jax.bundle import Bundle
 from s02jax.cli import run, voice
 from s02jax.core import startup
-from s02jax.synthesis import voice_store
+from s02jax.synthesis.store import voice_store
 from tests import tiny
 
 

@@ -32,10 +32,10 @@ from s02jax.serving import (
 from s02jax.serving.card import FORMAT_VERSION, read_card
 from s02jax.serving.exported_system import ExportedSystem
 from s02jax.serving.runtime import Runtime
-from s02jax.synthesis import adapter_store
 from s02jax.synthesis.render import solver
 from s02jax.synthesis.render.chunks import FlowChunk
 from s02jax.synthesis.request import Request, Settings
+from s02jax.synthesis.store import adapter_store
 from s02jax.synthesis.synthesizer import Synthesizer
 from s02jax.synthesis.voice import Transcript
 from s02jax.synthesis.voice_system import VoiceSystem

@@ -11,8 +11,8 @@ from s02jax import stages
 from s02jax.core.errors import UserError
 from s02jax.data import descriptions
 from s02jax.data.voices import VoiceSpace, VoiceTable
-from s02jax.synthesis import voice_design, voice_store
-from s02jax.synthesis.voice_design import VoiceDesigner
+from s02jax.synthesis.store import voice_design, voice_store
+from s02jax.synthesis.store.voice_design import VoiceDesigner
 from s02jax.training.loop import train
 from s02jax.training.trained import Trained
 from tests import tiny

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 
 from s02jax.core.errors import UserError
-from s02jax.synthesis import adapter_store
 from s02jax.synthesis.decode import decoder
 from s02jax.synthesis.emotion import parse, strengths
 from s02jax.synthesis.render import flow
 from s02jax.synthesis.request import Request, Settings
+from s02jax.synthesis.store import adapter_store
 from s02jax.synthesis.synthesizer import Synthesizer
 from tests import tiny
 

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 import soundfile
 
-from s02jax.synthesis import transcripts, voice_store
+from s02jax.synthesis import transcripts
 from s02jax.synthesis.render.codecs import collapse
+from s02jax.synthesis.store import voice_store
 from s02jax.synthesis.voice import Transcript
 from tests import tiny
 

@@ -9,7 +9,7 @@ import soundfile
 
 from s02jax.core.errors import UserError
 from s02jax.pretrained import silero
-from s02jax.synthesis import voice_store
+from s02jax.synthesis.store import voice_store
 from s02jax.synthesis.voice import Transcript
 from tests import tiny
 from tests.spoken import SENTENCES, spoken

@@ -27,7 +27,7 @@ from s02jax.core import startup
 from s02jax.core.errors import UserError
 from s02jax.core.inputs import hint
 from s02jax.data.records import Corpus
-from s02jax.synthesis import adapter_store, voice_store
+from s02jax.synthesis.store import adapter_store, voice_store
 from s02jax.training import adapting
 from s02jax.training.adapting import Adaptation, Job
 

@@ -17,8 +17,8 @@ from s02jax.bundle import Bundle
 from s02jax.cli import options
 from s02jax.core import startup
 from s02jax.core.errors import UserError
-from s02jax.synthesis import adapter_store
 from s02jax.synthesis.emotion import parse
+from s02jax.synthesis.store import adapter_store
 
 _LINES = {
   "list": "name all adapters",

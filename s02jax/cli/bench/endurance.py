@@ -20,7 +20,8 @@ from s02jax.bundle import Bundle
 from s02jax.cli import bench
 from s02jax.core import files, languages, startup
 from s02jax.core.errors import UserError
-from s02jax.synthesis import long_text, voice_store
+from s02jax.synthesis import long_text
+from s02jax.synthesis.store import voice_store
 from s02jax.synthesis.synthesizer import Synthesizer
 
 

@@ -27,7 +27,7 @@ from s02jax.bench.synthesis import (
 from s02jax.cli import bench, options
 from s02jax.core import files, startup
 from s02jax.core.errors import UserError
-from s02jax.synthesis import voice_store
+from s02jax.synthesis.store import voice_store
 from s02jax.synthesis.synthesizer import Synthesizer
 from s02jax.training import arguments
 

@@ -17,9 +17,10 @@ from s02jax.audio.loudness import SILENCE
 from s02jax.core.errors import UserError
 from s02jax.evaluation.benchmark.items import Item
 from s02jax.evaluation.benchmark.plan import Find, ItemGroup, clip_name
-from s02jax.synthesis import long_text, voice_store
+from s02jax.synthesis import long_text
 from s02jax.synthesis.long_text import Passage
 from s02jax.synthesis.request import Request, Settings
+from s02jax.synthesis.store import voice_store
 from s02jax.synthesis.synthesizer import Synthesizer
 from s02jax.synthesis.voice import Transcript, Voice
 

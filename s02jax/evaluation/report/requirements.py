@@ -71,8 +71,9 @@ REQUIREMENTS: tuple[Requirement, ...] = (
     name="AR: cost of a wrong reference, nats",
     row="diagnostics",
     measure="ar_wrong_reference",
-    demo=0.3,
-    mini=0.5,
+    # Little: the decoder is told the voice, so that the codes say less of it.
+    demo=0.1,
+    mini=0.1,
   ),
   Requirement(
     name="AR: cost of a wrong text, nats",

@@ -13,10 +13,10 @@ from s02jax.core.errors import UserError
 from s02jax.core.inputs import hint
 from s02jax.serving.server.refusals import Refusal
 from s02jax.serving.server.studio import Order, Said
-from s02jax.synthesis import voice_store
 from s02jax.synthesis.alignment import Word
 from s02jax.synthesis.request import Request, Settings
 from s02jax.synthesis.shared_engine import Session, SharedEngine
+from s02jax.synthesis.store import voice_store
 from s02jax.synthesis.voice_system import VoiceSystem
 from s02jax.text import language_id
 

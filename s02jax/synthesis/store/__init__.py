@@ -1,0 +1,1 @@
+"""Voices and adapters that a bundle keeps, and voices by description."""
