@@ -104,7 +104,11 @@ def cross_lingual(
   speakers = _name(CROSS_LINGUAL_SPEAKERS)
   return [
     _minimax_item(
-      line, code, voices, label=lambda own: f"{speakers}_{own.split('_')[-1]}"
+      line,
+      code,
+      voices,
+      label=lambda own: f"{speakers}_{own.split('_')[-1]}",
+      prompt_language=CROSS_LINGUAL_SPEAKERS,
     )
     for code in chosen
     for line in lines(root / "text" / f"{_name(code)}.txt")
@@ -116,6 +120,7 @@ def _minimax_item(
   code: str,
   voices: "_Voices",
   label: Callable[[str], str] | None,
+  prompt_language: str | None = None,
 ) -> Item:
   """Item of a line; `label` maps its voice label to the prompt's."""
   own, bar, text = line.text.partition("|")
@@ -135,6 +140,7 @@ def _minimax_item(
     language=code,
     prompt_audio=audio,
     prompt_text=voices.transcript(audio),
+    prompt_language=prompt_language,
     truth=None,
     subset=code,
     where=line.where,

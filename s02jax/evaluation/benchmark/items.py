@@ -25,6 +25,7 @@ class Item:
   prompt_text: str | None  # None: zero-shot
   truth: pathlib.Path | None  # recording of the speaker, of any words
   subset: str
+  prompt_language: str | None = None  # code, of prompt_text; None: `language`
   # File and line for messages; not part of an item's identity.
   where: str = dataclasses.field(default="", compare=False)
 
@@ -115,7 +116,7 @@ def first_names(names: Sequence[str]) -> str:
 # ---------------------------------------------------------------- manifest
 
 _REQUIRED = ("key", "text", "language", "prompt_audio")
-_FIELDS = (*_REQUIRED, "prompt_text", "truth", "subset")
+_FIELDS = (*_REQUIRED, "prompt_text", "prompt_language", "truth", "subset")
 _CLIP = ("path", "text", "language", "speaker")  # required in one of a corpus
 
 
@@ -174,6 +175,7 @@ def _item(line: Line, fields: dict[str, Any]) -> Item:
   _check_texts(line, fields, fields)
   _check_required(line, fields, _REQUIRED)
   language = _language(line, fields)
+  assert language is not None
   for name in ("key", "subset"):
     value = fields.get(name, "-")
     if not is_file_name(value):
@@ -186,6 +188,7 @@ def _item(line: Line, fields: dict[str, Any]) -> Item:
     language=language,
     prompt_audio=folder / fields["prompt_audio"],
     prompt_text=fields.get("prompt_text"),
+    prompt_language=_language(line, fields, "prompt_language"),
     truth=folder / truth if truth else None,
     subset=fields.get("subset", language),
     where=line.where,
@@ -211,10 +214,14 @@ def _check_required(
       raise line.fault(f"the field {name!r} is missing.")
 
 
-def _language(line: Line, fields: dict[str, Any]) -> str:
-  """Code of a line's language."""
+def _language(
+  line: Line, fields: dict[str, Any], name: str = "language"
+) -> str | None:
+  """Code of a language that a line names, or None."""
+  if name not in fields:
+    return None
   try:
-    return languages.resolve(fields["language"]).code
+    return languages.resolve(fields[name]).code
   except UserError as error:
     raise line.fault(f"{error}.") from error
 
@@ -240,6 +247,7 @@ def _clip(line: Line, fields: dict[str, Any]) -> _Clip:
     if not isinstance(value, str):
       raise line.fault(f"field {field!r} is not a text.")
   language = _language(line, fields)
+  assert language is not None
   path = line.path.parent / fields["path"]
   item = Item(
     key=_key(name),
