@@ -150,8 +150,10 @@ def train(job: AblationJob, corpora: Mapping[str, pathlib.Path]) -> None:
   """Trains the unfinished variants, one after the other.
 
   Raises:
+    UserError: the corpus holds out no clip that could be judged.
     SystemExit: with the code of the training that failed or was stopped.
   """
+  held_out(job.corpus)  # said before hours of training
   code = sweep.launch_all(plan(job, corpora), job.tools.launch, job.tools.tell)
   if code:
     sys.exit(code)
@@ -370,11 +372,6 @@ def _measurable(ablation: Ablation) -> Ablation:
 def _noted(ablation: Ablation, note: str) -> Ablation:
   """Ablation with one more sentence below its table."""
   return dataclasses.replace(ablation, note=f"{ablation.note} {note}")
-
-
-def check_corpus(corpus: pathlib.Path) -> None:
-  """Raises UserError where a corpus holds out no clip that may be judged."""
-  held_out(corpus)
 
 
 def _panel(job: AblationJob, rate: int) -> panels.Panel:
