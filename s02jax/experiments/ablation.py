@@ -150,10 +150,8 @@ def train(job: AblationJob, corpora: Mapping[str, pathlib.Path]) -> None:
   """Trains the unfinished variants, one after the other.
 
   Raises:
-    UserError: the corpus holds out no clip that could be judged.
     SystemExit: with the code of the training that failed or was stopped.
   """
-  held_out(job.corpus)  # said before hours of training
   code = sweep.launch_all(plan(job, corpora), job.tools.launch, job.tools.tell)
   if code:
     sys.exit(code)
@@ -163,6 +161,7 @@ def train(job: AblationJob, corpora: Mapping[str, pathlib.Path]) -> None:
 
 
 def _resynthesis(job: AblationJob) -> Subjects:
+  held_out(job.corpus)  # or a UserError, before hours of training
   train(job, dict.fromkeys(job.ablation.variants, job.corpus))
   runs = {
     variant: Trained.load(job.workdir(variant), "flow_vae")
@@ -198,6 +197,7 @@ def _kl(run: Trained, split: str) -> Figure:
 
 def _latents(job: AblationJob) -> Subjects:
   tokenizer, ar = job.finished("audio_tokenizer"), job.finished("ar")
+  held_out(job.corpus)
   ablation = load("resynthesis", job.size)
   vaes = AblationJob(
     ablation=ablation,
@@ -233,6 +233,7 @@ def _speaker_conditioning(job: AblationJob) -> Subjects:
   others = {
     stage: job.finished(stage) for stage in bundle.MODELS if stage != "ar"
   }
+  held_out(job.corpus)
   job.tools.extract_speakers(str(job.corpus))
   train(job, dict.fromkeys(job.ablation.variants, job.corpus))
   bundles = {
