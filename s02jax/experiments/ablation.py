@@ -161,6 +161,7 @@ def train(job: AblationJob, corpora: Mapping[str, pathlib.Path]) -> None:
 
 
 def _resynthesis(job: AblationJob) -> Subjects:
+  held_out(job.corpus)  # or a UserError, before hours of training
   train(job, dict.fromkeys(job.ablation.variants, job.corpus))
   runs = {
     variant: Trained.load(job.workdir(variant), "flow_vae")
@@ -196,6 +197,7 @@ def _kl(run: Trained, split: str) -> Figure:
 
 def _latents(job: AblationJob) -> Subjects:
   tokenizer, ar = job.finished("audio_tokenizer"), job.finished("ar")
+  held_out(job.corpus)
   ablation = load("resynthesis", job.size)
   vaes = AblationJob(
     ablation=ablation,
@@ -231,6 +233,7 @@ def _speaker_conditioning(job: AblationJob) -> Subjects:
   others = {
     stage: job.finished(stage) for stage in bundle.MODELS if stage != "ar"
   }
+  held_out(job.corpus)
   job.tools.extract_speakers(str(job.corpus))
   train(job, dict.fromkeys(job.ablation.variants, job.corpus))
   bundles = {
@@ -396,11 +399,6 @@ def _measurable(ablation: Ablation) -> Ablation:
 def _noted(ablation: Ablation, note: str) -> Ablation:
   """Ablation with one more sentence below its table."""
   return dataclasses.replace(ablation, note=f"{ablation.note} {note}")
-
-
-def check_corpus(corpus: pathlib.Path) -> None:
-  """Raises UserError where a corpus holds out no clip that may be judged."""
-  held_out(corpus)
 
 
 def _panel(job: AblationJob, rate: int) -> panels.Panel:

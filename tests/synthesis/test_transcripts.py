@@ -12,6 +12,8 @@ from s02jax.synthesis.store import voice_store
 from s02jax.synthesis.voice import Transcript
 from tests import tiny
 
+SAID = Transcript(text="Good morning", language="en")
+
 
 def scores(random, steps, labels):
   """Log-probabilities [steps, labels + 1]."""
@@ -77,17 +79,14 @@ def test_a_transcript_is_judged_once_where_it_comes_in(
   monkeypatch.setattr(transcripts, "fit", fit)
   path = tmp_path / "ann.wav"
   soundfile.write(path, tiny.wave(0.8), tiny.RATE)
-  voice, _ = voice_store.recorded(
-    synthesizer, [path], Transcript(text="Good morning", language="en")
-  )
+  voice, _ = voice_store.recorded(synthesizer, [path], SAID)
   pieces = synthesizer.text.pieces("Good morning")
   assert asked == [(len(voice.prompt.tokens), pieces)]
   said = [m for m in caplog.messages if "'Good morning' does not seem" in m]
   assert len(said) == warns and all(str(path) in line for line in said)
   # Neither without a transcript, nor for the passages of a text.
   voice_store.recorded(synthesizer, [path], None)
-  said = Transcript(text="Good morning", language="en")
-  synthesizer.voices([tiny.wave(0.8)], [said])
+  synthesizer.voices([tiny.wave(0.8)], [SAID])
   assert len(asked) == 1
 
 

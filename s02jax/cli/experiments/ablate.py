@@ -35,7 +35,6 @@ from s02jax.experiments.ablation import (
   SUBJECTS,
   AblationJob,
   Tools,
-  check_corpus,
   compare,
   load,
   names,
@@ -72,7 +71,6 @@ def main(argv: list[str]) -> None:
   if args.workers < 1 or (args.cases is not None and args.cases < 1):
     raise UserError("--cases and --workers must be at least 1.")
   startup.set_up()
-  check_corpus(args.corpus)  # before hours of training
   name = args.name.replace("-", "_")
   ablation = load(name, args.size)
   if args.cases is not None:

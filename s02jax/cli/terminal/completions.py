@@ -109,13 +109,22 @@ _s02() {{
   case "$verb $prev" in
 {_cases(found, _values, "    {}) found=({}) ;;")}
   esac
-  (( $#found )) || case "$verb $sub" in
+  if (( $#found )); then
+    compadd -- $found
+    return
+  fi
+  case "$verb $sub" in
 {_cases(found, _rest, "    {}) found=({}) ;;")}
   esac
   compadd -- $found
   _files
 }}
-_s02 "$@\""""
+# A file of fpath is the function's first call; sourced, it only defines it.
+if [[ $funcstack[1] == _s02 ]]; then
+  _s02 "$@"
+else
+  compdef _s02 s02
+fi"""
 
 
 def _fish(found: Sequence[Command]) -> str:
@@ -132,7 +141,11 @@ def _fish(found: Sequence[Command]) -> str:
     )
     start = f"complete -c s02 -n '{seen}'"
     if command.following:
-      lines.append(f"{start} -a '{' '.join(command.following)}'")
+      words = " ".join(command.following)
+      lines.append(
+        f"complete -c s02 -n '{seen}; and not __fish_seen_subcommand_from"
+        f" {words}' -f -a '{words}'"
+      )
     for option, values in command.options.items():
       chosen = f" -x -a '{' '.join(values)}'" if values else ""
       lines.append(f"{start} -l {option[2:]}{chosen}")

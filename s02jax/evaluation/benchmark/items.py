@@ -246,6 +246,7 @@ def _clip(line: Line, fields: dict[str, Any]) -> _Clip:
     if not isinstance(value, str):
       raise line.fault(f"field {field!r} is not a text.")
   language = _language(line, fields)
+  assert language is not None
   path = line.path.parent / fields["path"]
   item = Item(
     key=_key(name),
