@@ -72,7 +72,10 @@ class Joined:
     """Records of a split."""
     tasks = (
       manifest.Task(
-        entry=entry, path=pathlib.Path(entry.path), arguments=self._arguments
+        entry=entry,
+        split=split,
+        path=pathlib.Path(entry.path),
+        arguments=self._arguments,
       )
       for entry in self._plan.entries(split)
     )
