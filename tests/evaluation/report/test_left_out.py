@@ -27,7 +27,10 @@ PACKAGES = {
 def test_what_is_left_out_is_what_lacks_its_package(written):
   found = json.loads((written / "metrics.json").read_text())
   missing = {k: v for k, v in PACKAGES.items() if k not in parrot.MEASURED}
-  assert found["left_out"] == {"unseen": missing, "seen": missing}
+  for sentences in found["left_out"].values():
+    # Recognisers may fail on these voices, and then say so.
+    heard = {k: v for k, v in sentences.items() if "recordings" not in v}
+    assert heard == missing
   page = html.unescape((written / "index.html").read_text())
   for sentence in PACKAGES.values():
     assert page.count(sentence) == 2 * (sentence in missing.values())
