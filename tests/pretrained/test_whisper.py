@@ -46,6 +46,13 @@ def test_without_the_package_there_is_no_judge(monkeypatch):
   assert not whisper.is_cached("large-v3")
 
 
+def test_a_text_that_repeats_itself_is_a_loop():
+  assert whisper._is_loop("la casa " * 30, 20.0)
+  assert whisper._is_loop("one two three four five six seven eight nine", 0.3)
+  assert not any(whisper._is_loop(text, 3.0) for text in SENTENCES)
+  assert not whisper._is_loop("", 1.0)
+
+
 @needs_wheels
 @pytest.mark.filterwarnings("ignore")  # theirs
 def test_a_batch_hears_what_each_clip_says_in_any_order(judge):

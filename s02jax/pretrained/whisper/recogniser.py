@@ -4,6 +4,7 @@ import importlib.util
 import logging
 import math
 import pathlib
+import zlib
 from collections.abc import Sequence
 
 import numpy as np
@@ -26,8 +27,11 @@ NOT_INSTALLED = (
 )
 _BATCH = 8  # clips at a time
 _WINDOW = 2.0  # seconds, of which the length of a batch is a multiple
+_SHORTEST = 6.0  # seconds of a window: in shorter ones words are repeated
 _QUIET = 1.0  # seconds at least of silence behind a clip
 _LONGEST = 28.0  # seconds of a clip that is heard in one window
+_REPEATED = 2.4  # compression from which on a text repeats itself
+_CHARACTERS = 30  # a second, more than anybody says
 _TOKENS = (16, 30)  # most of a clip: at all, and more a second of it
 
 
@@ -118,6 +122,7 @@ class FasterWhisper:
         continue
       if self._together and seconds <= _LONGEST:
         window = _WINDOW * math.ceil((seconds + _QUIET) / _WINDOW)
+        window = max(window, _SHORTEST)
         windows.setdefault(window, []).append(i)
       else:
         heard[i] = self._one(wave, code)
@@ -126,7 +131,8 @@ class FasterWhisper:
         batch = places[first : first + _BATCH]
         texts = self._batch([waves[i] for i in batch], window, code)
         for i, text in zip(batch, texts, strict=True):
-          heard[i] = text
+          loop = _is_loop(text, len(waves[i]) / signal.JUDGE_RATE)
+          heard[i] = self._one(waves[i], code) if loop else text
     return heard
 
   def _batch(
@@ -167,6 +173,16 @@ class FasterWhisper:
       condition_on_previous_text=False,
     )
     return "".join(segment.text for segment in segments).strip()
+
+
+def _is_loop(text: str, seconds: float) -> bool:
+  """True for a text that repeats itself, or that nobody says so fast.
+
+  Ratio of compression as in Whisper's own decoding.
+  """
+  said = text.encode()
+  ratio = len(said) / max(1, len(zlib.compress(said)))
+  return ratio > _REPEATED or len(text) > _CHARACTERS * (seconds + 1)
 
 
 class TransformersWhisper:
