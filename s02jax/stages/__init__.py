@@ -97,7 +97,7 @@ class OnBase(Protocol):
     ...
 
   def bind(self, frozen: PyTree) -> Stage:
-    """The stage with its frozen parameters, arrays or their shapes."""
+    """The stage with its frozen parameters, arrays that may be traced."""
     ...
 
 
