@@ -5,6 +5,7 @@ import itertools
 import numpy as np
 import pytest
 
+from s02jax.audio import espeak
 from s02jax.synthesis import alignment
 from s02jax.synthesis.alignment import Aligner
 from s02jax.text.tokenizer import TextModel
@@ -140,3 +141,12 @@ def test_too_few_tokens_share_the_time_by_length():
   assert first.begin == 0 and first.end == second.begin
   assert second.end == pytest.approx(3 / 25)
   assert made.words("Good", "en", np.zeros(0, np.int32)) == []
+
+
+def test_espeak_tells_when_it_begins_its_words():
+  text = "happy children open little window"
+  words = espeak.word_times(text, "en-us")
+  assert [text[a : a + n] for a, n, _ in words] == text.split()
+  begins = [seconds for *_, seconds in words]
+  wave, rate = espeak.render(text, "en-us")
+  assert begins == sorted(begins) and begins[-1] < len(wave) / rate
