@@ -3,9 +3,10 @@
   s02 train --config configs/ar.py:demo --config.corpus DIR --workdir runs/ar
 
 The corpus needs `s02 text` and `s02 extract` first. Sizes: `test` seconds on a
-CPU, `demo` (2.8 M parameters) minutes and `mini` (5.2 M) an hour on one core;
-for accelerators `small` (0.1 B), `base` (0.5 B), `large` (1.5 B) and `xl`
-(7 B), on a corpus of 24 kHz or, as `small-32khz`, of 32.
+CPU, `demo` (2.8 M parameters) minutes and `mini` (5.2 M) an hour on one core,
+`voice` (12 M) hours, for open vocabulary; for accelerators `small` (0.1 B),
+`base` (0.5 B), `large` (1.5 B) and `xl` (7 B), on a corpus of 24 kHz or, as
+`small-32khz`, of 32.
 
 Those take three epochs of 100,000 h (2.7e10 audio tokens): 270, 54, 18 and 4
 tokens a parameter. A step reads 1,024 rows of about 60 s of speech. Learning
@@ -23,6 +24,9 @@ _SIZES = {
   "mini": dict(
     width=256, layers=6, heads=4, kv_heads=2, hidden=704, speaker=128
   ),
+  "voice": dict(
+    width=384, layers=7, heads=6, kv_heads=2, hidden=1024, speaker=160
+  ),
   # Widths are multiples of 256, heads of 128: they fill the matrix units. A
   # hidden width of 2,048 costs a CPU more than 2,304: see docs/decisions.md.
   "small": dict(
@@ -38,14 +42,14 @@ _SIZES = {
     width=4096, layers=32, heads=32, kv_heads=8, hidden=14336, speaker=1024
   ),
 }
-_STEPS = {"test": 20, "demo": 1450, "mini": 2800}
+_STEPS = {"test": 20, "demo": 1450, "mini": 2800, "voice": 20_000}
 _EPOCHS, _ROW_SECONDS = 3, 60
 _LEARNING_RATE = {"small": 6e-4, "base": 4e-4, "large": 3e-4, "xl": 1.5e-4}
-_BATCH = {"test": 2, "demo": 4, "mini": 2}
+_BATCH = {"test": 2, "demo": 4, "mini": 2, "voice": 2}
 # A row holds the longest one-shot pair: two clips and their texts.
-_ROW_TOKENS = {"test": 256, "demo": 256, "mini": 512}
-_SEGMENTS = {"test": 4, "demo": 4, "mini": 6}
-_REFERENCE = {"test": 2.0, "demo": 2.0, "mini": 3.0}
+_ROW_TOKENS = {"test": 256, "demo": 256, "mini": 512, "voice": 1024}
+_SEGMENTS = {"test": 4, "demo": 4, "mini": 6, "voice": 10}
+_REFERENCE = {"test": 2.0, "demo": 2.0, "mini": 3.0, "voice": 4.0}
 # Devices that share one copy of the state.
 _FSDP = {"base": 8, "large": 16, "xl": 64}
 
@@ -73,6 +77,7 @@ def get_config(size: str = "demo"):
       layers=s["layers"],
       heads=s["heads"],
       kv_heads=s["kv_heads"],
+      head_dim=0,  # width // heads
       hidden=s["hidden"],
       remat="full" if large else "none",
       unroll=1 if large else s["layers"],
@@ -96,8 +101,12 @@ def get_config(size: str = "demo"):
     prompt_probability=0.5,
     alpha=common.MANY_LANGUAGES if large else 1.0,
   )
-  config.loss = dict(noise=0.1, chunk=512)
+  # Small corpora would be recited without much noise.
+  config.loss = dict(noise=0.02 if large else 0.1, chunk=512)
   config.optimizer.update(dict(learning_rate=2e-3, b2=0.98, ema=0.99))
+  if size == "voice":
+    config.loss.noise = 0.05
+    config.optimizer.update(dict(learning_rate=1e-3, ema=0.998))
   if large:
     config.optimizer.update(
       dict(learning_rate=_LEARNING_RATE[size], warmup=1000, b2=0.95, ema=0.999)

@@ -4,9 +4,9 @@ from ml_collections import ConfigDict, config_dict
 
 from s02jax.core.errors import UserError
 
-# Sizes for a CPU, which train in seconds to an hour; the others are for
-# accelerators.
-CPU_SIZES = ("test", "demo", "mini")
+# Sizes for a CPU, which train in seconds to an hour, and `voice` in a day; the
+# others are for accelerators.
+CPU_SIZES = ("test", "demo", "mini", "voice")
 SIZES = (*CPU_SIZES, "small", "base", "large")
 
 # Hours of the corpus that the sizes for accelerators are planned for. For
@@ -113,7 +113,7 @@ def parse(argument: str, sizes: tuple[str, ...] = SIZES) -> tuple[str, int]:
   """
   size, _, rate = argument.partition("-")
   if size in sizes and rate == "":
-    return size, 24000 if large(size) else 16000
+    return size, 24000 if large(size) or size == "voice" else 16000
   if size in sizes and rate == "32khz" and large(size):
     return size, 32000
   raise UserError(

@@ -29,7 +29,7 @@ from s02jax.core.trees import flatten, unflatten
 from s02jax.text.front import RULES, Audience
 from s02jax.text.tokenizer import TextModel
 
-FORMAT_VERSION = 3
+FORMAT_VERSION = 4
 MODELS = ("audio_tokenizer", "flow_vae", "ar", "flow_matching")
 
 

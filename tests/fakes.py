@@ -14,7 +14,6 @@ HOP = RATE // 25
 CODES = 5000
 LATENTS_PER_TOKEN = 2
 CHANNELS = 3
-SPACE = 99
 
 
 class FakeCorpus:
@@ -76,8 +75,6 @@ class FakeText:
   start_id = 2
 
   def pieces(self, text):
-    if text == " ":
-      return [SPACE]
     i, length = map(int, text.split())
     return [100 + i] * length
 

@@ -15,6 +15,7 @@ from s02jax.core.config import build
 from s02jax.models.ar import ARConfig, ARTransformer
 from s02jax.models.ar import init as init_ar
 from s02jax.models.audio_tokenizer import AudioTokenizer, AudioTokenizerConfig
+from s02jax.models.audio_tokenizer import init as init_audio_tokenizer
 from s02jax.models.flow_matching import (
   FlowMatching,
   FlowMatchingConfig,
@@ -22,6 +23,7 @@ from s02jax.models.flow_matching import (
 from s02jax.models.flow_vae import FlowVAE, FlowVAEConfig
 from s02jax.synthesis import voice_store
 from s02jax.synthesis.synthesizer import Synthesizer
+from s02jax.synthesis.voice import Transcript
 from s02jax.text.tokenizer import TextModel, train_text_model
 
 RATE = 16000
@@ -117,7 +119,7 @@ def _init(name: str, model):
   mask = jnp.ones((1, 4), bool)
   if name == "audio_tokenizer":
     module = AudioTokenizer(build(AudioTokenizerConfig, model))
-    return lambda key: module.init(key, jnp.zeros((1, 4, 80)), mask)
+    return lambda key: init_audio_tokenizer(module, key)
   if name == "flow_vae":
     module = FlowVAE(build(FlowVAEConfig, model))
     return lambda key: module.init(key, jnp.zeros((1, 1280)), key)
@@ -138,7 +140,6 @@ def _init(name: str, model):
     prompt=latents,
     mask=mask,
     keep=jnp.ones(1, bool),
-    block=None,
   )
 
 
@@ -164,10 +165,11 @@ def write_with_voices(folder: pathlib.Path) -> pathlib.Path:
   synthesizer = Synthesizer(bundle())
   for i, seconds in enumerate((0.8, 0.9)):
     soundfile.write(folder / f"{i}.wav", wave(seconds, i), RATE)
-  for name, recordings, text in (
+  said = Transcript(text="Good morning", language="en")
+  for name, recordings, transcript in (
     ("anna", [folder / "0.wav", folder / "1.wav"], None),
-    ("ben", [folder / "1.wav"], "Good morning"),
+    ("ben", [folder / "1.wav"], said),
   ):
-    made, seconds = voice_store.recorded(synthesizer, recordings, text)
+    made, seconds = voice_store.recorded(synthesizer, recordings, transcript)
     voice_store.add(folder / "bundle", name, made, seconds)
   return folder

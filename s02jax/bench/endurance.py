@@ -24,7 +24,7 @@ from s02jax.synthesis import long_text
 from s02jax.synthesis.engine import Engine
 from s02jax.synthesis.request import Request, Settings
 from s02jax.synthesis.synthesizer import Synthesizer
-from s02jax.synthesis.voice import MOST_MIXED, Voice, mix
+from s02jax.synthesis.voice import MOST_MIXED, Transcript, Voice, mix
 
 # Words of a language by its code.
 Vocabulary = Callable[[str], Sequence[str]]
@@ -104,9 +104,10 @@ class Asker:
     self._random = np.random.default_rng(seed)
     self._codes = synthesizer.languages
     self._waves = list(waves)
+    said = Transcript(text="Good morning", language="en")
     self._voices = synthesizer.voices(
       [w[: 4 * synthesizer.rate] for w in waves],
-      [None if i % 2 else "Good morning" for i in range(len(waves))],
+      [None if i % 2 else said for i in range(len(waves))],
     )
     self._rate = synthesizer.rate
     self._vocabulary = vocabulary
@@ -143,6 +144,7 @@ class Asker:
         "top_k": self._pick([0, 0, 1, 50]),
         "top_p": self._pick([1.0, 0.9, 0.5]),
         "repetition_penalty": self._pick([1.0, 1.0, 1.2]),
+        "repetition_share": self._pick([1.0, 0.2, 0.1]),
         "steps": self._pick([4, 8]),
         "guidance": self._pick([0.0, 1.0, 1.5, 3.0]),
       },
@@ -232,6 +234,9 @@ def faults(wave: np.ndarray, rate: int) -> list[tuple[str, dict, dict, dict]]:
     {"top_k": -1},
     {"top_p": 0.0},
     {"repetition_penalty": 0.0},
+    {"repetition_window": 0},
+    {"repetition_share": 2.0},
+    {"shortest": -1.0},
   ]
   changes: list[dict[str, Any]] = [
     {"speed": 0.0},
@@ -423,8 +428,9 @@ def speak_long(
   measured, samples = [], 0
   for block in long_text.speak(
     synthesizer,
-    long_text.read(text, "en").parts(context),
+    long_text.read(text, "en").parts(long_text.room(context, voice)),
     voice=voice,
+    context=context,
     settings=Settings(steps=4),
   ):
     samples += len(block)

@@ -42,8 +42,10 @@ class Decoder:
     """Next-token logits [b, c] after joint ids int64 [b] at cursor [b]."""
     c = self.config.transformer
     x = self._embedding[ids]
-    exponent = torch.arange(0, c.head_dim, 2) / c.head_dim
-    angles = cursor[:, None] / c.rope_base**exponent
+    each = c.head_dim // 2  # features of each axis of positions
+    scale = c.rope_base ** (torch.arange(0, each, 2) / each)
+    axes = (torch.full_like(cursor, self._filled), cursor)
+    angles = torch.cat([x[:, None] / scale for x in axes], dim=-1)
     cos, sin = angles.cos()[:, None], angles.sin()[:, None]
 
     def heads(kernel, norm, y):

@@ -46,8 +46,8 @@ class Twin:
       lambda x: torch.tensor(np.asarray(x)).requires_grad_(), params
     )
     named = jax.tree_util.tree_leaves_with_path(self.params)
-    decayed = [x for p, x in named if p[-1].key in ("kernel", "embedding")]
-    others = [x for p, x in named if p[-1].key not in ("kernel", "embedding")]
+    decayed = [x for p, x in named if p[-1].key == "kernel"]
+    others = [x for p, x in named if p[-1].key != "kernel"]
     self.leaves = decayed + others
     self.average = [x.detach().clone() for x in self.leaves]
     self.optimizer_config: OptimizerConfig = stage.optimizer_config
@@ -78,7 +78,7 @@ class Twin:
     chosen = torch.rand(ids.shape) < self.noise
     other = torch.randint_like(ids, self.config.num_codes)
     other += self.config.text_size
-    chosen &= ids >= self.config.text_size
+    chosen &= (ids >= self.config.text_size) & (batch["prompt"] == 0)
     loss = self.compiled(batch | {"ids": torch.where(chosen, other, ids)})
     loss.backward()
     torch.nn.utils.clip_grad_norm_(self.leaves, self.optimizer_config.clip)
@@ -139,8 +139,10 @@ def transformer(
   segment, position = batch["segment"], batch["position"]
   mask = (segment[:, :, None] == segment[:, None]) & (segment > 0)[:, None]
   mask &= position[:, None] <= position[:, :, None]
-  exponent = torch.arange(0, c.head_dim, 2) / c.head_dim
-  angles = batch["cursor"][:, :, None] / c.rope_base**exponent
+  each = c.head_dim // 2  # features of each axis of positions
+  scale = c.rope_base ** (torch.arange(0, each, 2) / each)
+  axes = (position, batch["cursor"])
+  angles = torch.cat([x[:, :, None] / scale for x in axes], dim=-1)
   cos, sin = angles.cos()[:, :, None], angles.sin()[:, :, None]
 
   def heads(p, norm, y):

@@ -26,7 +26,6 @@ from s02jax.evaluation.benchmark import datasets, passes
 from s02jax.evaluation.benchmark.passes import Outcome
 from s02jax.evaluation.benchmark.plan import PASSES, Options, Shard
 from s02jax.pretrained import registry
-from s02jax.synthesis.request import Settings
 
 NONE = "none"  # spec that asks no judge
 
@@ -57,28 +56,12 @@ def _parser() -> argparse.ArgumentParser:
     help="one-shot also gives the prompt's transcript",
   )
   add("--seeds", type=int, default=1, help="clips of each item")
-  _add_sampling(add)
+  options.add_settings(parser)
   _add_judges(add)
   add("--pass", dest="only", choices=PASSES, help="one pass alone")
   add("--shard", default="1/1", help="part of the work, as 2/4")
   add("--allow-missing", action="store_true", help="missing is wholly wrong")
   return parser
-
-
-def _add_sampling(add: Callable[..., object]) -> None:
-  add("--steps", type=int, default=Settings.steps, help="steps of the solver")
-  add(
-    "--guidance",
-    type=float,
-    default=Settings.guidance,
-    help="towards the condition; 1: none",
-  )
-  add(
-    "--temperature",
-    type=float,
-    default=Settings.temperature,
-    help="0: the likeliest token",
-  )
 
 
 def _add_judges(add: Callable[..., object]) -> None:
@@ -116,9 +99,7 @@ def _options(args: argparse.Namespace) -> Options:
     subsets=args.subsets,
     cloning=args.cloning,
     seeds=args.seeds,
-    settings=Settings(
-      steps=args.steps, guidance=args.guidance, temperature=args.temperature
-    ),
+    settings=options.settings(args),
     recognisers=_overrides(args.recogniser),
     speaker_judge=None if args.speaker_judge == NONE else args.speaker_judge,
     quality_judge=None if args.quality_judge == NONE else args.quality_judge,

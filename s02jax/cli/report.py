@@ -16,7 +16,7 @@ from s02jax.cli import options
 from s02jax.core import files, startup
 from s02jax.core.errors import UserError
 from s02jax.data.records import Corpus
-from s02jax.evaluation.report import recipes, requirements
+from s02jax.evaluation.report import requirements
 from s02jax.evaluation.report.measure import SplitResult, Stopwatch, measure
 from s02jax.evaluation.report.write import (
   Sources,
@@ -58,15 +58,7 @@ def _parser() -> argparse.ArgumentParser:
     "--phases", type=folder, help='JSON file {"phase": seconds}, shown'
   )
   parser.add_argument("--seed", type=int, default=0, help="seed of every draw")
-  parser.add_argument(
-    "--steps", type=int, default=16, help="steps of the solver"
-  )
-  parser.add_argument(
-    "--guidance", type=float, default=1.5, help="towards the condition; 1: none"
-  )
-  parser.add_argument(
-    "--temperature", type=float, default=0.7, help="0: the likeliest token"
-  )
+  options.add_settings(parser)
   parser.add_argument(
     "--workers",
     type=int,
@@ -83,12 +75,7 @@ def main(argv: list[str]) -> None:
   seen = max(1, args.items // 2) if args.seen_items is None else args.seen_items
   if args.items < 1 or seen < 1 or args.workers < 1:
     raise UserError("--items, --seen_items and --workers must be at least 1.")
-  settings = recipes.RecipeSettings(
-    seed=args.seed,
-    steps=args.steps,
-    guidance=args.guidance,
-    temperature=args.temperature,
-  )
+  settings = options.settings(args)
   bundle_card = files.read_json(args.bundle / "card.json", "s02 bundle")
   splits = {
     name: Corpus.open(args.corpus, name) for name in ("train", "seen", "unseen")

@@ -34,7 +34,6 @@ from s02jax.core import languages, startup
 from s02jax.core.errors import UserError
 from s02jax.synthesis import long_text, voice_store
 from s02jax.synthesis.alignment import Word
-from s02jax.synthesis.request import Settings
 from s02jax.synthesis.voice_system import VoiceSystem
 from s02jax.text.checks import check_words
 from s02jax.text.markup import captions, reader
@@ -66,6 +65,7 @@ def _parser() -> argparse.ArgumentParser:
     help="voice of `s02 voice add`; several are mixed, at most four",
   )
   add("--reference-text", help="words of the first reference: one-shot")
+  add("--reference-language", help="code of their language, if not the text's")
   add(
     "--out",
     required=True,
@@ -77,17 +77,8 @@ def _parser() -> argparse.ArgumentParser:
   add("--pitch", type=float, default=0.0, help="semitones, -12 to 12")
   add("--volume", type=float, default=1.0, help="factor, up to 10")
   add("--rate", type=int, help="Hz of the file, if not the bundle's")
-  add("--seed", type=int, default=0, help="seed of every draw")
-  add("--steps", type=int, default=16, help="steps of the solver")
-  add(
-    "--guidance", type=float, default=1.5, help="towards the condition; 1: none"
-  )
-  add("--temperature", type=float, default=0.7, help="0: the likeliest token")
-  add("--top-k", type=int, default=0, help="tokens to choose from; 0: all")
-  add("--top-p", type=float, default=1.0, help="probability to choose from")
-  add(
-    "--repetition-penalty", type=float, default=1.0, help="above 1: less of it"
-  )
+  parser.add_argument("--seed", type=int, default=0, help="seed of every draw")
+  options.add_settings(parser)
   return parser
 
 
@@ -125,7 +116,7 @@ def main(argv: list[str]) -> None:
   args = _parser().parse_args(argv)
   startup.set_up()
   # What can be wrong without the models is said before they are loaded.
-  settings = _settings(args)
+  settings = options.settings(args)
   if args.out != STANDARD:
     writer.check_out(args.out, args.rate)
   elif sys.stdout.isatty():
@@ -148,6 +139,7 @@ def main(argv: list[str]) -> None:
     voice = system.voice(
       weights or args.reference,
       reference_text=args.reference_text,
+      reference_language=args.reference_language,
       language=text.language,
     )
     logging.info(
@@ -174,21 +166,6 @@ def main(argv: list[str]) -> None:
   if args.subtitles is not None:
     separator = languages.BY_CODE[text.language].separator
     captions.write(args.subtitles, words, separator)
-
-
-def _settings(args: argparse.Namespace) -> Settings:
-  """Settings of the draws; raises UserError for one out of range."""
-  settings = Settings(
-    seed=args.seed,
-    steps=args.steps,
-    guidance=args.guidance,
-    temperature=args.temperature,
-    top_k=args.top_k,
-    top_p=args.top_p,
-    repetition_penalty=args.repetition_penalty,
-  )
-  settings.check()
-  return settings
 
 
 def _write(blocks: Iterable[np.ndarray], path, rate: int) -> float:

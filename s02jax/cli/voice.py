@@ -14,7 +14,7 @@ import json
 from s02jax.cli import options
 from s02jax.core import startup
 from s02jax.synthesis import voice_store
-from s02jax.synthesis.synthesizer import Synthesizer
+from s02jax.synthesis.voice_system import VoiceSystem
 from s02jax.text.checks import check_words
 
 
@@ -45,19 +45,27 @@ def _parser() -> argparse.ArgumentParser:
         help="what the first one says: the voice will continue it (one-shot)",
       )
       part.add_argument(
+        "--reference-language",
+        help="code of its language; without it, it is detected",
+      )
+      part.add_argument(
         "--replace", action="store_true", help="an older voice of this name"
       )
   return parser
 
 
 def _add(args: argparse.Namespace) -> None:
-  transcript = args.reference_text
-  if transcript is not None:
-    transcript = check_words(transcript, "reference's transcript")
+  if args.reference_text is not None:
+    check_words(args.reference_text, "reference's transcript")
   voice_store.check_free(args.bundle, args.name, args.replace)
   startup.set_up()
-  synthesizer = Synthesizer.load(args.bundle)
-  voice, seconds = voice_store.recorded(synthesizer, args.reference, transcript)
+  system = VoiceSystem.load(args.bundle)
+  transcript = None
+  if args.reference_text is not None:
+    transcript = system.transcript(args.reference_text, args.reference_language)
+  voice, seconds = voice_store.recorded(
+    system.synthesizer, args.reference, transcript
+  )
   voice_store.add(args.bundle, args.name, voice, seconds, args.replace)
   kind = voice_store.entry(args.bundle, args.name).kind
   print(f"Added {args.name} ({kind}, {seconds:.1f} s) to {args.bundle}.")

@@ -31,9 +31,9 @@ ROWS = {
   "audio_tokenizer:small": (8, 16, 32),
   "audio_tokenizer:base": (4, 8, 32),
   "audio_tokenizer:large": (2, 4, 16),
-  "flow_vae:small": (8, 16, 32),
-  "flow_vae:base": (8, 16, 32),
-  "flow_vae:large": (8, 8, 32),
+  "flow_vae:small": (2, 4, 8),
+  "flow_vae:base": (2, 4, 8),
+  "flow_vae:large": (2, 2, 8),
 }
 # Stages compiled with --fast, which take many minutes otherwise.
 FAST = ("flow_vae",)

@@ -31,6 +31,7 @@ from s02jax.experiments import ablation_table, sweep
 from s02jax.experiments.ablation_table import Ablation
 from s02jax.pretrained import signal
 from s02jax.synthesis.render.codecs import VaeCodec
+from s02jax.synthesis.request import Settings
 from s02jax.synthesis.synthesizer import Synthesizer
 from s02jax.training import bundling
 from s02jax.training.trained import Trained
@@ -256,7 +257,7 @@ def _speaking(
     bundles: variant -> bundle.
   """
   (rate,) = {made.rate for made in bundles.values()}
-  settings = recipes.RecipeSettings(**job.ablation.synthesis)
+  settings = Settings(**job.ablation.synthesis)
   recipe_of = {recipe.name: recipe for recipe in recipes.RECIPES}
 
   def judge_speech(panel, pool) -> Figures:

@@ -21,7 +21,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from s02jax.models.layers.linear import Dense, look_up
+from s02jax.models.layers.linear import Dense, Logits, look_up
 from s02jax.models.layers.transformer import Stack, TransformerConfig
 from s02jax.models.speaker_encoder import SpeakerEncoder
 from s02jax.sharding import shard
@@ -99,7 +99,7 @@ class ARTransformer(nn.Module):
     if cfg.speaker.features:
       self.speaker_in = Dense(width, use_bias=False, dtype=dtype)
     self.stack = Stack(cfg.transformer, dtype)
-    self.head = Dense(cfg.num_codes + 1, dtype=dtype)
+    self.head = Logits(cfg.num_codes + 1, dtype)
 
   def speaker(
     self, mel: Float[Array, "b t m"], mask: Bool[Array, "b t"]
@@ -130,8 +130,7 @@ class ARTransformer(nn.Module):
 
   def logits(self, x: Float[Array, "b s d"]) -> Float[Array, "b s c"]:
     """Maps the result of `hidden` to float32 logits."""
-    logits = self.head(x).astype(jnp.float32)
-    return shard(logits, "batch", "time", "vocab")
+    return shard(self.head(x), "batch", "time", "vocab")
 
   def __call__(
     self,
@@ -147,7 +146,8 @@ class ARTransformer(nn.Module):
       ids: joint ids.
       segment: 0 is padding; segment i speaks with speakers[:, i - 1].
       position: restarts at 0 in every segment.
-      cursor: rotary positions, see `s02jax.text.sequence`.
+      cursor: see `s02jax.text.sequence`. Half of each head's pairs turn by
+        `position`, half by this.
       speakers: one vector per segment; unused ones may hold anything.
     """
     return self.logits(self.hidden(ids, segment, position, cursor, speakers))
@@ -157,7 +157,7 @@ class ARTransformer(nn.Module):
   ) -> Float[Array, "b s d"]:
     """Normalised output of the layers; arguments as of `__call__`."""
     x = self._inputs(ids, segment, speakers)
-    return self.stack(x, segment, position, 1, rotary=cursor)
+    return self.stack(x, segment, position, 1, rotary=(position, cursor))
 
   def inputs(
     self,

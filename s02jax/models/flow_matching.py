@@ -18,8 +18,8 @@ Gaussian, the velocity would be known in closed form,
 so the Transformer learns only what (3) lacks: v = v* + Transformer. Where the
 conditions are dropped m = 0 and s = 1, the statistics of x₁ itself.
 
-Attention is block-causal over chunks or full, chosen by a run-time number; the
-look-ahead of the convolutions is stated in the config.
+Attention is full within a window, and a row may hold several; the look-ahead of
+the convolutions, which reach over windows, is stated in the config.
 
 Shape letters: b batch, s tokens, r latents per token, l = s · r latents, c
 latent channels, d width, e speaker vector, t mel frames, m mel bins.
@@ -34,7 +34,6 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
-from s02jax.models.layers.attention import BlockSize
 from s02jax.models.layers.convnext import (
   ConvStack,
   keep_valid,
@@ -168,7 +167,7 @@ class FlowMatching(nn.Module):
     prompt_mask: Bool[Array, "b l"],
     mask: Bool[Array, "b l"],
     keep: Bool[Array, "b"],
-    block: BlockSize = None,
+    segment: Int[Array, "b l"] | None = None,
   ) -> Float[Array, "b l c"]:
     """Velocity of latents (equation 2), float32; zero where masked.
 
@@ -181,7 +180,8 @@ class FlowMatching(nn.Module):
       prompt_mask: latents that are given.
       mask: latents that exist.
       keep: rows that see their conditions; in others all are dropped.
-      block: latents per chunk of block-causal attention; None is full.
+      segment: windows, numbers above 0 where `mask`, that do not see each
+        other; None is one.
     """
     kept = keep[:, None, None]
     x_t = keep_valid(x_t, mask)
@@ -201,16 +201,26 @@ class FlowMatching(nn.Module):
     positions = jnp.broadcast_to(jnp.arange(mask.shape[1])[None], mask.shape)
     x = self.stack(
       self.into(inputs),
-      mask.astype(jnp.int32),
+      mask.astype(jnp.int32) if segment is None else segment,
       positions,
-      block,
+      None,
       modulation,
     )
     linear = gaussian_velocity(x_t, t[:, None, None], mean, log_scale)
     return keep_valid(linear + self.out(x), mask)
 
   def __call__(
-    self, tokens, mel, mel_mask, x_t, t, prompt_mask, prompt, mask, keep, block
+    self,
+    tokens,
+    mel,
+    mel_mask,
+    x_t,
+    t,
+    prompt_mask,
+    prompt,
+    mask,
+    keep,
+    segment=None,
   ) -> dict[str, Array]:
     """Computes velocity, m and log s of equation 3, for training."""
     speaker = self.speaker(mel, mel_mask)
@@ -218,6 +228,6 @@ class FlowMatching(nn.Module):
     condition = self.condition(tokens, token_mask, speaker)
     _, mean, log_scale = self.split_condition(condition)
     velocity = self.velocity(
-      x_t, t, condition, speaker, prompt, prompt_mask, mask, keep, block
+      x_t, t, condition, speaker, prompt, prompt_mask, mask, keep, segment
     )
     return {"velocity": velocity, "mean": mean, "log_scale": log_scale}

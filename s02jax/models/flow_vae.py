@@ -9,14 +9,17 @@ Report §3.3. x waveform, z latent, g: z → z̃ an invertible flow.
 
 The encoder sees windowed waveform frames beside their log-magnitude spectrum,
 so no information is lost; the decoder is a ConvNeXt vocoder that ends in an
-inverse STFT (Vocos). Every large operation is a matrix product at the latent
-rate. With `flow_layers=0` g is the identity and (3) is the KL of a plain VAE.
+inverse STFT (Vocos). Its last blocks work on finer frames than the latents': a
+window of two latent frames would blur what moves within it. Every large
+operation is a matrix product. With `flow_layers=0` g is the identity and (3) is
+the KL of a plain VAE.
 
-Shape letters: b batch, n samples, t latent frames, c latent channels, w window,
-f frequency bins, d width.
+Shape letters: b batch, n samples, t latent frames, s vocoder frames, c latent
+channels, w window, f frequency bins, d width.
 """
 
 import dataclasses
+import math
 
 import flax.linen as nn
 import jax
@@ -30,6 +33,7 @@ from s02jax.models.layers.convnext import (
   keep_valid,
   layer_norm,
   reach,
+  split_time,
 )
 from s02jax.models.layers.linear import Dense
 from s02jax.models.layers.scanned import scanned
@@ -43,23 +47,37 @@ class FlowVAEConfig:
 
   hop: int = 320  # samples per latent frame
   encoder_window: int = 640  # samples, a multiple of hop
-  decoder_window: int = 1280  # samples of the inverse STFT, a multiple of hop
+  decoder_split: int = 2  # frames of the inverse STFT in a latent frame
+  decoder_window: int = 640  # samples, a multiple of decoder_hop
   channels: int = 64  # of z, even
   encoder_width: int = 256
   encoder_blocks: int = 3
   decoder_width: int = 256
-  # Future frames each vocoder block sees: their sum is the look-ahead.
-  decoder_lookahead: tuple[int, ...] = (3, 3, 0, 0, 0, 0)
+  # Future frames that each vocoder block sees, of blocks at the latents' rate
+  # and of those behind them at the rate of the inverse STFT.
+  decoder_lookahead: tuple[int, ...] = (3, 3, 0, 0)
+  decoder_fine_lookahead: tuple[int, ...] = (0,)
   flow_layers: int = 4  # affine couplings; 0 is a plain VAE
   flow_width: int = 128
-  dtype: str = "float32"  # of matrix products; parameters are float32
+  # Of the encoder's matrix products; parameters, flow and vocoder are float32.
+  dtype: str = "float32"
+
+  @property
+  def decoder_hop(self) -> int:
+    """Samples from frame to frame of the inverse STFT."""
+    return self.hop // self.decoder_split
 
   @property
   def decoder_reach(self) -> tuple[int, int]:
     """Latent frames to the left and right that a frame of sound depends on."""
-    overlap = self.decoder_window // self.hop // 2  # of the inverse STFT
+    overlap = self.decoder_window // self.decoder_hop // 2
     left, right = reach(self.decoder_lookahead)
-    return left + overlap, right + overlap
+    before, behind = reach(self.decoder_fine_lookahead)
+    # Parts of a latent frame count as one.
+    return (
+      left + math.ceil((before + overlap) / self.decoder_split),
+      right + math.ceil((behind + overlap) / self.decoder_split),
+    )
 
 
 class Coupling(nn.Module):
@@ -147,8 +165,11 @@ class Encoder(nn.Module):
     frames = frames * spectra.hann(c.encoder_window)[None, None]
     spectrum = spectra.rfft(frames)
     power = spectrum.real**2 + spectrum.imag**2
+    # The spectrum tells how loud a frame is. Its shape has unit variance, or
+    # the features would hold little of its phases, least in quiet frames.
+    rms = jnp.sqrt(jnp.mean(frames**2, axis=-1, keepdims=True) + 1e-6)
     features = jnp.concatenate(
-      [4.0 * frames, 0.3 * jnp.log(power + 1e-4) + 1.0], axis=-1
+      [frames / rms, 0.3 * jnp.log(power + 1e-4) + 1.0], axis=-1
     )
     x = ConvStack(
       c.encoder_width,
@@ -169,12 +190,14 @@ class Vocoder(nn.Module):
   @nn.compact
   def __call__(self, z, mask):
     c = self.config
-    x = ConvStack(
-      c.decoder_width,
-      c.decoder_lookahead,
-      dtype=jnp.dtype(c.dtype),
-      name="stack",
-    )(z, mask)
+    x = ConvStack(c.decoder_width, c.decoder_lookahead, name="stack")(z, mask)
+    # A latent frame's channels are those of its vocoder frames side by side.
+    x = split_time(x, c.decoder_split)
+    if mask is not None:
+      mask = jnp.repeat(mask, c.decoder_split, axis=1)
+    x = ConvStack(c.decoder_width, c.decoder_fine_lookahead, name="fine")(
+      x, mask
+    )
     x = layer_norm(x, "norm")
     bins = c.decoder_window // 2 + 1
     x = Dense(2 * bins, dtype=jnp.float32, name="head")(x)
@@ -183,7 +206,7 @@ class Vocoder(nn.Module):
     spectrum = jax.lax.complex(
       magnitude * jnp.cos(phase), magnitude * jnp.sin(phase)
     )
-    return inverse_stft(spectrum, c.decoder_window, c.hop, mask)
+    return inverse_stft(spectrum, c.decoder_window, c.decoder_hop, mask)
 
 
 def inverse_stft(

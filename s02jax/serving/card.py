@@ -9,7 +9,7 @@ from typing import Any
 
 from s02jax.core.errors import UserError
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 CARD = "card.json"
 
 
@@ -17,7 +17,7 @@ def read_card(folder: pathlib.Path) -> dict[str, Any]:
   """Reads the card of an export and checks the digests of its files.
 
   Raises:
-    UserError: no card, one of a later version, or a file that is missing or
+    UserError: no card, one of another version, or a file that is missing or
       differs from what was exported, by its name.
   """
   try:
@@ -27,10 +27,10 @@ def read_card(folder: pathlib.Path) -> dict[str, Any]:
     raise UserError(
       f"{folder}: not an export; give the folder that `s02 export` wrote."
     ) from error
-  if version > FORMAT_VERSION:
+  if version != FORMAT_VERSION:
     raise UserError(
-      f"{folder}: exported by a later version (format {version}, this one reads"
-      f" {FORMAT_VERSION}); use the code in the folder itself, or update."
+      f"{folder}: exported by another version (format {version}, this one reads"
+      f" {FORMAT_VERSION}); use the code in the folder itself."
     )
   _check(folder, card["files"])
   return card

@@ -66,6 +66,7 @@ def sizes(bundle: Bundle, synthesizer: Synthesizer) -> dict[str, Any]:
       "reach": list(matching.reach),
       "latents_per_token": matching.latents_per_token,
       "channels": matching.channels,
+      "windows": list(matching.windows),
       "mean": np.asarray(latents["mean"]).tolist(),
       "std": np.asarray(latents["std"]).tolist(),
     },

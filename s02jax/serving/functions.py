@@ -21,7 +21,7 @@ from s02jax.synthesis.decode.cache import Cache, Slots
 from s02jax.synthesis.decode.slots import LONGEST, PROMPT_UNIT, SLOTS
 from s02jax.synthesis.decode.slots import UNIT as PLACES
 from s02jax.synthesis.render import codecs, flow
-from s02jax.synthesis.render.chunks import FEWEST, WINDOWS
+from s02jax.synthesis.render.chunks import BUDGET, FEWEST
 from s02jax.synthesis.synthesizer import Synthesizer
 
 Shape = jax.ShapeDtypeStruct
@@ -133,7 +133,9 @@ def _rendering(
     return vae.apply(_tree(w), z, mask, method="decode")
 
   for rows in BATCH_SIZES:
-    for window in WINDOWS:
+    for window in synthesizer.flow.solver.windows:
+      if rows > 1 and rows * window > BUDGET:
+        continue
       places, latents = window + sum(c.reach), window * c.latents_per_token
       arrays = {
         "tokens": Shape((rows, places), _I32),
@@ -171,7 +173,7 @@ def _velocity(synthesizer: Synthesizer, w: Any) -> Iterator[Exportable]:
   """
   model = synthesizer.flow.model
   c = model.config
-  for window in WINDOWS:
+  for window in synthesizer.flow.solver.windows:
     places, latents = window + sum(c.reach), window * c.latents_per_token
 
     def condition(w, tokens, token_mask, vector, latents=latents):

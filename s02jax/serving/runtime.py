@@ -30,7 +30,7 @@ from s02jax.synthesis.batching import UNIT, round_up
 from s02jax.synthesis.decode.cache import Cache, CacheShape, Slots, place
 from s02jax.synthesis.decode.prompts import PromptBuilder
 from s02jax.synthesis.pipeline import Parts, Pipeline, Waves
-from s02jax.synthesis.render.chunks import ChunkVocoder, FlowSolver
+from s02jax.synthesis.render.chunks import STREAMED, ChunkVocoder, FlowSolver
 from s02jax.synthesis.render.streams import Renderer
 from s02jax.synthesis.voice import Voice
 from s02jax.text.tokenizer import TextModel
@@ -222,6 +222,8 @@ def _renderer(
       reach=tuple(flow["reach"]),
       latents_per_token=flow["latents_per_token"],
       channels=flow["channels"],
+      # Exports of the first kind have functions for streaming alone.
+      windows=tuple(flow.get("windows", STREAMED)),
       run=solve,
     ),
     vocoder=ChunkVocoder(

@@ -8,6 +8,7 @@ A reference is a WAV file of 16 bits, one channel and the models' rate.
 """
 
 import argparse
+import dataclasses
 import pathlib
 import sys
 import time
@@ -19,7 +20,7 @@ from s02jax.core import files
 from s02jax.core.errors import UserError
 from s02jax.serving.runtime import Runtime
 from s02jax.synthesis.request import Request, Settings
-from s02jax.synthesis.voice import Voice
+from s02jax.synthesis.voice import Transcript, Voice
 
 
 def main(argv: list[str], folder: pathlib.Path) -> None:
@@ -36,11 +37,12 @@ def main(argv: list[str], folder: pathlib.Path) -> None:
   add("--voice", help="a stored one")
   add("--reference", help="a WAV file of a speaker")
   add("--reference-text", help="what is said there, for one-shot cloning")
+  add("--reference-language", help="its code, if not the text's")
   add("--out", required=True, type=pathlib.Path, help="a WAV file to write")
-  add("--seed", type=int, default=0)
-  add("--steps", type=int, default=16, help="of the solver")
-  add("--guidance", type=float, default=1.5)
-  add("--temperature", type=float, default=0.7)
+  defaults = dataclasses.asdict(Settings())
+  for name, value in defaults.items():
+    option = "--" + name.replace("_", "-")
+    add(option, type=type(value), default=value, help="(%(default)s)")
   args = parser.parse_args(argv)
   if (args.voice is None) == (args.reference is None):
     raise UserError("give either --voice or --reference.")
@@ -50,14 +52,9 @@ def main(argv: list[str], folder: pathlib.Path) -> None:
   request = Request(
     text=args.text, language=args.language, voice=_voice(runtime, args)
   )
-  settings = Settings(
-    seed=args.seed,
-    steps=args.steps,
-    guidance=args.guidance,
-    temperature=args.temperature,
-  )
+  settings = {name: getattr(args, name) for name in defaults}
   pieces, first = [], None
-  for piece in runtime.stream(request, **vars(settings)):
+  for piece in runtime.stream(request, **settings):
     first = first or time.perf_counter()
     pieces.append(piece)
   write(args.out, np.concatenate(pieces or [np.zeros(0)]), runtime.rate)
@@ -72,7 +69,13 @@ def _voice(runtime: Runtime, args: argparse.Namespace) -> Voice:
   if args.voice is not None:
     return runtime.stored(args.voice)
   reference = read(args.reference, runtime.rate)
-  (voice,) = runtime.voices([reference], [args.reference_text])
+  said = None
+  if args.reference_text is not None:
+    said = Transcript(
+      text=args.reference_text,
+      language=args.reference_language or args.language,
+    )
+  (voice,) = runtime.voices([reference], [said])
   return voice
 
 

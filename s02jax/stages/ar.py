@@ -1,8 +1,9 @@
 """Stage: AR Transformer and its speaker encoder, together (report 3.1, 3.2).
 
 Loss = -sum w log p(target) / sum w, over audio tokens and END of packed rows.
-The reference of a segment is another clip of its speaker. A share of the audio
-tokens that the model reads is random, so that it cannot recite the training
+The reference of a segment is another clip of its speaker; the only clip of a
+speaker is read with a vector of zeros. A share of the audio tokens that the
+model reads, a prompt's apart, is random, so that it cannot recite the training
 set and has to read the text.
 
 Evaluation computes the loss again with the reference of another segment, then
@@ -90,7 +91,7 @@ def swap_texts(
 class LossConfig:
   """Input noise of the AR model, and the chunk size of its loss."""
 
-  noise: float = 0.1  # share of the audio tokens read that are random
+  noise: float = 0.1  # share of the audio read that is random tokens
   chunk: int = 512  # positions of a row whose logits exist at once
 
 
@@ -112,7 +113,7 @@ class ARStage:
     self.optimizer = make_optimizer(self.optimizer_config, config.steps)
 
   def rows(self, corpus: str, split: str, batch_size: int, seed: int):
-    """Packed sequences; each segment has another clip of its speaker."""
+    """Packed sequences; a segment may have another clip of its speaker."""
     return PackedSequences(
       Corpus.open(corpus, split),
       Features.open(corpus, split),
@@ -148,7 +149,9 @@ class ARStage:
       speakers = {"speaker_vectors": (jnp.float32, m, features)}
     spec = stages.batch_spec(
       batch_size,
-      **dict.fromkeys(("ids", "segment", "position", "target"), (jnp.int32, s)),
+      **dict.fromkeys(
+        ("ids", "segment", "position", "prompt", "target"), (jnp.int32, s)
+      ),
       **dict.fromkeys(("weight", "cursor"), (jnp.float32, s)),
       reference_samples=(jnp.int32, m),
       **speakers,
@@ -207,19 +210,27 @@ class ARStage:
     speakers = self.speakers(params, batch)
     return self.measure(params, batch, batch["ids"], speakers)
 
-  def corrupt(self, key, ids: Int[Array, "b s"]) -> Int[Array, "b s"]:
-    """Replaces a share of the audio tokens, `loss.noise`, by random ones."""
+  def corrupt(self, key, ids, prompt) -> Int[Array, "b s"]:
+    """Replaces a share of the audio tokens, `loss.noise`, by random ones.
+
+    Args:
+      key: of the draws.
+      ids: joint ids, int32 [b, s].
+      prompt: above 0 where a prompt's audio is, which stays as it is: nobody
+        draws it.
+    """
     cfg = self.model_config
     first, second = jax.random.split(key)
     chosen = jax.random.bernoulli(first, self.loss.noise, ids.shape)
     random = jax.random.randint(second, ids.shape, 0, cfg.num_codes)
-    is_audio = ids >= cfg.text_size
-    return jnp.where(chosen & is_audio, random + cfg.text_size, ids)
+    chosen &= (ids >= cfg.text_size) & (prompt == 0)
+    return jnp.where(chosen, random + cfg.text_size, ids)
 
   def train_step(self, state: TrainState, batch) -> tuple[TrainState, dict]:
     """One pure training step on packed rows."""
     key = step_key(self.config.seed, state.step)
-    batch = batch | {"ids": self.corrupt(key, batch["ids"])}
+    noisy = self.corrupt(key, batch["ids"], batch["prompt"])
+    batch = batch | {"ids": noisy}
 
     def loss(params, micro):
       nats, accuracy = self.nats(params, micro)
@@ -275,7 +286,7 @@ class ARStage:
     total = float(
       kernel_flops((params["stack"], params["head"]), b * s)
       + kernel_flops(params.get("speaker_in", {}), b * r)
-      + 6 * cfg.layers * b * s * s * cfg.width
+      + 6 * cfg.layers * b * s * s * cfg.heads * cfg.head_dim
     )
     if not self.encodes:
       return total

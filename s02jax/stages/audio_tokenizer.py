@@ -1,11 +1,14 @@
 """Stage: the audio tokenizer (report §3.1).
 
 Loss = |mel − mel̂|₁ + ctc · CTC per text token + commitment · (1 − cos(e, c)).
+The decoder hears another clip of each utterance's speaker. For a share of the
+utterances it does not, and the codes alone have to do: what they then carry of
+a voice (pitch, pace) is what the AR model has to hear in its own reference.
 The codebook follows exponential averages of the vectors assigned to each code;
 an unused code restarts at a random vector of the batch.
 
-Shape letters: as in `models/audio_tokenizer.py`;
-n samples, l text tokens of a row.
+Shape letters: as in `models/audio_tokenizer.py`, but n samples; l text tokens
+of a row.
 """
 
 import dataclasses
@@ -27,9 +30,11 @@ from s02jax.flops import kernel_flops
 from s02jax.models.audio_tokenizer import (
   AudioTokenizer,
   AudioTokenizerConfig,
+  init,
   normalise,
 )
 from s02jax.models.layers.convnext import lengths_to_mask
+from s02jax.sharding import shard
 from s02jax.stages.train_state import (
   OptimizerConfig,
   TrainState,
@@ -49,8 +54,10 @@ class LossConfig:
 
   ctc: float = 0.5  # weight of the CTC loss per text token
   commitment: float = 0.25  # weight of the commitment loss
+  voiceless: float = 0.2  # share of the utterances decoded from codes alone
   codebook_decay: float = 0.98  # decay of the codebook's averages per step
-  restart_below: float = 0.03  # a code of fewer average uses a step is dead
+  # A code of fewer average uses is dead, as a share of the mean over codes.
+  restart_below: float = 0.1
 
 
 @flax.struct.dataclass
@@ -100,8 +107,9 @@ def move_codebook(
   sums = decay * codebook.sums + (1 - decay) * jnp.einsum(
     "bsk,bsc->kc", one_hot, vectors, precision=jax.lax.Precision.HIGHEST
   )
-  dead = ((uses < config.restart_below) & valid.any())[:, None]
-  fresh_uses = 2 * config.restart_below
+  least = config.restart_below * uses.mean()
+  dead = ((uses < least) & valid.any())[:, None]
+  fresh_uses = 2 * least
   fresh = vectors[spread_evenly(valid, k, key)]
   sums = jnp.where(dead, fresh_uses * fresh, sums)
   uses = jnp.where(dead[:, 0], fresh_uses, uses)
@@ -202,21 +210,23 @@ class AudioTokenizerStage:
     """Shapes of packed rows, all of one size."""
     data = self.config.data
     size = tokens(data.row_seconds)
+    reference = samples(data.reference_seconds, self.mel.rate)
     return [
       stages.batch_spec(
         batch_size,
         wave=(jnp.float32, samples(data.row_seconds, self.mel.rate)),
         segment=(jnp.int32, size),
+        told=(jnp.bool_, size),
         text=(jnp.int32, size),
         text_length=(jnp.int32,),
+        references=(jnp.float32, data.max_segments, reference),
+        reference_samples=(jnp.int32, data.max_segments),
       )
     ]
 
   def init_state(self, key) -> State:
     """Random parameters and an empty codebook, which the first batch fills."""
-    r = self.model_config.frames_per_token
-    mel = jnp.zeros((1, 2 * r, self.model_config.mel_bins))
-    variables = self.model.init(key, mel, jnp.ones((1, 2 * r), bool))
+    variables = init(self.model, key)
     codes = variables["codebook"]["codes"]
     return State(
       train=TrainState.create(variables["params"], self.optimizer),
@@ -227,21 +237,29 @@ class AudioTokenizerStage:
       ),
     )
 
-  def features(self, batch) -> tuple[Array, Array]:
-    """Log-mel [b, t, m] of a batch and its mask [b, t]."""
-    mel = spectra.log_mel(batch["wave"], self.mel)
-    frames = self.model_config.frames_per_token
-    return mel, jnp.repeat(batch["segment"] > 0, frames, axis=1)
+  def speakers(self, variables, batch) -> Float[Array, "b p o"]:
+    """Speaker vectors of the references of a batch."""
+    b, p, n = batch["references"].shape
+    samples = batch["reference_samples"].reshape(b * p)
+    wave = batch["references"].reshape(b * p, n)
+    wave = jnp.where(lengths_to_mask(samples, n), wave, 0.0)
+    mel = spectra.log_mel(shard(wave, "batch", "time"), self.mel)
+    mask = lengths_to_mask(samples // self.mel.hop, mel.shape[1])
+    vectors = self.model.apply(variables, mel, mask, method="speaker")
+    vectors = shard(vectors, "batch", None)
+    return shard(vectors.reshape(b, p, -1), "batch", None, None)
 
   def losses(self, params, codes, batch):
     """Loss, its metrics, and the arguments of `move_codebook` as a dict."""
-    mel, mask = self.features(batch)
-    out = self.model.apply(
-      {"params": params, "codebook": {"codes": codes}}, mel, mask
-    )
+    mel = spectra.log_mel(batch["wave"], self.mel)
+    variables = {"params": params, "codebook": {"codes": codes}}
+    speakers = self.speakers(variables, batch)
+    out = self.model.apply(variables, mel, batch["segment"], speakers)
     token_mask = batch["segment"] > 0
-    error = jnp.where(mask[..., None], jnp.abs(out["mel"] - mel), 0.0)
-    mel_l1 = error.sum() / jnp.maximum(mask.sum(), 1) / mel.shape[-1]
+    untold = token_mask & ~batch["told"]
+    untold = jnp.repeat(untold, self.model_config.frames_per_token, axis=1)
+    error = jnp.where(untold[..., None], jnp.abs(out["mel"] - mel), 0.0)
+    mel_l1 = error.sum() / jnp.maximum(untold.sum(), 1) / mel.shape[-1]
     ctc = ctc_per_token(
       out["text"], batch["segment"], batch["text"], batch["text_length"]
     )
@@ -262,6 +280,10 @@ class AudioTokenizerStage:
 
   def train_step(self, state: State, batch) -> tuple[State, dict]:
     """One pure training step of parameters and codebook."""
+    key, silent = jax.random.split(step_key(self.config.seed, state.train.step))
+    samples = batch["reference_samples"]
+    silent = jax.random.bernoulli(silent, self.loss.voiceless, samples.shape)
+    batch = batch | {"reference_samples": jnp.where(silent, 0, samples)}
 
     def gradients(microbatch):
       grads, (metrics, used) = jax.grad(self.losses, has_aux=True)(
@@ -273,7 +295,6 @@ class AudioTokenizerStage:
     train, step_metrics = update(
       state.train, grads, self.optimizer, self.optimizer_config.ema
     )
-    key = step_key(self.config.seed, state.train.step)
     moved = move_codebook(
       state.codebook,
       used["vectors"],
@@ -286,10 +307,19 @@ class AudioTokenizerStage:
     codebook = jax.tree.map(
       lambda old, new: jnp.where(skipped, old, new), state.codebook, moved
     )
-    share = jnp.mean(codebook.uses > 3 * self.loss.restart_below)
     return State(train=train, codebook=codebook), (
-      metrics | step_metrics | {"codes_in_use": share}
+      metrics | step_metrics | self.usage(codebook.uses)
     )
+
+  def usage(self, uses: Float[Array, "k"]) -> dict[str, Array]:
+    """Share of the codes in use, and exp(entropy) of their uses."""
+    share = uses / jnp.maximum(uses.sum(), 1e-9)
+    entropy = -jnp.sum(share * jnp.log(jnp.maximum(share, 1e-9)))
+    least = self.loss.restart_below * uses.mean()
+    return {
+      "codes_in_use": jnp.mean(uses > least),
+      "code_perplexity": jnp.exp(entropy),
+    }
 
   def eval_step(self, state: State, batch) -> dict:
     """Losses of the averaged parameters."""
@@ -310,10 +340,20 @@ class AudioTokenizerStage:
     frames = b * n // self.mel.hop
     spoken = frames // self.model_config.frames_per_token
     params = jax.eval_shape(self.init_state, jax.random.key(0)).train.params
+    speaker = dict(params.pop("speaker_encoder"))
     at_frames = ("encoder", "decoder", "to_mel")
-    return sum(
-      kernel_flops(tree, frames if name in at_frames else spoken)
-      for name, tree in params.items()
+    attention = self.model_config.attention
+    scores = attention.layers * attention.width * spoken * (spoken // b)
+    _, p, heard = batch["references"].shape
+    joined = heard // self.mel.hop // 2
+    return (
+      sum(
+        kernel_flops(tree, frames if name in at_frames else spoken)
+        for name, tree in params.items()
+      )
+      + 12 * scores
+      + kernel_flops(speaker.pop("out"), b * p)
+      + kernel_flops(speaker, b * p * joined)
     )
 
 

@@ -3,10 +3,11 @@
 Loss = |v − u|² over latents that are neither padding nor prompt
   + mean · |m − x₁|² + scale · Gaussian log-likelihood of log s alone.
 
-Every step draws one of three kinds for each row: with a prompt (the beginning
-of the utterance itself, outside the loss), without one, or without any
-condition; and for the batch, block-causal or full attention. The draw is a
-function of the step's number.
+Every step draws for each row where it is cut, if at all, into two windows that
+do not see each other, as synthesis cuts what it streams: the second begins in
+the middle of an utterance, and conditions reach over the cut. Each window has a
+prompt (its own beginning, outside the loss) or none, and a row has all of its
+conditions or none. The draw is a function of the step's number.
 
 Shape letters: as in `models/flow_matching.py`.
 """
@@ -25,7 +26,6 @@ from s02jax.data.records import Corpus
 from s02jax.data.rows.latent_utterances import LatentUtterances
 from s02jax.flops import kernel_flops
 from s02jax.models.flow_matching import FlowMatching, FlowMatchingConfig
-from s02jax.models.layers.attention import Either
 from s02jax.models.layers.convnext import lengths_to_mask
 from s02jax.stages.train_state import (
   OptimizerConfig,
@@ -39,15 +39,14 @@ from s02jax.stages.train_state import (
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class LossConfig:
-  """Loss weights, and probabilities of the kinds of rows and attention."""
+  """Loss weights, and probabilities of the kinds of rows and windows."""
 
   mean: float = 1.0  # weight of the regressed mean's error
   scale: float = 0.1  # weight of the regressed scale's log-likelihood
   drop: float = 0.15  # share of rows without any condition
-  prompt: float = 0.5  # share of the other rows that have a prompt
-  prompt_share: float = 0.6  # longest prompt, as a share of the utterance
-  chunk: int = 50  # latents per chunk of block-causal attention
-  chunked: float = 0.3  # share of steps with block-causal attention
+  cut: float = 0.3  # share of rows that are cut into two windows
+  prompt: float = 0.5  # share of windows that have a prompt
+  prompt_share: float = 0.85  # longest prompt, as a share of the window
 
 
 def masked_mean(x, mask):
@@ -57,7 +56,7 @@ def masked_mean(x, mask):
 
 
 class FlowMatchingStage:
-  """Stage that trains `FlowMatching` on whole utterances."""
+  """Stage that trains `FlowMatching` on utterances, whole and in windows."""
 
   name = "flow_matching"
   starts = ()
@@ -122,32 +121,51 @@ class FlowMatchingStage:
       prompt=latents,
       mask=mask,
       keep=jnp.ones(1, bool),
-      block=None,
     )
     return TrainState.create(variables["params"], self.optimizer)
 
   def draw(self, key, batch):
-    """Noise, times, prompts and dropped conditions of a batch, by the key."""
-    keys = jax.random.split(key, 7)
+    """Noise, times, windows, prompts and dropped conditions, by the key."""
+    keys = jax.random.split(key, 5)
     b, frames, _ = batch["latents"].shape
     offset = jax.random.uniform(keys[0], (1,))
     t = (jnp.arange(b) / b + offset) % 1.0
-    length = batch["length"] * self.model_config.latents_per_token
-    share = self.loss.prompt_share * jax.random.uniform(keys[1], (b,))
-    share *= jax.random.bernoulli(keys[2], self.loss.prompt, (b,))
-    chunked = jax.random.bernoulli(keys[3], self.loss.chunked)
+    segment, prompt_mask = self._windows(keys[1], batch["length"], frames)
     return {
-      "noise": jax.random.normal(keys[4], batch["latents"].shape),
-      "t": jax.random.permutation(keys[5], t),
-      "prompt_mask": lengths_to_mask(jnp.floor(share * length), frames),
-      "mask": lengths_to_mask(length, frames),
-      "keep": ~jax.random.bernoulli(keys[6], self.loss.drop, (b,)),
-      "chunked": chunked,
+      "noise": jax.random.normal(keys[2], batch["latents"].shape),
+      "t": jax.random.permutation(keys[3], t),
+      "prompt_mask": prompt_mask,
+      "segment": segment,
+      "keep": ~jax.random.bernoulli(keys[4], self.loss.drop, (b,)),
     }
+
+  def _windows(self, key, tokens, frames: int):
+    """Windows int32[b, l] of rows of some tokens, and bool[b, l] of prompts.
+
+    Windows have the numbers 1 and 2, padding 0. Cuts are denser towards both
+    ends of a row, so that short windows occur in rows of any length.
+    """
+    keys = jax.random.split(key, 4)
+    r, b = self.model_config.latents_per_token, len(tokens)
+    place = jax.random.uniform(keys[0], (b,), minval=-1.0)
+    place = jnp.where(place > 0, place**2, 1 - place**2)
+    place = jnp.where(
+      jax.random.bernoulli(keys[1], self.loss.cut, (b,)), place, 1.0
+    )
+    end = tokens[:, None] * r
+    cut = jnp.floor(place * tokens)[:, None] * r
+    share = self.loss.prompt_share * jax.random.uniform(keys[2], (b, 2))
+    share *= jax.random.bernoulli(keys[3], self.loss.prompt, (b, 2))
+    given = jnp.floor(share * jnp.concatenate([cut, end - cut], axis=1))
+    frame = jnp.arange(frames)[None]
+    second = frame >= cut
+    prompt = jnp.where(second, frame - cut < given[:, 1:], frame < given[:, :1])
+    return jnp.where(frame < end, 1 + second, 0), prompt & (frame < end)
 
   def losses(self, params, batch, draw):
     """Loss and metrics of a batch, given the result of `draw`."""
-    x1 = jnp.where(draw["mask"][..., None], batch["latents"], 0.0)
+    mask = draw["segment"] > 0
+    x1 = jnp.where(mask[..., None], batch["latents"], 0.0)
     t = draw["t"][:, None, None]
     mel = spectra.log_mel(batch["reference"], self.mel)
     out = self.model.apply(
@@ -161,25 +179,25 @@ class FlowMatchingStage:
       t=draw["t"],
       prompt_mask=draw["prompt_mask"],
       prompt=x1,
-      mask=draw["mask"],
+      mask=mask,
       keep=draw["keep"],
-      block=Either(draw["chunked"], first=None, second=self.loss.chunk),
+      segment=draw["segment"],
     )
     target = x1 - draw["noise"]
-    in_loss = draw["mask"] & ~(draw["prompt_mask"] & draw["keep"][:, None])
+    in_loss = mask & ~(draw["prompt_mask"] & draw["keep"][:, None])
     flow = masked_mean((out["velocity"] - target) ** 2, in_loss)
     error = (out["mean"] - x1) ** 2
-    mean = masked_mean(error, draw["mask"])
+    mean = masked_mean(error, mask)
     scale = masked_mean(
       0.5 * jax.lax.stop_gradient(error) * jnp.exp(-2 * out["log_scale"])
       + out["log_scale"],
-      draw["mask"],
+      mask,
     )
     loss = flow + self.loss.mean * mean + self.loss.scale * scale
     return loss, {"loss": loss, "flow": flow, "mean": mean, "scale": scale}
 
   def train_step(self, state: TrainState, batch) -> tuple[TrainState, dict]:
-    """One pure training step on whole utterances."""
+    """One pure training step on a batch of rows."""
     key = step_key(self.config.seed, state.step)
     batch = batch | {"draw": self.draw(key, batch)}
 

@@ -3,6 +3,9 @@
 Generator loss = Σ log-mel L1 at several resolutions + compressed complex L1
   + kl · KL per latent dimension + adversarial · hinge + matching · features.
 
+There is no L1 of the waveform: it teaches the latents phases, which flow
+matching cannot foresee from tokens.
+
 The state holds generator and discriminators, each with an optimizer. Until
 `adversarial_start` the discriminators are neither computed nor updated:
 regression alone learns faster in equal time. A run that ends before does not
@@ -274,8 +277,10 @@ class FlowVAEStage:
     """
     b, n = batch["wave"].shape
     params = jax.eval_shape(self.init_state, jax.random.key(0))
-    flops = kernel_flops(
-      params.generator.params, b * n // self.model_config.hop
+    model, generator = self.model_config, params.generator.params
+    fine = {k: generator["vocoder"][k] for k in ("fine", "head")}
+    flops = kernel_flops(generator, b * n // model.hop) + kernel_flops(
+      fine, b * n // model.decoder_hop - b * n // model.hop
     )
     judged = step is None or step >= self.loss.adversarial_start
     if not (self.ever_adversarial and judged):

@@ -64,7 +64,7 @@ class OptimizerConfig:
   # Decay of the averages of gradients and of their squares.
   b1: float = 0.9
   b2: float = 0.99
-  # Weight decay of matrices; vectors are not decayed.
+  # Weight decay of kernels; embeddings, norms and biases are not decayed.
   weight_decay: float = 0.01
   # Largest global gradient norm.
   clip: float = 1.0
@@ -103,11 +103,9 @@ def make_optimizer(
 
 
 def _decayed(params: PyTree) -> PyTree:
-  """Mask of the parameters with weight decay: kernels and embeddings."""
+  """Mask of the parameters with weight decay: kernels alone."""
   return jax.tree_util.tree_map_with_path(
-    lambda path, _: jax.tree_util.keystr(path, simple=True).endswith(
-      ("kernel", "embedding")
-    ),
+    lambda path, _: jax.tree_util.keystr(path, simple=True).endswith("kernel"),
     params,
   )
 

@@ -97,12 +97,18 @@ def plan_batches(
 
 def group_equal(
   kinds: Sequence[Any],
+  most: Callable[[Any], int] = lambda kind: BATCH_SIZES[-1],
 ) -> Iterator[tuple[list[int], int, Any]]:
-  """Plans batches of items of one kind: (item indices, batch size, kind)."""
+  """Plans batches of items of one kind: (item indices, batch size, kind).
+
+  Args:
+    kinds: of the items.
+    most: kind -> largest batch, see `batch_size`.
+  """
   for kind in dict.fromkeys(kinds):
     waiting = [i for i, other in enumerate(kinds) if other == kind]
     while waiting:
-      rows = batch_size(len(waiting))
+      rows = batch_size(len(waiting), most(kind))
       yield waiting[:rows], rows, kind
       waiting = waiting[rows:]
 

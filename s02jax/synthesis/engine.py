@@ -9,7 +9,7 @@
 No thread and no callback: `step` does a bounded piece of work and returns. A
 request's tokens and sound depend on nothing but itself, up to rounding.
 
-Shape letters: n samples.
+Shape letters: n samples, l latents, c latent channels.
 """
 
 import collections
@@ -34,6 +34,8 @@ class Piece:
   ticket: int  # of the request
   wave: np.ndarray  # float32 [n]; the last may be empty
   spoken: Spoken | None  # outcome, with the last piece
+  # Standardised, float32 [l, c], with the last piece of an utterance.
+  latents: np.ndarray | None = None
 
 
 class Engine:
@@ -141,6 +143,7 @@ class Engine:
             ticket=ticket,
             wave=waves.get(ticket, np.zeros(0, np.float32)),
             spoken=job.spoken if over else None,
+            latents=job.stream.made if over else None,
           )
         )
     return pieces

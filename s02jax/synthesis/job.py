@@ -54,9 +54,10 @@ class UtteranceJob:
 
   @property
   def wanted(self) -> int:
-    """Number of tokens until the first sound; 0 once there was sound."""
-    held = len(self.tokens) - self._passed
-    return max(self.stream.missing - held, 1) if self.stream.silent else 0
+    """Number of tokens until the first sound; 0 where nobody waits for it."""
+    if self.stream.whole or not self.stream.silent:
+      return 0
+    return max(self.stream.missing - (len(self.tokens) - self._passed), 1)
 
   def add(self, drawn: Sequence[int]) -> int | None:
     """Adds drawn tokens up to END, the limit or a runaway.

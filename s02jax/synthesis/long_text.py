@@ -3,8 +3,9 @@
   read(text) ─► LongText.parts(context) ─► speak(synthesizer, parts, voice=…)
 
 Each chunk after the first continues the one before it, as one-shot cloning
-continues a recording: voice and prosody carry over. Memory does not grow with
-the sound.
+continues a recording: voice and prosody carry over. Its tokens and latents are
+the prompt, behind the voice's own prompt, which keeps the voice from drifting.
+Memory does not grow with the sound.
 
 Shape letters: n samples.
 """
@@ -25,7 +26,13 @@ from s02jax.core.rates import TOKENS_PER_SECOND
 from s02jax.synthesis.engine import Piece
 from s02jax.synthesis.pipeline import Pipeline
 from s02jax.synthesis.request import DEFAULTS, Request, Settings
-from s02jax.synthesis.voice import LONGEST, SHORTEST, Voice
+from s02jax.synthesis.voice import (
+  LONGEST,
+  SHORTEST,
+  Prompt,
+  Voice,
+  check_reference,
+)
 from s02jax.text import chunks, front, language_id
 from s02jax.text.checks import in_script
 from s02jax.text.chunks import Pause
@@ -163,6 +170,21 @@ def trained_context(bundle: Bundle) -> float:
   return min(tokens / TOKENS_PER_SECOND, chunks.CONTEXT)
 
 
+def room(context: float, voice: Voice) -> float:
+  """Seconds of one pass of `context` that are left beside the voice's prompt.
+
+  A prompt that fills more than half of a pass is of the first chunk alone, and
+  takes no room of the others.
+  """
+  seconds = _seconds(voice.prompt)
+  return context - seconds if 2 * seconds <= context else context
+
+
+def _seconds(prompt: Prompt | None) -> float:
+  """Seconds of a prompt's speech; 0 of none."""
+  return 0.0 if prompt is None else len(prompt.tokens) / TOKENS_PER_SECOND
+
+
 # -------------------------------------------------------------------- speaking
 
 
@@ -171,8 +193,10 @@ def speak(
   parts: Sequence[Passage | Pause],
   *,
   voice: Voice,
+  context: float = chunks.CONTEXT,
   settings: Settings = DEFAULTS,
   changes: Changes = NO_CHANGES,
+  whole: bool = True,
   play: Play | None = None,
   hear: Hear | None = None,
 ) -> Iterator[np.ndarray]:
@@ -180,16 +204,21 @@ def speak(
 
   Args:
     synthesizer: of the bundle that the voice was made with.
-    parts: of a text, by `LongText.parts`.
+    parts: of a text, by `LongText.parts` of the `room` beside the voice.
     voice: with a prompt, which the first passage continues, or without.
+    context: expected seconds of one pass, see `trained_context`.
     settings: seed, steps and so on.
     changes: of speed, pitch, volume and rate; the rate is the synthesizer's
       where none is set.
+    whole: each passage's sound is made in one piece, else as soon as its first
+      tokens are there, which is a little worse. Where `play` is given, its
+      engine decides.
     play: of an engine that others use too; None takes one of its own.
     hear: is told of every passage once it is spoken.
   """
-  passages = [part for part in parts if isinstance(part, Passage)]
-  play = play or synthesizer.engine().play
+  total = sum(isinstance(part, Passage) for part in parts)
+  play = play or synthesizer.engine(whole=whole).play
+  anchored = room(context, voice) < context
   rate = changes.rate or synthesizer.rate
   place = _Place(rate)
 
@@ -201,23 +230,22 @@ def speak(
         yield part.seconds
         continue
       count += 1
-      if len(passages) > 1:
-        logging.info("chunk %d of %d: %.60s", count, len(passages), part.text)
+      if total > 1:
+        logging.info("chunk %d of %d: %.60s", count, total, part.text)
       request = Request(
         text=part.text,
         language=part.language,
         in_words=True,
         voice=current if part.language == before else voice,
       )
-      utterance = _Playback(request.text, play(request, settings))
+      utterance = _Playback(request, play(request, settings))
       yield place.counted(_changed(utterance, changes, synthesizer.rate))
-      utterance.warn_of_limit(synthesizer.rate)
       if hear is not None:
-        hear(utterance.heard(part.language, place.begin, changes.speed))
+        hear(utterance.heard(place.begin, changes.speed))
+      current = _successor(
+        synthesizer.rate, voice, utterance, anchored=anchored
+      )
       before = part.language
-      following = passages[count].language if count < len(passages) else None
-      if following == before:  # else nothing continues it
-        current = _successor(synthesizer, voice, utterance)
 
   return effects.join(joined(), rate)
 
@@ -250,10 +278,17 @@ class _Place:
 
 
 class _Playback:
-  """Sound of a request, block by block, and after it how it ended."""
+  """Sound of a request, block by block, and after it how it ended.
 
-  def __init__(self, text: str, pieces: Iterator[Piece]):
-    self.text, self.ended = text, False
+  Attributes:
+    ended: by itself, not by the limit.
+    prompt: of what was spoken, for what follows.
+  """
+
+  def __init__(self, request: Request, pieces: Iterator[Piece]):
+    self.text, self.language = request.text, request.language
+    self.ended = False
+    self.prompt: Prompt | None = None
     self._tokens = np.zeros(0, np.int32)
     self._pieces, self._blocks = pieces, []
 
@@ -263,6 +298,13 @@ class _Playback:
       if piece.spoken is not None:
         self.ended = piece.spoken.ended
         self._tokens = piece.spoken.tokens
+        if piece.latents is not None:
+          self.prompt = Prompt(
+            text=self.text,
+            language=self.language,
+            tokens=piece.spoken.tokens,
+            latents=piece.latents,
+          )
         if piece.spoken.redrawn:
           logging.info("a loop or a long silence was drawn anew")
       yield piece.wave
@@ -272,25 +314,15 @@ class _Playback:
     """Sound made so far, float32 [n]."""
     return np.concatenate(self._blocks)
 
-  def heard(self, language: str, begin: float, speed: float) -> Heard:
+  def heard(self, begin: float, speed: float) -> Heard:
     """Passage as it was spoken; arguments are fields of `Heard`."""
     return Heard(
       text=self.text,
-      language=language,
+      language=self.language,
       tokens=self._tokens,
       begin=begin,
       speed=speed,
     )
-
-  def warn_of_limit(self, rate: int) -> None:
-    """Warns where the utterance, at `rate` Hz, did not end by itself."""
-    if not self.ended:
-      logging.warning(
-        "stopped at the limit of %.1f s in %r: try another seed, or a shorter"
-        " text",
-        len(self.wave) / rate,
-        self.text[:40],
-      )
 
 
 def _changed(
@@ -304,14 +336,43 @@ def _changed(
 
 
 def _successor(
-  synthesizer: Pipeline, voice: Voice, utterance: _Playback
+  rate: int, voice: Voice, utterance: _Playback, *, anchored: bool
 ) -> Voice:
-  """Voice that continues an utterance; `voice` where that can be no prompt."""
-  seconds = len(utterance.wave) / synthesizer.rate
-  if not utterance.ended or not SHORTEST <= seconds <= LONGEST:
+  """Voice that continues an utterance; `voice` where that can be no prompt.
+
+  Args:
+    rate: of the utterance, Hz.
+    voice: of the whole text.
+    utterance: that has been spoken.
+    anchored: the voice's own prompt stands before it.
+  """
+  seconds = len(utterance.wave) / rate
+  if not utterance.ended:
+    logging.warning(
+      "stopped at the limit of %.1f s in %r: try another seed, or a shorter"
+      " text",
+      seconds,
+      utterance.text[:40],
+    )
+    return voice
+  if utterance.prompt is None or not SHORTEST <= seconds <= LONGEST:
     return voice
   try:
-    (heard,) = synthesizer.voices([utterance.wave], [utterance.text])
+    check_reference(utterance.wave, rate)
   except UserError:  # silence
     return voice
-  return dataclasses.replace(voice, prompt=heard.prompt)
+  prompt, own = utterance.prompt, voice.prompt
+  # A prompt is in one language.
+  if anchored and own is not None and own.language == prompt.language:
+    prompt = _join(own, prompt)
+  return dataclasses.replace(voice, prompt=prompt)
+
+
+def _join(first: Prompt, second: Prompt) -> Prompt:
+  """Prompt of two, one after the other."""
+  return Prompt(
+    text=f"{first.text} {second.text}",
+    language=second.language,
+    tokens=np.concatenate([first.tokens, second.tokens]),
+    latents=np.concatenate([first.latents, second.latents]),
+  )

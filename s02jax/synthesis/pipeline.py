@@ -4,8 +4,9 @@
     ─► Flow-VAE's decoder ─► waveform
 
 Speech is made by an `Engine`, whole or streamed: every request is computed as
-if it were alone, chunk by chunk, beside others. The models behind it are those
-of a bundle (`synthesis/synthesizer.py`) or exported functions
+if it were alone, beside others. Streamed, flow matching sees short windows;
+whole, it sees an utterance and its prompt at once. The models behind it are
+those of a bundle (`synthesis/synthesizer.py`) or exported functions
 (`serving/runtime.py`).
 
 Shape letters: n samples, s tokens, l latents, c latent channels, e vector.
@@ -27,7 +28,12 @@ from s02jax.synthesis.engine import Engine
 from s02jax.synthesis.job import Spoken, UtteranceJob
 from s02jax.synthesis.render.streams import Renderer, RenderStream
 from s02jax.synthesis.request import Request, Settings, Utterance, check_speaker
-from s02jax.synthesis.voice import Prompt, Voice, check_reference
+from s02jax.synthesis.voice import (
+  Prompt,
+  Transcript,
+  Voice,
+  check_reference,
+)
 from s02jax.text.checks import check_text, check_words
 from s02jax.text.clean import clean
 
@@ -100,7 +106,7 @@ class Pipeline:
   def voices(
     self,
     references: Sequence[np.ndarray],
-    transcripts: Sequence[str | None],
+    transcripts: Sequence[Transcript | None],
   ) -> list[Voice]:
     """Voices of reference waves float [n]; with a transcript, one-shot.
 
@@ -112,15 +118,16 @@ class Pipeline:
       for wave, transcript in zip(references, transcripts, strict=True)
     ]
     parts, renderer = self._parts, self.renderer
-    told = {i: text for i, text in enumerate(transcripts) if text is not None}
+    told = {i: said for i, said in enumerate(transcripts) if said is not None}
     spoken = [waves[i] for i in told]
     prompts = {
       i: Prompt(
-        text=text,
+        text=said.text,
+        language=languages.resolve(said.language).code,
         tokens=tokens,
         latents=(mean - renderer.mean) / renderer.std,
       )
-      for (i, text), tokens, (mean, _) in zip(
+      for (i, said), tokens, (mean, _) in zip(
         told.items(),
         parts.tokens(spoken),
         parts.posterior(spoken),
@@ -143,7 +150,7 @@ class Pipeline:
   def _voices_of(
     self,
     requests: Sequence[Request],
-    transcripts: Sequence[str | None],
+    transcripts: Sequence[Transcript | None],
   ) -> list[Voice]:
     """Voice of each request; references are encoded together."""
     for request in requests:
@@ -161,12 +168,17 @@ class Pipeline:
 
   # ------------------------------------------------------------------ speech
 
-  def engine(self) -> Engine:
-    """Engine without requests; several may be in use."""
+  def engine(self, *, whole: bool = False) -> Engine:
+    """Engine without requests; several may be in use.
+
+    Args:
+      whole: each request is heard when all of it is spoken, and better;
+        otherwise as soon as it can be.
+    """
     return Engine(
       SlotDecoder(self._parts.decode_functions),
       self.renderer,
-      lambda request, settings: self.jobs([request], settings)[0],
+      lambda request, settings: self.jobs([request], settings, whole)[0],
     )
 
   def synthesize(
@@ -181,8 +193,8 @@ class Pipeline:
     Raises:
       UserError: a request or setting that makes no sense, in one sentence.
     """
-    engine = self.engine()
-    jobs = self.jobs(requests, Settings.of(settings))
+    engine = self.engine(whole=True)
+    jobs = self.jobs(requests, Settings.of(settings), whole=True)
     tickets = [engine.add(job) for job in jobs]
     waves: dict[int, list[np.ndarray]] = {ticket: [] for ticket in tickets}
     spoken: dict[int, Spoken] = {}
@@ -199,8 +211,8 @@ class Pipeline:
   def stream(self, request: Request, **settings: Any) -> Iterator[np.ndarray]:
     """Speaks a request; waves float32 [n] as soon as they can be heard.
 
-    Joined, they are the wave of `synthesize`, up to rounding. Arguments and
-    errors are those of `synthesize`.
+    The words are those of `synthesize`, the sound is a little worse. Arguments
+    and errors are those of `synthesize`.
     """
     engine = self.engine()
     engine.submit(request, Settings.of(settings))
@@ -212,7 +224,7 @@ class Pipeline:
       yield from (p.wave for p in engine.step() if len(p.wave))
 
   def jobs(
-    self, requests: Sequence[Request], settings: Settings
+    self, requests: Sequence[Request], settings: Settings, whole: bool
   ) -> list[UtteranceJob]:
     """Checks requests and makes a fresh job of each; raises UserError."""
     settings.check()
@@ -223,23 +235,26 @@ class Pipeline:
       else check_text(words(r.text, r.language), r.language)
       for r in requests
     ]
-    transcripts = [
-      None
-      if r.reference_text is None
-      else check_words(
-        words(r.reference_text, r.language), "reference's transcript"
-      )
-      for r in requests
-    ]
+    transcripts = [self._transcript(r) for r in requests]
     codes = [languages.resolve(r.language).code for r in requests]
     voices = self._voices_of(requests, transcripts)
     return [
-      self._job(text, code, voice, settings)
+      self._job(text, code, voice, settings, whole)
       for text, code, voice in zip(texts, codes, voices, strict=True)
     ]
 
+  def _transcript(self, request: Request) -> Transcript | None:
+    """Checked transcript of a request's reference, None for zero-shot."""
+    if request.reference_text is None:
+      return None
+    language = request.reference_language or request.language
+    text = self._parts.words(request.reference_text, language)
+    return Transcript(
+      text=check_words(text, "reference's transcript"), language=language
+    )
+
   def _job(
-    self, text: str, code: str, voice: Voice, settings: Settings
+    self, text: str, code: str, voice: Voice, settings: Settings, whole: bool
   ) -> UtteranceJob:
     """Job of a checked text; its seeds depend on the text and the language."""
 
@@ -251,10 +266,17 @@ class Pipeline:
       top_k=settings.top_k,
       top_p=settings.top_p,
       repetition_penalty=settings.repetition_penalty,
+      repetition_window=settings.repetition_window,
+      repetition_share=settings.repetition_share,
     )
     return UtteranceJob(
       self._parts.prompt_builder(
-        text, code, voice, seed=seed("tokens"), sampling=sampling
+        text,
+        code,
+        voice,
+        seed=seed("tokens"),
+        sampling=sampling,
+        shortest=settings.shortest,
       ),
       RenderStream(
         self.renderer,
@@ -262,6 +284,7 @@ class Pipeline:
         seed=seed("latents"),
         steps=settings.steps,
         guidance=settings.guidance,
+        whole=whole,
       ),
       redraw_seed=seed("tokens again"),
       end=self._parts.end,

@@ -10,6 +10,7 @@ from s02jax.core.errors import UserError
 from s02jax.core.inputs import check_names, check_numbers
 from s02jax.synthesis.voice import Voice
 
+WINDOW = 25  # tokens of the past that sampling can look at
 MOST_STEPS = 1000  # of the solver: more would hold up other requests
 
 
@@ -25,6 +26,8 @@ class Request:
   reference_text: str | None = None  # transcript of it; None is zero-shot
   # `text` is one of the passages of a long text, in words and checked.
   in_words: bool = False
+  # Code or alias of the transcript's language; None is that of `text`.
+  reference_language: str | None = None
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -38,6 +41,12 @@ class Settings:
   top_k: int = 0  # likeliest tokens to choose from; 0 is all
   top_p: float = 1.0  # probability mass to choose from
   repetition_penalty: float = 1.0  # above 1, what was just said is less likely
+  # A token that makes up more than `share` of the last `window` ones is drawn
+  # again, from all there are; a share of 1 never is.
+  repetition_window: int = 10
+  repetition_share: float = 1.0
+  # Share of a text's average length before which the speech does not end.
+  shortest: float = 0.3
 
   @classmethod
   def of(cls, values: Mapping[str, Any]) -> "Settings":
@@ -64,6 +73,13 @@ class Settings:
         0 < self.repetition_penalty < np.inf,
         "above 0",
       ),
+      (
+        "repetition_window",
+        1 <= self.repetition_window <= WINDOW,
+        f"1 to {WINDOW}",
+      ),
+      ("repetition_share", 0 <= self.repetition_share <= 1, "0 to 1"),
+      ("shortest", 0 <= self.shortest <= 1, "0 to 1"),
     ):
       if not good:
         raise UserError(f"{name} is {getattr(self, name)}; it must be {want}.")

@@ -96,6 +96,7 @@ class Synthesizer(Pipeline):
         seed=derive_seed(seed, row.tobytes()),
         steps=steps,
         guidance=guidance,
+        whole=True,
       )
       streams[i].append(row)
       streams[i].finish()
@@ -112,10 +113,15 @@ class Synthesizer(Pipeline):
     return self.tokenizer.encode(waves)
 
   def tokenizer_reconstruction(
-    self, waves: Sequence[np.ndarray]
+    self, waves: Sequence[np.ndarray], references: Sequence[np.ndarray]
   ) -> list[np.ndarray]:
-    """Waves coded and decoded by the audio tokenizer alone, by Griffin-Lim."""
-    return self.tokenizer.decode(self.tokenize(waves))
+    """Waves coded and decoded by the audio tokenizer alone, by Griffin-Lim.
+
+    Args:
+      waves: float [n] each.
+      references: other speech of each wave's speaker, float [n].
+    """
+    return self.tokenizer.decode(self.tokenize(waves), references)
 
   def resynthesize(self, waves: Sequence[np.ndarray]) -> list[np.ndarray]:
     """Waves coded and decoded by the Flow-VAE alone, by the mean of z."""
@@ -126,9 +132,9 @@ class Synthesizer(Pipeline):
     heard = self.tokenizer.text_ids(self.tokenize(waves))
     return [self.text.decode(ids) for ids in heard]
 
-  def codes_in_use(self, waves: Sequence[np.ndarray]) -> float:
-    """Share of the codebook that occurs in the waves."""
-    found = np.unique(np.concatenate(self.tokenize(waves)))
+  def codes_in_use(self, codes: Sequence[np.ndarray]) -> float:
+    """Share of the codebook that occurs in the codes of some waves."""
+    found = np.unique(np.concatenate(codes))
     return len(found) / self.tokenizer.num_codes
 
   def ar_cost(

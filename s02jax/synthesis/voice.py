@@ -2,7 +2,7 @@
 
 A stored voice is one .safetensors file: its vectors, the prompt's tokens and
 latents where it has one, and in the header the format's version, the prompt's
-text and the fingerprint of the bundle that made it.
+text and language and the fingerprint of the bundle that made it.
 
 Shape letters: n samples, s tokens, l latents, c latent channels, e vector.
 """
@@ -23,7 +23,16 @@ from s02jax.core.errors import UserError
 SHORTEST = 0.5  # least seconds of a reference
 LONGEST = 20.0  # most seconds of a reference; more adds nothing to a voice
 MOST_MIXED = 4  # voices of a mixture
-FORMAT_VERSION = "1"  # of a voice's file
+LEAST_POWER = 0.02  # of a mean vector, as a share of its vectors'
+FORMAT_VERSION = "2"  # of a voice's file
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Transcript:
+  """Words of a recording, and their language."""
+
+  text: str
+  language: str  # code or alias
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -31,6 +40,7 @@ class Prompt:
   """Recording that one-shot cloning continues, as text, tokens and latents."""
 
   text: str  # transcript
+  language: str  # its code
   tokens: np.ndarray  # int32 [s], of the audio tokenizer
   latents: np.ndarray  # float32 [l, c], standardised
 
@@ -67,6 +77,7 @@ class Voice:
         "prompt_latents": self.prompt.latents,
       }
       header["prompt_text"] = self.prompt.text
+      header["prompt_language"] = self.prompt.language
     arrays = {k: np.ascontiguousarray(v) for k, v in arrays.items()}
     with files.explain_errors(path, "the voice"), files.atomic(path) as part:
       part.write_bytes(safetensors.numpy.save(arrays, header | dict(notes)))
@@ -135,6 +146,7 @@ class Voice:
       if "prompt_text" in header:
         prompt = Prompt(
           text=header["prompt_text"],
+          language=header["prompt_language"],
           tokens=arrays["prompt_tokens"],
           latents=arrays["prompt_latents"],
         )
@@ -158,12 +170,16 @@ class Voice:
 def mix(voices: Sequence[Voice], weights: Sequence[float]) -> Voice:
   """Mixes one to four voices by their weighted mean, which has no prompt.
 
+  Its vectors have the power of the voices', which a mean alone lacks: models
+  hear only vectors of that power.
+
   Args:
     voices: made with one bundle.
     weights: one a voice, none below 0, not all 0; only ratios matter.
 
   Raises:
-    UserError: another number of voices, of weights, or voices of two bundles.
+    UserError: another number of voices, of weights, or voices of two bundles;
+      voices whose vectors cancel each other out.
   """
   if not 1 <= len(voices) <= MOST_MIXED:
     raise UserError(
@@ -178,7 +194,8 @@ def average(voices: Sequence[Voice]) -> Voice:
   The result keeps the first prompt there is.
 
   Raises:
-    UserError: no voice, or voices of two bundles.
+    UserError: no voice, or voices of two bundles; voices whose vectors cancel
+      each other out.
   """
   if not voices:
     raise UserError("there is no voice to average; give at least one.")
@@ -188,7 +205,7 @@ def average(voices: Sequence[Voice]) -> Voice:
 
 
 def _mean(voices: Sequence[Voice], weights: Sequence[float]) -> Voice:
-  """Weighted mean of the voices' vectors, without a prompt."""
+  """Voice of the vectors' weighted means at the power of the vectors."""
   if len(weights) != len(voices):
     raise UserError(
       f"there are {len(voices)} voices and {len(weights)} weights; give each"
@@ -205,20 +222,35 @@ def _mean(voices: Sequence[Voice], weights: Sequence[float]) -> Voice:
       "the voices belong to different bundles; save them again with one."
     )
   share = (share / share.sum()).astype(np.float32)
-
-  def mean(vectors: list[np.ndarray]) -> np.ndarray:
-    return np.einsum("v,ve->e", share, np.stack(vectors)).astype(np.float32)
-
   return Voice(
-    ar_vector=mean([voice.ar_vector for voice in voices]),
-    flow_vector=mean([voice.flow_vector for voice in voices]),
+    ar_vector=_mean_vector([voice.ar_vector for voice in voices], share),
+    flow_vector=_mean_vector([voice.flow_vector for voice in voices], share),
     prompt=None,
     fingerprint=voices[0].fingerprint,
   )
 
 
+def _mean_vector(vectors: list[np.ndarray], share: np.ndarray) -> np.ndarray:
+  """Weighted mean float32 [e], scaled to the weighted mean square of vectors.
+
+  Raises:
+    UserError: the mean has almost no power, and its direction means nothing.
+  """
+  stacked = np.stack(vectors).astype(np.float32)
+  if not stacked.size:
+    return stacked[0]
+  mean = share @ stacked
+  power = np.mean(mean**2) / max(share @ np.mean(stacked**2, axis=1), 1e-12)
+  if power < LEAST_POWER:
+    raise UserError(
+      f"the voices are too unlike: {power:.0%} of their power is left in the"
+      " mixture; give one of them more weight, or mix others."
+    )
+  return (mean / np.sqrt(power)).astype(np.float32)
+
+
 def check_reference(
-  wave: np.ndarray, rate: int, transcript: str | None = None
+  wave: np.ndarray, rate: int, transcript: Transcript | None = None
 ) -> np.ndarray:
   """Checks a reference; returns it as float32 [n], cropped where too long.
 

@@ -23,7 +23,13 @@ from s02jax.core.errors import UserError
 from s02jax.pretrained import silero
 from s02jax.pretrained.doubts import doubts
 from s02jax.synthesis.pipeline import Pipeline
-from s02jax.synthesis.voice import MOST_MIXED, Voice, average, mix
+from s02jax.synthesis.voice import (
+  MOST_MIXED,
+  Transcript,
+  Voice,
+  average,
+  mix,
+)
 from s02jax.text import pace
 
 # Most seconds of a recording that are decoded. What a voice is made of begins
@@ -81,7 +87,9 @@ def existing(bundle, name: str) -> pathlib.Path:
 
 
 def recorded(
-  synthesizer: Pipeline, recordings: Sequence, transcript: str | None
+  synthesizer: Pipeline,
+  recordings: Sequence,
+  transcript: Transcript | None,
 ) -> tuple[Voice, float]:
   """Makes a voice of a speaker's recordings; returns it and their seconds.
 
@@ -95,8 +103,8 @@ def recorded(
   """
   transcripts = [transcript, *[None] * (len(recordings) - 1)]
   waves = [
-    reference(file, synthesizer.rate, text)
-    for file, text in zip(recordings, transcripts, strict=True)
+    reference(file, synthesizer.rate, None if said is None else said.text)
+    for file, said in zip(recordings, transcripts, strict=True)
   ]
   voice = average(synthesizer.voices(waves, transcripts))
   return voice, sum(map(len, waves)) / synthesizer.rate

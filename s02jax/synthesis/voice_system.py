@@ -28,7 +28,7 @@ from s02jax.synthesis.long_text import Heard, LongText
 from s02jax.synthesis.pipeline import Pipeline
 from s02jax.synthesis.request import DEFAULTS, Settings
 from s02jax.synthesis.synthesizer import Synthesizer
-from s02jax.synthesis.voice import Voice
+from s02jax.synthesis.voice import Transcript, Voice
 from s02jax.text import front, language_id
 from s02jax.text.checks import check_words
 from s02jax.text.front import Audience
@@ -55,11 +55,15 @@ class Options(TypedDict, total=False):
   top_k: int  # likeliest tokens to choose from; 0 is all
   top_p: float  # probability mass to choose from
   repetition_penalty: float  # above 1: less of it
+  repetition_window: int  # last tokens that repetitions are counted in
+  repetition_share: float  # of them, above which a token is drawn again
+  shortest: float  # share of a text's average length to speak at least
   speed: float  # 0.5 to 2, at the same pitch
   pitch: float  # semitones, -12 to 12
   volume: float  # factor, up to 10
   rate: int | None  # Hz of the sound, if not the system's
   reference_text: str | None  # words of the first recording: one-shot
+  reference_language: str | None  # of these words, if not the text's
   pronunciation: str | os.PathLike | Pronunciation | None  # .tsv or .json
   markup: str  # kind of marks in the text: none, markdown, ssml, srt
 
@@ -144,6 +148,7 @@ class VoiceSystem:
     source: VoiceSource,
     *,
     reference_text: str | None = None,
+    reference_language: str | None = None,
     language: str | None = None,
   ) -> Voice:
     """Finds or makes a voice, to be used as often as wanted.
@@ -155,7 +160,8 @@ class VoiceSystem:
       source: see `VoiceSource`.
       reference_text: what the first recording says: the voice continues it
         (one-shot). Without it a voice is cloned zero-shot.
-      language: of `reference_text`; None detects it.
+      reference_language: of `reference_text`; None takes `language`.
+      language: of what will be spoken; None detects it in `reference_text`.
 
     Raises:
       UserError: no voice, or a recording of which none can be made.
@@ -182,7 +188,7 @@ class VoiceSystem:
         f"{source!r} is neither a file nor a voice of {self.path}"
         f"{inputs.hint(source, known)}; it has {held}."
       )
-    made, _ = self.clone(source, reference_text, language)
+    made, _ = self.clone(source, reference_text, reference_language or language)
     return made
 
   def clone(
@@ -193,20 +199,38 @@ class VoiceSystem:
   ) -> tuple[Voice, float]:
     """Makes a voice of recordings; returns it and their seconds of speech.
 
-    Arguments and errors are those of `voice`.
-    """
-    if reference_text is not None:
-      reference_text = self._words(reference_text, language)
-    recordings = self._recordings(source)
-    return voice_store.recorded(self.synthesizer, recordings, reference_text)
+    Args:
+      source: recordings of one speaker.
+      reference_text: what the first one says.
+      language: of `reference_text`; None detects it.
 
-  def _words(self, transcript: str, language: str | None) -> str:
-    """Transcript in spoken words; raises UserError if it has none."""
-    check_words(transcript, "reference's transcript")
+    Raises:
+      UserError: as by `voice`.
+    """
+    transcript = None
+    if reference_text is not None:
+      transcript = self.transcript(reference_text, language)
+    recordings = self._recordings(source)
+    return voice_store.recorded(self.synthesizer, recordings, transcript)
+
+  def transcript(self, text: str, language: str | None = None) -> Transcript:
+    """Writes the transcript of a recording in spoken words.
+
+    Args:
+      text: what the recording says.
+      language: code or alias of its language; None detects it.
+
+    Raises:
+      UserError: it has no words, or its language is unknown.
+    """
+    check_words(text, "reference's transcript")
     if language is None:
-      language = language_id.detect(transcript, self.languages)
-    said = front.words(transcript, language, folds=self._audience.folds)
-    return check_words(said, "reference's transcript")
+      language = language_id.detect(text, self.languages)
+    code = languages.resolve(language).code
+    said = front.words(text, code, folds=self._audience.folds)
+    return Transcript(
+      text=check_words(said, "reference's transcript"), language=code
+    )
 
   def _recordings(self, source) -> list[Recording]:
     """Recordings of one speaker, each as `audio.recording` takes it."""
@@ -255,7 +279,7 @@ class VoiceSystem:
         misspelt or out of range.
     """
     rate = settings.get("rate") or self.rate
-    blocks = list(self.stream(text, voice, language, **settings))
+    blocks = self._say(text, voice, language, settings, whole=True)
     nothing = np.zeros(0, np.float32)
     return Sound(samples=np.concatenate([nothing, *blocks]), rate=rate)
 
@@ -268,9 +292,15 @@ class VoiceSystem:
   ) -> Iterator[np.ndarray]:
     """Speaks a text; blocks float32 [n] as soon as they can be heard.
 
-    Joined, they are the samples of `say`. Arguments and errors are those of
-    `say`; the errors come at once, not with the first block.
+    The words are those of `say`, the sound is a little worse. Arguments and
+    errors are those of `say`; errors come at once, not with the first block.
     """
+    return self._say(text, voice, language, settings, whole=False)
+
+  def _say(
+    self, text, voice, language, settings: Options, *, whole: bool
+  ) -> Iterator[np.ndarray]:
+    """Checks everything that `say` was given, and speaks."""
     given: dict[str, Any] = dict(settings)
     known = [*Options.__annotations__, "voice", "language"]
     inputs.check_names(given, known, "a setting of speech")
@@ -279,14 +309,20 @@ class VoiceSystem:
       kept = f"the name of one that it keeps ({names}) or " if names else ""
       raise UserError(f"whose voice? Give voice={kept}a recording.")
     said = given.pop("reference_text", None)
+    said_in = given.pop("reference_language", None)
     draws = Settings.of({k: given[k] for k in Settings.names() if k in given})
     draws.check()
     changes = Changes(**{k: given[k] for k in Changes.names() if k in given})
     read = self.read(
       text, language, given.get("pronunciation"), given.get("markup", "none")
     )
-    made = self.voice(voice, reference_text=said, language=read.language)
-    return self.speak(read, made, settings=draws, changes=changes)
+    made = self.voice(
+      voice,
+      reference_text=said,
+      reference_language=said_in,
+      language=read.language,
+    )
+    return self.speak(read, made, settings=draws, changes=changes, whole=whole)
 
   def read(
     self,
@@ -311,6 +347,7 @@ class VoiceSystem:
     *,
     settings: Settings = DEFAULTS,
     changes: Changes = long_text.NO_CHANGES,
+    whole: bool = True,
     play: long_text.Play | None = None,
     timed: Callable[[list[Word]], None] | None = None,
   ) -> Iterator[np.ndarray]:
@@ -322,6 +359,8 @@ class VoiceSystem:
       settings: of the draws.
       changes: of speed, pitch, volume and rate; what the text itself asks of
         the speed comes on top.
+      whole: the sound of each passage is made in one piece; False gives sound
+        as soon as it can be heard, which is a little worse.
       play: of an engine that others use too; None takes one of its own.
       timed: is told the words of every passage with their times, once it is
         spoken.
@@ -347,10 +386,12 @@ class VoiceSystem:
 
     blocks = long_text.speak(
       self.synthesizer,
-      text.parts(self._context),
+      text.parts(long_text.room(self._context, voice)),
       voice=voice,
+      context=self._context,
       settings=settings,
       changes=changes.faster(text.speed),
+      whole=whole,
       play=play,
       hear=hear,
     )

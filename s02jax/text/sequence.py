@@ -1,19 +1,25 @@
 """Sequence of the AR Transformer, the same for training rows and prompts.
 
   [speaker] [language] text [start] audio                          zero-shot
-  [speaker] [language] text₁ space text₂ [start] audio₁ audio₂     one-shot
+  [speaker] [language₁] text₁ [language₂] text₂ [start] audio₁ audio₂
+                                                                   one-shot
 
-(report 3.2). Beside the ids goes a cursor: the place in the text that a
-position belongs to, which serves as its rotary position. A text piece stands
-at its own place p = 0, 1, 2, … in the sequence. Audio token j of a text that
-begins at b stands, once read, at b + r·(j + 1), where r is the pieces that one
-token speaks on average in its language. So the model finds what to say next at
-a distance that grows only as far as a voice's pace is from the average, and a
-one-shot target starts out exactly as a zero-shot one. Audio that comes before
-other audio has a known length: its r is its own, and its last token stands at
-the beginning of the next text.
+(report 3.2). Every text begins with the tag of its language, so that a prompt
+may be in another one than what follows it.
+
+Every position has two places, and half of the rotary pairs turn by each. One is
+its number in the sequence. The other is a cursor: the place in the text that
+it belongs to. A text piece stands at its own number p = 0, 1, 2, … Token j of
+the audio of a text that begins at b stands, once read, at b + r·(j + 1), where
+r is the pieces that one token speaks on average in its language. So the model
+finds what to say next at a distance that grows only as far as a voice's pace is
+from the average. The last audio token before other audio stands at the
+beginning of the next text, where [start] stands for the first: a one-shot
+target starts out as a zero-shot one. The tokens before it do not tell how many
+there will be, since a prompt is trained on as well.
 """
 
+import dataclasses
 from collections.abc import Sequence
 from typing import Protocol
 
@@ -29,38 +35,40 @@ class Text(Protocol):
 
   def language_id(self, code: str) -> int: ...
 
-  def pieces(self, text: str) -> list[int]: ...
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Part:
+  """Text of a sequence in one language, and its audio."""
+
+  language: str  # its code
+  pieces: Sequence[int] | np.ndarray  # ids of the text
+  rate: float  # r of the language
+  # Audio tokens; none where they are yet to come.
+  codes: np.ndarray = dataclasses.field(
+    default_factory=lambda: np.zeros(0, np.int32)
+  )
 
 
 def sequence(
-  text: Text,
-  language: str,
-  pieces: Sequence[Sequence[int] | np.ndarray],
-  codes: Sequence[np.ndarray],
-  rate: float,
+  text: Text, parts: Sequence[Part]
 ) -> tuple[np.ndarray, np.ndarray]:
   """Builds a sequence: joint ids int32 [s] and cursor float32 [s].
 
   Args:
     text: the text model.
-    language: code of the text's language.
-    pieces: ids of each text, that of the prompt first.
-    codes: audio of each text, or of all but the last, which is yet to come.
-    rate: r of the language.
+    parts: a prompt's before what is said.
   """
-  space = text.pieces(" ")
-  ids = [text.speaker_id, text.language_id(language)]
-  begins = []
-  for i, part in enumerate(pieces):
-    if i:
-      ids += space
+  ids, begins = [text.speaker_id], []
+  for part in parts:
+    ids.append(text.language_id(part.language))
     begins.append(len(ids))
-    ids += list(part)
+    ids += list(part.pieces)
   cursor = [np.arange(len(ids), dtype=np.float32), [begins[0]]]
   ids.append(text.start_id)
-  for i, audio in enumerate(codes):
-    ids += (text.size + np.asarray(audio, np.int64)).tolist()
-    n = len(audio)
-    pace = (begins[i + 1] - begins[i]) / max(n, 1) if begins[i + 1 :] else rate
-    cursor.append(begins[i] + pace * np.arange(1, n + 1))
+  for i, part in enumerate(parts):
+    ids += (text.size + np.asarray(part.codes, np.int64)).tolist()
+    places = begins[i] + part.rate * np.arange(1, len(part.codes) + 1)
+    if i + 1 < len(parts):
+      places[-1:] = begins[i + 1]
+    cursor.append(places)
   return np.array(ids, np.int32), np.concatenate(cursor).astype(np.float32)

@@ -11,6 +11,7 @@ import pytest
 from configs.ar import get_config
 from s02jax.core.errors import UserError
 from s02jax.models import ar
+from s02jax.models.layers import linear
 from s02jax.models.layers.transformer import TransformerConfig
 from s02jax.models.speaker_encoder import SpeakerEncoder
 from s02jax.stages.ar import ARStage, next_real, swap_texts, text_rates
@@ -98,7 +99,7 @@ def make_batch(rows=2, samples=800, seed=0):
   ids, weight = np.zeros((rows, 20), np.int32), np.zeros((rows, 20))
   segment, position = np.zeros_like(ids), np.zeros_like(ids)
   cursor = np.zeros(ids.shape, np.float32)
-  target = np.zeros_like(ids)
+  target, prompt = np.zeros((2, *ids.shape), np.int32)
   for row in range(rows):
     for number, (begin, text, audio) in enumerate(((0, 3, 3), (9, 2, 2)), 1):
       end = begin + 3 + text + audio
@@ -118,6 +119,7 @@ def make_batch(rows=2, samples=800, seed=0):
     segment=jnp.asarray(segment),
     position=jnp.asarray(position),
     cursor=jnp.asarray(cursor),
+    prompt=jnp.asarray(prompt),
     target=jnp.asarray(target),
     weight=jnp.asarray(weight, jnp.float32),
     references=jnp.asarray(references, jnp.float32),
@@ -313,6 +315,48 @@ def test_nan_behind_a_reference_and_in_empty_ones_changes_nothing(trained):
   )
   jax.tree.map(np.testing.assert_array_equal, clean, dirty)
   assert float(metrics["skipped"]) == 0
+
+
+def test_noise_leaves_texts_and_prompts_alone():
+  stage = make_stage(loss=dict(noise=0.5))
+  ids = jnp.tile(jnp.arange(TEXT + CODES)[None], (64, 1))
+  prompt = jnp.zeros_like(ids).at[:, TEXT : TEXT + 4].set(1)
+  noisy = np.asarray(stage.corrupt(jax.random.PRNGKey(0), ids, prompt))
+  assert (noisy[:, : TEXT + 4] == np.arange(TEXT + 4)).all()
+  assert (noisy[:, TEXT:] >= TEXT).all()
+  changed = (noisy != np.asarray(ids))[:, TEXT + 4 :].mean()
+  assert changed == pytest.approx(0.5 * (1 - 1 / CODES), abs=0.1)
+
+
+def test_a_voice_without_a_reference_is_a_vector_of_zeros(trained):
+  stage, _, state, batch, _ = trained
+  vectors = stage.speakers(state.params, batch)
+  empty = np.asarray(batch["reference_samples"]) == 0
+  assert empty.any() and not empty.all()
+  np.testing.assert_array_equal(np.any(vectors, axis=2), ~empty)
+
+
+def test_both_axes_of_positions_matter(variables, speakers):
+  batch = make_batch()
+  plain = logits_of(variables, batch, speakers)
+  for name in ("position", "cursor"):
+    moved = logits_of(variables, batch | {name: 2 * batch[name]}, speakers)
+    assert np.abs(moved - plain).max() > 1e-3
+
+
+def test_logits_are_summed_in_float32():
+  """In bfloat16 most neighbouring values of a wide sum would be equal."""
+  x = jax.random.normal(jax.random.PRNGKey(0), (1, 64, 128))
+  head = linear.Logits(8, jnp.bfloat16)
+  variables = head.init(jax.random.PRNGKey(1), x)
+  y = np.asarray(head.apply(variables, x))
+  rounded = np.asarray(jnp.asarray(y).astype(jnp.bfloat16), np.float32)
+  assert y.dtype == np.float32 and (y != rounded).mean() > 0.9
+  exact = linear.Logits(8).apply(variables, x)
+  close(y, exact, 0.05)
+  # The gradient's products are in bfloat16, as those of other layers.
+  grads = jax.grad(lambda p: head.apply(p, x).sum())(variables)
+  close(grads["params"]["bias"], jnp.full(8, 64.0))
 
 
 def test_accumulation_equals_one_large_batch(trained):

@@ -13,6 +13,7 @@ from s02jax.data.rows.packed_utterances import GAP, SEPARATOR
 from s02jax.models.audio_tokenizer import (
   AudioTokenizer,
   AudioTokenizerConfig,
+  init,
   nearest,
   normalise,
 )
@@ -30,11 +31,15 @@ CONFIG = AudioTokenizerConfig(
   mel_bins=8,
   width=16,
   encoder_blocks=1,
+  heads=2,
   decoder_blocks=1,
   ctc_blocks=1,
   num_codes=12,
   code_dim=4,
   vocab_size=10,
+  speaker_width=8,
+  speaker_layers=1,
+  speaker_dim=3,
 )
 
 
@@ -44,19 +49,27 @@ apply = jax.jit(MODEL.apply, static_argnames="method")
 
 @pytest.fixture(scope="module")
 def variables():
-  mel, mask = jnp.zeros((1, 4, 8)), jnp.ones((1, 4), bool)
-  shapes = jax.eval_shape(MODEL.init, jax.random.key(0), mel, mask)
+  shapes = jax.eval_shape(functools.partial(init, MODEL), jax.random.key(0))
   return tiny.random_params(shapes)
 
 
+def _inputs(seed, frames, rows=1):
+  """Log-mel of whole rows, their segments and a vector of each."""
+  a, b = jax.random.split(jax.random.key(seed))
+  mel = jax.random.normal(a, (rows, frames, 8))
+  segment = jnp.ones((rows, frames // 2), jnp.int32)
+  return mel, segment, jax.random.normal(b, (rows, 1, 3))
+
+
 def test_padding_may_hold_anything(variables):
-  mel = jax.random.normal(jax.random.key(1), (1, 12, 8))
-  alone = apply(variables, mel, jnp.ones((1, 12), bool))
+  mel, segment, speakers = _inputs(1, 12)
+  alone = apply(variables, mel, segment, speakers)
   padded = jnp.concatenate([mel, jnp.full((1, 6, 8), jnp.nan)], axis=1)
+  longer = jnp.pad(segment, ((0, 0), (0, 3)))
   mask = jnp.arange(18)[None] < 12
 
   def loss(variables):
-    out = apply(variables, padded, mask)
+    out = apply(variables, padded, longer, speakers)
     return jnp.sum(jnp.where(mask[..., None], out["mel"], 0.0)), out
 
   grads, out = jax.jit(jax.grad(loss, has_aux=True))(variables)
@@ -67,22 +80,49 @@ def test_padding_may_hold_anything(variables):
 
 
 def test_decoding_codes_is_what_training_reconstructs(variables):
-  mel = jax.random.normal(jax.random.key(2), (2, 8, 8))
-  mask, tokens = jnp.ones((2, 8), bool), jnp.ones((2, 4), bool)
-  out = apply(variables, mel, mask)
-  codes = apply(variables, mel, mask, method="encode")
-  again = apply(variables, codes, tokens, method="decode")
-  text = apply(variables, codes, tokens, method="ctc_logits")
+  mel, segment, speakers = _inputs(2, 8, rows=2)
+  out = apply(variables, mel, segment, speakers)
+  codes = apply(variables, mel, segment, method="encode")
+  again = apply(variables, codes, segment, speakers, method="decode")
+  text = apply(variables, codes, segment, method="ctc_logits")
   np.testing.assert_allclose(again, out["mel"], atol=1e-5)
   np.testing.assert_allclose(text, out["text"], atol=1e-5)
 
 
+def test_attention_reads_the_whole_utterance_and_no_other(variables):
+  """Beyond the convolutions' reach: only within a segment."""
+  mel, _, _ = _inputs(3, 120)
+  changed = mel.at[:, :4].add(1.0)
+
+  def last(mel, segment):
+    out = apply(variables, mel, segment, method="vectors")
+    return np.asarray(out)[:, -2:]
+
+  whole = jnp.ones((1, 60), jnp.int32)
+  assert np.abs(last(mel, whole) - last(changed, whole)).max() > 1e-4
+  apart = whole.at[:, 30:].set(2)
+  np.testing.assert_array_equal(last(mel, apart), last(changed, apart))
+
+
+def test_each_segment_is_decoded_in_its_own_voice(variables):
+  codes = jax.random.randint(jax.random.key(4), (1, 60), 0, 12)
+  segment = jnp.ones((1, 60), jnp.int32).at[:, 30:].set(2)
+  speakers = jax.random.normal(jax.random.key(5), (1, 2, 3))
+  one = apply(variables, codes, segment, speakers, method="decode")
+  other = apply(
+    variables, codes, segment, speakers.at[:, 1].add(1.0), method="decode"
+  )
+  change = np.abs(one - other).max(-1)[0]
+  # Convolutions are all that carries a voice over the border.
+  assert (change[:40] == 0).all() and (change[60:] > 0).all()
+
+
 def test_gradient_passes_the_quantiser_to_the_encoder(variables):
-  mel = jax.random.normal(jax.random.key(3), (1, 8, 8))
+  mel, segment, speakers = _inputs(3, 8)
 
   def loss(params):
     both = {"params": params, "codebook": variables["codebook"]}
-    return jnp.sum(apply(both, mel, jnp.ones((1, 8), bool))["mel"] ** 2)
+    return jnp.sum(apply(both, mel, segment, speakers)["mel"] ** 2)
 
   grads = jax.jit(jax.grad(loss))(variables["params"])
   assert np.abs(grads["encoder"]["into"]["kernel"]).max() > 0
@@ -116,12 +156,29 @@ def test_dead_codes_restart_at_valid_vectors_only():
   vectors = jnp.where(valid[:, :, None], vectors, 0.0)
   config = LossConfig(codebook_decay=0.98, restart_below=2.0)
   move = jax.jit(functools.partial(move_codebook, config=config))
-  codes = jnp.zeros((4, 5), jnp.int32)
+  codes = jnp.tile(jnp.arange(5), (4, 1))  # of 6
   for seed in range(7):
     moved = move(codebook, vectors, codes, valid, jax.random.key(seed))
     similarity = np.asarray(moved.codes @ vectors[valid].T)
     np.testing.assert_allclose(similarity.max(1), 1.0, atol=1e-4)
     assert len(set(similarity.argmax(1))) == 6
+
+
+def test_a_code_is_dead_by_its_share_whatever_the_batch():
+  """Uses of a code are compared with the mean, so that rows do not matter."""
+  config = LossConfig(codebook_decay=0.5, restart_below=0.3)
+  move = jax.jit(functools.partial(move_codebook, config=config))
+  codes = jnp.repeat(jnp.arange(6), jnp.array([10, 10, 10, 10, 9, 1]))[None]
+  vectors = normalise(jax.random.normal(jax.random.key(1), (1, 50, 4)))
+  for rows in (1, 40):
+    many = jnp.tile(codes, (rows, 1)), jnp.tile(vectors, (rows, 1, 1))
+    before = _codebook(jax.random.key(0))
+    before = before.replace(uses=before.uses * 0)
+    valid = jnp.ones((rows, 50), bool)
+    moved = move(before, many[1], many[0], valid, jax.random.key(2))
+    mean = 0.5 * rows * 50 / 6
+    np.testing.assert_allclose(moved.uses[5], 0.6 * mean, rtol=1e-5)
+    np.testing.assert_allclose(moved.uses[4], 0.5 * 9 * rows, rtol=1e-5)
 
 
 @pytest.mark.parametrize("shape, k", [((4, 7), 28), ((3, 50), 7), ((2, 3), 16)])
@@ -170,20 +227,36 @@ def state(stage):
 
 
 def _row(stage, clips):
-  """A packed row of (tokens, text), each clip noise of its own."""
+  """A packed row of (tokens, text), each clip noise of its own, as its voice.
+
+  The first halves of clips of an even number of tokens are not scored.
+  """
   size = tokens(stage.config.data.row_seconds)
   hop = stage.mel.hop * stage.model_config.frames_per_token
   wave, segment = np.zeros(size * hop, np.float32), np.zeros(size, np.int32)
-  text, begin = [], 0
+  told, text, begin = np.zeros(size, bool), [], 0
+  references = np.zeros((4, 20 * hop), np.float32)
+  samples = np.zeros(4, np.int32)
   for k, (count, pieces) in enumerate(clips):
     noise = np.random.default_rng(len(pieces)).normal(size=count * hop)
     wave[begin * hop : (begin + count) * hop] = 0.1 * noise
     segment[begin : begin + count] = k + 1
+    told[begin : begin + count // 2] = count % 2 == 0
+    samples[k] = count * hop
+    references[k, : count * hop] = 0.1 * noise[::-1]
     text += [SEPARATOR] * (k > 0) + pieces
     begin += count + GAP
   padded = np.zeros(size, np.int32)
   padded[: len(text)] = text
-  return dict(wave=wave, segment=segment, text=padded, text_length=len(text))
+  return dict(
+    wave=wave,
+    segment=segment,
+    told=told,
+    text=padded,
+    text_length=len(text),
+    references=references,
+    reference_samples=samples,
+  )
 
 
 def test_packed_utterances_train_as_they_would_alone(stage, state):

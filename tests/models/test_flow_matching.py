@@ -30,7 +30,7 @@ CONFIG = FlowMatchingConfig(
 
 
 MODEL = FlowMatching(CONFIG)
-apply = jax.jit(MODEL.apply, static_argnames="block")
+apply = jax.jit(MODEL.apply)
 
 
 @pytest.fixture(scope="module")
@@ -40,13 +40,9 @@ def params():
   return tiny.random_params(shapes)
 
 
+@jax.jit
 def _inputs():
   """Arguments of the model: two rows of six tokens."""
-  return _arrays() | dict(block=None)
-
-
-@jax.jit
-def _arrays():
   b, tokens = 2, 6
   keys = jax.random.split(jax.random.key(1), 5)
   frames = 2 * tokens
@@ -136,16 +132,22 @@ def test_prompt_outside_its_mask_is_not_read(params):
   )
 
 
-def test_chunks_do_not_see_later_chunks(params):
-  block = 4
-  inputs = _inputs() | dict(block=block)
+def test_windows_of_a_row_do_not_see_each_other(params):
+  """Neither sees the other's noise; conditions reach over the border."""
+  inputs = _inputs()
+  cut = 4
+  segment = jnp.broadcast_to(1 + (jnp.arange(12) >= cut), (2, 12))
+  inputs |= dict(segment=segment)
 
-  def first_chunk(x_t):
+  def first_window(x_t):
     out = apply(params, **(inputs | dict(x_t=x_t)))
-    return jnp.sum(out["velocity"][:, :block] ** 2)
+    return jnp.sum(out["velocity"][:, :cut] ** 2)
 
-  reach = np.abs(jax.jit(jax.grad(first_chunk))(inputs["x_t"])).sum((0, 2))
-  assert (reach[block:] == 0).all() and (reach[:block] > 0).all()
+  reach = np.abs(jax.jit(jax.grad(first_window))(inputs["x_t"])).sum((0, 2))
+  assert (reach[cut:] == 0).all() and (reach[:cut] > 0).all()
+  other = inputs | dict(tokens=inputs["tokens"].at[:, 2].add(1) % 10)
+  a, b = (apply(params, **x)["velocity"][:, cut - 1] for x in (inputs, other))
+  assert np.abs(a - b).max() > 1e-3
 
 
 def test_gaussian_velocity_transports_noise_to_the_gaussian():

@@ -1,5 +1,7 @@
 """Flow-VAE: the flow's algebra, the frame grid, the KL."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -15,6 +17,7 @@ CONFIG = FlowVAEConfig(
   encoder_blocks=1,
   decoder_width=16,
   decoder_lookahead=(1, 0),
+  decoder_fine_lookahead=(2,),
   flow_layers=3,
   flow_width=8,
 )
@@ -80,6 +83,7 @@ def test_identity_flow_gives_the_plain_kl():
     encoder_blocks=1,
     decoder_width=8,
     decoder_lookahead=(0,),
+    decoder_fine_lookahead=(0,),
     flow_layers=0,
   )
   model = FlowVAE(config)
@@ -91,7 +95,7 @@ def test_identity_flow_gives_the_plain_kl():
   params = init(jax.random.key(0), wave, jax.random.key(0))
   mu, log_sigma = run(params, wave, method="encode")
   closed = 0.5 * (mu**2 + jnp.exp(2 * log_sigma) - 1) - log_sigma
-  keys = jax.random.split(jax.random.key(2), 400)
+  keys = jax.random.split(jax.random.key(2), 6400)
   drawn = jax.vmap(lambda k: run(params, wave, k)["kl"])(keys)
   np.testing.assert_allclose(
     drawn.mean(0), closed.mean(-1), rtol=0.1, atol=0.02
@@ -117,18 +121,34 @@ def test_decoding_does_not_notice_padding(params):
   np.testing.assert_allclose(again[:, : alone.shape[1]], alone, atol=1e-5)
 
 
-def test_decoder_looks_ahead_as_far_as_it_says(params):
-  z = jax.random.normal(jax.random.key(4), (1, 12, 6))
-  frame = 5
+@pytest.mark.parametrize(
+  ("split", "fine", "window"),
+  [(2, (2,), 640), (2, (0, 1), 320), (4, (0,), 640), (1, (), 1280)],
+)
+def test_decoder_reaches_as_far_as_it_says(split, fine, window):
+  """A frame of sound depends on both ends of the reach, on nothing beyond."""
+  config = dataclasses.replace(
+    CONFIG,
+    decoder_lookahead=(1,),
+    decoder_split=split,
+    decoder_fine_lookahead=fine,
+    decoder_window=window,
+  )
+  model, key = FlowVAE(config), jax.random.key(0)
+  wave = jnp.zeros((1, 1600))
+  params = tiny.random_params(jax.eval_shape(model.init, key, wave, key))
+  left, right = config.decoder_reach
+  frame = left + 2
+  z = jax.random.normal(jax.random.key(4), (1, frame + right + 3, 6))
 
   def energy(z):
-    wave = apply(params, z, method="decode")
-    return jnp.sum(wave[:, : (frame + 1) * CONFIG.hop] ** 2)
+    wave = model.apply(params, z, method="decode")
+    return jnp.sum(wave[:, frame * config.hop : (frame + 1) * config.hop] ** 2)
 
-  reach = np.abs(jax.jit(jax.grad(energy))(z)).sum((0, 2))
-  # The convolutions see one frame ahead, the inverse STFT two more.
-  last = frame + sum(CONFIG.decoder_lookahead) + 2
-  assert (reach[last + 1 :] == 0).all() and reach[last] > 0
+  reached = np.abs(jax.jit(jax.grad(energy))(z)).sum((0, 2)) > 0
+  expected = np.zeros_like(reached)
+  expected[frame - left : frame + right + 1] = True
+  np.testing.assert_array_equal(reached, expected)
 
 
 def test_inverse_stft_inverts_stft():

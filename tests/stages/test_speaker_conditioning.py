@@ -48,6 +48,7 @@ def batch(random):
     "segment": np.ones((2, 8), np.int32),
     "position": place.astype(np.int32),
     "cursor": place.astype(np.float32),
+    "prompt": np.zeros((2, 8), np.int32),
     "target": np.roll(np.maximum(ids - 20, 0), -1, axis=1).astype(np.int32),
     "weight": (place >= 4).astype(np.float32),
     "references": random.normal(size=(2, 1, 3200)).astype(np.float32),

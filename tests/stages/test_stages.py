@@ -58,6 +58,20 @@ def test_discriminators_wait_for_their_start(vae):
   assert int(third.generator.step) == int(third.step) == 2
 
 
+def test_encoder_hears_the_shape_of_a_frame_at_any_loudness(vae):
+  """A sine's phase moves μ of a quiet frame as far as of a loud one."""
+  stage, _, state = vae
+  variables = {"params": state.generator.params}
+  turns = 2 * np.pi * np.arange(3200) / 64
+  waves = jnp.stack([jnp.sin(turns), jnp.cos(turns)])
+
+  def moved(loudness):
+    mu, _ = stage.model.apply(variables, loudness * waves, method="encode")
+    return float(jnp.abs(mu[0] - mu[1])[2:-2].mean())
+
+  assert moved(0.03) > 0.7 * moved(0.3)
+
+
 def test_one_pass_serves_generator_and_discriminators(vae):
   """Losses and gradients equal those of a pass for each."""
   stage, _, state = vae
@@ -138,6 +152,7 @@ def _tokenizer():
   """Small audio tokenizer stage."""
   config = audio_tokenizer.get_config("test")
   config.model.update(dict(width=8, num_codes=16, vocab_size=10))
+  config.loss.voiceless = 0.0
   return stages.make(config)
 
 
@@ -148,6 +163,9 @@ def test_a_broken_batch_leaves_the_codebook():
     "segment": jnp.ones((2, 10), jnp.int32).at[1, 8:].set(0),
     "text": jnp.array([[1, 2, 3], [4, 5, 0]]),
     "text_length": jnp.array([3, 2]),
+    "told": jnp.zeros((2, 10), bool),
+    "references": 0.1 * jax.random.normal(jax.random.key(1), (2, 1, 3200)),
+    "reference_samples": jnp.full((2, 1), 3200),
   }
   step = jax.jit(stage.train_step)
   state = jax.jit(stage.init_state)(jax.random.key(0))

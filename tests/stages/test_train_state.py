@@ -79,6 +79,16 @@ def test_a_step_that_is_not_finite_changes_only_the_counters(bad):
   assert skipped_steps({"player": again}) == 1
 
 
+def test_embeddings_norms_and_biases_are_not_decayed():
+  names = ("head/kernel", "embed/embedding", "norm/scale", "head/bias", "taps")
+  params = {name: jnp.ones((2, 2)) for name in names}
+  zeros = jax.tree.map(jnp.zeros_like, params)
+  state = TrainState.create(params, OPTIMIZER)
+  after, _ = update(state, zeros, OPTIMIZER, 0.9)
+  decayed = {name for name in names if (after.params[name] < 1).all()}
+  assert decayed == {"head/kernel"}
+
+
 def test_only_matrices_are_decayed():
   zeros = jax.tree.map(jnp.zeros_like, params())
   after, _ = update(state(), zeros, OPTIMIZER, 0.9)

@@ -3,6 +3,7 @@
 import pytest
 
 from s02jax.synthesis.synthesizer import Synthesizer
+from s02jax.synthesis.voice import Transcript
 from tests import tiny
 
 
@@ -16,4 +17,5 @@ def synthesizer():
 def voices(synthesizer):
   """Two voices, one without and one with a prompt."""
   waves = [tiny.wave(0.8, seed) for seed in (3, 4)]
-  return synthesizer.voices(waves, [None, "Good morning"])
+  said = Transcript(text="Good morning", language="en")
+  return synthesizer.voices(waves, [None, said])

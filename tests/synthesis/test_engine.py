@@ -44,17 +44,42 @@ def together(synthesizer, requests):
   return [made[ticket] for ticket in tickets]
 
 
-def test_streamed_is_whole(synthesizer, requests, together):
+def test_streamed_is_the_same_windows_at_once(synthesizer, requests, together):
+  """Rendering all tokens at once gives the sound of a stream; so do others."""
   fields = dataclasses.asdict(SETTINGS)
   for i in (0, 1):
     pieces = list(synthesizer.stream(requests[i], **fields))
     assert len(pieces) > 2
     streamed = np.concatenate(pieces)
-    (whole,) = synthesizer.synthesize([requests[i]], **fields)
-    np.testing.assert_allclose(streamed, whole.wave, atol=1e-5)
-    np.testing.assert_array_equal(whole.tokens, together[i][1].tokens)
-    np.testing.assert_allclose(whole.wave, together[i][0], atol=2e-4)
-    assert len(streamed) == len(whole.tokens) * tiny.SAMPLES
+    np.testing.assert_allclose(streamed, together[i][0], atol=2e-4)
+    tokens = together[i][1].tokens
+    assert len(streamed) == len(tokens) * tiny.SAMPLES
+    (job,) = synthesizer.jobs([requests[i]], SETTINGS, whole=False)
+    job.stream.append(tokens)
+    job.stream.finish()
+    parts = []
+    while not job.stream.exhausted:
+      parts += synthesizer.renderer.advance({0: job.stream}).values()
+    np.testing.assert_allclose(streamed, np.concatenate(parts), atol=1e-5)
+
+
+def test_a_whole_utterance_has_the_words_of_a_stream(
+  synthesizer, requests, together
+):
+  """Alone or beside others it sounds alike, and ends with its latents."""
+  many = synthesizer.synthesize(requests, **dataclasses.asdict(SETTINGS))
+  for request, said, (_, spoken) in zip(requests, many, together, strict=True):
+    np.testing.assert_array_equal(said.tokens, spoken.tokens)
+    engine = synthesizer.engine(whole=True)
+    engine.submit(request, SETTINGS)
+    pieces = []
+    while engine.busy:
+      pieces += engine.step()
+    *_, last = pieces
+    wave = np.concatenate([piece.wave for piece in pieces])
+    np.testing.assert_allclose(wave, said.wave, atol=2e-4)
+    r = synthesizer.flow.config.latents_per_token
+    assert len(last.latents) == len(spoken.tokens) * r
 
 
 def test_a_cancelled_request_is_gone_and_the_others_do_not_notice(
@@ -139,7 +164,7 @@ def test_a_loop_is_drawn_anew_once(synthesizer, requests, then, most):
   """Any number of tokens a call gives the same sound; sure tokens are heard."""
   end = synthesizer.generator.config.end
   request = dataclasses.replace(requests[0], text="Hello")
-  (job,) = synthesizer.jobs([request], SETTINGS)
+  (job,) = synthesizer.jobs([request], SETTINGS, whole=False)
   job.prompt = dataclasses.replace(job.prompt, limit=300)
   speech = np.random.default_rng(0).integers(0, 60, 30).tolist()
   loop = [5, 6, 7] * 40

@@ -32,23 +32,10 @@ class Parrot:
   rate: int = RATE
   ended: bool = True
   asked: list = dataclasses.field(default_factory=list)
-  heard: list = dataclasses.field(default_factory=list)
 
-  def engine(self):
+  def engine(self, *, whole):
+    assert whole
     return ParrotEngine(self)
-
-  def voices(self, waves, texts):
-    self.heard += texts
-    zeros = np.zeros((1, 1), np.float32)
-    return [
-      Voice(
-        ar_vector=-VECTOR,
-        flow_vector=-VECTOR,
-        prompt=Prompt(text=text, tokens=np.zeros(1, np.int32), latents=zeros),
-        fingerprint="a",
-      )
-      for text in texts
-    ]
 
 
 class ParrotEngine:
@@ -60,22 +47,30 @@ class ParrotEngine:
   def play(self, request, settings):
     asked = self._parrot.asked
     asked.append((request, settings))
-    wave = np.full(
-      int(0.03 * len(request.text) * RATE), 0.1 + 0.01 * (len(asked) % 7)
+    first = 0.1 + 0.01 * (len(asked) % 7)
+    wave = np.linspace(
+      first, first + 0.05, int(0.03 * len(request.text) * RATE)
     )
     left = np.split(wave.astype(np.float32), range(800, len(wave), 800))
+    number = len(asked)
     over = Spoken(
-      tokens=np.zeros(1, np.int32), ended=self._parrot.ended, redrawn=False
+      tokens=np.array([number], np.int32),
+      ended=self._parrot.ended,
+      redrawn=False,
     )
-    while left:
+    latents = np.full((2, 1), number, np.float32)
+    while len(left) > 1:
       block, *left = left
-      yield Piece(ticket=0, wave=block, spoken=None if left else over)
+      yield Piece(ticket=0, wave=block, spoken=None)
+    yield Piece(ticket=0, wave=left[0], spoken=over, latents=latents)
 
 
-def spoken(text, parrot=None, **changes):
+def spoken(text, parrot=None, voice=VOICE, **changes):
   parrot = parrot or Parrot()
   parts = long_text.read(text, changes.pop("language", "en")).parts(10.0)
-  blocks = list(long_text.speak(parrot, parts, voice=VOICE, **changes))
+  blocks = list(
+    long_text.speak(parrot, parts, voice=voice, context=10.0, **changes)
+  )
   return np.concatenate(blocks), parrot.asked
 
 
@@ -88,12 +83,36 @@ def test_chunks_are_spoken_in_order_each_after_the_one_before():
   assert asked[0][0].voice is VOICE
   for before, (request, settings) in zip(texts, asked[1:], strict=False):
     assert request.voice.prompt.text == before
+    assert request.voice.prompt.language == "en"
     # The speaker is the one that was given, not the one that was heard.
     assert request.voice.ar_vector is VECTOR
     assert settings == Settings(seed=5, steps=3)
+  # Prompts are what was made, not an encoding of its sound.
+  for number, (request, _) in enumerate(asked[1:], 1):
+    assert request.voice.prompt.tokens.tolist() == [number]
+    assert request.voice.prompt.latents.tolist() == [[number], [number]]
   seconds = sum(0.03 * len(t.strip()) for t in texts)
   faded = FADE * (len(texts) - 1)
   assert len(wave) / RATE == pytest.approx(seconds - faded, abs=0.01)
+
+
+def test_the_voices_own_prompt_stands_before_what_was_spoken():
+  """One that fills more than half of a pass is of the first chunk alone."""
+  for seconds, carried in ((4, True), (6, False)):
+    own = Prompt(
+      text="It is me.",
+      language="en",
+      tokens=np.full(25 * seconds, 7, np.int32),
+      latents=np.full((50 * seconds, 1), 7, np.float32),
+    )
+    voice = dataclasses.replace(VOICE, prompt=own)
+    assert long_text.room(10.0, voice) == (10 - seconds if carried else 10)
+    _, asked = spoken(SENTENCE * 9, voice=voice)
+    assert asked[0][0].voice is voice
+    before, after = asked[0][0], asked[1][0].voice.prompt
+    assert after.text == "It is me. " * carried + before.text
+    assert after.tokens.tolist() == [7] * 25 * seconds * carried + [1]
+    assert len(after.latents) == 50 * seconds * carried + 2
 
 
 @pytest.mark.parametrize("changes", [{"speed": 2.0}, {"rate": 16000}, {}])
@@ -115,21 +134,6 @@ def test_no_prompt_is_carried_from_what_ran_into_the_limit(caplog):
   assert len(asked) > 1
   assert all(request.voice is VOICE for request, _ in asked)
   assert "limit" in caplog.text
-
-
-@pytest.mark.parametrize(
-  "text", ["Yes.", SENTENCE * 9, "Мы гуляли у реки. " * 9 + SENTENCE * 9]
-)
-def test_only_what_is_continued_is_encoded_again(text):
-  """The last passage is not: that would compile two models for nothing."""
-  parrot = Parrot()
-  _, asked = spoken(text, parrot)
-  languages = [request.language for request, _ in asked]
-  followed = [a == b for a, b in zip(languages, languages[1:], strict=False)]
-  texts = [request.text for request, _ in asked]
-  assert parrot.heard == [
-    text for text, goes_on in zip(texts, followed, strict=False) if goes_on
-  ]
 
 
 def test_speech_comes_chunk_by_chunk():

@@ -1,5 +1,7 @@
 """Whole synthesis with tiny random models: batches, seeds, refusals."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -54,13 +56,15 @@ def test_a_request_is_read_by_the_front_end_unless_it_is_in_words(
   synthesizer, monkeypatch
 ):
   asked = []
-  monkeypatch.setattr(synthesizer, "_job", lambda text, *_: asked.append(text))
+  monkeypatch.setattr(
+    synthesizer, "_job", lambda text, *_, **__: asked.append(text)
+  )
   wave = tiny.wave(0.7)
   for text in ("OH NO, 5\u00a0DO\u00adGS!", "Oh no, five dogs!"):
     request = Request(text=text, language="en", reference=wave)
-    synthesizer.jobs([request], Settings())
+    synthesizer.jobs([request], Settings(), whole=True)
   done = Request(text="5", language="en", reference=wave, in_words=True)
-  synthesizer.jobs([done], Settings())
+  synthesizer.jobs([done], Settings(), whole=True)
   assert asked == ["Oh no, five dogs!", "Oh no, five dogs!", "5"]
 
 
@@ -109,11 +113,41 @@ def test_derive_seeds_differ_by_every_part():
     {"top_k": -1},
     {"top_p": 0.0},
     {"repetition_penalty": 0.0},
+    {"repetition_window": 26},
+    {"repetition_share": 1.5},
+    {"shortest": float("nan")},
   ],
 )
 def test_bad_settings_are_named(synthesizer, requests, setting):
   with pytest.raises(UserError, match=next(iter(setting))):
     synthesizer.synthesize(requests[:1], **setting)
+
+
+def test_speech_does_not_end_before_the_shortest_length(synthesizer, requests):
+  """The least length follows the text, whatever the model would draw."""
+  rate = synthesizer.generator.config.rate("en")
+  for text in ("Yes.", "The quick brown fox."):
+    request = dataclasses.replace(requests[0], text=text, language="en")
+    pieces = len(synthesizer.text.pieces(text))
+    for shortest in (0.0, 0.5, 1.0):
+      (job,) = synthesizer.jobs(
+        [request], Settings(shortest=shortest), whole=True
+      )
+      least = min(int(shortest * pieces / rate), job.prompt.limit)
+      assert job.prompt.least == max(least, 1)
+
+
+def test_a_prompt_may_be_in_another_language(synthesizer, requests):
+  text = synthesizer.text
+  tags = {code: text.language_id(code) for code in ("en", "es")}
+  request = dataclasses.replace(requests[1], text="El perro.", language="es")
+  for told, first in ((None, "es"), ("en", "en"), ("es-mx", "es")):
+    asked = dataclasses.replace(request, reference_language=told)
+    (job,) = synthesizer.jobs([asked], Settings(), whole=True)
+    ids = job.prompt.ids.tolist()
+    found = [i for i in ids if i in tags.values()]
+    assert found == [tags[first], tags["es"]]
+    assert ids[1] == tags[first]
 
 
 def test_no_request_no_answer(synthesizer):

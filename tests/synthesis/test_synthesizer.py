@@ -13,7 +13,7 @@ def test_measurements_keep_lengths(synthesizer):
   tokens = synthesizer.tokenize(waves)
   assert [len(t) for t in tokens] == [25, 37]
   for result in (
-    synthesizer.tokenizer_reconstruction(waves),
+    synthesizer.tokenizer_reconstruction(waves, waves[::-1]),
     synthesizer.resynthesize(waves),
     synthesizer.from_tokens(tokens, waves, steps=2),
   ):
@@ -23,7 +23,7 @@ def test_measurements_keep_lengths(synthesizer):
     isinstance(text, str) for text in synthesizer.ctc_transcribe(waves)
   )
   used = len(set(np.concatenate(tokens).tolist()))
-  assert synthesizer.codes_in_use(waves) == used / 64
+  assert synthesizer.codes_in_use(tokens) == used / 64
 
 
 def test_cost_is_a_mean_over_all_target_tokens(synthesizer):

@@ -24,6 +24,7 @@ def voice(seed: int, prompt: bool = False) -> Voice:
     flow_vector=random.normal(size=6).astype(np.float32),
     prompt=Prompt(
       text="Grüße, 世界",
+      language="de",
       tokens=np.arange(5, dtype=np.int32),
       latents=random.normal(size=(10, 3)).astype(np.float32),
     )
@@ -39,6 +40,7 @@ def same(a: Voice, b: Voice) -> None:
   assert (a.prompt is None) == (b.prompt is None)
   if a.prompt:
     assert a.prompt.text == b.prompt.text
+    assert a.prompt.language == b.prompt.language
     np.testing.assert_array_equal(a.prompt.tokens, b.prompt.tokens)
     np.testing.assert_array_equal(a.prompt.latents, b.prompt.latents)
 
@@ -76,10 +78,16 @@ def test_files_that_are_no_voice_of_this_bundle_are_refused(tmp_path):
 
 
 def test_a_mixture_is_the_weighted_mean_without_a_prompt():
+  """It has the power of the vectors, as the encoder's vectors do."""
   a, b = voice(1, prompt=True), voice(2)
   mixed = mix([a, b], [3, 1])
-  expected = 0.75 * a.ar_vector + 0.25 * b.ar_vector
-  np.testing.assert_allclose(mixed.ar_vector, expected, rtol=1e-6)
+  for name in ("ar_vector", "flow_vector"):
+    one, two, both = (getattr(v, name) for v in (a, b, mixed))
+    power = 0.75 * np.mean(one**2) + 0.25 * np.mean(two**2)
+    assert np.mean(both**2) == pytest.approx(power, rel=1e-5)
+    mean = 0.75 * one + 0.25 * two
+    cosine = mean @ both / np.linalg.norm(mean) / np.linalg.norm(both)
+    assert cosine == pytest.approx(1.0, abs=1e-5)
   assert mixed.prompt is None
   same(mix([a], [0.1]), dataclasses.replace(a, prompt=None))
 
@@ -87,8 +95,10 @@ def test_a_mixture_is_the_weighted_mean_without_a_prompt():
 def test_an_average_keeps_the_first_prompt():
   a, b, c = voice(1), voice(2, prompt=True), voice(3)
   mean = average([a, b, c])
-  expected = (a.flow_vector + b.flow_vector + c.flow_vector) / 3
-  np.testing.assert_allclose(mean.flow_vector, expected, rtol=1e-5, atol=1e-6)
+  expected = a.flow_vector + b.flow_vector + c.flow_vector
+  expected /= np.linalg.norm(expected)
+  found = mean.flow_vector / np.linalg.norm(mean.flow_vector)
+  np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
   assert mean.prompt is b.prompt
 
 
@@ -105,6 +115,14 @@ def test_an_average_keeps_the_first_prompt():
       [voice(0), dataclasses.replace(voice(1), fingerprint="x")],
       [1, 1],
       "different bundles",
+    ),
+    (
+      [
+        voice(0),
+        dataclasses.replace(voice(0), flow_vector=-voice(0).flow_vector),
+      ],
+      [1, 1],
+      "too unlike: 0%",
     ),
   ],
 )

@@ -10,6 +10,7 @@ import soundfile
 from s02jax.core.errors import UserError
 from s02jax.pretrained import silero
 from s02jax.synthesis import voice_store
+from s02jax.synthesis.voice import Transcript
 from tests import tiny
 from tests.spoken import SENTENCES, spoken
 
@@ -21,13 +22,12 @@ def folder(tmp_path_factory):
 
 
 def test_what_is_added_is_loaded_as_it_was(folder, synthesizer):
-  made, _ = voice_store.recorded(
-    synthesizer, [folder / "1.wav"], "Good morning"
-  )
+  said = Transcript(text="Good morning", language="en")
+  made, _ = voice_store.recorded(synthesizer, [folder / "1.wav"], said)
   kept = voice_store.mixed(synthesizer, folder / "bundle", {"ben": 2.0})
   np.testing.assert_allclose(kept.ar_vector, made.ar_vector, atol=1e-6)
   np.testing.assert_array_equal(kept.prompt.tokens, made.prompt.tokens)
-  assert kept.prompt.text == "Good morning"
+  assert (kept.prompt.text, kept.prompt.language) == ("Good morning", "en")
 
 
 def test_writing_a_bundle_anew_keeps_its_voices(folder, tmp_path, caplog):

@@ -4,7 +4,7 @@ import numpy as np
 
 from s02jax.data.mixture import generator
 from s02jax.data.records import Corpus
-from s02jax.data.rows import Row, make_row, pad_to
+from s02jax.data.rows import Row, make_row
 from s02jax.data.rows.draws import CROP, make_mixture, random_crop
 from s02jax.data.rows.reading import check_not_empty
 
@@ -12,11 +12,11 @@ from s02jax.data.rows.reading import check_not_empty
 class AudioCrops:
   """Rows {"wave" f32[n]}: crops of one length, each from one record.
 
-  Records shorter than the crop are left out, unless all of them are; then
-  every record is used, followed by zeros.
+  A record shorter than the crop is followed by crops of others until the row is
+  full, so that no row has padding and no record is left out.
 
   Attributes:
-    excluded: number of records left out, by reason.
+    excluded: number of records left out, by reason; none here.
   """
 
   def __init__(
@@ -29,23 +29,32 @@ class AudioCrops:
   ):
     check_not_empty(corpus)
     self.batch_size = batch_size
+    self.excluded: dict[str, int] = {}
     self._corpus = corpus
     self._seed = seed
     self._crop = crop_samples
-    long_enough = np.flatnonzero(corpus.num_samples >= crop_samples)
-    records = long_enough if len(long_enough) else np.arange(len(corpus))
-    self.excluded = {"too short": len(corpus) - len(records)}
-    self._mixture = make_mixture(corpus, records, seed, alpha)
+    records = np.flatnonzero(corpus.num_samples > 0)
+    self._mixture, self._fillers = (
+      make_mixture(corpus, records, seed, alpha, *path) for path in ((), (1,))
+    )
 
   def records(self, index: int) -> list[int]:
-    """Number of the record that a row is cut from."""
-    return [int(self._mixture[index])]
+    """Numbers of the records in a row."""
+    taken = [int(self._mixture[index])]
+    room = self._crop - self._corpus.num_samples[taken[0]]
+    while room > 0:
+      taken.append(int(self._fillers[index + len(taken)]))
+      room -= self._corpus.num_samples[taken[-1]]
+    return taken
 
   def __getitem__(self, index: int) -> Row:
-    wave = self._corpus.wave(self._mixture[index])
-    wave = random_crop(wave, self._crop, generator(self._seed, CROP, index))
+    random = generator(self._seed, CROP, index)
+    parts, room = [], self._crop
+    for record in self.records(index):
+      parts.append(random_crop(self._corpus.wave(record), room, random))
+      room -= len(parts[-1])
     return make_row(
-      audio_seconds=len(wave) / self._corpus.rate,
-      padding=1 - len(wave) / self._crop,
-      wave=pad_to(wave, self._crop),
+      audio_seconds=self._crop / self._corpus.rate,
+      padding=0.0,
+      wave=np.concatenate(parts),
     )

@@ -9,7 +9,7 @@ from s02jax.core.rates import TOKENS_PER_SECOND
 from s02jax.data.features import Features
 from s02jax.data.mixture import generator
 from s02jax.data.records import Corpus
-from s02jax.data.rows import Row, make_row, pad_to
+from s02jax.data.rows import Row, make_row
 from s02jax.data.rows.draws import PLAN, REFERENCE, make_mixture
 from s02jax.data.rows.epochs import Items, PackedEpochs
 from s02jax.data.rows.reading import (
@@ -29,7 +29,7 @@ class PromptedItems(Items):
   """Items of the AR model: utterances with a prompt and a reference."""
 
   prompt: np.ndarray  # int[k], record before the target; -1 for none
-  reference: np.ndarray  # int[k], record of the speaker's reference
+  reference: np.ndarray  # int[k], record of the speaker's reference; -1
 
 
 class PackedSequences:
@@ -37,17 +37,23 @@ class PackedSequences:
 
   {"ids" i32[s], "segment" i32[s] (0 = padding, then 1, 2, …),
   "position" i32[s] (from 0 in every segment), "cursor" f32[s] (as in
-  `s02jax.text.sequence`), "target" i32[s], "weight" f32[s],
-  "reference_samples" i32[m] (0 = no segment), and either
-  "references" f32[m, n] or, given `vectors`, "speaker_vectors" f32[m, o]}.
+  `s02jax.text.sequence`), "prompt" i32[s] (1 at the audio of a prompt),
+  "target" i32[s], "weight" f32[s], "reference_samples" i32[m] (0 = no segment,
+  or no reference), and either "references" f32[m, n] or, given `vectors`,
+  "speaker_vectors" f32[m, o]}.
 
   A segment is [speaker][language] text [start] audio; ids of audio tokens
   follow those of the text. From [start] on every position predicts the next
   token, the last one END, whose number is num_codes. With a probability
-  another utterance of the speaker comes first, text before text (a space
-  between them) and audio before audio: what a one-shot prompt looks like. Its
-  tokens are in the loss as well: read from [start], they are a zero-shot
-  utterance that goes on.
+  another utterance of the speaker comes first, text before text and audio
+  before audio: what a one-shot prompt looks like. Its tokens are in the loss as
+  well: read from [start], they are a zero-shot utterance that goes on.
+
+  The reference is another clip of the speaker, never the target, which would
+  tell what is said. In half of the one-shot segments, and where there is no
+  third clip, it is that of the prompt, as it always is when a voice is cloned
+  one-shot. The only clip of a speaker has no reference: a part of the same clip
+  could not be told apart from what is said in it without its times.
 
   Attributes:
     excluded: number of records left out, by reason.
@@ -105,7 +111,6 @@ class PackedSequences:
     hop = corpus.rate // TOKENS_PER_SECOND
     self._content = pieces + corpus.num_samples // hop
     self._has_text = pieces > 0
-    self._space = len(text.pieces(" "))
     records, self.excluded = usable_records(
       corpus, self._unusable(), "config.data.row_tokens"
     )
@@ -118,32 +123,31 @@ class PackedSequences:
     """Masks bool[len(corpus)] of the records that no row takes, by reason."""
     return {
       "no text": ~self._has_text,
-      "only clip of its speaker": self._speakers.clips < 2,
       "too long": self._content + 3 > self._row_tokens,
     }
 
   def _lengths(self, target: np.ndarray, prompt: np.ndarray) -> np.ndarray:
-    """Positions of each segment: speaker, language, start, and content."""
-    more = self._content[prompt] + self._space
+    """Positions of each segment: speaker, start, languages, and content."""
+    more = self._content[prompt] + 1
     more = np.where(prompt >= 0, more, 0)
     return 3 + self._content[target] + more
 
   def _items(self, block: int, target: np.ndarray) -> PromptedItems:
     """Draws prompts and references for the targets of a block."""
-    draws = generator(self._seed, PLAN, block).random((3, len(target)))
+    draws = generator(self._seed, PLAN, block).random((4, len(target)))
     none = np.full(len(target), -1)
     prompt = self._speakers.other(target, none, draws[1])
-    wanted = (draws[0] < self._prompt_probability) & (
-      self._speakers.clips[target] > 2
-    )
+    wanted = (draws[0] < self._prompt_probability) & (prompt >= 0)
     wanted &= self._has_text[prompt]
     fits = self._lengths(target, prompt) <= self._row_tokens
     prompt = np.where(wanted & fits, prompt, -1)
+    reference = self._speakers.other(target, prompt, draws[2])
+    own = (prompt >= 0) & ((draws[3] < 0.5) | (reference < 0))
     return PromptedItems(
       target=target,
       lengths=self._lengths(target, prompt),
       prompt=prompt,
-      reference=self._speakers.other(target, prompt, draws[2]),
+      reference=np.where(own, prompt, reference),
     )
 
   def __len__(self) -> int:
@@ -151,7 +155,7 @@ class PackedSequences:
     return len(self._packing)
 
   def members(self, index: int) -> list[tuple[int, int, int]]:
-    """Records (target, prompt or -1, reference) of each segment of a row."""
+    """Records (target, prompt, reference) of a row's segments; -1 for none."""
     items, row = self._packing.row(index)
     columns = (items.target, items.prompt, items.reference)
     return list(zip(*(x[row].tolist() for x in columns), strict=True))
@@ -162,7 +166,7 @@ class PackedSequences:
 
   def __getitem__(self, index: int) -> Row:
     size = self._row_tokens
-    ids, segment, position, target = np.zeros((4, size), np.int32)
+    ids, segment, position, before, target = np.zeros((5, size), np.int32)
     weight, cursor = np.zeros((2, size), np.float32)
     end, spoken = 0, 0
     members = self.members(index)
@@ -171,6 +175,7 @@ class PackedSequences:
       begin, end = end, end + len(part["ids"])
       ids[begin:end] = part["ids"]
       cursor[begin:end] = part["cursor"]
+      before[begin:end] = part["prompt"]
       target[begin:end] = part["target"]
       weight[begin:end] = part["weight"]
       segment[begin:end] = k + 1
@@ -183,6 +188,7 @@ class PackedSequences:
       segment=segment,
       position=position,
       cursor=cursor,
+      prompt=before,
       target=target,
       weight=weight,
       **self._references(index, [reference for _, _, reference in members]),
@@ -193,35 +199,47 @@ class PackedSequences:
   ) -> dict[str, np.ndarray]:
     """Reference waves or fixed speaker vectors, one for each segment."""
     most, size = self._max_segments, self._waves.longest
+    counts = np.zeros(most, np.int32)
+    heard = [(k, record) for k, record in enumerate(records) if record >= 0]
     if self._vectors is not None:
-      counts = np.minimum(self._corpus.num_samples[records], size)
-      return {
-        "reference_samples": pad_to(counts.astype(np.int32), most),
-        "speaker_vectors": pad_to(self._vectors[records], most),
-      }
-    counts, waves = np.zeros(most, np.int32), np.zeros((most, size), np.float32)
+      vectors = np.zeros((most, self._vectors.shape[1]), np.float32)
+      for k, record in heard:
+        counts[k] = min(self._corpus.num_samples[record], size)
+        vectors[k] = self._vectors[record]
+      return {"reference_samples": counts, "speaker_vectors": vectors}
+    waves = np.zeros((most, size), np.float32)
     random = generator(self._seed, REFERENCE, index)
-    for k, record in enumerate(records):
+    for k, record in heard:
       waves[k], counts[k] = self._waves.read(record, random)
     return {"reference_samples": counts, "references": waves}
 
   def _sequence(self, record: int, prompt: int) -> dict[str, np.ndarray]:
-    """Ids, cursor, targets and weights of one segment."""
-    corpus = self._corpus
-    spoken = [record] if prompt < 0 else [prompt, record]
-    codes = [read_tokens(corpus, self._features, i) for i in spoken]
-    language = corpus.languages[corpus.language[record]]
-    ids, cursor = sequence.sequence(
-      self._text,
-      language,
-      [text_pieces(corpus, self._text, i, corpus.text(i)) for i in spoken],
-      codes,
-      self._rate(language),
-    )
-    audio = np.concatenate(codes)
+    """Ids, cursor, prompt, targets and weights of one segment."""
+    parts = [self._part(i) for i in (prompt, record) if i >= 0]
+    ids, cursor = sequence.sequence(self._text, parts)
+    audio = np.concatenate([part.codes for part in parts])
     start = len(ids) - len(audio) - 1
     target = np.zeros(len(ids), np.int32)
     target[start:] = np.append(audio, self._num_codes)
     weight = np.zeros(len(ids), np.float32)
     weight[start:] = 1.0
-    return {"ids": ids, "cursor": cursor, "target": target, "weight": weight}
+    before = np.zeros(len(ids), np.int32)
+    before[start + 1 : len(ids) - len(parts[-1].codes)] = 1
+    return {
+      "ids": ids,
+      "cursor": cursor,
+      "prompt": before,
+      "target": target,
+      "weight": weight,
+    }
+
+  def _part(self, record: int) -> sequence.Part:
+    """Text and audio of a record."""
+    corpus = self._corpus
+    language = corpus.languages[corpus.language[record]]
+    return sequence.Part(
+      language=language,
+      pieces=text_pieces(corpus, self._text, record, corpus.text(record)),
+      rate=self._rate(language),
+      codes=read_tokens(corpus, self._features, record),
+    )

@@ -21,7 +21,7 @@ from s02jax.synthesis import long_text, voice_store
 from s02jax.synthesis.long_text import Passage
 from s02jax.synthesis.request import Request, Settings
 from s02jax.synthesis.synthesizer import Synthesizer
-from s02jax.synthesis.voice import Voice
+from s02jax.synthesis.voice import Transcript, Voice
 
 FOLDER = "clips"
 SHORTEST = 0.1  # seconds: shorter clips hold no word
@@ -155,7 +155,7 @@ class ClipMaker:
     self._context, self._settings = context, settings
     self._allow_missing = allow_missing
     self._voice = functools.lru_cache(_VOICES)(
-      lambda path, text: voice_store.recorded(synthesizer, [path], text)[0]
+      lambda path, said: voice_store.recorded(synthesizer, [path], said)[0]
     )
 
   def __call__(self, group: ItemGroup) -> None:
@@ -167,7 +167,7 @@ class ClipMaker:
     if not self._lacking(group.items, group.seed):
       return
     settings = dataclasses.replace(self._settings, seed=group.seed)
-    engine = self._synthesizer.engine()
+    engine = self._synthesizer.engine(whole=True)
     tickets: dict[int, Item] = {}
     alone = []
     for item in group.items:
@@ -175,14 +175,18 @@ class ClipMaker:
         text = long_text.read(
           item.text, item.language, audience=self._synthesizer.audience
         )
-        parts = text.parts(self._context)
         voice = self._voice_of(item)
+        parts = text.parts(long_text.room(self._context, voice))
         if len(parts) == 1 and isinstance(parts[0], Passage):
           request = Request(**vars(parts[0]), in_words=True, voice=voice)
           tickets[engine.submit(request, settings)] = item
         else:
           blocks = long_text.speak(
-            self._synthesizer, parts, voice=voice, settings=settings
+            self._synthesizer,
+            parts,
+            voice=voice,
+            context=self._context,
+            settings=settings,
           )
           alone.append((item, blocks))
       except UserError as error:
@@ -209,7 +213,12 @@ class ClipMaker:
     if item.prompt_audio is None:
       raise UserError("the line names no voice; give the prompt's recording.")
     try:
-      return self._voice(item.prompt_audio, item.prompt_text)
+      said = None
+      if item.prompt_text is not None:
+        said = Transcript(
+          text=item.prompt_text, language=item.prompt_language or item.language
+        )
+      return self._voice(item.prompt_audio, said)
     except UserError as error:
       raise UserError(f"{item.prompt_audio}: {error}") from error
 

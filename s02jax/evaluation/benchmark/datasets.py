@@ -37,6 +37,7 @@ class Item:
   prompt_text: str | None  # None: zero-shot
   truth: pathlib.Path | None  # recording of the speaker, of any words
   subset: str
+  prompt_language: str | None = None  # code, of prompt_text; None: `language`
   # File and line for messages; not part of an item's identity.
   where: str = dataclasses.field(default="", compare=False)
 
@@ -132,7 +133,11 @@ def cross_lingual(
   speakers = _name(CROSS_LINGUAL_SPEAKERS)
   return [
     _minimax_item(
-      line, code, voices, label=lambda own: f"{speakers}_{own.split('_')[-1]}"
+      line,
+      code,
+      voices,
+      label=lambda own: f"{speakers}_{own.split('_')[-1]}",
+      prompt_language=CROSS_LINGUAL_SPEAKERS,
     )
     for code in chosen
     for line in _lines(root / "text" / f"{_name(code)}.txt")
@@ -144,6 +149,7 @@ def _minimax_item(
   code: str,
   voices: "_Voices",
   label: Callable[[str], str] | None,
+  prompt_language: str | None = None,
 ) -> Item:
   """Item of a line; `label` maps its voice label to the prompt's."""
   own, bar, text = line.text.partition("|")
@@ -163,6 +169,7 @@ def _minimax_item(
     language=code,
     prompt_audio=audio,
     prompt_text=voices.transcript(audio),
+    prompt_language=prompt_language,
     truth=None,
     subset=code,
     where=line.where,
@@ -285,7 +292,7 @@ def _seed_item(line: _Line, language: str, subset: str) -> Item:
 # ---------------------------------------------------------------- manifest
 
 _REQUIRED = ("key", "text", "language", "prompt_audio")
-_FIELDS = (*_REQUIRED, "prompt_text", "truth", "subset")
+_FIELDS = (*_REQUIRED, "prompt_text", "prompt_language", "truth", "subset")
 
 
 def manifest(
@@ -319,10 +326,13 @@ def _manifest_item(line: _Line) -> Item:
   absent = [name for name in _REQUIRED if name not in fields]
   if absent:
     raise line.fault(f"the field {absent[0]!r} is missing.")
-  try:
-    language = languages.resolve(fields["language"]).code
-  except UserError as error:
-    raise line.fault(f"{error}.") from error
+  codes = {}
+  for name in {"language", "prompt_language"} & fields.keys():
+    try:
+      codes[name] = languages.resolve(fields[name]).code
+    except UserError as error:
+      raise line.fault(f"{error}.") from error
+  language = codes["language"]
   for name in ("key", "subset"):
     value = fields.get(name, "-")
     if not _is_file_name(value):
@@ -335,6 +345,7 @@ def _manifest_item(line: _Line) -> Item:
     language=language,
     prompt_audio=folder / fields["prompt_audio"],
     prompt_text=fields.get("prompt_text"),
+    prompt_language=codes.get("prompt_language"),
     truth=folder / truth if truth else None,
     subset=fields.get("subset", language),
     where=line.where,

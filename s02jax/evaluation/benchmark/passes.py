@@ -4,6 +4,7 @@ Each continues where it was interrupted. Of several shards the last to finish
 scores. OUT/run.json records what is computed, and another command is refused.
 """
 
+import dataclasses
 import enum
 import functools
 import hashlib
@@ -40,8 +41,6 @@ from s02jax.evaluation.benchmark.scores import VERSION
 from s02jax.pretrained import registry
 from s02jax.synthesis import long_text
 from s02jax.synthesis.synthesizer import Synthesizer
-
-_SETTINGS = ("steps", "guidance", "temperature")  # pinned in run.json
 
 
 class Outcome(enum.Enum):
@@ -185,10 +184,12 @@ def _source(options: Options) -> dict[str, Any]:
         f"{options.bundle}: not a bundle; give the folder that `s02 bundle`"
         " wrote."
       ) from error
+  settings = dataclasses.asdict(options.settings)
+  del settings["seed"]  # each clip has its own
   return {
     "kind": "bundle",
     "bundle": digest.hexdigest()[:16],
-    **{name: getattr(options.settings, name) for name in _SETTINGS},
+    **settings,
   }
 
 

@@ -196,7 +196,7 @@ def digest(items: Sequence[Item], root: pathlib.Path) -> str:
   sizes: dict[pathlib.Path, int] = {}
   for item in items:
     fields: list[Any] = [item.subset, item.key, item.language, item.text]
-    fields.append(item.prompt_text)
+    fields += [item.prompt_text, item.prompt_language]
     for path in (item.prompt_audio, item.truth):
       if path is not None and path not in sizes:
         sizes[path] = path.stat().st_size

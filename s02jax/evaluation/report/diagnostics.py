@@ -1,9 +1,9 @@
 """Diagnostics of the models on held-out clips, without an outside judge.
 
 Audio tokenizer: error rate of the text that its CTC head reads off the codes,
-and the share of the codebook in use. AR Transformer: the rise of its
-cross-entropy, in nats an audio token, with a wrong reference and with a wrong
-text; a model that ignores one of them shows no rise.
+the share of the codebook in use, and how often the codes tell the speaker. AR
+Transformer: the rise of its cross-entropy, in nats an audio token, with a wrong
+reference and with a wrong text; a model that ignores one of them shows no rise.
 """
 
 from collections.abc import Sequence
@@ -13,7 +13,8 @@ import numpy as np
 
 from s02jax.core import languages
 from s02jax.evaluation.figure import Figure
-from s02jax.evaluation.report.panel import Case
+from s02jax.evaluation.report.code_voices import told_by_codes
+from s02jax.evaluation.report.panel import Case, Clip
 from s02jax.text import edits
 
 
@@ -21,22 +22,22 @@ class DiagnosticMethods(Protocol):
   """Methods of the synthesizer that diagnostics call."""
 
   def ctc_transcribe(self, waves: Sequence[np.ndarray]) -> list[str]: ...
-  def codes_in_use(self, waves: Sequence[np.ndarray]) -> float: ...
+  def tokenize(self, waves: Sequence[np.ndarray]) -> list[np.ndarray]: ...
+  def codes_in_use(self, codes: Sequence[np.ndarray]) -> float: ...
   def ar_cost(
     self, items: Sequence[tuple[str, str, np.ndarray, np.ndarray]]
   ) -> float: ...
 
 
 def diagnose(
-  models: DiagnosticMethods, cases: Sequence[Case], clips: Sequence[np.ndarray]
+  models: DiagnosticMethods, cases: Sequence[Case], clips: Sequence[Clip]
 ) -> dict[str, Figure]:
   """Measures the modules on one split.
 
   Args:
     models: of the bundle.
     cases: of the split.
-    clips: more waves of the split, float[n] at the bundle's rate, for the
-      share of codes in use, which needs many.
+    clips: more of the split, whose codes are counted.
 
   Returns:
     figures by the names of `measures.DIAGNOSTICS`.
@@ -53,11 +54,17 @@ def diagnose(
   texts = [other_text(cases, i) for i in range(len(cases))]
   everyone = list(range(len(cases)))
   right = _cost(models, cases, everyone, everyone)
+  codes = models.tokenize([clip.wave for clip in clips])
+  told, chance = told_by_codes(
+    codes, [clip.speaker for clip in clips], [clip.language for clip in clips]
+  )
   return {
     "ctc_cer": Figure(value=cer.value, n=cer.n),
     "codes_in_use": Figure(
-      value=float(models.codes_in_use(clips)), n=len(clips)
+      value=float(models.codes_in_use(codes)), n=len(clips)
     ),
+    "codes_tell_speaker": told,
+    "codes_tell_speaker_chance": chance,
     "ar_cost": right,
     "ar_wrong_reference": _extra(right, _cost(models, cases, everyone, voices)),
     "ar_wrong_text": _extra(right, _cost(models, cases, texts, everyone)),

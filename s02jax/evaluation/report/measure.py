@@ -14,11 +14,12 @@ from s02jax.evaluation.report.panel import (
   Panel,
   Split,
   choose_panel,
-  some_waves,
+  some_clips,
 )
+from s02jax.synthesis.request import Settings
 
 SPLITS = ("unseen", "seen")
-_CODEBOOK_CLIPS = 256  # clips for the share of codes in use
+_CODEBOOK_CLIPS = 256  # clips whose codes are counted
 
 
 class ReportMethods(
@@ -60,7 +61,7 @@ def measure(
   models: ReportMethods,
   splits: Mapping[str, Split],
   counts: Mapping[str, int],
-  settings: recipes.RecipeSettings,
+  settings: Settings,
   processes: int,
   watch: Stopwatch,
 ) -> dict[str, SplitResult]:
@@ -117,7 +118,7 @@ def _measure_split(
   with watch.phase(f"{name}: judges"):
     judgement = judge.judge(panel, made, rate=models.rate, pool=pool)
   with watch.phase(f"{name}: the models on themselves"):
-    clips = some_waves(
+    clips = some_clips(
       splits[name], _CODEBOOK_CLIPS, models.rate, settings.seed
     )
     found = diagnostics.diagnose(models, panel.cases, clips)

@@ -201,6 +201,16 @@ DIAGNOSTICS: dict[str, tuple[str, str]] = {
     "Audio tokenizer: share of codes in use",
     "Of the codebook, over the clips counted here.",
   ),
+  "codes_tell_speaker": (
+    "Audio tokenizer: the codes tell the speaker",
+    "Share of clips whose histogram of codes is nearest to that of their"
+    " speaker's other clips, among the speakers of their language. Codes of"
+    " words alone would be at chance.",
+  ),
+  "codes_tell_speaker_chance": (
+    "Audio tokenizer: the codes tell the speaker, by chance",
+    "The share that guessing would give.",
+  ),
   "ar_cost": (
     "AR: cost with the right text and reference",
     "Cross-entropy in nats an audio token.",

@@ -25,6 +25,7 @@ SPEAKERS = 16  # in the line-up of the voice judge
 _ENROLMENT_SECONDS = 2 * ge2e.SECONDS_NEEDED  # of a speaker in the line-up
 _TEXTS = 4000  # texts of a split that may be candidates, at most
 _LONGEST_SECONDS = 15.0  # of a clip to be judged
+_SOME_CLIPS = 8  # of one speaker in `some_clips`, at most
 
 
 class NoCases(UserError):
@@ -63,6 +64,15 @@ class Case:
   wave: np.ndarray  # float32[n], how the speaker said it
   reference: np.ndarray  # float32[n], another clip of the speaker
   reference_text: str
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Clip:
+  """Recording of a split that nobody speaks after."""
+
+  speaker: str
+  language: str
+  wave: np.ndarray  # float32[n] at the bundle's rate
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -159,13 +169,23 @@ def choose_panel(
   )
 
 
-def some_waves(
-  split: Split, count: int, rate: int, seed: int
-) -> list[np.ndarray]:
-  """Draws up to `count` clips of a split: float32[n] at `rate` Hz."""
+def some_clips(split: Split, count: int, rate: int, seed: int) -> list[Clip]:
+  """Draws up to `count` clips of a split, some of each of its speakers.
+
+  Args:
+    split: source of the clips.
+    count: number of clips.
+    rate: sample rate of the returned waves, Hz.
+    seed: of every draw.
+  """
   random = np.random.default_rng([seed, *split.split.encode(), 1])
-  chosen = random.permutation(len(split))[:count]
-  return [_Recording(split, int(i)).wave(rate) for i in chosen]
+  found: list[Clip] = []
+  for speaker, clips in _shuffled(_recordings_of_speakers([split]), random):
+    for clip in clips[: min(_SOME_CLIPS, count - len(found))]:
+      found.append(
+        Clip(speaker=speaker, language=clip.language, wave=clip.wave(rate))
+      )
+  return found
 
 
 def _recordings_of_speakers(

@@ -2,14 +2,14 @@
 
 import dataclasses
 from collections.abc import Callable, Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
 from s02jax.evaluation.report.judge import Renditions
 from s02jax.evaluation.report.measures import GROUND_TRUTH
 from s02jax.evaluation.report.panel import Case
-from s02jax.synthesis.request import Request, Utterance
+from s02jax.synthesis.request import Request, Settings, Utterance
 
 
 class RecipeMethods(Protocol):
@@ -18,13 +18,7 @@ class RecipeMethods(Protocol):
   rate: int
 
   def synthesize(
-    self,
-    requests: Sequence[Request],
-    *,
-    seed: int,
-    steps: int,
-    guidance: float,
-    temperature: float,
+    self, requests: Sequence[Request], **settings: Any
   ) -> list[Utterance]: ...
   def from_tokens(
     self,
@@ -37,20 +31,10 @@ class RecipeMethods(Protocol):
   ) -> list[np.ndarray]: ...
   def tokenize(self, waves: Sequence[np.ndarray]) -> list[np.ndarray]: ...
   def tokenizer_reconstruction(
-    self, waves: Sequence[np.ndarray]
+    self, waves: Sequence[np.ndarray], references: Sequence[np.ndarray]
   ) -> list[np.ndarray]: ...
   def resynthesize(self, waves: Sequence[np.ndarray]) -> list[np.ndarray]: ...
   def ctc_transcribe(self, waves: Sequence[np.ndarray]) -> list[str]: ...
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class RecipeSettings:
-  """Settings of synthesis, equal for all recipes."""
-
-  seed: int = 0  # of all draws
-  steps: int = 16  # of the Euler solver
-  guidance: float = 1.5  # towards the condition; 1 is none
-  temperature: float = 0.7  # of the AR model; 0 takes the likeliest token
 
 
 @dataclasses.dataclass(frozen=True)
@@ -70,7 +54,7 @@ class Recipe:
   label: str  # on the page
   explanation: str  # on the page
   aligned: bool  # waves are copies of the recordings, sample by sample
-  make: Callable[[RecipeMethods, Sequence[Case], RecipeSettings], Made]
+  make: Callable[[RecipeMethods, Sequence[Case], Settings], Made]
 
 
 def _ground_truth(models, cases, settings) -> Made:
@@ -88,7 +72,9 @@ def _resynthesis(models, cases, settings) -> Made:
 def _tokenizer(models, cases, settings) -> Made:
   """Recordings through the audio tokenizer and Griffin-Lim."""
   del settings
-  return Made(models.tokenizer_reconstruction([case.wave for case in cases]))
+  waves = [case.wave for case in cases]
+  references = [case.reference for case in cases]
+  return Made(models.tokenizer_reconstruction(waves, references))
 
 
 def _from_tokens(models, cases, settings) -> Made:
@@ -174,8 +160,9 @@ RECIPES: tuple[Recipe, ...] = (
     name="tokenizer",
     label="Tokenizer reconstruction",
     explanation=(
-      "The recording through the audio tokenizer alone: 25 codes a second,"
-      " mel spectrogram, Griffin-Lim. It keeps words more than voices."
+      "The recording through the audio tokenizer alone: 25 codes a second, in"
+      " the voice of the reference, mel spectrogram, Griffin-Lim. It keeps"
+      " words more than voices."
     ),
     aligned=True,
     make=_tokenizer,
@@ -194,7 +181,7 @@ def make_renditions(
   recipe: Recipe,
   models: RecipeMethods,
   cases: Sequence[Case],
-  settings: RecipeSettings,
+  settings: Settings,
 ) -> Renditions:
   """Makes the waves of a row and transcribes them by the CTC head."""
   made = recipe.make(models, cases, settings)

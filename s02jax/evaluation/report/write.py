@@ -15,6 +15,7 @@ from s02jax.evaluation.report import measures, page, recipes, requirements
 from s02jax.evaluation.report.measure import SplitResult, Stopwatch
 from s02jax.evaluation.report.panel import SPEAKERS, Case, Panel
 from s02jax.pretrained import signal
+from s02jax.synthesis.request import Settings
 
 FORMAT_VERSION = 1
 _EXAMPLES = {"unseen": 8, "seen": 4}  # sentences on the page, by split
@@ -154,7 +155,7 @@ def metrics(
   phases: Mapping[str, float],
   watch: Stopwatch,
   command: str,
-  settings: recipes.RecipeSettings,
+  settings: Settings,
 ) -> dict[str, Any]:
   """Content of metrics.json: every figure with its n, every verdict."""
   return {
@@ -241,7 +242,7 @@ def write(
   out: pathlib.Path,
   results: Mapping[str, SplitResult],
   sources: Sources,
-  settings: recipes.RecipeSettings,
+  settings: Settings,
   rate: int,
   watch: Stopwatch,
 ) -> None:

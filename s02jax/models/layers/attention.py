@@ -5,8 +5,8 @@ Query i may see key j if
   segment_i = segment_j > 0 and position_j // block <= position_i // block  (1)
 
 Segment 0 is padding. block = 1 is causal, None is full attention, anything
-between is block-causal. The block may be known when the program is traced, be
-one of two chosen at run time (`Either`), or be any number of run time.
+between is block-causal. The block may be known when the program is traced, or
+be a number of run time.
 
 On a TPU whole rows go through the splash kernel, which never holds the scores:
 there position is the place in the row, so block > 1 needs rows of one segment.
@@ -18,8 +18,6 @@ Shape letters:
   b batch    s queries    t keys    f features of a head
   h query heads    k key-value heads    g = h / k    q = g s queries of a group
 """
-
-import functools
 
 import flax.struct
 import jax
@@ -44,31 +42,19 @@ HALVES = (jnp.bfloat16, jnp.float16)  # dtypes that cuDNN multiplies
 TILES = (1024, 512, 256, 128)
 
 
-@flax.struct.dataclass
-class Either:
-  """Pair of blocks, one of which is chosen at run time."""
-
-  choice: Bool[Array, ""]  # True for the second
-  first: int | None = flax.struct.field(pytree_node=False)
-  second: int | None = flax.struct.field(pytree_node=False)
-
-
 # Positions of a block of equation 1; None is full attention.
-BlockSize = int | Int[Array, ""] | Either | None
+BlockSize = int | Int[Array, ""] | None
 
 
 @flax.struct.dataclass
 class Mask:
-  """Mask of equation 1: a dense table, or segments and blocks of a kernel."""
+  """Mask of equation 1: a dense table, or segments and the kernel's block."""
 
   dense: Bool[Array, "b s t"] | None = None  # query i sees key j
   # True where no query of `dense` sees a later key.
   causal: bool = flax.struct.field(pytree_node=False, default=False)
   segment: Int[Array, "b s"] | None = None  # for the kernel
-  choice: Bool[Array, ""] | None = None  # True for the second of `blocks`
-  blocks: tuple[int | None, ...] = flax.struct.field(
-    pytree_node=False, default=()
-  )
+  block: int | None = flax.struct.field(pytree_node=False, default=None)
 
 
 def dense_mask(
@@ -81,10 +67,6 @@ def dense_mask(
   """Dense mask of equation 1 for any queries and keys."""
   query_segment, key_segment = query_segment[:, :, None], key_segment[:, None]
   mask = (query_segment == key_segment) & (key_segment > 0)
-  if isinstance(block, Either):
-    whole = jnp.iinfo(jnp.int32).max
-    first, second = (b or whole for b in (block.first, block.second))
-    block = jnp.where(block.choice, second, first)
   if block is not None:
     mask &= (key_position // block)[:, None] <= (query_position // block)[
       :, :, None
@@ -103,17 +85,13 @@ def row_mask(
   Where block is 1, positions must ascend within a segment: keys behind a query
   are not looked at.
   """
-  known = block is None or isinstance(block, (int, Either))
+  known = block is None or isinstance(block, int)
   fits = segment.shape[1] % LANES == 0 and features % LANES == 0
   if not (known and fits and sharding.platform() == "tpu"):
     mask = dense_mask(segment, position, segment, position, block)
     causal = isinstance(block, int) and block == 1
     return Mask(dense=mask.dense, causal=causal)
-  if isinstance(block, Either):
-    blocks, choice = (block.first, block.second), block.choice
-  else:
-    blocks, choice = (block,), None
-  return Mask(segment=segment, blocks=blocks, choice=choice)
+  return Mask(segment=segment, block=block)
 
 
 def attention(
@@ -129,7 +107,7 @@ def attention(
   that sees nothing yields zeros.
   """
   if mask.segment is not None:
-    return kernel(query, key, value, mask.segment, mask.blocks, mask.choice)
+    return kernel(query, key, value, mask.segment, mask.block)
   return _by_table(query, key, value, mask.dense, mask.causal)
 
 
@@ -280,8 +258,7 @@ def kernel(
   key: Float[Array, "b s k f"],
   value: Float[Array, "b s k f"],
   segment: Int[Array, "b s"],
-  blocks: tuple[int | None, ...],
-  choice: Bool[Array, ""] | None = None,
+  block: int | None,
   interpret: bool = False,
 ) -> Float[Array, "b s h f"]:
   """Runs the splash kernel on every device's rows, heads and queries.
@@ -294,8 +271,7 @@ def kernel(
     key: keys.
     value: values.
     segment: segments of equation 1, 0 is padding.
-    blocks: block of equation 1; two where `choice` chooses at run time.
-    choice: True for the second block.
+    block: block of equation 1.
     interpret: interpret the kernel, without a TPU.
   """
   f = query.shape[3]
@@ -303,16 +279,7 @@ def kernel(
   query = jnp.where(real, query, 0) * jnp.asarray(f**-0.5, query.dtype)
   key, value = jnp.where(real, key, 0), jnp.where(real, value, 0)
   query, key, value = (x.transpose(0, 2, 1, 3) for x in (query, key, value))
-  runs = [
-    functools.partial(_of_block, block=block, interpret=interpret)
-    for block in blocks
-  ]
-  # Nothing but the kernel is in the branches: what is around it fuses with the
-  # projections only where no branch is between them.
-  if choice is None:
-    out = runs[0](query, key, value, segment)
-  else:
-    out = jax.lax.cond(choice, runs[1], runs[0], query, key, value, segment)
+  out = _of_block(query, key, value, segment, block, interpret)
   return jnp.where(real, out.transpose(0, 2, 1, 3), 0)
 
 

@@ -10,16 +10,22 @@ from typing import Any
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+from jax.typing import DTypeLike
 from jaxtyping import Array, Float, Int
 
 from s02jax import sharding
 
 
-@jax.custom_vjp
+@functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
 def product(
-  x: Float[Array, "*n i"], kernel: Float[Array, "i o"]
+  x: Float[Array, "*n i"],
+  kernel: Float[Array, "i o"],
+  dtype: DTypeLike | None = None,
 ) -> Float[Array, "*n o"]:
   """Matrix product x · kernel, with a gradient that is fast on a CPU.
+
+  It is summed and returned in `dtype`, if that is given; the gradient's
+  products have the dtype of x and kernel all the same.
 
   JAX derives the kernel's gradient transposed, [o, i], for which XLA copies the
   whole output gradient on a CPU; here it is computed as [i, o], on a CPU of one
@@ -27,16 +33,23 @@ def product(
   row is one of a vector, which a CPU reads the kernel faster for.
   """
   if x.size == x.shape[-1]:
-    return (kernel.T @ x.reshape(-1)).reshape(*x.shape[:-1], -1)
-  return jnp.matmul(x, kernel)
+    row = jnp.matmul(kernel.T, x.reshape(-1), preferred_element_type=dtype)
+    return row.reshape(*x.shape[:-1], -1)
+  return jnp.matmul(x, kernel, preferred_element_type=dtype)
 
 
-def _forward(x: Array, kernel: Array) -> tuple[Array, tuple[Array, Array]]:
-  return product(x, kernel), (x, kernel)
+def _forward(
+  x: Array, kernel: Array, dtype: DTypeLike | None
+) -> tuple[Array, tuple[Array, Array]]:
+  return product(x, kernel, dtype), (x, kernel)
 
 
-def _backward(saved: tuple[Array, Array], change: Array) -> tuple[Array, Array]:
+def _backward(
+  dtype: DTypeLike | None, saved: tuple[Array, Array], change: Array
+) -> tuple[Array, Array]:
+  del dtype
   x, kernel = saved
+  change = change.astype(x.dtype)
   back = jnp.matmul(change, kernel.T)
   if sharding.platform() == "cpu":
     x, change = (y.reshape(-1, y.shape[-1]) for y in (x, change))
@@ -58,6 +71,22 @@ def _dot_general(
 
 
 Dense = functools.partial(nn.Dense, dot_general=_dot_general)
+
+
+class Logits(nn.Module):
+  """Dense layer of products in `dtype`, summed and returned in float32."""
+
+  features: int
+  dtype: DTypeLike = jnp.float32
+
+  @nn.compact
+  def __call__(self, x: Float[Array, "*n i"]) -> Float[Array, "*n o"]:
+    shape = (x.shape[-1], self.features)
+    kernel = self.param("kernel", nn.initializers.lecun_normal(), shape)
+    bias = self.param("bias", nn.initializers.zeros, shape[1:])
+    x, kernel = x.astype(self.dtype), kernel.astype(self.dtype)
+    bias = bias.astype(jnp.float32).reshape((1,) * (x.ndim - 1) + (-1,))
+    return product(x, kernel, jnp.float32) + bias
 
 
 def look_up(

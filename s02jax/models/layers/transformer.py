@@ -17,12 +17,13 @@ Shape letters:
 """
 
 import dataclasses
+from collections.abc import Sequence
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 from jax.typing import DTypeLike
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float, Int, Shaped
 
 from s02jax import sharding
 from s02jax.models.layers.attention import (
@@ -55,6 +56,7 @@ class TransformerConfig:
   heads: int  # query heads
   kv_heads: int  # divides heads
   hidden: int  # width between the two products of the MLP
+  head_dim: int = 0  # features of a head; 0 stands for width // heads
   rope_base: float = 10_000.0
   remat: str = "none"  # recomputation: none, or one of REMAT_POLICIES
   # Layers in one turn of the scan's loop, a divisor of `layers`. All of them
@@ -62,10 +64,13 @@ class TransformerConfig:
   unroll: int = 1
 
   def __post_init__(self):
-    if self.width % (2 * self.heads) or self.heads % self.kv_heads:
+    if not self.head_dim and self.width % self.heads == 0:
+      object.__setattr__(self, "head_dim", self.width // self.heads)
+    if not self.head_dim or self.head_dim % 2 or self.heads % self.kv_heads:
       raise ValueError(
         f"width {self.width} must be an even multiple of heads {self.heads}, "
-        f"and heads a multiple of kv_heads {self.kv_heads}"
+        "or head_dim be given and even, and heads a multiple of kv_heads "
+        f"{self.kv_heads}"
       )
     if self.unroll < 1 or self.layers % self.unroll:
       raise ValueError(f"unroll {self.unroll} must divide layers {self.layers}")
@@ -74,26 +79,35 @@ class TransformerConfig:
         f"remat {self.remat!r} is none of none, {', '.join(REMAT_POLICIES)}"
       )
 
-  @property
-  def head_dim(self) -> int:
-    return self.width // self.heads
+  def turn(self, *axes: Shaped[Array, "b s"]) -> Turn:
+    """Rotary angles of positions on one or more axes, as `rotate` takes them.
 
-  def turn(self, position: Int[Array, "b s"]) -> Turn:
-    """Rotary angles of positions, as `rotate` takes them."""
-    return rotary_turn(position, self.head_dim, self.rope_base)
+    Raises:
+      ValueError: the axes cannot share the pairs of a head equally.
+    """
+    if self.head_dim % (2 * len(axes)):
+      raise ValueError(
+        f"the {self.head_dim // 2} pairs of a head must be a multiple of the"
+        f" {len(axes)} axes of its positions"
+      )
+    return rotary_turn(axes, self.head_dim, self.rope_base)
 
 
 def rotary_turn(
-  position: Int[Array, "b s"], features: int, base: float
+  axes: Sequence[Shaped[Array, "b s"]], features: int, base: float
 ) -> Turn:
-  """Cosines and sines of rotary angles, float32: position / base^(2 i / f).
+  """Cosines and sines of rotary angles, float32.
 
-  Computed once, for all layers: a loop over the layers that was given angles
-  would compute them in each.
+  Every one of n axes turns as many neighbouring pairs of a head: its pair i by
+  position / base^(2 i n / f). Computed once, for all layers: a loop over the
+  layers that was given angles would compute them in each.
   """
-  exponent = jnp.arange(0, features, 2, dtype=jnp.float32) / features
+  each = features // len(axes)
+  exponent = jnp.arange(0, each, 2, dtype=jnp.float32) / each
   frequency = (1.0 / base**exponent)[None, None, :]
-  angles = position.astype(jnp.float32)[:, :, None] * frequency
+  angles = jnp.concatenate(
+    [x.astype(jnp.float32)[:, :, None] * frequency for x in axes], axis=2
+  )
   return _twice(jnp.cos(angles)), _twice(jnp.sin(angles))
 
 
@@ -157,7 +171,7 @@ class Attention(nn.Module):
 
   def setup(self):
     cfg = self.config
-    self.q = _linear(cfg.width, self.dtype)
+    self.q = _linear(cfg.heads * cfg.head_dim, self.dtype)
     self.k = _linear(cfg.kv_heads * cfg.head_dim, self.dtype)
     self.v = _linear(cfg.kv_heads * cfg.head_dim, self.dtype)
     self.o = _linear(cfg.width, self.dtype, cfg.layers)
@@ -180,7 +194,7 @@ class Attention(nn.Module):
     query = rotate(self.q_norm(heads(self.q(x))), turn)
     key = rotate(self.k_norm(heads(self.k(x))), turn)
     out = attend(query, key, heads(self.v(x)))
-    return self.o(out.reshape(x.shape))
+    return self.o(out.reshape(*x.shape[:2], -1))
 
 
 class SwiGLU(nn.Module):
@@ -273,7 +287,7 @@ class Stack(nn.Module):
     position: Int[Array, "b s"],
     block: BlockSize,
     modulation: Float[Array, "l b 6*d"] | None = None,
-    rotary: Int[Array, "b s"] | None = None,
+    rotary: Sequence[Shaped[Array, "b s"]] = (),
   ) -> Float[Array, "b s d"]:
     """Applies all layers, which attend by equation 1, and the last norm.
 
@@ -283,11 +297,11 @@ class Stack(nn.Module):
       position: order of equation 1.
       block: block of equation 1.
       modulation: of every layer, see `Block`.
-      rotary: positions that the angles are made of, if not `position`.
+      rotary: axes of positions that the angles are made of, if not `position`
+        alone.
     """
     x = jnp.where(segment[:, :, None] > 0, x, 0)
     mask = row_mask(segment, position, block, self.config.head_dim)
-    rotary = position if rotary is None else rotary
-    turn = self.config.turn(rotary)
+    turn = self.config.turn(*(rotary or (position,)))
     x, _ = self.blocks(x, turn, mask, modulation)
     return self.norm(x)

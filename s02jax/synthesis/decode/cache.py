@@ -16,9 +16,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from s02jax.synthesis.request import WINDOW
+
 BURST = 32  # most tokens of one call
 NOTHING = -1  # in place of a token: the slot was not active
-WINDOW = 25  # tokens that the repetition penalty looks back
 
 
 def _per_slot(dtype, *shape: int, free=0, **keywords) -> Any:
@@ -40,6 +41,10 @@ class Sampling:
   top_p: Any = _per_slot(np.float32, free=1, default=1.0)
   # float32 [b], > 1 makes the codes of the last WINDOW tokens less likely
   repetition_penalty: Any = _per_slot(np.float32, free=1, default=1.0)
+  # int32 [b], last tokens, up to WINDOW, among which a repetition is counted
+  repetition_window: Any = _per_slot(np.int32, free=1, default=10)
+  # float32 [b], share of them above which a token is drawn again; 1: never
+  repetition_share: Any = _per_slot(np.float32, free=1, default=1.0)
 
 
 @jax.tree_util.register_dataclass

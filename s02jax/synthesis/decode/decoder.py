@@ -125,7 +125,9 @@ def read_prompt(
   """
   places = jnp.arange(len(ids))[None]
   segment = (places < length).astype(jnp.int32)
-  turn = model.config.transformer.turn(jnp.where(segment > 0, cursor[None], 0))
+  turn = model.config.transformer.turn(
+    places, jnp.where(segment > 0, cursor[None], 0)
+  )
   mask = attention.row_mask(
     segment, places, 1, model.config.transformer.head_dim
   )
@@ -169,7 +171,7 @@ def _read(
   """Reads one id a slot: logits of the next token, and the cache with it."""
   places = slots.start + slots.count
   cursor = slots.cursor + slots.count * slots.rate
-  turn = model.config.transformer.turn(cursor[:, None])
+  turn = model.config.transformer.turn(places[:, None], cursor[:, None])
   keys, values = list(cache.keys), list(cache.values)
 
   def attend_in(i):
@@ -194,12 +196,11 @@ def _draw(
   classes = jnp.arange(cfg.num_codes + 1)
   is_end = (classes == cfg.end)[None]
   early = (slots.count < slots.least)[:, None] & is_end
-  repeated = (slots.history[:, :, None] == classes[None, None]).any(1)
   keys = jax.vmap(lambda s, n: jax.random.fold_in(jax.random.key(s), n))(
     slots.seed, slots.count
   )
   drawn = sample(
-    jnp.where(early, -jnp.inf, logits), keys, slots.sampling, repeated
+    jnp.where(early, -jnp.inf, logits), keys, slots.sampling, slots.history
   )
   speaks = slots.active & (drawn != cfg.end)
   count = slots.count + speaks

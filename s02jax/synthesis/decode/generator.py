@@ -124,10 +124,14 @@ class TokenGenerator:
     sequences = [
       sequence.sequence(
         self._text_model,
-        r.language,
-        [self._text_model.pieces(r.text)],
-        [r.tokens],
-        self.config.rate(r.language),
+        [
+          sequence.Part(
+            language=r.language,
+            pieces=self._text_model.pieces(r.text),
+            rate=self.config.rate(r.language),
+            codes=r.tokens,
+          )
+        ],
       )
       for r in recordings
     ]

@@ -2,14 +2,13 @@
 
 from collections.abc import Callable
 
-import numpy as np
-
 from s02jax.core.errors import UserError
 from s02jax.synthesis.decode.cache import Sampling
 from s02jax.synthesis.decode.slots import LONGEST, ARPrompt
-from s02jax.synthesis.voice import Voice
+from s02jax.synthesis.voice import Prompt, Voice
 from s02jax.text import sequence
 from s02jax.text.checks import token_limit
+from s02jax.text.sequence import Part
 from s02jax.text.tokenizer import TextModel
 
 
@@ -33,6 +32,7 @@ class PromptBuilder:
     *,
     seed: int,
     sampling: Sampling,
+    shortest: float = 0.0,
   ) -> ARPrompt:
     """Builds the prompt after which the AR model speaks `text` as `voice`.
 
@@ -42,12 +42,20 @@ class PromptBuilder:
       voice: zero-shot, or one-shot where it has a prompt.
       seed: 32 bits, of this request alone.
       sampling: numbers.
+      shortest: share of the text's average length that is spoken at least.
 
     Raises:
       UserError: a text too long to be spoken in one pass.
     """
-    ids, cursor = self._sequence(text, language, voice)
+    said = Part(
+      language=language,
+      pieces=self._text_model.pieces(text),
+      rate=self._rate(language),
+    )
+    before = [] if voice.prompt is None else [self._part(voice.prompt)]
+    ids, cursor = sequence.sequence(self._text_model, [*before, said])
     limit = token_limit(text)
+    least = int(shortest * len(said.pieces) / said.rate)
     if len(ids) + limit > LONGEST:
       raise UserError(
         f"the text {text[:40]!r} has {len(ids)} pieces, too many to be"
@@ -56,21 +64,19 @@ class PromptBuilder:
     return ARPrompt(
       ids=ids,
       cursor=cursor,
-      rate=self._rate(language),
+      rate=said.rate,
       vector=voice.ar_vector,
       seed=seed,
       limit=limit,
       sampling=sampling,
+      least=min(max(least, 1), limit),
     )
 
-  def _sequence(
-    self, text: str, language: str, voice: Voice
-  ) -> tuple[np.ndarray, np.ndarray]:
-    """Ids int32 [p] and cursor float32 [p] in front of the drawn tokens."""
-    pieces, codes = [self._text_model.pieces(text)], []
-    if voice.prompt is not None:
-      pieces.insert(0, self._text_model.pieces(voice.prompt.text))
-      codes = [voice.prompt.tokens]
-    return sequence.sequence(
-      self._text_model, language, pieces, codes, self._rate(language)
+  def _part(self, prompt: Prompt) -> Part:
+    """Text and audio of a prompt."""
+    return Part(
+      language=prompt.language,
+      pieces=self._text_model.pieces(prompt.text),
+      rate=self._rate(prompt.language),
+      codes=prompt.tokens,
     )

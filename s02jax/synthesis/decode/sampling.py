@@ -1,10 +1,11 @@
 """Sampling of the next token; every setting is a run-time input.
 
 Steps in this order: repetition penalty, temperature, top-k, top-p, Gumbel-max.
-Each batch entry draws from its own key, so its result does not depend on the
-others.
+A token that makes up too large a share of the last ones is drawn again, once,
+from all classes: repetition-aware sampling (VALL-E 2, arXiv 2406.05370). Each
+batch entry draws from its own key, so its result does not depend on the others.
 
-Shape letters: b batch, c classes.
+Shape letters: b batch, c classes, w window.
 """
 
 import jax
@@ -59,7 +60,7 @@ def sample(
   logits: Float[Array, "b c"],
   keys: Array,
   sampling: Sampling,
-  repeated: Bool[Array, "b c"],
+  history: Int[Array, "b w"],
 ) -> Int[Array, "b"]:
   """Draws one class per batch entry.
 
@@ -67,20 +68,52 @@ def sample(
     logits: float32; -inf forbids a class.
     keys: b random keys, one per batch entry.
     sampling: one value for all, or one per batch entry.
-    repeated: classes that the repetition penalty lowers.
+    history: the last classes, newest last; below 0 is none.
   """
   b, c = logits.shape
+  repeated = (history[:, :, None] == jnp.arange(c)[None, None]).any(1)
   logits = penalise(logits, repeated, sampling.repetition_penalty)
   temperature = _column(sampling.temperature, b)
   scaled = logits / jnp.maximum(temperature, 1e-6)
   top_k, top_p = jnp.asarray(sampling.top_k), jnp.asarray(sampling.top_p)
-  scaled = jax.lax.cond(
+  likely = jax.lax.cond(
     jnp.any(top_k > 0) | jnp.any(top_p < 1),
     lambda x: restrict(x, top_k, top_p),  # which sorts
     lambda x: x,
     scaled,
   )
-  noise = jax.vmap(lambda key: jax.random.gumbel(key, (c,)))(keys)
-  drawn = jnp.argmax(scaled + noise, axis=-1)
+  drawn = _draw(likely, keys)
+  too_often = _share(drawn, history, sampling.repetition_window) > _column(
+    sampling.repetition_share, b
+  )
+  drawn = jax.lax.cond(
+    jnp.any(too_often),
+    lambda: jnp.where(
+      too_often[:, 0],
+      _draw(scaled, jax.vmap(lambda key: jax.random.fold_in(key, 1))(keys)),
+      drawn,
+    ),
+    lambda: drawn,
+  )
   likeliest = jnp.argmax(logits, axis=-1)
   return jnp.where(temperature[:, 0] > 0, drawn, likeliest).astype(jnp.int32)
+
+
+def _draw(logits: Float[Array, "b c"], keys: Array) -> Int[Array, "b"]:
+  """Draws a class of every row, each with its own key."""
+  c = logits.shape[1]
+  noise = jax.vmap(lambda key: jax.random.gumbel(key, (c,)))(keys)
+  return jnp.argmax(logits + noise, axis=-1)
+
+
+def _share(
+  drawn: Int[Array, "b"],
+  history: Int[Array, "b w"],
+  window: Int[Array, "*b"] | int,
+) -> Float[Array, "b 1"]:
+  """Share of the last `window` classes that equal the drawn one."""
+  b, w = history.shape
+  window = _column(window, b)
+  recent = jnp.arange(w)[None] >= w - window
+  same = (history == drawn[:, None]) & recent
+  return same.sum(1, keepdims=True) / jnp.maximum(window, 1)

@@ -15,15 +15,41 @@ import numpy as np
 
 from s02jax.synthesis.batching import counts, group_equal, pad, stack
 
-CONTEXT = 25  # tokens in front of a chunk whose latents it is solved with
-FIRST, LARGEST = 6, 50  # tokens of the first chunk and of later ones
-WINDOWS = (3 * FIRST, CONTEXT + LARGEST)  # tokens a window has room for
+# Streaming: tokens of the first chunk and of later ones, and of the windows, in
+# which known latents stand before the chunk.
+FIRST, LARGEST = 6, 50
+STREAMED = (3 * FIRST, 75)
+WHOLE = 128  # tokens of the least window of whole utterances, which double
+BUDGET = 8 * 1024  # most tokens of a batch of several windows
 FEWEST = 32  # latents of the vocoder's smallest window
 
 
-def chunk_size(start: int) -> int:
-  """Size in tokens of the chunk that begins at token `start`."""
+def windows(longest: int) -> tuple[int, ...]:
+  """Sizes in tokens of the windows of a model, streamed and whole.
+
+  Args:
+    longest: tokens of the longest rows that the model was trained on.
+  """
+  sizes = list(STREAMED)
+  size = WHOLE
+  while size <= longest:
+    sizes.append(size)
+    size *= 2
+  return tuple(sizes)
+
+
+def streamed_size(start: int) -> int:
+  """Most tokens of the streamed chunk that begins at token `start`."""
   return max(FIRST, min(2 * start, LARGEST))
+
+
+def whole_size(known: int, window: int) -> int:
+  """Most tokens of a chunk of a whole utterance behind `known` tokens.
+
+  What is known fills half of the window at most, so that an utterance that the
+  rest has room for is one chunk.
+  """
+  return window - min(known, window // 2)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -57,6 +83,7 @@ class FlowSolver:
   reach: tuple[int, int]  # tokens before and behind that a condition sees
   latents_per_token: int  # latents of one token, r
   channels: int  # channels of a latent, c
+  windows: tuple[int, ...]  # sizes in tokens, see `windows`
   run: Callable[..., Any]  # `flow.flow_chunk` of a model, arrays by name
 
   def __call__(self, chunks: Sequence[FlowChunk]) -> list[np.ndarray]:
@@ -64,7 +91,10 @@ class FlowSolver:
     r = self.latents_per_token
     results: list[Any] = [None] * len(chunks)
     shapes = [(self._window(chunk), chunk.steps) for chunk in chunks]
-    for indices, rows, (window, steps) in group_equal(shapes):
+    most = {window: BUDGET // window for window in self.windows}
+    for indices, rows, (window, steps) in group_equal(
+      shapes, lambda shape: most[shape[0]]
+    ):
       chosen = [chunks[i] for i in indices]
       arrays = self._arrays(chosen, rows, window)
       solved = np.array(self.run(**arrays, steps=np.int32(steps)))
@@ -76,7 +106,7 @@ class FlowSolver:
   def _window(self, chunk: FlowChunk) -> int:
     """Size in tokens of the least window with room for the chunk."""
     size = len(chunk.known) // self.latents_per_token + chunk.size
-    return next(w for w in WINDOWS if w >= size)
+    return next(w for w in self.windows if w >= size)
 
   def _arrays(self, chunks, rows: int, window: int) -> dict[str, np.ndarray]:
     """Batch of chunks as arrays by name, padded to [rows, window]."""

@@ -28,8 +28,10 @@ from s02jax.synthesis.batching import (
   Batch,
   map_batches,
   map_waves,
+  stack,
 )
 from s02jax.synthesis.render.chunks import ChunkVocoder
+from s02jax.synthesis.speaker_vectors import SpeakerVectors
 
 # Jitted functions are module-level, with the model as a static argument: two
 # bundles of one architecture share the compiled code.
@@ -45,14 +47,18 @@ def encode(
 ) -> Int[Array, "b s"]:
   """Codes of waves whose first `samples` exist; behind them anything."""
   frames = spectra.log_mel(wave, mel)
-  mask = lengths_to_mask(samples // mel.hop, frames.shape[1])
-  return model.apply(variables, frames, mask, method="encode")
+  r = model.config.frames_per_token
+  segment = lengths_to_mask(samples // (mel.hop * r), frames.shape[1] // r)
+  return model.apply(
+    variables, frames, segment.astype(jnp.int32), method="encode"
+  )
 
 
 @functools.partial(jax.jit, static_argnames=("model",))
 def _transcribe(model: AudioTokenizer, variables, codes, mask):
   """Best CTC path [b, s] of codes [b, s]."""
-  logits = model.apply(variables, codes, mask, method="ctc_logits")
+  segment = mask.astype(jnp.int32)
+  logits = model.apply(variables, codes, segment, method="ctc_logits")
   return jnp.argmax(logits, axis=-1)
 
 
@@ -70,10 +76,11 @@ def ctc_log_probs(
 
 @functools.partial(jax.jit, static_argnames=("model", "mel"))
 def _reconstruct(
-  model: AudioTokenizer, mel: spectra.LogMel, variables, codes, mask
+  model: AudioTokenizer, mel: spectra.LogMel, variables, codes, mask, speaker
 ):
-  """Waves [b, n] of codes [b, s], by the decoder and Griffin-Lim."""
-  frames = model.apply(variables, codes, mask, method="decode")
+  """Waves [b, n] of codes [b, s] and speaker vectors [b, o]; Griffin-Lim."""
+  segment, speakers = mask.astype(jnp.int32), speaker[:, None]
+  frames = model.apply(variables, codes, segment, speakers, method="decode")
   valid = jnp.repeat(mask, model.config.frames_per_token, axis=1)
   # Padding becomes silence, so that it adds nothing to Griffin-Lim's phases.
   silence = np.log(mel.floor)
@@ -134,6 +141,7 @@ class TokenizerCodec:
     self.num_codes = self.config.num_codes
     self.variables = jax.device_put(variables)
     self.model = AudioTokenizer(self.config)
+    self.speakers = SpeakerVectors(self.model, self.variables, config["mel"])
 
   def encode(self, waves: Sequence[np.ndarray]) -> list[np.ndarray]:
     """Codes int32 [s] of each wave float32 [n], s = n // (rate // 25)."""
@@ -147,13 +155,26 @@ class TokenizerCodec:
     counts = batch.lengths * TOKENS_PER_SECOND // self.rate
     return [row[:s] for row, s in zip(np.array(codes), counts, strict=True)]
 
-  def decode(self, codes: Sequence[np.ndarray]) -> list[np.ndarray]:
-    """Waves float32 [s · rate / 25], by the decoder and Griffin-Lim."""
+  def decode(
+    self, codes: Sequence[np.ndarray], references: Sequence[np.ndarray]
+  ) -> list[np.ndarray]:
+    """Waves float32 [s · rate / 25], by the decoder and Griffin-Lim.
+
+    Args:
+      codes: int32 [s] of each utterance.
+      references: wave float32 [n] of each utterance's speaker.
+    """
     samples = self.rate // TOKENS_PER_SECOND
+    vectors = self.speakers(references)
 
     def run(batch: Batch):
       waves = _reconstruct(
-        self.model, self.mel, self.variables, batch.values, batch.mask
+        self.model,
+        self.mel,
+        self.variables,
+        batch.values,
+        batch.mask,
+        stack([vectors[i] for i in batch.indices], len(batch.values)),
       )
       return [
         row[: s * samples]

@@ -1,10 +1,10 @@
 """Flow matching at inference: tokens and a voice to latents, by chunks.
 
-A chunk is solved behind a context of known latents: the end of the voice's
-prompt, then the chunks solved before. Its conditions are exactly those of the
-whole utterance, since it brings all the tokens that their convolutions reach;
-its noise is a function of the frame's number. A whole utterance is the same
-chunks one after the other.
+A chunk is solved behind known latents: the voice's prompt, then the chunks
+solved before, as many as its window has room for. Its conditions are exactly
+those of the whole utterance, since it brings all the tokens that their
+convolutions reach; its noise is a function of the frame's number. An utterance
+that is not streamed is one chunk, as far as the longest window has room.
 
 Shape letters: b batch, i tokens of the conditions' reach and the window, s
 tokens of the window, r latents per token, l = s · r latents, c latent channels,
@@ -20,10 +20,11 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
 from s02jax.core.config import build
+from s02jax.core.rates import tokens
 from s02jax.models.flow_matching import FlowMatching, FlowMatchingConfig
 from s02jax.models.layers.convnext import lengths_to_mask
 from s02jax.synthesis.render import solver
-from s02jax.synthesis.render.chunks import FlowSolver
+from s02jax.synthesis.render.chunks import FlowSolver, windows
 from s02jax.synthesis.speaker_vectors import SpeakerVectors
 
 
@@ -107,5 +108,6 @@ class FlowDecoder:
       reach=self.config.reach,
       latents_per_token=self.config.latents_per_token,
       channels=self.config.channels,
+      windows=windows(tokens(config["data"]["buckets"][-1])),
       run=functools.partial(flow_chunk, self.model, self.variables),
     )

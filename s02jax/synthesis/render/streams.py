@@ -1,7 +1,9 @@
 """Incremental rendering: tokens to sound while they come, in constant memory.
 
 When a chunk of sound is due, and from what it is computed, is a function of the
-tokens alone: so streamed and whole synthesis give the same sound.
+tokens alone: so streamed sound does not depend on how the tokens come. Whole
+utterances are rendered once all tokens are there, in windows as long as the
+model was trained on.
 
 Shape letters: n samples, s tokens, r latents per token, c latent channels.
 """
@@ -13,12 +15,13 @@ from typing import TypeVar
 import numpy as np
 
 from s02jax.synthesis.render.chunks import (
-  CONTEXT,
+  STREAMED,
   ChunkVocoder,
   FlowChunk,
   FlowSolver,
   SoundChunk,
-  chunk_size,
+  streamed_size,
+  whole_size,
 )
 from s02jax.synthesis.voice import Voice
 
@@ -70,6 +73,7 @@ class RenderStream:
     seed: int,
     steps: int,
     guidance: float,
+    whole: bool,
   ):
     """Starts behind the voice's prompt.
 
@@ -79,9 +83,11 @@ class RenderStream:
       seed: 32 bits, of the noise.
       steps: of the Euler solver.
       guidance: of flow matching; 1 is none.
+      whole: wait for all tokens and render them in the longest windows.
     """
     prompt, channels = voice.prompt, renderer.flow.channels
-    self._renderer = renderer
+    self._renderer, self.whole = renderer, whole
+    self._window = renderer.flow.windows[-1] if whole else STREAMED[-1]
     self._settings = dict(
       vector=voice.flow_vector, seed=seed, steps=steps, guidance=guidance
     )
@@ -93,6 +99,7 @@ class RenderStream:
     self._solved = len(tokens)  # tokens that have latents
     self._vocoded = len(latents)  # latents that have sound
     self._complete = False
+    self._made: list[np.ndarray] = []  # latents of the utterance
 
   def append(self, tokens: np.ndarray) -> None:
     """Adds tokens int32 [s] that will not be taken back."""
@@ -105,11 +112,13 @@ class RenderStream:
   @property
   def _next_end(self) -> int:
     """End of the chunk that is to be solved next, if tokens reach it."""
-    return self._solved + chunk_size(self._solved - self._first_token)
+    if self.whole:
+      return self._solved + whole_size(self._solved, self._window)
+    return self._solved + streamed_size(self._solved - self._first_token)
 
   @property
   def missing(self) -> int:
-    """Number of tokens that must come before another chunk can be solved."""
+    """Number of tokens that must come before another chunk can be streamed."""
     right = self._renderer.flow.reach[1]
     return max(self._next_end + right - self._tokens.end, 0)
 
@@ -133,11 +142,11 @@ class RenderStream:
     end = self._tokens.end
     if self._complete and self._solved == end:
       return None
-    if self.missing and not self._complete:
+    if not self._complete and (self.whole or self.missing):
       return None
     (left, right), r = self._renderer.flow.reach, self._ratio
     stop = min(self._next_end, end)
-    begin = max(0, self._solved - CONTEXT)
+    begin = max(0, stop - self._window)
     reached = slice(max(0, begin - left), min(stop + right, end))
     return FlowChunk(
       tokens=self._tokens[reached],
@@ -157,8 +166,15 @@ class RenderStream:
     """Adds the latents [size · r, c] of the chunk from `flow_chunk`."""
     left = self._renderer.flow.reach[0]
     self._latents.append(latents)
+    self._made.append(latents)
     self._solved += len(latents) // self._ratio
-    self._tokens.forget(self._solved - CONTEXT - left)
+    self._tokens.forget(self._solved - self._window - left)
+
+  @property
+  def made(self) -> np.ndarray:
+    """Standardised latents [l, c] of the utterance so far."""
+    empty = np.zeros((0, self._renderer.flow.channels), np.float32)
+    return np.concatenate([empty, *self._made])
 
   def sound_chunk(self) -> SoundChunk | None:
     """Latents that can become sound now, or None."""
@@ -179,7 +195,7 @@ class RenderStream:
     """Notes that the chunk from `sound_chunk` has become sound."""
     self._vocoded += chunk.size
     left = self._renderer.vocoder.reach[0]
-    context = CONTEXT * self._ratio
+    context = self._window * self._ratio
     self._latents.forget(
       min(self._vocoded - left, self._solved * self._ratio - context)
     )

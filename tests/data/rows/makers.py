@@ -20,13 +20,25 @@ def make(kind: str, seed: int = 0, n: int = 200, speakers: int = 20, **more):
   if kind == "crops":
     return corpus, AudioCrops(corpus, **common, crop_samples=20 * fakes.HOP)
   if kind == "utterances":
-    return corpus, PackedUtterances(corpus, text, **common, row_seconds=4.8)
+    return corpus, utterances(corpus, text, **common)
   if kind == "latents":
     rows = LatentUtterances(
       corpus, features, **common, buckets=(1.2, 2.4), reference_seconds=1.0
     )
     return corpus, rows
   return corpus, packed(corpus, **common)
+
+
+def utterances(corpus, text, **more) -> PackedUtterances:
+  """Packed utterances over a fake corpus."""
+  settings = dict(
+    batch_size=BATCH,
+    seed=0,
+    row_seconds=4.8,
+    max_segments=60,
+    reference_seconds=1.0,
+  )
+  return PackedUtterances(corpus, text, **settings | more)
 
 
 RATES = {"en": 0.25, "es": 0.5, "de": 0.75}

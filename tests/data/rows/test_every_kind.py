@@ -8,9 +8,8 @@ import pytest
 from s02jax.core import errors
 from s02jax.data.rows.audio_crops import AudioCrops
 from s02jax.data.rows.latent_utterances import LatentUtterances
-from s02jax.data.rows.packed_utterances import PackedUtterances
 from tests import fakes
-from tests.data.rows.makers import BATCH, MAKERS, make, same
+from tests.data.rows.makers import BATCH, MAKERS, make, same, utterances
 
 
 @pytest.mark.parametrize("kind", MAKERS)
@@ -58,7 +57,7 @@ def test_too_short_rows_are_one_sentence(kind):
   corpus = fakes.FakeCorpus(20, 2)
   with pytest.raises(errors.UserError, match="no usable record"):
     if kind == "utterances":
-      PackedUtterances(corpus, fakes.FakeText(), BATCH, 0, **more)
+      utterances(corpus, fakes.FakeText(), **more)
     else:
       features = fakes.FakeFeatures(corpus)
       LatentUtterances(corpus, features, BATCH, 0, **more)

@@ -21,14 +21,17 @@ def test_every_record_is_spoken_at_most_once_per_epoch():
 
 def test_packed_members_are_of_one_speaker_and_differ():
   corpus, rows = make("packed", speakers=60)
-  prompted = []
+  prompted, own = [], []
   for i in range(3 * len(rows)):
     for target, prompt, reference in rows.members(i):
-      clips = [target, reference] + [prompt] * (prompt >= 0)
-      assert len(set(clips)) == len(clips)
+      clips = [target, *(i for i in (prompt, reference) if i >= 0)]
+      assert target not in clips[1:]
       assert len(set(corpus.speaker[clips])) == 1
       prompted.append(prompt >= 0)
+      if prompt >= 0 and (corpus.speaker == corpus.speaker[target]).sum() > 2:
+        own.append(prompt == reference)
   assert 0.25 < np.mean(prompted) < 0.45
+  assert 0.4 < np.mean(own) < 0.6
 
 
 def test_packed_rows_say_what_their_members_are():
@@ -39,7 +42,7 @@ def test_packed_rows_say_what_their_members_are():
     members = rows.members(i)
     assert set(row["segment"]) <= set(range(len(members) + 1))
     nothing = row["segment"] == 0
-    for name in ("ids", "position", "cursor", "target", "weight"):
+    for name in ("ids", "position", "cursor", "prompt", "target", "weight"):
       assert (row[name][nothing] == 0).all()
     assert row["padding"] == pytest.approx(nothing.mean())
     for k, (target, prompt, _) in enumerate(members):
@@ -51,8 +54,8 @@ def test_packed_rows_say_what_their_members_are():
       words = [100 + target] * (int(corpus.text_tokens[target]) - 1)
       if prompt >= 0:
         before = [100 + prompt] * (int(corpus.text_tokens[prompt]) - 1)
-        words = [*before, fakes.SPACE, *words]
-      language = 10 + corpus.language[target]
+        words = [*before, 10 + corpus.language[target], *words]
+      language = 10 + corpus.language[spoken[0]]
       expected = [text.speaker_id, language, *words, text.start_id]
       expected += [text.size + code for code in codes]
       assert row["ids"][here].tolist() == expected
@@ -70,11 +73,14 @@ def test_packed_rows_say_what_their_members_are():
       weight = np.zeros(len(here))
       weight[start:] = 1
       assert (row["weight"][here] == weight).all()
+      before = np.zeros(len(here))
+      before[start + 1 : len(here) - own] = 1
+      assert (row["prompt"][here] == before).all()
       check_reference(
         corpus,
         row["references"][k],
         row["reference_samples"][k],
-        {target, prompt},
+        {target},
         target,
       )
     assert (row["references"][len(members) :] == 0).all()
@@ -87,18 +93,35 @@ def test_packed_rows_hold_little_padding():
   assert np.mean(padding) < 0.05
 
 
-def test_too_long_and_lonely_records_are_counted():
+def test_too_long_records_are_counted():
   corpus = fakes.FakeCorpus(100, 60)
   rows = packed(corpus, row_tokens=60, prompt_probability=0.0)
-  alone = np.bincount(corpus.speaker)[corpus.speaker] == 1
   length = corpus.text_tokens + 2 + corpus.num_samples // fakes.HOP
-  assert rows.excluded == {
-    "no text": 0,
-    "only clip of its speaker": int(alone.sum()),
-    "too long": int((~alone & (length > 60)).sum()),
-  }
+  assert rows.excluded == {"no text": 0, "too long": int((length > 60).sum())}
   used = {t for i in range(4 * len(rows)) for t, _, _ in rows.members(i)}
-  assert used <= set(np.flatnonzero(~alone & (length <= 60)))
+  assert used <= set(np.flatnonzero(length <= 60))
+
+
+@pytest.mark.parametrize("fixed", [False, True])
+def test_the_only_clip_of_a_speaker_has_no_reference(fixed):
+  """Of two clips, one is target and the other both prompt and reference."""
+  corpus = fakes.FakeCorpus(100, 60)
+  vectors = np.ones((100, 4), np.float32) if fixed else None
+  rows = packed(corpus, prompt_probability=1.0, vectors=vectors)
+  clips = np.bincount(corpus.speaker)[corpus.speaker]
+  name = "speaker_vectors" if fixed else "references"
+  seen = set()
+  for i in range(2 * len(rows)):
+    row = rows[i]
+    for k, (target, prompt, reference) in enumerate(rows.members(i)):
+      seen.add(min(clips[target], 3))
+      alone = clips[target] == 1
+      assert (prompt < 0) == (reference < 0) == alone
+      if clips[target] == 2:
+        assert prompt == reference
+      assert (row["reference_samples"][k] == 0) == alone
+      assert np.any(row[name][k]) != alone
+  assert seen == {1, 2, 3}
 
 
 def test_records_without_text_are_references_only():

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from s02jax.core import errors
-from s02jax.data.rows.packed_utterances import GAP, SEPARATOR, PackedUtterances
+from s02jax.data.rows.packed_utterances import GAP, SEPARATOR
 from tests import fakes
-from tests.data.rows.makers import BATCH, make
+from tests.data.rows.makers import check_reference, make, utterances
 
 
 def test_packed_utterances_are_whole_and_apart():
@@ -52,11 +52,44 @@ def test_utterances_that_cannot_be_aligned_have_no_text():
   corpus = fakes.FakeCorpus(20, 2)
   corpus.text_tokens[:] = corpus.num_samples // fakes.HOP * 3 // 4
   corpus.pieces = corpus.text_tokens - 1
-  rows = PackedUtterances(corpus, fakes.FakeText(), BATCH, 0, row_seconds=4.8)
+  rows = utterances(corpus, fakes.FakeText())
   assert all(rows[i]["text_length"] == 0 for i in range(len(rows)))
   corpus.text_tokens[:] += corpus.num_samples // fakes.HOP
   with pytest.raises(errors.UserError, match="'more text than tokens': 20"):
-    PackedUtterances(corpus, fakes.FakeText(), BATCH, 0, row_seconds=4.8)
+    utterances(corpus, fakes.FakeText())
+
+
+def test_references_are_other_clips_of_the_speaker():
+  corpus, rows = make("utterances")
+  for i in range(len(rows)):
+    row, members = rows[i], rows.members(i)
+    assert not row["told"].any()
+    assert (row["reference_samples"][len(members) :] == 0).all()
+    for k, (target, _) in enumerate(members):
+      wave, samples = row["references"][k], row["reference_samples"][k]
+      check_reference(corpus, wave, samples, [target], target)
+
+
+def test_the_only_clip_of_a_speaker_is_scored_on_what_was_not_heard():
+  """Its reference lies in one half, which is marked; both halves are used."""
+  corpus = fakes.FakeCorpus(40, 40)
+  corpus.speaker = np.arange(40)
+  rows = utterances(corpus, fakes.FakeText(), reference_seconds=0.2)
+  firsts = []
+  for i in range(2 * len(rows)):
+    row = rows[i]
+    for k, (target, reference) in enumerate(rows.members(i)):
+      here = row["segment"] == k + 1
+      told = np.flatnonzero(row["told"][here])
+      assert reference == -1 and (np.diff(told) == 1).all()
+      assert len(told) in (here.sum() // 2, here.sum() - here.sum() // 2)
+      samples = row["reference_samples"][k]
+      assert 0 < samples <= len(told) * fakes.HOP
+      heard = fakes.record_of(row["references"][k][:samples])
+      assert (heard == target).all()
+      firsts.append(told[0] == 0)
+    assert not row["told"][row["segment"] == 0].any()
+  assert 0.2 < np.mean(firsts) < 0.8
 
 
 def test_another_text_model_is_one_sentence():

@@ -63,7 +63,7 @@ class FakeSynthesizer:
       for _ in references
     ]
 
-  def engine(self):
+  def engine(self, *, whole=False):
     return FakeEngine(self, self._budget)
 
 

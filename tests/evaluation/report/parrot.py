@@ -6,11 +6,11 @@ import functools
 import numpy as np
 
 from s02jax.evaluation import media
-from s02jax.evaluation.report import measures, recipes, write
+from s02jax.evaluation.report import measures, write
 from s02jax.evaluation.report.measure import Stopwatch, measure
 from s02jax.evaluation.report.panel import choose_panel
 from s02jax.pretrained import dnsmos, signal
-from s02jax.synthesis.request import Utterance
+from s02jax.synthesis.request import Settings, Utterance
 from tests.spoken import SENTENCES, VOICES, spoken
 
 # Measures of a report on this machine.
@@ -81,7 +81,7 @@ class Parrot:
     }
 
   def synthesize(self, requests, **settings):
-    assert set(settings) == {"seed", "steps", "guidance", "temperature"}
+    assert set(settings) == {x.name for x in dataclasses.fields(Settings)}
     return [
       Utterance(wave=self.of[r.text], tokens=np.zeros(1, np.int32), ended=True)
       for r in requests
@@ -96,14 +96,15 @@ class Parrot:
   def resynthesize(self, waves):
     return waves
 
-  def tokenizer_reconstruction(self, waves):
+  def tokenizer_reconstruction(self, waves, references):
+    assert len(references) == len(waves)
     return waves
 
   def ctc_transcribe(self, waves):
     known = {wave.tobytes(): text for text, wave in self.of.items()}
     return [known[wave.tobytes()] for wave in waves]
 
-  def codes_in_use(self, waves):
+  def codes_in_use(self, codes):
     return 0.75
 
   def ar_cost(self, items):
@@ -127,9 +128,7 @@ class Parrot:
 def measured(corpus=None, **counts):
   """Results of the parrot, by cases of each split of `corpus`."""
   corpus = corpus or splits()
-  return measure(
-    Parrot(corpus), corpus, counts, recipes.RecipeSettings(), 1, Stopwatch()
-  )
+  return measure(Parrot(corpus), corpus, counts, Settings(), 1, Stopwatch())
 
 
 def write_report(out, results, size="demo"):
@@ -148,6 +147,4 @@ def write_report(out, results, size="demo"):
     runs={"ar": [curve]},
     size=size,
   )
-  write.write(
-    out, results, sources, recipes.RecipeSettings(), 16000, Stopwatch()
-  )
+  write.write(out, results, sources, Settings(), 16000, Stopwatch())

@@ -75,7 +75,7 @@ def dense(segment, position, block):
 def test_kernel_equals_the_dense_product(rows, block):
   segment, position = rows()
   kernel = functools.partial(
-    attention.kernel, segment=segment, blocks=(block,), interpret=True
+    attention.kernel, segment=segment, block=block, interpret=True
   )
   plain = value_and_grad(dense(segment, position, block), *inputs())
   jax.tree.map(close, value_and_grad(kernel, *inputs()), plain)
@@ -89,7 +89,7 @@ def test_split_kernel_equals_one_device(sizes):
   segment, position = packed()
   mesh = sharding.make_mesh(sizes)
   kernel = functools.partial(
-    attention.kernel, segment=segment, blocks=(1,), interpret=True
+    attention.kernel, segment=segment, block=1, interpret=True
   )
   with jax.set_mesh(mesh):
     split = value_and_grad(kernel, *inputs())
@@ -113,39 +113,13 @@ def test_causal_rows_by_parts_are_the_whole(queries, monkeypatch):
   jax.tree.map(close, parts, whole)
 
 
-def test_either_block_is_the_one_chosen():
-  segment, position = alone(32)
-  x = inputs(s=32, f=8)
-  for choice, block in ((False, None), (True, 5)):
-    either = attention.Either(jnp.asarray(choice), first=None, second=5)
-    np.testing.assert_array_equal(
-      dense(segment, position, either)(*x), dense(segment, position, block)(*x)
-    )
-
-
-@pytest.mark.parametrize("choice", [False, True])
-def test_kernel_of_two_blocks_is_that_of_the_chosen(choice):
-  segment, position = alone()
-  either = functools.partial(
-    attention.kernel,
-    segment=segment,
-    blocks=(None, 50),
-    choice=jnp.asarray(choice),
-    interpret=True,
-  )
-  plain = value_and_grad(
-    dense(segment, position, 50 if choice else None), *inputs()
-  )
-  jax.tree.map(close, value_and_grad(either, *inputs()), plain)
-
-
 @pytest.mark.parametrize("way", ["dense", "kernel", "cudnn"])
 def test_nan_queries_keys_and_values_reach_nothing(way, request):
   segment, position = packed()
   asked = request.getfixturevalue("stand_in") if way == "cudnn" else []
   if way == "kernel":
     run = functools.partial(
-      attention.kernel, segment=segment, blocks=(1,), interpret=True
+      attention.kernel, segment=segment, block=1, interpret=True
     )
   else:
     run = dense(segment, position, 1)
@@ -181,8 +155,6 @@ MASKS = [
   (packed, 1),
   (packed, None),
   (alone, 50),
-  (alone, attention.Either(jnp.asarray(False), first=None, second=50)),
-  (alone, attention.Either(jnp.asarray(True), first=None, second=50)),
 ]
 
 
@@ -229,8 +201,6 @@ def of_rows(segment, position, block):
 
 def formula(segment, position, block):
   """Dense attention by equation 1 and a softmax, to compare with."""
-  if isinstance(block, attention.Either):
-    block = block.second if block.choice else block.first
   place = position // (block or 10**6)
   table = (segment[:, :, None] == segment[:, None]) & (segment[:, None] > 0)
   table &= place[:, None] <= place[:, :, None]

@@ -118,7 +118,7 @@ def test_rope_turns_pairs_as_complex_numbers(dtype):
   """Normalisation computes in float32: only its result is rounded."""
   x = jax.random.normal(jax.random.PRNGKey(0), (2, S, 3, 8)).astype(dtype)
   turned = transformer.rotate(
-    x, transformer.rotary_turn(_positions(), 8, 100.0)
+    x, transformer.rotary_turn([_positions()], 8, 100.0)
   )
   angles = np.asarray(_positions())[:, :, None] / 100.0 ** (np.arange(4) / 4)
   assert turned.dtype == dtype
@@ -129,6 +129,36 @@ def test_rope_turns_pairs_as_complex_numbers(dtype):
   np.testing.assert_allclose(
     np.asarray(turned, np.float32), exact, rtol=one, atol=2e-6
   )
+
+
+def test_each_axis_of_positions_turns_its_own_pairs():
+  x = jax.random.normal(jax.random.PRNGKey(0), (2, S, 3, 8))
+  cursor = 0.3 * _positions()
+  both = transformer.rotary_turn([_positions(), cursor], 8, 100.0)
+  turned = np.asarray(transformer.rotate(x, both))
+  for pairs, axis in ((slice(0, 2), _positions()), (slice(2, 4), cursor)):
+    mine = np.r_[pairs, slice(pairs.start + 4, pairs.stop + 4)]
+    alone = transformer.rotary_turn([axis], 4, 100.0)
+    close(turned[..., mine], transformer.rotate(x[..., mine], alone))
+
+
+def test_heads_may_be_wider_than_their_share_of_the_width(x):
+  config = dataclasses.replace(CONFIG, head_dim=6)
+  stack = transformer.Stack(config)
+  variables = jax.jit(stack.init, static_argnums=4)(
+    jax.random.PRNGKey(1), x, _ones(), _positions(), 1
+  )
+  layer = variables["params"]["blocks"]["attention"]
+  shapes = {name: layer[name]["kernel"].shape for name in "qkvo"}
+  assert shapes == {
+    "q": (2, 16, 24), "k": (2, 16, 12), "v": (2, 16, 12), "o": (2, 24, 16)
+  }  # fmt: skip
+  y = jax.jit(stack.apply, static_argnums=4)(
+    variables, x, _ones(), _positions(), 1
+  )
+  assert y.shape == x.shape
+  with pytest.raises(ValueError, match="3 pairs of a head .* 2 axes"):
+    config.turn(_positions(), _positions())
 
 
 @pytest.mark.parametrize(
@@ -170,7 +200,15 @@ def test_bfloat16_products_keep_float32_parameters(params, x):
 
 
 @pytest.mark.parametrize(
-  "fault", [{"heads": 3}, {"kv_heads": 3}, {"remat": "some"}, {"unroll": 3}]
+  "fault",
+  [
+    {"heads": 3},
+    {"kv_heads": 3},
+    {"head_dim": 5},
+    {"heads": 3, "kv_heads": 1, "head_dim": 0},
+    {"remat": "some"},
+    {"unroll": 3},
+  ],
 )
 def test_impossible_configs_are_refused(fault):
   with pytest.raises(ValueError, match="multiple|remat|unroll"):

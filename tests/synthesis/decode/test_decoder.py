@@ -126,8 +126,8 @@ def next_logits(variables, ids, cursor, length, speaker):
 
 
 @jax.jit
-def draw(logits, keys, settings, repeated):
-  return sampling.sample(logits, keys, settings, repeated)
+def draw(logits, keys, settings, history):
+  return sampling.sample(logits, keys, settings, history)
 
 
 def slowly(variables, prompt: ARPrompt) -> list[int]:
@@ -142,10 +142,10 @@ def slowly(variables, prompt: ARPrompt) -> list[int]:
     )
     if step < prompt.least:
       logits[CODES] = -np.inf
-    repeated = np.isin(np.arange(CODES + 1), said[-WINDOW:])
+    history = np.array([-1] * WINDOW + said, np.int32)[-WINDOW:]
     key = jax.random.fold_in(jax.random.key(np.uint32(prompt.seed)), step)
     said.append(
-      int(draw(logits[None], key[None], prompt.sampling, repeated[None])[0])
+      int(draw(logits[None], key[None], prompt.sampling, history[None])[0])
     )
     if said[-1] == CODES:
       break
@@ -157,7 +157,9 @@ MIXED = (
   GREEDY,
   Sampling(temperature=0.9, top_p=0.95, repetition_penalty=1.2),
   Sampling(temperature=1.3, top_k=4),
-  Sampling(temperature=0.7),
+  Sampling(
+    temperature=0.9, top_k=3, repetition_window=4, repetition_share=0.25
+  ),
 )
 
 

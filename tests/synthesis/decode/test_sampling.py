@@ -1,4 +1,6 @@
-"""Sampling of classes: temperature, top-k, top-p, repetition penalty."""
+"""Sampling of classes: temperature, top-k, top-p, repetitions."""
+
+import dataclasses
 
 import jax
 import jax.numpy as jnp
@@ -15,15 +17,19 @@ def logits():
 
 
 @jax.jit
-def draw(logits, keys, settings, repeated):
-  return sampling.sample(logits, keys, settings, repeated)
+def draw(logits, keys, settings, history):
+  return sampling.sample(logits, keys, settings, history)
 
 
-def many(logits, settings, draws=4000):
-  """Frequencies of the classes of one row of logits."""
+NOTHING = (-1, -1, -1, -1)
+
+
+def many(logits, settings, draws=4000, history=NOTHING):
+  """Frequencies of the classes of one row of logits behind a history."""
   rows = jnp.tile(logits[None], (draws, 1))
   keys = jax.random.split(jax.random.PRNGKey(0), draws)
-  drawn = draw(rows, keys, settings, jnp.zeros(rows.shape, bool))
+  said = jnp.tile(jnp.asarray([history], jnp.int32), (draws, 1))
+  drawn = draw(rows, keys, settings, said)
   return np.bincount(np.asarray(drawn), minlength=logits.shape[0]) / draws
 
 
@@ -75,3 +81,35 @@ def test_repetition_penalty_lowers_only_what_was_said():
   np.testing.assert_array_equal(
     sampling.penalise(logits, repeated, 1.0), logits
   )
+
+
+def test_what_is_said_too_often_is_drawn_again_from_all_classes(logits):
+  mass = np.asarray(jax.nn.softmax(logits[0]))
+  first = int(mass.argmax())
+  said = (-1, first, -1, first)
+  aware = Sampling(temperature=1.0, top_k=1, repetition_window=4)
+
+  def found(share, window=4, history=said):
+    settings = dataclasses.replace(
+      aware, repetition_share=share, repetition_window=window
+    )
+    return many(logits[0], settings, history=history)
+
+  # Two of four are no more than a half, but more than a quarter.
+  assert found(0.5)[first] == 1 and found(1.0)[first] == 1
+  again = found(0.25)
+  error = 4000 * ((again - mass) ** 2 / mass).sum()
+  assert error < 26.1  # chi-square, 8 degrees of freedom, p = 0.001
+  # Of the last token alone all are the same; of other classes none is.
+  assert found(0.99, window=1)[first] < 1
+  assert found(0.0, history=(1 - first,) * 4 if first < 2 else (0,) * 4)[first]
+
+
+def test_a_redraw_of_one_row_leaves_the_others(logits):
+  keys = jax.random.split(jax.random.PRNGKey(0), 4)
+  settings = Sampling(temperature=1.0, top_k=2, repetition_share=0.1)
+  nothing = jnp.full((4, 10), -1, jnp.int32)
+  alone = draw(logits, keys, settings, nothing)
+  looped = nothing.at[2].set(alone[2])
+  together = draw(logits, keys, settings, looped)
+  np.testing.assert_array_equal(np.delete(together, 2), np.delete(alone, 2))

@@ -4,9 +4,7 @@ import dataclasses
 
 import jax
 import numpy as np
-import pytest
 
-from s02jax.synthesis.render import chunks
 from s02jax.synthesis.render.chunks import FlowChunk
 from s02jax.synthesis.render.streams import RenderStream
 
@@ -16,7 +14,7 @@ TOKENS = np.random.default_rng(0).integers(0, 64, 120).astype(np.int32)
 def first_chunk(synthesizer, voice, tokens) -> FlowChunk:
   """First chunk of an utterance of these tokens."""
   stream = RenderStream(
-    synthesizer.renderer, voice, seed=3, steps=2, guidance=2.0
+    synthesizer.renderer, voice, seed=3, steps=2, guidance=2.0, whole=False
   )
   stream.append(tokens)
   stream.finish()
@@ -57,9 +55,7 @@ def test_a_first_chunk_is_the_whole_solve_of_its_window(synthesizer, voices):
   many = flow([chunk] * 5)
   for other in many:
     np.testing.assert_allclose(other, alone, atol=1e-5)
-  with pytest.MonkeyPatch.context() as patch:
-    patch.setattr(chunks, "WINDOWS", (75,))
-    (wide,) = flow([chunk])
+  (wide,) = dataclasses.replace(flow, windows=(75,))([chunk])
   np.testing.assert_allclose(wide, alone, atol=1e-5)
   for change in (
     {"guidance": 1.0},

@@ -21,10 +21,10 @@ def test_a_tail_knows_its_rows_by_number():
 TOKENS = np.random.default_rng(0).integers(0, 64, 120).astype(np.int32)
 
 
-def stream_of(synthesizer, voice, tokens=None) -> RenderStream:
+def stream_of(synthesizer, voice, tokens=None, whole=False) -> RenderStream:
   """Fresh stream of a voice, or one with all of its tokens."""
   stream = RenderStream(
-    synthesizer.renderer, voice, seed=3, steps=2, guidance=2.0
+    synthesizer.renderer, voice, seed=3, steps=2, guidance=2.0, whole=whole
   )
   if tokens is not None:
     stream.append(tokens)
@@ -32,8 +32,11 @@ def stream_of(synthesizer, voice, tokens=None) -> RenderStream:
   return stream
 
 
+@pytest.mark.parametrize("whole", [False, True])
 @pytest.mark.parametrize("which", [0, 1])
-def test_sound_is_the_same_however_tokens_come(synthesizer, voices, which):
+def test_sound_is_the_same_however_tokens_come(
+  synthesizer, voices, which, whole
+):
   """Sound equals that of all latents decoded at once, borders included."""
   latents = []
   flow = synthesizer.flow.solver
@@ -49,7 +52,8 @@ def test_sound_is_the_same_however_tokens_come(synthesizer, voices, which):
 
   def made(burst):
     latents.clear()
-    stream, parts = stream_of(synthesizer, voices[which]), []
+    stream = stream_of(synthesizer, voices[which], whole=whole)
+    parts = []
     for i in range(0, len(TOKENS), burst):
       stream.append(TOKENS[i : i + burst])
       parts += renderer.advance({0: stream}).values()
@@ -67,6 +71,45 @@ def test_sound_is_the_same_however_tokens_come(synthesizer, voices, which):
   (wave,) = synthesizer.vae.decode([whole * m.std + m.mean])
   np.testing.assert_allclose(one, wave[-len(one) :], atol=1e-5)
   assert len(one) == len(TOKENS) * tiny.SAMPLES
+
+
+def test_a_whole_utterance_is_one_chunk_behind_its_whole_prompt(
+  synthesizer, voices
+):
+  """It waits for all tokens, and equals one solve of the longest window."""
+  flow = synthesizer.flow.solver
+  most, voice = flow.windows[-1], voices[1]
+  prompt = voice.prompt
+  tokens = TOKENS[: most - len(prompt.tokens)]
+  stream = stream_of(synthesizer, voice, whole=True)
+  stream.append(tokens)
+  assert stream.flow_chunk() is None
+  stream.finish()
+  chunk = stream.flow_chunk()
+  assert chunk.size == len(tokens) and chunk.first == 0
+  np.testing.assert_array_equal(chunk.known, prompt.latents)
+  both = np.concatenate([prompt.tokens, tokens])
+  np.testing.assert_array_equal(chunk.tokens, both)
+  (latents,) = flow([chunk])
+  synthesizer.renderer.advance({0: stream})
+  np.testing.assert_array_equal(stream.made, latents)
+  assert stream.exhausted
+
+
+def test_what_no_window_holds_is_solved_behind_half_a_window(
+  synthesizer, voices
+):
+  most = synthesizer.flow.solver.windows[-1]
+  tokens = np.resize(TOKENS, 3 * most)
+  stream = stream_of(synthesizer, voices[0], tokens, whole=True)
+  r, sizes = synthesizer.flow.config.latents_per_token, []
+  while (chunk := stream.flow_chunk()) is not None:
+    known = len(chunk.known) // r
+    assert known + chunk.size <= most
+    assert not sizes or known >= most // 2
+    sizes.append(chunk.size)
+    stream.add_latents(np.zeros((chunk.size * r, chunk.known.shape[1])))
+  assert sizes[0] == most and sum(sizes) == len(tokens)
 
 
 def test_memory_does_not_grow_with_the_text(synthesizer, voices):
