@@ -85,7 +85,7 @@ class SharedEngine:
 
   def add(self, request: Request, settings: Settings) -> "Listening":
     """Checks a request and hands it to the thread; raises UserError."""
-    (job,) = self._pipeline.jobs([request], settings)
+    (job,) = self._pipeline.jobs([request], settings, whole=False)
     listening = Listening()
     with self._lock:
       if self._closed:
