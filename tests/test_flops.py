@@ -56,7 +56,7 @@ def test_tiles_that_the_kernel_skips_are_not_counted(block, tiles):
 
   def layer(x):
     segment = jnp.ones((b, s), jnp.int32)
-    return attention.kernel(x, x, x, segment, (block,)), None
+    return attention.kernel(x, x, x, segment, block), None
 
   def layers(x):  # where a step has it: in a loop, computed again
     again = jax.checkpoint(lambda y, _: layer(y))

@@ -231,7 +231,7 @@ def test_every_row_stands_beside_the_papers(name, size):
 def test_what_was_not_measured_is_a_dash():
   ablation = load("latents")
   figures = invented(ablation)
-  figures[measures.GROUND_TRUTH]["wer"] = Figure(value=None, n=0)
+  figures[measures.GROUND_TRUTH]["asr_cer"] = Figure(value=None, n=0)
   text = ablation_table.to_markdown(
     ablation_table.to_json(ablation, {}, figures)
   )

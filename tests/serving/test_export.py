@@ -102,9 +102,11 @@ def test_voices_are_those_of_the_bundle(synthesizer, runtime, references):
   )
 
 
-def test_an_export_is_a_voice_system(folder):
+def test_an_export_is_a_voice_system(folder, tmp_path):
   exported = ExportedSystem(folder)
-  bundled = VoiceSystem(folder, tiny.bundle())
+  shutil.copytree(folder / "voices", tmp_path / "voices")
+  (tmp_path / "config.json").write_text("{}")
+  bundled = VoiceSystem(tmp_path, tiny.bundle())
   assert exported.voices == ["anna"]
   assert exported.languages == bundled.languages
   said = {"language": "en", "steps": 1, "speed": 1.2, "rate": 24000}
