@@ -61,7 +61,7 @@ def speak(task: Task) -> list[clips.Example | Failed]:
 
 
 def _spoken(task: Task, text: str) -> np.ndarray:
-  """What the engine says, float32 [n] at its rate: kept, or rendered now."""
+  """Speech of the engine, float32 [n] at its rate: kept, or rendered now."""
   family = task.family
   key = repr((family.engine, family.style, family.speed, text))
   name = hashlib.blake2b(key.encode(), digest_size=12).hexdigest()

@@ -37,7 +37,7 @@ MALFORMED: tuple[dict[str, Any], ...] = (
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Plan:
-  """What is sent to a server."""
+  """Plan of a run: the server, its users and their requests."""
 
   host: str
   port: int
@@ -55,7 +55,7 @@ class Plan:
 
 @dataclasses.dataclass(kw_only=True)
 class Answer:
-  """What became of a request."""
+  """Outcome of a request that was sent to a server."""
 
   body: dict[str, Any]
   kind: str  # "speech", "leaving" or "malformed"

@@ -4,7 +4,7 @@ import importlib
 import importlib.metadata
 import platform
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from types import ModuleType
 from typing import NamedTuple
 
@@ -71,6 +71,16 @@ VERBS = {
 def tell(line: str) -> None:
   """Prints a line for people at once, into a pipe as well."""
   print(line, flush=True)
+
+
+def columns(rows: Sequence[Sequence[str]]) -> str:
+  """Lines of a table whose columns are as wide as their longest cells."""
+  widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+  lines = (
+    "  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True))
+    for row in rows
+  )
+  return "\n".join(line.rstrip() for line in lines)
 
 
 def module(verb: str) -> ModuleType:

@@ -30,24 +30,19 @@ from s02jax.synthesis.store import voice_design, voice_store
 from s02jax.synthesis.voice_system import VoiceSystem
 from s02jax.text.checks import check_words
 
+_LINES = {
+  "add": "make a voice of recordings",
+  "list": "name all voices",
+  "show": "print what is known of a voice, as JSON",
+  "remove": "forget a voice",
+  "prior": "train the model that designs voices",
+  "design": "design a voice from a description",
+}
+
 
 def _parser() -> argparse.ArgumentParser:
   parser = options.parser("voice", __doc__)
-  verbs = parser.add_subparsers(dest="verb", required=True)
-  for verb, line in (
-    ("add", "make a voice of recordings"),
-    ("list", "name all voices"),
-    ("show", "print what is known of a voice, as JSON"),
-    ("remove", "forget a voice"),
-    ("prior", "train the model that designs voices"),
-    ("design", "design a voice from a description"),
-  ):
-    part = verbs.add_parser(
-      verb,
-      help=line,
-      description=f"{line.capitalize()}.",
-      formatter_class=options.HelpFormatter,
-    )
+  for verb, part in options.commands(parser, "verb", _LINES).items():
     if verb not in ("list", "prior"):
       part.add_argument("name", help="letters, digits, - and _")
     part.add_argument("--bundle", required=True, help="folder of `s02 bundle`")
@@ -106,11 +101,8 @@ def _add(args: argparse.Namespace) -> None:
   voice_store.check_free(args.bundle, args.name, args.replace)
   startup.set_up()
   system = VoiceSystem.load(args.bundle)
-  transcript = None
-  if args.reference_text is not None:
-    transcript = system.transcript(args.reference_text, args.reference_language)
-  voice, seconds = voice_store.recorded(
-    system.synthesizer, args.reference, transcript
+  voice, seconds = system.clone(
+    args.reference, args.reference_text, args.reference_language
   )
   voice_store.add(args.bundle, args.name, voice, seconds, args.replace)
   kind = voice_store.entry(args.bundle, args.name).kind
@@ -127,10 +119,7 @@ def _list(args: argparse.Namespace) -> None:
     entry = voice_store.entry(args.bundle, name)
     seconds = "-" if entry.seconds is None else f"{entry.seconds:.1f}"
     rows.append((name, entry.kind, seconds, entry.made or "-"))
-  widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-  for row in rows:
-    cells = (c.ljust(w) for c, w in zip(row, widths, strict=True))
-    print("  ".join(cells).rstrip())
+  print(cli.columns(rows))
 
 
 def _show(args: argparse.Namespace) -> None:

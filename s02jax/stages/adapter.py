@@ -48,7 +48,6 @@ from s02jax.stages.train_state import (
   update,
 )
 
-MODELS = ("ar", "flow_matching")  # that have adapters
 HEARD = 32  # clips that a fitted voice starts from, at most
 # Share of a full step's products: forward and back, but no gradients of W.
 FROZEN_SHARE = 2 / 3

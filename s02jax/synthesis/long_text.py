@@ -218,8 +218,7 @@ def speak(
     changes: of speed, pitch, volume and rate; the rate is the synthesizer's
       where none is set.
     whole: each passage's sound is made in one piece, else as soon as its first
-      tokens are there, which is a little worse. Where `play` is given, its
-      engine decides.
+      tokens are there, which is a little worse. An engine of `play` decides.
     emotion: of the passages that have none of their own.
     play: of an engine that others use too; None takes one of its own.
     hear: is told of every passage once it is spoken.

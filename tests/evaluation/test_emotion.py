@@ -41,7 +41,7 @@ def case(name, speaker=1.0):
 
 
 def test_an_ear_tells_emotions_of_any_speaker():
-  """What counts is the difference from the speaker's own neutral speech."""
+  """Only the difference from the speaker's own neutral speech counts."""
   ear = Ear.of([case(name, s) for name in SOUNDS for s in (1, 1.1)], RATE)
   assert set(ear.means) == set(SOUNDS)
   for name in SOUNDS:

@@ -297,7 +297,7 @@ def test_what_lies_between_utterances_may_be_anything(stage, state):
 
 
 def test_a_teacher_reaches_the_encoder_by_the_codes_of_valid_tokens(stage):
-  """Its states' padding may hold anything; its loss alone has a gradient."""
+  """Padding of a teacher's states may hold anything; no other loss acts."""
   config = stage.config.copy_and_resolve_references()
   config.model.teacher_dim = 6
   config.loss.update(dict(distillation=1.0, ctc=0.0, commitment=0.0))

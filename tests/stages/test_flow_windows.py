@@ -42,7 +42,7 @@ def test_windows_are_one_behind_the_other_and_cut_between_tokens(drawn):
 
 
 def test_short_windows_occur_at_both_ends():
-  """Those that streaming begins with are a good part of what is cut."""
+  """Windows that streaming begins with are a good part of all."""
   segment, _ = windows(cut=1.0)
   first, second = ((segment == i).sum(1) // RATIO for i in (1, 2))
   for size in (first, second):

@@ -62,7 +62,7 @@ def test_the_likeliest_tokens_end_too(synthesizer, voices):
 
 
 def test_no_spike_at_the_onset(drawn):
-  """Of 50 utterances, the first 40 ms are as loud as any other 40 ms."""
+  """The first 40 ms of 50 utterances are as loud as any other 40 ms."""
   long = [wave for wave, _ in drawn if len(wave) >= tiny.RATE][:50]
   assert len(long) == 50
   peaks = [

@@ -78,7 +78,7 @@ def test_files_that_are_no_voice_of_this_bundle_are_refused(tmp_path):
 
 
 def test_a_mixture_is_the_weighted_mean_without_a_prompt():
-  """It has the power of the vectors, as the encoder's vectors do."""
+  """A mixture has the power of its vectors, as the encoder's own have."""
   a, b = voice(1, prompt=True), voice(2)
   mixed = mix([a, b], [3, 1])
   for name in ("ar_vector", "flow_vector"):

@@ -27,7 +27,7 @@ from s02jax.text.pronunciation import Pronunciation
   ],
 )  # fmt: skip
 def test_sounds_stand_for_their_word(text, code, said):
-  """And corpora read what synthesis reads, as often as they like."""
+  """Corpora read the sounds that synthesis reads, any number of times."""
   assert front.read(text, code).text == said
   assert front.words(text, code) == said
   assert front.words(said, code) == said

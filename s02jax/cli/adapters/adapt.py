@@ -41,14 +41,7 @@ _LINES = {
 
 def _parser() -> argparse.ArgumentParser:
   parser = options.parser("adapt", __doc__)
-  kinds = parser.add_subparsers(dest="kind", required=True)
-  for kind, line in _LINES.items():
-    part = kinds.add_parser(
-      kind,
-      help=line,
-      description=f"{line.capitalize()}.",
-      formatter_class=options.HelpFormatter,
-    )
+  for kind, part in options.commands(parser, "kind", _LINES).items():
     _add(part, kind)
   return parser
 

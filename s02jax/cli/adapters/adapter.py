@@ -13,6 +13,7 @@ import argparse
 import json
 import pathlib
 
+from s02jax import cli
 from s02jax.bundle import Bundle
 from s02jax.cli import options
 from s02jax.core import startup
@@ -30,14 +31,7 @@ _LINES = {
 
 def _parser() -> argparse.ArgumentParser:
   parser = options.parser("adapter", __doc__)
-  verbs = parser.add_subparsers(dest="verb", required=True)
-  for verb, line in _LINES.items():
-    part = verbs.add_parser(
-      verb,
-      help=line,
-      description=f"{line.capitalize()}.",
-      formatter_class=options.HelpFormatter,
-    )
+  for verb, part in options.commands(parser, "verb", _LINES).items():
     if verb == "merge":
       part.add_argument(
         "names", nargs="+", metavar="NAME[:STRENGTH]", help="adapters to take"
@@ -65,10 +59,7 @@ def _list(args: argparse.Namespace) -> None:
     models = ",".join(card["models"])
     licence = card.get("licence", "-")
     rows.append((name, kind, models, clips, steps, licence))
-  widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-  for row in rows:
-    cells = (c.ljust(w) for c, w in zip(row, widths, strict=True))
-    print("  ".join(cells).rstrip())
+  print(cli.columns(rows))
 
 
 def _show(args: argparse.Namespace) -> None:

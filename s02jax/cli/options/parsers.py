@@ -6,7 +6,7 @@ and holds an example that works.
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from s02jax.core import inputs
@@ -52,6 +52,31 @@ class Parser(argparse.ArgumentParser):
         raise UserError(
           f"{name} is not an option of `{self.prog}`{inputs.hint(name, known)}."
         )
+
+
+def commands(
+  parser: argparse.ArgumentParser, dest: str, lines: Mapping[str, str]
+) -> dict[str, argparse.ArgumentParser]:
+  """Adds the commands of a verb, of which one must be given.
+
+  Args:
+    parser: of the verb.
+    dest: attribute that will name the command.
+    lines: what each command does, in a few words, by its name.
+
+  Returns:
+    Parsers of the commands by name.
+  """
+  added = parser.add_subparsers(dest=dest, required=True)
+  return {
+    name: added.add_parser(
+      name,
+      help=line,
+      description=f"{line.capitalize()}.",
+      formatter_class=HelpFormatter,
+    )
+    for name, line in lines.items()
+  }
 
 
 def names(parser: argparse.ArgumentParser) -> list[str]:

@@ -1,1 +1,1 @@
-"""What verbs show beside their results: progress, the fields of a config."""
+"""Signs of life beside the results of verbs: progress, fields of a config."""

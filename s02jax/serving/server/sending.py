@@ -27,7 +27,7 @@ Sayings = Iterator[Said]
 
 @dataclasses.dataclass
 class House:
-  """What all requests share."""
+  """Parts of the server that all requests share."""
 
   studio: Studio
   limits: Limits

@@ -141,7 +141,7 @@ class _Conversation:
       raise faults[0]
 
   async def _listen(self, order: Order, texts) -> None:
-    """Takes text in and gives sentences out."""
+    """Receives text and passes it on, sentence by sentence."""
     writing = Writing(order.language or "en")
     async with texts:
       while True:

@@ -104,7 +104,7 @@ def test_too_long_records_are_counted():
 
 @pytest.mark.parametrize("fixed", [False, True])
 def test_the_only_clip_of_a_speaker_has_no_reference(fixed):
-  """Of two clips, one is target and the other both prompt and reference."""
+  """A speaker of two clips has one as target, one as prompt and reference."""
   corpus = fakes.FakeCorpus(100, 60)
   vectors = np.ones((100, 4), np.float32) if fixed else None
   rows = packed(corpus, prompt_probability=1.0, vectors=vectors)

@@ -71,7 +71,7 @@ def test_references_are_other_clips_of_the_speaker():
 
 
 def test_the_only_clip_of_a_speaker_is_scored_on_what_was_not_heard():
-  """Its reference lies in one half, which is marked; both halves are used."""
+  """The reference lies in one marked half; either half is used."""
   corpus = fakes.FakeCorpus(40, 40)
   corpus.speaker = np.arange(40)
   rows = utterances(corpus, fakes.FakeText(), reference_seconds=0.2)

@@ -125,7 +125,7 @@ def test_the_official_rate_is_jiwers_own(code, text, heard):
 
 
 def test_two_runaways_among_a_thousand_stay_two():
-  """They count for what they are, and change nothing of the other clips."""
+  """Runaways count as they are and change nothing of the other clips."""
   text = "one two three four five six seven eight"
   good = [
     clip(f"c{i}", text, text.replace("two", "too") if i % 4 else text)

@@ -20,7 +20,7 @@ def test_what_a_wrong_text_and_a_wrong_voice_cost(results):
 
 
 def test_codes_are_counted_in_all_clips_of_a_split(results):
-  """Those of unseen, three of each of two speakers; of seen one of each."""
+  """Two speakers have three clips each in unseen and one each in seen."""
   found = {
     split: (
       result.diagnostics["codes_tell_speaker"].n,

@@ -76,7 +76,7 @@ def test_sound_is_the_same_however_tokens_come(
 def test_a_whole_utterance_is_one_chunk_behind_its_whole_prompt(
   synthesizer, voices
 ):
-  """It waits for all tokens, and equals one solve of the longest window."""
+  """A whole stream waits for all tokens and equals one solve of them."""
   flow = synthesizer.flow.solver
   most, voice = flow.windows[-1], voices[1]
   prompt = voice.prompt
