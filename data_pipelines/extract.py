@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 import tqdm
 
-from s02jax.bundle import Bundle
+from s02jax.bundle import CODECS, Bundle
 from s02jax.core import files
 from s02jax.core.errors import UserError
 from s02jax.core.rates import TOKENS_PER_SECOND, whole_tokens
@@ -117,8 +117,8 @@ def extract(corpus: str, audio_tokenizer: str, flow_vae: str) -> None:
 
   Args:
     corpus: folder of `s02 corpus`.
-    audio_tokenizer: workdir of a trained audio tokenizer.
-    flow_vae: workdir of a trained Flow-VAE.
+    audio_tokenizer: workdir of a trained audio tokenizer, or a bundle.
+    flow_vae: workdir of a trained Flow-VAE, or a bundle.
 
   Raises:
     UserError: a stage of another sample rate, a run or corpus that is not
@@ -144,16 +144,7 @@ def extract_by(corpus: str, bundle: Bundle) -> None:
   Raises:
     UserError: as `extract`.
   """
-  trained = {
-    name: Trained(
-      stage=name,
-      step=bundle.card["models"].get(name, {}).get("steps", 0),
-      config=bundle.configs[name],
-      params=bundle.params[name],
-      metrics={},
-    )
-    for name in ("audio_tokenizer", "flow_vae")
-  }
+  trained = {name: Trained.of_bundle(bundle, name) for name in CODECS}
   _extract(corpus, trained, bundle.configs["flow_matching"]["latents"])
 
 

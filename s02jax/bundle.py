@@ -1,14 +1,17 @@
 """Bundle format: one folder that holds all that synthesis needs.
 
   config.json                  format_version, rate, the four resolved configs
-  <model>.safetensors          float32 parameters, keys joined by "/"
+  <model>.safetensors          parameters, keys joined by "/": float32, or fewer
+                               bits as `core.tensors.pack` stores them
   text.model                   text vocabulary, as sentencepiece serialises it
   voices/                      named voices, one .safetensors each
   adapters/                    emotions and fine-tunes, one folder each
   voice_prior/                 model that designs voices, if there is one
   card.json                    data, steps, parameter counts, commit, metrics
 
-No pickle: a bundle from a stranger is only numbers and text.
+No pickle: a bundle from a stranger is only numbers and text. A bundle may hold
+the audio tokenizer and the Flow-VAE alone: it extracts features for the stages
+that are trained next, and does not speak.
 """
 
 import contextlib
@@ -22,17 +25,19 @@ import shutil
 from collections.abc import Generator, Mapping
 from typing import Any
 
+import numpy as np
 import safetensors
 import safetensors.numpy
 
-from s02jax.core import files
+from s02jax.core import files, tensors
 from s02jax.core.errors import UserError
 from s02jax.core.trees import flatten, unflatten
 from s02jax.text.front import Audience
 from s02jax.text.tokenizer import TextModel
 
 FORMAT_VERSION = 4
-MODELS = ("audio_tokenizer", "flow_vae", "ar", "flow_matching")
+CODECS = ("audio_tokenizer", "flow_vae")
+MODELS = (*CODECS, "ar", "flow_matching")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -44,6 +49,22 @@ class Bundle:
   params: Mapping[str, Mapping[str, Any]]  # model -> nested numpy arrays
   text_model: bytes  # text vocabulary, as sentencepiece serialises it
   card: Mapping[str, Any]  # content of card.json
+
+  @property
+  def models(self) -> tuple[str, ...]:
+    """Names of the models that are there: all of MODELS, or CODECS."""
+    return tuple(name for name in MODELS if name in self.params)
+
+  def stored(self, kind: str) -> "Bundle":
+    """Bundle as it is read again from weights of a kind, see `tensors.pack`.
+
+    What is trained on the features of rounded weights needs these very ones.
+    """
+    params = {}
+    for name in self.models:
+      packed = tensors.pack(flatten(self.params[name]), kind)
+      params[name] = unflatten(tensors.restore(*packed))
+    return dataclasses.replace(self, params=params)
 
   @functools.cached_property
   def text(self) -> TextModel:
@@ -59,14 +80,18 @@ class Bundle:
   def fingerprint(self) -> str:
     """Hexadecimal digest of all parameters; voices name the bundle by it."""
     digest = hashlib.sha256()
-    for name in MODELS:
+    for name in self.models:
       for key, leaf in sorted(flatten(self.params[name]).items()):
         digest.update(f"{name}/{key}".encode())
         digest.update(leaf.tobytes())
     return digest.hexdigest()[:16]
 
-  def write(self, out) -> None:
+  def write(self, out, kind: str = "float32") -> None:
     """Writes the bundle to the folder `out`, whole or not at all.
+
+    Args:
+      out: folder.
+      kind: how weights are stored, see `tensors.pack`.
 
     An existing bundle there is replaced, but its voices and adapters stay; a
     warning names the voices made with other models.
@@ -80,39 +105,50 @@ class Bundle:
       files.explain_errors(out, "the bundle"),
       files.atomic_folder(out) as temporary,
     ):
-      self._write_files(temporary)
-      _keep_voices(out, temporary, self.fingerprint)
+      self._write_files(temporary, kind)
+      _keep_voices(out, temporary, self.stored(kind).fingerprint)
 
-  def _write_files(self, folder: pathlib.Path) -> None:
+  def _write_files(self, folder: pathlib.Path, kind: str) -> None:
     """Writes all files into an empty folder."""
     config = {
       "format_version": FORMAT_VERSION,
       "rate": self.rate,
-      "models": {name: self.configs[name] for name in MODELS},
+      "models": {name: self.configs[name] for name in self.models},
     }
     (folder / "config.json").write_text(_json(config))
-    for name in MODELS:
+    for name in self.models:
+      arrays, notes = tensors.pack(flatten(self.params[name]), kind)
       # `save_file` would report a full disk as another kind of error.
-      data = safetensors.numpy.save(flatten(self.params[name]))
+      data = safetensors.numpy.save(arrays, notes)
       (folder / f"{name}.safetensors").write_bytes(data)
     (folder / "text.model").write_bytes(self.text_model)
     (folder / "voices").mkdir()
     (folder / "card.json").write_text(_json(self.card))
 
   @classmethod
-  def load(cls, path) -> "Bundle":
+  def load(cls, path, models: tuple[str, ...] = MODELS) -> "Bundle":
     """Reads a bundle from its folder.
 
+    Args:
+      path: folder.
+      models: those that are needed.
+
     Raises:
-      UserError: no bundle, an incomplete one, or one of another version.
+      UserError: no bundle, one without these models, or of another version.
     """
     path = pathlib.Path(path)
     config = _read_config(path)
+    missing = [name for name in models if name not in config.get("models", ())]
+    if missing:
+      raise UserError(
+        f"{path}: the bundle holds no {' and no '.join(missing)}; give one that"
+        " `s02 bundle` made with all stages."
+      )
     with _explained(path):
       return cls(
         rate=config["rate"],
-        configs=config["models"],
-        params={name: _read_params(path, name) for name in MODELS},
+        configs={name: config["models"][name] for name in models},
+        params={name: _read_params(path, name) for name in models},
         text_model=(path / "text.model").read_bytes(),
         card=json.loads((path / "card.json").read_text()),
       )
@@ -197,16 +233,12 @@ def _read_config(path: pathlib.Path) -> dict[str, Any]:
 def _read_params(path: pathlib.Path, name: str) -> dict[str, Any]:
   """Parameters of one model as nested dicts."""
   file = path / f"{name}.safetensors"
-  data = file.read_bytes()
-  try:
-    return unflatten(safetensors.numpy.load(data))
-  except safetensors.SafetensorError as e:
-    raise UserError(
-      f"{file}: damaged weights ({e}); make the bundle again with `s02 bundle`."
-    ) from e
+  file.stat()  # a missing one is named as the others are
+  arrays = tensors.read_weights(file)
+  return unflatten({key: np.array(x) for key, x in arrays.items()})
 
 
-def _is_bundle(path: pathlib.Path) -> bool:
+def is_bundle(path: pathlib.Path) -> bool:
   """Whether `path` is a bundle of any version."""
   try:
     return "format_version" in json.loads((path / "config.json").read_text())
@@ -217,7 +249,7 @@ def _is_bundle(path: pathlib.Path) -> bool:
 def _check_replaceable(out: pathlib.Path) -> None:
   """Raises UserError unless `out` is a bundle, an empty folder or nothing."""
   empty = out.is_dir() and not any(out.iterdir())
-  if out.exists() and not empty and not _is_bundle(out):
+  if out.exists() and not empty and not is_bundle(out):
     raise UserError(
       f"{out}: exists and is not a bundle; give --out another name or remove"
       " it."

@@ -9,13 +9,15 @@ import numpy as np
 import pytest
 import safetensors.numpy
 
-from s02jax.bundle import MODELS, Bundle, load_audience
+from s02jax.bundle import CODECS, MODELS, Bundle, load_audience
 from s02jax.cli import bundle, run
+from s02jax.core import tensors
 from s02jax.core.errors import UserError
 from s02jax.core.trees import flatten, unflatten
 from s02jax.text import front
 from s02jax.text.tokenizer import train_text_model
 from s02jax.training.bundling import check_match
+from s02jax.training.trained import Trained
 from tests import tiny
 
 
@@ -160,7 +162,7 @@ def test_damage_is_named(written, tmp_path):
   path = copy(written, tmp_path)
   data = (path / "ar.safetensors").read_bytes()
   (path / "ar.safetensors").write_bytes(data[: len(data) // 2])
-  with pytest.raises(UserError, match="ar.safetensors: damaged"):
+  with pytest.raises(UserError, match="ar.safetensors is damaged"):
     Bundle.load(path)
 
 
@@ -243,3 +245,45 @@ def test_the_verb_names_a_workdir_without_a_run(tmp_path, capsys):
   assert run(bundle.main, argv) == 2
   assert "no run here" in capsys.readouterr().err
   assert list(tmp_path.iterdir()) == []
+
+
+def test_stored_in_fewer_bits_it_is_smaller_and_known_by_what_is_read(
+  tmp_path,
+):
+  made = tiny.bundle()
+  sizes = {}
+  for kind in tensors.KINDS:
+    made.write(tmp_path / kind, kind)
+    loaded = Bundle.load(tmp_path / kind)
+    assert loaded.fingerprint == made.stored(kind).fingerprint
+    # Gathered anew with other stages, these weights are still the same.
+    assert loaded.stored(kind).fingerprint == loaded.fingerprint
+    for leaf in jax.tree.leaves(loaded.params):
+      assert leaf.dtype == np.float32
+    files = (tmp_path / kind).glob("*.safetensors")
+    sizes[kind] = sum(file.stat().st_size for file in files)
+  assert sizes["int8"] < sizes["bfloat16"] < sizes["float32"]
+
+
+def test_codecs_alone_are_a_bundle_that_extracts_but_does_not_speak(tmp_path):
+  made = tiny.bundle()
+  codecs = dataclasses.replace(
+    made,
+    configs={name: made.configs[name] for name in CODECS},
+    params={name: made.params[name] for name in CODECS},
+  )
+  codecs.write(tmp_path / "codecs")
+  with pytest.raises(UserError, match="holds no ar and no flow_matching"):
+    Bundle.load(tmp_path / "codecs")
+  trained = Trained.load(tmp_path / "codecs", "flow_vae")
+  jax.tree.map(
+    np.testing.assert_array_equal, trained.params, made.params["flow_vae"]
+  )
+  with pytest.raises(UserError, match="holds no ar"):
+    Trained.load(tmp_path / "codecs", "ar")
+
+
+def test_half_of_the_generating_stages_is_one_sentence():
+  argv = ["bundle", "--corpus=c", "--audio_tokenizer=a", "--flow_vae=f"]
+  with pytest.raises(UserError, match="both --ar and --flow_matching"):
+    bundle.main([*argv[1:], "--ar=x", "--out=o"])

@@ -24,9 +24,9 @@ import pathlib
 
 from s02jax.bundle import Bundle
 from s02jax.cli import options
-from s02jax.core import startup
+from s02jax.core import startup, tensors
 from s02jax.core.errors import UserError
-from s02jax.serving.export import KINDS, PLATFORMS, write
+from s02jax.serving.export import PLATFORMS, write
 from s02jax.serving.weight_loss import loss
 
 
@@ -37,7 +37,9 @@ def _parser() -> argparse.ArgumentParser:
   add("--bundle", required=True, type=folder, help="folder of `s02 bundle`")
   add("--out", required=True, type=folder, help="folder to write")
   add("--platforms", default=",".join(PLATFORMS), help="separated by commas")
-  add("--weights", default="float32", choices=KINDS, help="stored format")
+  add(
+    "--weights", default="float32", choices=tensors.KINDS, help="stored format"
+  )
   add("--corpus", type=folder, help="measure smaller weights on it")
   add("--clips", type=int, default=32, help="clips of the corpus to measure on")
   return parser

@@ -25,10 +25,9 @@ import numpy as np
 import safetensors.numpy
 
 from s02jax.bundle import Bundle
-from s02jax.core import files, languages
+from s02jax.core import files, languages, tensors
 from s02jax.core.errors import UserError
 from s02jax.core.version import VERSION
-from s02jax.serving import tensors
 from s02jax.serving.card import CARD, FORMAT_VERSION, digest
 from s02jax.serving.functions import (
   exported_functions,
@@ -41,7 +40,6 @@ from s02jax.synthesis.store import adapter_store
 from s02jax.synthesis.synthesizer import Synthesizer
 
 PLATFORMS = ("cpu", "cuda", "tpu")  # platforms to choose from
-KINDS = ("float32", "bfloat16", "int8")  # dtypes that weights are stored in
 
 
 def sizes(bundle: Bundle, synthesizer: Synthesizer) -> dict[str, Any]:
@@ -96,7 +94,7 @@ def write(
     source: folder of the bundle, for its voices and adapters.
     out: must not exist, or be an export.
     platforms: some of PLATFORMS.
-    kind: how weights are stored, one of KINDS.
+    kind: how weights are stored, one of `tensors.KINDS`.
 
   Raises:
     UserError: `out` is something else or cannot be written, a package is

@@ -23,9 +23,9 @@ import jax
 import numpy as np
 from jax import export
 
+from s02jax.core import tensors
 from s02jax.core.errors import UserError
 from s02jax.core.rates import TOKENS_PER_SECOND, whole_tokens
-from s02jax.serving import tensors
 from s02jax.serving.card import read_card
 from s02jax.synthesis.batching import UNIT, round_up
 from s02jax.synthesis.decode.cache import Cache, CacheShape, Slots, place

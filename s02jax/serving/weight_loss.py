@@ -9,8 +9,8 @@ import numpy as np
 
 from s02jax.audio.spectra import log_mel
 from s02jax.bundle import Bundle
+from s02jax.core import tensors
 from s02jax.data import records
-from s02jax.serving import tensors
 from s02jax.synthesis.synthesizer import Synthesizer
 
 

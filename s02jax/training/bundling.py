@@ -14,23 +14,27 @@ from s02jax.training.trained import Trained
 
 
 def gather(corpus, workdirs: Mapping[str, str]) -> Bundle:
-  """Bundle of the newest checkpoints of four runs on one corpus.
+  """Bundle of the newest checkpoints of the runs on one corpus.
 
   Args:
-    corpus: folder of `s02 corpus`, with text model and features.
-    workdirs: model -> workdir of `s02 train`, for all of MODELS.
+    corpus: folder of `s02 corpus`, with text model and, for all models,
+      features.
+    workdirs: model -> workdir of `s02 train`, or bundle; for all of MODELS, or
+      for CODECS.
 
   Raises:
     UserError: a run that is not there, or runs that do not fit together.
   """
-  runs = {name: Trained.load(workdirs[name], name) for name in MODELS}
+  runs = {name: Trained.load(place, name) for name, place in workdirs.items()}
   corpus = pathlib.Path(corpus)
-  check_match(
-    configs={name: run.config for name, run in runs.items()},
-    fingerprints={name: run.fingerprint for name, run in runs.items()},
-    features=files.read_json(corpus / "features" / "card.json", "s02 extract"),
-    text_size=TextModel.load(corpus / "text.model").size,
-  )
+  if set(runs) == set(MODELS):
+    features = corpus / "features" / "card.json"
+    check_match(
+      configs={name: run.config for name, run in runs.items()},
+      fingerprints={name: run.fingerprint for name, run in runs.items()},
+      features=files.read_json(features, "s02 extract"),
+      text_size=TextModel.load(corpus / "text.model").size,
+    )
   data = files.read_json(corpus / "card.json", "s02 corpus")
   return Bundle(
     rate=runs["flow_vae"].config["rate"],

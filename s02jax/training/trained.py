@@ -12,13 +12,14 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from s02jax import stages
+from s02jax.bundle import Bundle, is_bundle
 from s02jax.core.errors import UserError
 from s02jax.training import checkpoint
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Trained:
-  """Trained stage at its newest checkpoint."""
+  """Trained stage at its newest checkpoint, or as a bundle holds it."""
 
   stage: str
   step: int  # steps taken
@@ -28,16 +29,18 @@ class Trained:
 
   @classmethod
   def load(cls, workdir, stage: str) -> "Trained":
-    """Reads the newest checkpoint of a run.
+    """Reads the newest checkpoint of a run, or a stage of a bundle.
 
     Args:
-      workdir: folder that `s02 train` wrote.
+      workdir: folder that `s02 train` or `s02 bundle` wrote.
       stage: name of the stage that it must hold.
 
     Raises:
       UserError: no run, no checkpoint, or the run of another stage.
     """
     workdir = pathlib.Path(workdir)
+    if is_bundle(workdir):
+      return cls.of_bundle(Bundle.load(workdir, (stage,)), stage)
     config = _config(workdir)
     if config["stage"] != stage:
       raise UserError(
@@ -54,6 +57,18 @@ class Trained:
       config=config,
       params=jax.tree.map(np.asarray, trained.inference_params(state)),
       metrics=_last_evaluation(workdir / "metrics.jsonl"),
+    )
+
+  @classmethod
+  def of_bundle(cls, bundle: Bundle, stage: str) -> "Trained":
+    """Stage as a bundle holds it; steps and figures are those of its card."""
+    card = bundle.card["models"].get(stage, {})
+    return cls(
+      stage=stage,
+      step=card.get("steps", 0),
+      config=bundle.configs[stage],
+      params=bundle.params[stage],
+      metrics=card.get("metrics", {}),
     )
 
   @property

@@ -14,18 +14,17 @@ import jax
 import ml_dtypes
 import numpy as np
 import pytest
-import safetensors.numpy
 
 from s02jax import sharding
 from s02jax.cli import export as verb
 from s02jax.compiler import tpu
+from s02jax.core import tensors
 from s02jax.core.errors import UserError
 from s02jax.models.layers import attention
 from s02jax.serving import (
   export,
   functions,
   speak,
-  tensors,
   vendor,
   weight_loss,
 )
@@ -347,40 +346,6 @@ def test_what_is_no_export_is_not_replaced(tmp_path):
     verb.main(argv)
 
 
-# --------------------------------------------------------------------- tensors
-
-
-@pytest.mark.parametrize("kind", export.KINDS)
-def test_weights_come_back_as_near_as_their_kind_allows(kind, tmp_path):
-  random = np.random.default_rng(0)
-  arrays = {
-    "kernel": random.normal(size=(40, 30)).astype(np.float32),
-    "taps": random.normal(size=(3, 8, 5)).astype(np.float32),
-    "scale": random.normal(size=7).astype(np.float32),
-    "laid": random.normal(size=(6, 4)).astype(ml_dtypes.bfloat16),
-  }
-  arrays["kernel"][3] *= 100  # one row is no measure for the others
-  stored, notes = tensors.pack(arrays, kind)
-  path = tmp_path / "w.safetensors"
-  path.write_bytes(safetensors.numpy.save(stored, notes))
-  found = tensors.read_weights(path)
-  assert found.keys() == arrays.keys()
-  most = {"float32": 0.0, "bfloat16": 2**-8, "int8": 1.01 / 254}[kind]
-  for name, x in arrays.items():
-    assert found[name].dtype == x.dtype and found[name].shape == x.shape
-    a, b = (np.asarray(y, np.float32) for y in (found[name], x))
-    unit = np.abs(b).max(axis=-1, keepdims=True)
-    bound = np.full_like(b, 0) if x.ndim < 2 else most * unit
-    if kind != "float32" and name == "laid":
-      bound = bound + 2**-8 * unit
-    if name == "taps" and kind == "int8":
-      bound = most * np.abs(b).max()
-    assert (np.abs(a - b) <= bound + 1e-7).all(), name
-  path.write_bytes(path.read_bytes()[:-4])
-  with pytest.raises(UserError, match="damaged"):
-    tensors.read(path)
-
-
 def test_less_exact_weights_cost_little_and_more_the_fewer_bits():
   bundle = tiny.bundle()
   tokens = np.arange(40, dtype=np.int32) % 16
@@ -393,7 +358,7 @@ def test_less_exact_weights_cost_little_and_more_the_fewer_bits():
   whole = made(bundle)
   errors = [
     np.abs(made(weight_loss.reduced(bundle, kind)) - whole).mean()
-    for kind in export.KINDS
+    for kind in tensors.KINDS
   ]
   assert errors[0] == 0
   assert errors[1] > 0 and 0 < errors[2] < np.abs(whole).mean()

@@ -21,8 +21,8 @@ def _parser() -> argparse.ArgumentParser:
   parser = options.parser("extract", __doc__)
   add = parser.add_argument
   add("--corpus", required=True, help="folder of `s02 corpus`")
-  add("--audio_tokenizer", help="workdir of `s02 train`")
-  add("--flow_vae", help="workdir of `s02 train`")
+  add("--audio_tokenizer", help="workdir of `s02 train`, or a bundle")
+  add("--flow_vae", help="workdir of `s02 train`, or a bundle")
   add("--teacher", help="frozen encoder, such as faster-whisper:base")
   add(
     "--speaker_vectors",

@@ -21,6 +21,8 @@ _DTYPES = {
   "I8": np.dtype(np.int8),
   "I32": np.dtype(np.int32),
 }
+KINDS = ("float32", "bfloat16", "int8")  # of stored weights
+_LEAST = 8  # numbers that share a scale
 SCALE = "#scale"  # suffix to the name of an int8 array's scales
 
 
@@ -89,7 +91,8 @@ def pack(
     arrays: by name.
     kind: "float32", as they are; "bfloat16"; or "int8", matrices as
       round(x / scale). Scales are 1/127 of the largest entry of each row or of
-      each column, whichever loses less. Vectors and scalars stay as they are.
+      each column, whichever loses less. Vectors, scalars and matrices too small
+      to gain by it stay as they are. Packing what was restored changes nothing.
 
   Returns:
     Arrays by name and the file's metadata, for `restore`.
@@ -98,6 +101,9 @@ def pack(
   dtypes: dict[str, str] = {}
   for name, x in arrays.items():
     if kind == "float32" or x.ndim < 2:
+      out[name] = x
+      continue
+    if kind == "int8" and max(x.shape[-2:]) < _LEAST:
       out[name] = x
       continue
     dtypes[name] = x.dtype.name
@@ -111,10 +117,14 @@ def pack(
 def _quantise(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
   """Rounds matrices to int8; returns them and their float32 scales."""
   found = []
-  for axes in (-1, tuple(range(x.ndim - 1))):
-    scale = np.abs(x).max(axis=axes, keepdims=True) / 127
-    scale = np.maximum(scale, np.finfo(np.float32).tiny).astype(np.float32)
-    whole = np.round(x / scale).astype(np.int8)
+  for axis in (-1, -2):
+    if x.shape[axis] < _LEAST:
+      continue
+    scale = np.abs(x).max(axis=axis, keepdims=True) / 127
+    scale = np.maximum(scale, np.finfo(np.float32).tiny)
+    # With so few digits 127 scales are exact, and so is packing anew.
+    scale = scale.astype(ml_dtypes.bfloat16).astype(np.float32)
+    whole = np.round(x / scale).clip(-127, 127).astype(np.int8)
     found.append((float(np.sum(np.square(whole * scale - x))), whole, scale))
   _, whole, scale = min(found, key=lambda candidate: candidate[0])
   return whole, scale
