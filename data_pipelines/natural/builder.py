@@ -93,7 +93,7 @@ def build(
   check(arguments, sources)
   folder = wordnet.find(sources.wordnet)
   if factories is ENGINES:
-    engines.check()
+    engines.prepare()
   excluded = Excluded(sources.exclude)
   writer = _writer(arguments, sources, folder, excluded, out, tell)
   with writer, parallel.Workers(processes) as workers:

