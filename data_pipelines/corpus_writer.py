@@ -21,7 +21,7 @@ import numpy as np
 import tqdm
 
 from data_pipelines.clips import Example
-from s02jax.core import files
+from s02jax.core import files, languages
 from s02jax.core.errors import UserError
 from s02jax.core.rates import TOKENS_PER_SECOND
 from s02jax.data import records
@@ -253,6 +253,7 @@ class CorpusWriter:
       "version": records.FORMAT_VERSION,
       "rate": self._rate,
       "languages": list(self._languages),
+      "added_languages": languages.rows(self._languages),
       "speakers": list(self._speakers),
       "splits": splits,
       "rejected": len(self._rejected),

@@ -22,14 +22,14 @@ import json
 import logging
 import pathlib
 import shutil
-from collections.abc import Generator, Mapping
+from collections.abc import Generator, Iterable, Mapping
 from typing import Any
 
 import numpy as np
 import safetensors
 import safetensors.numpy
 
-from s02jax.core import files, tensors
+from s02jax.core import files, languages, tensors
 from s02jax.core.errors import UserError
 from s02jax.core.trees import flatten, unflatten
 from s02jax.text.front import Audience
@@ -150,7 +150,7 @@ class Bundle:
         configs={name: config["models"][name] for name in models},
         params={name: _read_params(path, name) for name in models},
         text_model=(path / "text.model").read_bytes(),
-        card=json.loads((path / "card.json").read_text()),
+        card=_read_card(path),
       )
 
 
@@ -165,8 +165,27 @@ def load_audience(path) -> Audience:
   path = pathlib.Path(path)
   _read_config(path)
   with _explained(path):
-    card = json.loads((path / "card.json").read_text())
+    card = _read_card(path)
     return _audience(card, TextModel((path / "text.model").read_bytes()))
+
+
+def with_languages(
+  card: Mapping[str, Any], codes: Iterable[str]
+) -> dict[str, Any]:
+  """Card of a bundle that has learnt more languages."""
+  known = [*card["data"]["languages"]]
+  known += [code for code in codes if code not in known]
+  data = dict(card["data"]) | {"languages": known}
+  if added := languages.rows(known):
+    data["added_languages"] = added
+  return dict(card) | {"data": data}
+
+
+def _read_card(path: pathlib.Path) -> dict[str, Any]:
+  """Content of card.json; its user's languages become known."""
+  card = json.loads((path / "card.json").read_text())
+  languages.add_rows(card["data"].get("added_languages", ()))
+  return card
 
 
 def _audience(card: Mapping[str, Any], text: TextModel) -> Audience:

@@ -16,10 +16,11 @@ from collections.abc import Sequence
 import numpy as np
 
 from data_pipelines import corpus_writer, extract, manifest, text_model
-from s02jax.bundle import Bundle
+from s02jax.bundle import Bundle, with_languages
 from s02jax.core.errors import UserError
 from s02jax.data.records import SPLITS, Corpus, CorpusFiles
-from s02jax.text.tokenizer import TextModel, grow_model
+from s02jax.stages.ar import text_rates
+from s02jax.text.tokenizer import TextModel, grow_model, is_tag
 
 FEWEST = 2  # clips to train on: one is heard as the reference of the other
 # Shares held out where there is one speaker, who must stay in train.
@@ -32,6 +33,7 @@ def prepare(
   out: pathlib.Path,
   processes: int,
   tell: corpus_writer.Tell,
+  new_language: bool = False,
 ) -> pathlib.Path:
   """Makes recordings ready to adapt a bundle; returns the corpus's folder.
 
@@ -42,18 +44,21 @@ def prepare(
     out: folder of the corpus that is made.
     processes: processes that decode.
     tell: gets lines for people.
+    new_language: the bundle's text model may not know the language yet, and
+      `adopt` is called when it does.
 
   Raises:
     UserError: a manifest without usable recordings, or with a single one.
   """
   if source.is_dir():
-    shadow(source, out, bundle.text_model)
+    shadow(source, out, None if new_language else bundle.text_model)
   else:
     arguments = manifest.ManifestArguments(
       rate=bundle.rate, unseen_speakers=0.0, held_out_texts=_HELD_OUT
     )
     manifest.build(source, arguments, out, processes, tell)
-    adopt(out, bundle)
+    if not new_language:
+      adopt(out, bundle)
   found = len(Corpus.open(out, "train"))
   if found < FEWEST:
     raise UserError(
@@ -73,14 +78,14 @@ def adopt(corpus: pathlib.Path, bundle: Bundle) -> None:
 
 
 def shadow(
-  corpus: pathlib.Path, out: pathlib.Path, data: bytes
+  corpus: pathlib.Path, out: pathlib.Path, data: bytes | None
 ) -> pathlib.Path:
   """Makes a folder of another's records, with a text model of its own.
 
   Args:
     corpus: folder that the records and their features stay in.
     out: folder to make; its large files are links.
-    data: the text model, serialised.
+    data: the text model, serialised, if it is known yet.
 
   Raises:
     UserError: `corpus` is no corpus.
@@ -94,7 +99,9 @@ def shadow(
   for target, link in links:
     if not link.exists():
       os.symlink(target, link)
-  if not new.text_model.is_file() or new.text_model.read_bytes() != data:
+  if data is not None and (
+    not new.text_model.is_file() or new.text_model.read_bytes() != data
+  ):
     text_model.adopt(out, data)
   return out
 
@@ -108,20 +115,23 @@ def rehearsal(
   return out
 
 
-def grown(
-  bundle: Bundle, corpus: pathlib.Path, pieces: int, languages: Sequence[str]
-) -> Bundle:
+def grown(bundle: Bundle, corpus: pathlib.Path, pieces: int) -> Bundle:
   """Bundle that knows the letters and words of a new language's corpus.
+
+  The corpus gets its text model, and its languages their pace.
 
   Args:
     bundle: that is adapted; its ids stay.
     corpus: folder of the new language's recordings.
     pieces: most text pieces that are added.
-    languages: codes of the languages that become known.
   """
   train = Corpus.open(corpus, "train")
   texts = [train.text(i) for i in range(len(train))]
-  data, added = grow_model(bundle.text_model, texts, pieces)
+  data, added = grow_model(bundle.text_model, texts, pieces, train.languages)
+  path = CorpusFiles(corpus).text_model
+  if not path.is_file() or path.read_bytes() != data:
+    text_model.adopt(corpus, data)
+  _, rates = text_rates(Corpus.open(corpus, "train"))
   params = dict(bundle.params)
   tree = dict(params["ar"]["params"])
   tree["embed"] = {
@@ -134,18 +144,15 @@ def grown(
   params["ar"] = {"params": tree}
   ar = dict(bundle.configs["ar"])
   ar["model"] = dict(ar["model"]) | {
-    "text_size": ar["model"]["text_size"] + len(added)
+    "text_size": ar["model"]["text_size"] + len(added),
+    "text_rates": [*(dict(rates) | dict(ar["model"]["text_rates"])).items()],
   }
-  known = [*bundle.card["data"]["languages"]]
-  known += [code for code in languages if code not in known]
-  card = dict(bundle.card)
-  card["data"] = dict(card["data"]) | {"languages": known}
   return dataclasses.replace(
     bundle,
     params=params,
     configs={**bundle.configs, "ar": ar},
     text_model=data,
-    card=card,
+    card=with_languages(bundle.card, train.languages),
   )
 
 
@@ -154,14 +161,16 @@ def grow_embedding(
 ) -> np.ndarray:
   """Joint embeddings f32[v + n + a, d] with rows for new text pieces.
 
-  A new row is the mean of the rows that spelt the piece before.
+  A new row is the mean of the rows that spelt the piece before; that of a tag
+  is the mean of the other languages' tags.
 
   Args:
     table: f32[v + a, d], text ids first.
     model: before it has grown, of v ids.
-    added: texts of the new pieces.
+    added: texts of the new pieces, and tags.
   """
-  rows = [table[model.pieces(text)].mean(axis=0) for text in added]
+  spelt = (model.tags() if is_tag(x) else model.pieces(x) for x in added)
+  rows = [table[ids].mean(axis=0) for ids in spelt]
   fresh = np.array(rows, np.float32).reshape(-1, table.shape[1])
   return np.concatenate([table[: model.size], fresh, table[model.size :]])
 

@@ -26,6 +26,7 @@ from typing import Any
 import numpy as np
 import soundfile
 
+from s02jax.core import languages
 from s02jax.core.errors import UserError
 
 FORMAT_VERSION = "1.0.0"
@@ -301,6 +302,7 @@ def _read_card(files: CorpusFiles) -> dict[str, Any]:
       f"{folder} was built as corpus version {card['version']}, this program"
       f" reads {FORMAT_VERSION}: build it again"
     )
+  languages.add_rows(card.get("added_languages", ()))
   return card
 
 

@@ -7,6 +7,7 @@ import pathlib
 from collections.abc import Mapping
 from typing import Any
 
+from s02jax.core import languages
 from s02jax.core.errors import UserError
 
 FORMAT_VERSION = 2
@@ -33,6 +34,7 @@ def read_card(folder: pathlib.Path) -> dict[str, Any]:
       f" {FORMAT_VERSION}); use the code in the folder itself."
     )
   _check(folder, card["files"])
+  languages.add_rows(card.get("added_languages", ()))
   return card
 
 

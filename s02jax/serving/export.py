@@ -49,6 +49,7 @@ def sizes(bundle: Bundle, synthesizer: Synthesizer) -> dict[str, Any]:
   return {
     "rate": synthesizer.rate,
     "languages": list(synthesizer.languages),
+    "added_languages": languages.rows(synthesizer.languages),
     "fingerprint": synthesizer.fingerprint,
     "emotions": list(synthesizer.emotions),
     "audience": {

@@ -1,6 +1,7 @@
 """Checks of a text to be spoken: letters, script, length."""
 
 import unicodedata
+from collections.abc import Collection
 
 from s02jax.core import languages
 from s02jax.core.errors import UserError
@@ -11,16 +12,38 @@ from s02jax.text.clean import clean
 # of its letters are known. Languages of other scripts are not checked.
 SCRIPTS = {
   "Arab": ("Arabic", {"ARABIC"}),
+  "Armn": ("Armenian", {"ARMENIAN"}),
+  "Beng": ("Bengali", {"BENGALI"}),
   "Cyrl": ("Cyrillic", {"CYRILLIC"}),
   "Deva": ("Devanagari", {"DEVANAGARI"}),
+  "Ethi": ("Ethiopic", {"ETHIOPIC"}),
+  "Geor": ("Georgian", {"GEORGIAN"}),
   "Grek": ("Greek", {"GREEK"}),
+  "Gujr": ("Gujarati", {"GUJARATI"}),
+  "Guru": ("Gurmukhi", {"GURMUKHI"}),
   "Hans": ("Chinese", {"CJK"}),
   "Hant": ("Chinese", {"CJK"}),
+  "Hebr": ("Hebrew", {"HEBREW"}),
   "Jpan": ("Japanese", {"CJK", "HIRAGANA", "KATAKANA"}),
+  "Khmr": ("Khmer", {"KHMER"}),
+  "Knda": ("Kannada", {"KANNADA"}),
   "Kore": ("Korean", {"CJK", "HANGUL"}),
+  "Laoo": ("Lao", {"LAO"}),
   "Latn": ("Latin", {"LATIN"}),
+  "Mlym": ("Malayalam", {"MALAYALAM"}),
+  "Mymr": ("Burmese", {"MYANMAR"}),
+  "Orya": ("Odia", {"ORIYA"}),
+  "Sinh": ("Sinhala", {"SINHALA"}),
+  "Taml": ("Tamil", {"TAMIL"}),
+  "Telu": ("Telugu", {"TELUGU"}),
   "Thai": ("Thai", {"THAI"}),
 }
+_OTHER: tuple[str, frozenset[str]] = ("", frozenset())
+
+
+def script_words(script: str) -> Collection[str]:
+  """Words in the Unicode names of a script's letters; none if it is unknown."""
+  return SCRIPTS.get(script, _OTHER)[1]
 
 
 def check_words(text: str, what: str = "text") -> str:

@@ -14,7 +14,7 @@ from collections.abc import Collection, Sequence
 from s02jax.core import languages
 from s02jax.core.errors import UserError
 from s02jax.core.languages import Language
-from s02jax.text.checks import SCRIPTS
+from s02jax.text.checks import SCRIPTS, script_words
 from s02jax.text.chunks import expected_seconds
 from s02jax.text.common_words import WORDS
 
@@ -53,7 +53,7 @@ def detect(text: str, candidates: Collection[str] | None = None) -> str:
   rows = _by_letters([r for r in rows if seconds[r.script] == most], text)
   if len(rows) == 1:
     return rows[0].code
-  words = SCRIPTS[rows[0].script][1]
+  words = script_words(rows[0].script)
   own = "".join(c if _word(c) in words else " " for c in text)
   rows = _by_words(rows, text)
   return _likeliest(" ".join(own.split()), rows)
@@ -105,7 +105,7 @@ def _seconds(
   def total(*words: str) -> float:
     return sum(expected_seconds(letters.get(word, "")) for word in words)
 
-  seconds = {script: total(*SCRIPTS[script][1]) for script in scripts}
+  seconds = {script: total(*script_words(script)) for script in scripts}
   kana = total("HIRAGANA", "KATAKANA")
   chinese = _CHINESE.intersection(scripts)
   if kana and kana >= KANA * (kana + total("CJK")):

@@ -39,6 +39,11 @@ def _tag(code: str) -> str:
   return f"<{code}>"
 
 
+def is_tag(piece: str) -> bool:
+  """Returns whether a piece is the tag of a language."""
+  return piece in {_tag(code) for code in languages.BY_CODE}
+
+
 CONTROLS = (_SPEAKER, _START, *map(_tag, languages.BY_CODE))
 # unknown, controls, bytes, and room for a few characters
 SMALLEST_VOCABULARY = 1 + len(CONTROLS) + 256 + 4
@@ -65,11 +70,8 @@ class TextModel:
     self._model = model
     self._processor = sentencepiece.SentencePieceProcessor(model_proto=model)
     self.size: int = self._processor.get_piece_size()
-    ids = {symbol: self._processor.piece_to_id(symbol) for symbol in CONTROLS}
-    self.speaker_id = ids[_SPEAKER]
-    self.start_id = ids[_START]
-    self._languages = {code: ids[_tag(code)] for code in languages.BY_CODE}
-    self._silent = frozenset((0, *ids.values()))
+    self.speaker_id = self._processor.piece_to_id(_SPEAKER)
+    self.start_id = self._processor.piece_to_id(_START)
     self._space_bytes = [
       self._processor.piece_to_id(f"<0x{byte:02X}>") for byte in _SPACE.encode()
     ]
@@ -89,7 +91,7 @@ class TextModel:
       ) from error
     except RuntimeError as error:
       raise UserError(f"{path} is not a sentencepiece model") from error
-    if 0 in (model.speaker_id, model.start_id, *model._languages.values()):
+    if not all(map(model._processor.piece_to_id, CONTROLS)):
       raise UserError(
         f"{path} lacks control symbols of this version: train it again with"
         " `s02 text`"
@@ -100,8 +102,19 @@ class TextModel:
     return TextModel, (self._model,)
 
   def language_id(self, code: str) -> int:
-    """Id of a language's tag, by code or alias; raises UserError if unknown."""
-    return self._languages[languages.resolve(code).code]
+    """Id of a language's tag, by code or alias.
+
+    Raises:
+      UserError: no such language, or one that this model was not taught.
+    """
+    language = languages.resolve(code)
+    found = self._processor.piece_to_id(_tag(language.code))
+    if not found:
+      raise UserError(
+        f"these models do not know {language.name}: `s02 adapt language`"
+        " teaches it to them."
+      )
+    return found
 
   def pieces(self, text: str) -> list[int]:
     """Ids of the NFC of `text`, without a tag.
@@ -136,6 +149,11 @@ class TextModel:
       at += size
     return found
 
+  def tags(self) -> list[int]:
+    """Ids of the tags of all languages that this model knows."""
+    found = (self._processor.piece_to_id(_tag(c)) for c in languages.BY_CODE)
+    return [index for index in found if index]
+
   def encode(self, text: str, language: str) -> list[int]:
     """Ids of the language's tag and of the pieces of `text`."""
     return [self.language_id(language), *self.pieces(text)]
@@ -166,9 +184,10 @@ class TextModel:
 
     Bytes that are not UTF-8 become U+FFFD.
     """
-    spoken = [int(index) for index in ids]
+    silent = self._processor.is_unknown, self._processor.is_control
+    spoken = map(int, ids)
     return self._processor.decode(
-      [index for index in spoken if index not in self._silent]
+      [index for index in spoken if not any(test(index) for test in silent)]
     )
 
 
@@ -258,9 +277,9 @@ def _without_rare(lines: Sequence[str], vocab_size: int) -> Iterator[str]:
 
 
 def grow_model(
-  model: bytes, texts: Iterable[str], most: int
+  model: bytes, texts: Iterable[str], most: int, codes: Iterable[str] = ()
 ) -> tuple[bytes, list[str]]:
-  """Adds the pieces of new texts behind those of a text model.
+  """Adds tags and pieces of new languages behind those of a text model.
 
   A text model of the texts alone gives the pieces, in its order. Their scores
   are below all old ones, so that old texts are cut almost as before.
@@ -268,11 +287,12 @@ def grow_model(
   Args:
     model: serialised.
     texts: in the new language.
-    most: pieces that are added.
+    most: pieces that are added, tags apart.
+    codes: of languages whose tags are added where they are missing.
 
   Returns:
-    The grown model, serialised, and the pieces added, in the order of their
-    ids.
+    The grown model, serialised, and what was added, in the order of its ids,
+    tags first.
   """
   # Exports have this module without the package that writes models.
   protobuf: Any = importlib.import_module(
@@ -288,9 +308,11 @@ def grow_model(
   learnt = [p.piece for p in new.pieces if p.type == p.NORMAL]
   fresh = [piece for piece in learnt if piece not in known]
   fresh.sort(key=len)
+  tags = [tag for tag in map(_tag, codes) if tag not in known]
+  for tag in tags:
+    old.pieces.add(piece=tag, score=0.0, type=old.SentencePiece.CONTROL)
   added = fresh[:most]
   for number, text in enumerate(added, start=1):
-    piece = old.pieces.add()
-    piece.piece, piece.score = text, lowest - number
+    old.pieces.add(piece=text, score=lowest - number)
   old.trainer_spec.vocab_size = len(old.pieces)
-  return old.SerializeToString(), added
+  return old.SerializeToString(), tags + added

@@ -18,10 +18,12 @@ from ml_collections import ConfigDict
 
 from s02jax import hardware, stages
 from s02jax.bundle import Bundle
+from s02jax.core import languages
 from s02jax.core.errors import UserError
 from s02jax.core.rates import TOKENS_PER_SECOND
 from s02jax.core.trees import count_parameters
 from s02jax.data.records import Corpus
+from s02jax.stages.ar import text_rates
 from s02jax.synthesis.store import adapter_store, voice_store
 from s02jax.synthesis.store.adapter_store import Adapter
 from s02jax.synthesis.voice import Voice
@@ -281,6 +283,10 @@ def _notes(adaptation: Adaptation, runs: Mapping[str, Trained]):
       "speakers": len(np.unique(corpus.speaker)),
     },
     "languages": list(corpus.languages),
+    "added_languages": languages.rows(corpus.languages),
+    "text_rates": text_rates(corpus)[1]
+    if adaptation.kind == "language"
+    else [],
     "licence": adaptation.licence or "not said",
     "adapts": adaptation.kind,
     "steps": {model: run.step for model, run in runs.items()},

@@ -8,10 +8,11 @@ import soundfile
 
 from s02jax.bundle import Bundle
 from s02jax.cli.adapters import adapt, adapter
+from s02jax.core import languages
 from s02jax.core.errors import UserError
 from s02jax.synthesis.store import adapter_store, voice_store
 from s02jax.synthesis.synthesizer import Synthesizer
-from tests import tiny
+from tests import tiny, user_languages
 
 TEXTS = ("Good morning", "How are you", "The lazy dog", "The quick fox")
 
@@ -110,6 +111,26 @@ def test_a_language_brings_its_letters_and_the_old_ids_stay(folder):
   assert new.configs["ar"]["model"]["text_size"] == new.text.size
   assert not new.text.unknown("łódź")
   assert Synthesizer.load(base).emotions == ()  # it speaks merged alone
+
+
+def test_a_language_of_ones_own_is_known_wherever_the_bundle_goes(folder):
+  file = folder / "own.toml"
+  file.write_text('[sw]\nname = "Swahili"\npoint = "nukta"\n')
+  texts = ("Habari ya asubuhi", "Asante sana", "Karibu tena", "Kuku 3.5")
+  named = ("--name", "swahili", "--language-file", str(file))
+  with user_languages.kept():
+    manifest = write_manifest(folder, "asha", texts, language="sw")
+    assert run(folder, "language", manifest, *named) == 0
+    base, out = folder / "bundle", folder / "swahili"
+    merge = ["merge", "swahili", "--bundle", str(base), "--out", str(out)]
+    adapter.main(merge)
+  with user_languages.kept():
+    assert "sw" not in languages.BY_CODE
+    new = Bundle.load(out)
+    assert "sw" in new.audience.languages
+    assert new.text.language_id("sw") == Bundle.load(base).text.size
+    assert dict(new.configs["ar"]["model"]["text_rates"])["sw"] > 0
+    assert languages.BY_CODE["sw"].point == "nukta"
 
 
 def test_a_single_clip_is_one_sentence(folder):

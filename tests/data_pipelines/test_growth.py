@@ -1,10 +1,13 @@
 """Growth of a text model: old ids stay, new texts get pieces of their own."""
 
 import numpy as np
+import pytest
 
 from data_pipelines.adapters.prepare import grow_embedding
+from s02jax.core import languages
+from s02jax.core.errors import UserError
 from s02jax.text.tokenizer import TextModel, grow_model
-from tests import tiny
+from tests import tiny, user_languages
 
 POLISH = ("Żółta łódź płynie przez jezioro.", "Łódź jest żółta.") * 20
 
@@ -38,3 +41,25 @@ def test_a_new_embedding_is_the_mean_of_what_spelt_it(random):
   np.testing.assert_allclose(
     grown[model.size], table[ids].mean(axis=0), rtol=1e-5
   )
+
+
+def test_a_language_without_a_tag_gets_one_behind_all_ids(random):
+  with user_languages.kept():
+    languages.add([languages._language("sw", "Swahili")])
+    before = TextModel(tiny.text_model())
+    with pytest.raises(UserError, match="do not know Swahili"):
+      before.language_id("sw")
+    texts = ("Habari ya asubuhi.", "Asante sana.") * 20
+    data, added = grow_model(tiny.text_model(), texts, 10, ["en", "sw"])
+    grown = TextModel(data)
+    assert added[0] == "<sw>" and "<en>" not in added
+    assert grown.language_id("sw") == before.size
+    assert grown.language_id("en") == before.language_id("en")
+    assert grown.decode([before.size, *grown.pieces("Asante")]) == "Asante"
+    assert grown.pieces("<sw>") != [before.size]  # text is never a tag
+    table = random.normal(size=(before.size + 10, 4)).astype(np.float32)
+    new = grow_embedding(table, before, added)
+    tags = [before.language_id(row.code) for row in languages.LANGUAGES]
+    np.testing.assert_allclose(
+      new[before.size], table[tags].mean(axis=0), rtol=1e-4, atol=1e-6
+    )

@@ -26,7 +26,6 @@ from s02jax.cli.terminal.bar import TrainingBar
 from s02jax.core import startup
 from s02jax.core.errors import UserError
 from s02jax.core.inputs import hint
-from s02jax.data.records import Corpus
 from s02jax.synthesis.store import adapter_store, voice_store
 from s02jax.training import adapting
 from s02jax.training.adapting import Adaptation, Job
@@ -96,6 +95,7 @@ def _add(parser: argparse.ArgumentParser, kind: str) -> None:
     add("--rehearsal", type=folder, help="corpus that the bundle is trained on")
   if kind == "language":
     add("--pieces", type=int, default=128, help="most text pieces to add")
+    options.add_language_file(parser)
   parser.add_argument_group(
     "config", "--config.FIELD=VALUE    a field of configs/adapters/, any model"
   )
@@ -109,6 +109,8 @@ def main(argv: list[str]) -> int:
     raise UserError(f"--steps is {args.steps}; it must be 1 or more.")
   _check_name(args)
   startup.set_up()
+  if args.kind == "language":
+    options.read_language_file(args)
   adaptation = _prepare(args, _values(fields))
   adapting.check_free(adaptation, args.replace)
   jobs = adapting.plan(adaptation)
@@ -155,15 +157,18 @@ def _prepare(args: argparse.Namespace, fields: dict[str, Any]) -> Adaptation:
     beside = args.bundle.absolute()
     work = beside.parent / f"{beside.name}-adapt" / (args.name or args.kind)
   corpus = data.prepare(
-    bundle, args.manifest, work / "corpus", args.processes or 1, cli.tell
+    bundle,
+    args.manifest,
+    work / "corpus",
+    args.processes or 1,
+    cli.tell,
+    new_language=args.kind == "language",
   )
   base, rehearsal = args.bundle, None
   if args.kind == "language":
-    spoken = Corpus.open(corpus, "train").languages
-    bundle = data.grown(bundle, corpus, args.pieces, spoken)
+    bundle = data.grown(bundle, corpus, args.pieces)
     base = work / "bundle"
     bundle.write(base)
-    data.adopt(corpus, bundle)
   if getattr(args, "rehearsal", None) is not None:
     rehearsal = data.rehearsal(args.rehearsal, work / "rehearsal", bundle)
   emotions, models = (), ("ar", "flow_matching")

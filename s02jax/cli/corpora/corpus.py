@@ -148,6 +148,7 @@ def _add_manifest(parser: argparse.ArgumentParser) -> None:
     " speaker; and if known id, emotion, description",
   )
   _add_common(parser)
+  options.add_language_file(parser)
   add = parser.add_argument
   add("--min_seconds", type=float, default=0.3, help="shortest, after trimming")
   add("--max_seconds", type=float, default=30.0, help="longest, after trimming")
@@ -186,6 +187,7 @@ def _add_manifest(parser: argparse.ArgumentParser) -> None:
 def _build_manifest(arguments: argparse.Namespace) -> None:
   from data_pipelines import manifest
 
+  options.read_language_file(arguments)
   manifest.build(
     arguments.manifest,
     _select(manifest.ManifestArguments, arguments),

@@ -33,6 +33,7 @@ def _parser() -> argparse.ArgumentParser:
   add("--markup", choices=reader.KINDS, help="marks in the text")
   add("--bundle", help="folder of `s02 bundle`: its languages and characters")
   add("--vocab_size", type=int, default=512, help="ids of the text model")
+  options.add_language_file(parser)
   add("--overwrite", action="store_true", help="replace another text model")
   return parser
 
@@ -40,6 +41,7 @@ def _parser() -> argparse.ArgumentParser:
 def main(argv: list[str]) -> None:
   """Prints how a text is read, or writes the text model of a corpus."""
   args = _parser().parse_args(argv)
+  options.read_language_file(args)
   if args.show is not None:
     _show(args)
     return

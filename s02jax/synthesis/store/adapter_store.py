@@ -22,8 +22,8 @@ import numpy as np
 import safetensors
 import safetensors.numpy
 
-from s02jax.bundle import Bundle
-from s02jax.core import files, inputs
+from s02jax.bundle import Bundle, with_languages
+from s02jax.core import files, inputs, languages
 from s02jax.core.errors import UserError
 from s02jax.core.trees import flatten, unflatten
 from s02jax.models.layers import lora
@@ -271,25 +271,24 @@ def merged(
     size = len(params["ar"]["params"]["embed"]["embedding"])
     model = configs["ar"]["model"]
     grown = dict(model) | {"text_size": size - model["num_codes"]}
+    for adapter in whole:
+      rates = adapter.notes.get("text_rates", [])
+      grown["text_rates"] = [*(dict(rates) | dict(grown["text_rates"])).items()]
     configs["ar"] = dict(configs["ar"]) | {"model": grown}
   taken = [
     {"name": a.name, "strength": s, "base": a.base}
     for a, s in zip(adapters, strengths, strict=True)
   ]
-  card = dict(bundle.card)
-  card["data"] = dict(card["data"])
-  spoken = [*card["data"]["languages"]]
+  card = bundle.card
   for adapter in whole:
-    spoken += [
-      code for code in adapter.notes.get("languages", ()) if code not in spoken
-    ]
-  card["data"]["languages"] = spoken
+    languages.add_rows(adapter.notes.get("added_languages", ()))
+    card = with_languages(card, adapter.notes.get("languages", ()))
   return dataclasses.replace(
     bundle,
     params=params,
     configs=configs,
     text_model=text,
-    card=card | {"merged": [*bundle.card.get("merged", []), *taken]},
+    card=dict(card) | {"merged": [*bundle.card.get("merged", []), *taken]},
   )
 
 

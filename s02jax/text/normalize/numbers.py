@@ -19,6 +19,9 @@ import functools
 import re
 import unicodedata
 
+import babel
+
+from s02jax.core import languages
 from s02jax.text import spellout
 
 _LONGEST = 12  # digits of a number; longer ones are read digit by digit
@@ -78,7 +81,23 @@ WORDS: dict[str, NumberWords] = {
   "sv": _row(",", "komma", "procent", spaced=True, year=True),
 }
 # fmt: on
-_PLAIN = _row(".", "", "")  # for languages that are not in the table
+
+
+def number_words(code: str) -> NumberWords:
+  """Marks and words of numbers in a language; of a user's own, as it says.
+
+  A code that is not in the table of languages has a mark and no words.
+  """
+  if code in WORDS:
+    return WORDS[code]
+  language = languages.BY_CODE.get(code)
+  if language is None:
+    return _row(".", "", "")
+  try:
+    mark = babel.Locale.parse(code, sep="-").number_symbols["latn"]["decimal"]
+  except (babel.UnknownLocaleError, ValueError, KeyError):
+    mark = "."
+  return _row(mark, language.point, language.percent)
 
 
 def spell(text: str, code: str) -> str:
@@ -91,7 +110,7 @@ def spell(text: str, code: str) -> str:
   if re.search(r"\d", text) is None:
     return text
   text = western_digits(text)
-  words = WORDS.get(code, _PLAIN)
+  words = number_words(code)
   if code == "en":
     text = re.sub(
       r"(?<![\d.,])(\d{1,3}(?:,\d{3})+|\d+)(?:st|nd|rd|th)\b",

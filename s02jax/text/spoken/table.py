@@ -17,7 +17,7 @@ import babel
 from babel.dates import get_day_names, get_month_names
 
 from s02jax.text import spellout
-from s02jax.text.normalize.numbers import WORDS, NumberWords
+from s02jax.text.normalize.numbers import NumberWords, number_words
 
 Forms = Mapping[str, str]  # plural category of CLDR -> words
 
@@ -90,6 +90,14 @@ def form(forms: Forms, category: str) -> str:
   return next(iter(forms.values()), "")
 
 
+def _locale(code: str) -> babel.Locale:
+  """Locale of CLDR; of a language that it lacks, the one of none."""
+  try:
+    return babel.Locale.parse(_LOCALES.get(code, code.replace("-", "_")))
+  except babel.UnknownLocaleError:
+    return babel.Locale("root")
+
+
 @functools.cache
 def load(code: str) -> Table:
   """Loads the table of a language; one without a file has CLDR's words alone.
@@ -101,8 +109,8 @@ def load(code: str) -> Table:
   unknown = set(own) - _SECTIONS
   if unknown:
     raise ValueError(f"{code}.toml: unknown section {sorted(unknown)[0]!r}")
-  locale = babel.Locale.parse(_LOCALES.get(code, code))
-  number, numbers = WORDS[code], own.get("numbers", {})
+  locale = _locale(code)
+  number, numbers = number_words(code), own.get("numbers", {})
   months, month_numbers = _months(code, locale, own.get("months", {}))
   spaces = "\u00a0\u202f\u2009" + (" " if number.spaced else "")
   usual = "," if number.mark == "." else "."
