@@ -62,8 +62,8 @@ def _strength(name: str, weight: str | float) -> float:
   if not name or not 0 <= value < float("inf"):
     written = f"{name}:{weight}"
     raise UserError(
-      f"{written[:40]!r} is no emotion; give a name and a strength of 0 or more,"
-      " as in sad:0.6."
+      f"{written[:40]!r} is no emotion; give a name and a strength of 0 or"
+      " more, as in sad:0.6."
     )
   return value
 

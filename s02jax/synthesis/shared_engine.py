@@ -29,7 +29,6 @@ from s02jax.synthesis.job import UtteranceJob
 from s02jax.synthesis.pipeline import Pipeline
 from s02jax.synthesis.request import DEFAULTS, Request, Settings
 
-
 Block = TypeVar("Block")
 
 

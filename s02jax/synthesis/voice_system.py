@@ -154,7 +154,7 @@ class VoiceSystem:
 
   @property
   def tells_times(self) -> bool:
-    """Whether it can tell when words are heard; an export cannot."""
+    """Whether it can tell when words are heard; older exports cannot."""
     return self._aligner is not None
 
   # ------------------------------------------------------------------ voices
@@ -519,8 +519,8 @@ class VoiceSystem:
     aligner = self._aligner
     if aligner is None:
       raise UserError(
-        f"{self.path} cannot tell when words are heard: an export has no CTC"
-        " head; take the bundle."
+        f"{self.path} cannot tell when words are heard: it was exported without"
+        " the CTC head; export it again."
       )
 
     def hear(passage: Heard) -> None:
