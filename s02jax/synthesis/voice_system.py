@@ -106,10 +106,7 @@ class VoiceSystem:
       synthesizer,
       bundle.audience,
       long_text.trained_context(bundle),
-      Aligner(
-        bundle.text,
-        lambda codes: synthesizer.tokenizer.text_log_probs([codes])[0],
-      ),
+      synthesizer.aligner,
     )
 
   def _set_up(
