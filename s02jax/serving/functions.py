@@ -18,9 +18,9 @@ from s02jax.core.trees import flatten, unflatten
 from s02jax.synthesis import speaker_vectors
 from s02jax.synthesis.batching import BATCH_SIZES, UNIT, round_up
 from s02jax.synthesis.decode import decoder
+from s02jax.synthesis.decode.cache import UNIT as PLACES
 from s02jax.synthesis.decode.cache import Cache, Slots
 from s02jax.synthesis.decode.slots import LONGEST, PROMPT_UNIT, SLOTS
-from s02jax.synthesis.decode.slots import UNIT as PLACES
 from s02jax.synthesis.render import codecs, flow
 from s02jax.synthesis.render.chunks import BUDGET, FEWEST
 from s02jax.synthesis.synthesizer import Synthesizer

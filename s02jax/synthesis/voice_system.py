@@ -89,6 +89,8 @@ class VoiceSystem:
     synthesizer: the models, for what this class does not offer.
     rate: Hz of the sound.
     languages: codes of the languages in the training data, most heard first.
+    context: most seconds of one pass.
+    aligner: of words with the tokens that say them; None: it cannot tell.
     shared: engine of all who listen at once; its thread starts with the first.
   """
 
@@ -130,8 +132,8 @@ class VoiceSystem:
     self.synthesizer: Pipeline = pipeline
     self.rate: int = pipeline.rate
     self.languages = audience.languages
-    self._audience, self._context = audience, context
-    self._aligner = aligner
+    self._audience, self.context = audience, context
+    self.aligner = aligner
     self._designer: VoiceDesigner | None = None
     self._designing = threading.Lock()
     self.shared = SharedEngine(pipeline)
@@ -152,7 +154,7 @@ class VoiceSystem:
   @property
   def tells_times(self) -> bool:
     """Whether it can tell when words are heard; older exports cannot."""
-    return self._aligner is not None
+    return self.aligner is not None
 
   # ------------------------------------------------------------------ voices
 
@@ -483,7 +485,7 @@ class VoiceSystem:
     Raises:
       UserError: an emotion that the bundle has no adapter for.
     """
-    parts = text.parts(long_text.room(self._context, voice))
+    parts = text.parts(long_text.room(self.context, voice))
     said = [p.emotion for p in parts if isinstance(p, long_text.Passage)]
     for one in (emotion, *said):
       strengths(one, self.synthesizer.emotions)
@@ -492,7 +494,7 @@ class VoiceSystem:
       self.synthesizer,
       parts,
       voice=voice,
-      context=self._context,
+      context=self.context,
       settings=settings,
       changes=changes.faster(text.speed),
       whole=whole,
@@ -513,7 +515,7 @@ class VoiceSystem:
 
   def _hearer(self, timed: Callable[[list[Word]], None]) -> long_text.Hear:
     """Function that tells the words of a passage; raises UserError."""
-    aligner = self._aligner
+    aligner = self.aligner
     if aligner is None:
       raise UserError(
         f"{self.path} cannot tell when words are heard: it was exported without"

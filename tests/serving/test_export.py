@@ -119,7 +119,7 @@ def test_an_export_is_a_voice_system(folder, tmp_path):
     for system in (exported, bundled)
   ]
   assert timed[0] == timed[1]
-  assert [word.text for word in timed[0]] == ["Yes,", "good", "dogs.", "No."]
+  assert [word.text for word in timed[0]] == ["yes,", "good", "dogs.", "no."]
   assert not exported.designs
 
 

@@ -15,7 +15,7 @@ from s02jax.core.inputs import hint
 from s02jax.serving.server.refusals import Refusal, absent
 from s02jax.serving.server.studio import Design, Order, Said
 from s02jax.synthesis.alignment import Word
-from s02jax.synthesis.long_text import LongText
+from s02jax.synthesis.long_text import LongText, Passage
 from s02jax.synthesis.request import Request, Settings
 from s02jax.synthesis.shared_engine import Session, SharedEngine
 from s02jax.synthesis.store import voice_store
@@ -23,6 +23,7 @@ from s02jax.synthesis.voice import Voice
 from s02jax.synthesis.voice_system import VoiceSystem
 from s02jax.text import language_id
 
+_SHORT = 12  # words of the shortest text of the warm-up
 # A word that every language's front end lets through, by script.
 _WORDS = {"Hans": "你好", "Jpan": "こんにちは", "Kore": "안녕", "Thai": "สวัสดี",
           "Arab": "مرحبا", "Cyrl": "да", "Deva": "नमस्ते", "Grek": "ναι",
@@ -133,26 +134,50 @@ class BundleStudio:
     random = np.random.default_rng(0)
     noise = 0.1 * random.normal(size=2 * self.rate).astype(np.float32)
     (voice,) = self.system.synthesizer.voices([noise], [None])
-    request = Request(
-      text=" ".join([word] * 12), language=code, voice=voice, in_words=True
-    )
+
+    def request(words: int) -> Request:
+      text = " ".join([word] * words)
+      return Request(text=text, language=code, voice=voice, in_words=True)
+
+    # Programs stay in memory, some megabytes each: those for longer texts are
+    # made now as well, or a server would grow for hours.
+    for words in self._lengths(word, code):
+      self._try(request(words), 0)
     count = 1
     while count <= users:
-      threads = [
-        threading.Thread(target=self._try, args=(request, seed))
-        for seed in range(count)
-      ]
-      for thread in threads:
-        thread.start()
-      for thread in threads:
-        thread.join()
+      self._try_together(request(_SHORT), count)
       count *= 2
 
+  def _lengths(self, word: str, code: str) -> Iterator[int]:
+    """Numbers of words of a short text, of longer ones, of a whole pass."""
+    text = f"{' '.join([word] * _SHORT)}. " * 100
+    parts = self.system.read(text, code).parts(self.system.context)
+    passes = [p.text.split() for p in parts if isinstance(p, Passage)]
+    most = max(map(len, passes), default=_SHORT)
+    words = _SHORT
+    while words < most:
+      yield words
+      words = words * 3 // 2
+    yield most
+
+  def _try_together(self, request: Request, count: int) -> None:
+    """Speaks a request to nobody so many times at once."""
+    threads = [
+      threading.Thread(target=self._try, args=(request, seed))
+      for seed in range(count)
+    ]
+    for thread in threads:
+      thread.start()
+    for thread in threads:
+      thread.join()
+
   def _try(self, request: Request, seed: int) -> None:
-    """Speaks a request to nobody."""
+    """Speaks a request to nobody, and aligns it."""
     with self._engine.session() as session:
-      for _ in session.play(request, Settings(seed=seed)):
-        pass
+      pieces = list(session.play(request, Settings(seed=seed)))
+    spoken, aligner = pieces[-1].spoken, self.system.aligner
+    if aligner is not None and spoken is not None:
+      aligner.words(request.text, request.language, spoken.tokens)
 
   # ------------------------------------------------------------------ voices
 

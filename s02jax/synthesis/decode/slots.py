@@ -17,16 +17,17 @@ from s02jax.synthesis.batching import pad, round_up
 from s02jax.synthesis.decode.cache import (
   BURST,
   NOTHING,
+  UNIT,
   WINDOW,
   Cache,
   CacheShape,
   Sampling,
   Slots,
   resize,
+  round_places,
 )
 
 SLOTS = (1, 2, 4, 8, 32)  # allowed numbers of slots of a cache
-UNIT = 256  # least places of a cache
 PROMPT_UNIT = 64  # least padded length of a prompt
 LONGEST = 8192  # places of one request, prompt and tokens together
 
@@ -71,11 +72,6 @@ class DecodeFunctions(Protocol):
   def decode(
     self, cache: Cache, slots: Slots, steps: Any, enough: Any
   ) -> tuple[Cache, Slots, Any]: ...
-
-
-def _round_places(need: int) -> int:
-  """Places of the least allowed cache with at least `need` of them."""
-  return max(UNIT, 1 << (need - 1).bit_length())
 
 
 def _round_slots(need: int) -> int:
@@ -217,8 +213,8 @@ class SlotDecoder:
       slots > count or _round_slots(min(slots + slots // 2, SLOTS[-1])) < count
     ):
       count = _round_slots(slots)
-    if length > places or _round_places(2 * length) < places:
-      places = _round_places(length)
+    if length > places or round_places(2 * length) < places:
+      places = round_places(length)
     if (count, places) == (len(self._owners), self._cache.length):
       return
     free = [i for i in range(len(self._owners)) if i not in held]
