@@ -188,10 +188,20 @@ def _file_sentences(arguments: EspeakArguments) -> Sentence:
   return sentence
 
 
+def _sentences(arguments: EspeakArguments) -> Sentence:
+  """Source of the sentences; raises UserError."""
+  own = bool(arguments.sentences)
+  return (_file_sentences if own else _word_sentences)(arguments)
+
+
 def tasks(arguments: EspeakArguments, split: str) -> Iterator[Task]:
   """Clips of a split, in the order of its records."""
-  own = bool(arguments.sentences)
-  sentence = (_file_sentences if own else _word_sentences)(arguments)
+  return _tasks(arguments, split, _sentences(arguments))
+
+
+def _tasks(
+  arguments: EspeakArguments, split: str, sentence: Sentence
+) -> Iterator[Task]:
   numbers, clips_per_speaker = _plan(arguments)[split]
   for number in numbers:
     speaker = make_speaker(arguments, number)
@@ -345,7 +355,8 @@ def build(
     UserError: impossible arguments, or a folder that cannot be written.
   """
   check(arguments)
-  own, plan = bool(arguments.sentences), _plan(arguments)
+  sentence, plan = _sentences(arguments), _plan(arguments)
+  own = bool(arguments.sentences)
   content = pathlib.Path(arguments.sentences).read_bytes() if own else b""
   identity = dataclasses.asdict(arguments)
   identity["sentences"] = hashlib.sha256(content).hexdigest() if own else ""
@@ -365,7 +376,7 @@ def build(
     if writer.finished:
       return
     examples = {
-      split: workers.map(render, tasks(arguments, split), _crashed)
+      split: workers.map(render, _tasks(arguments, split, sentence), _crashed)
       for split in plan
     }
     total = sum(len(numbers) * each for numbers, each in plan.values())

@@ -100,6 +100,7 @@ class SharedEngine:
       started = self._started
     if started:
       self._thread.join()
+    self.threads.shutdown(wait=False)
 
   # ------------------------------------------------------- for the sessions
 

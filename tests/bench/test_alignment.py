@@ -35,17 +35,17 @@ class Late:
 
 
 def test_distances_are_measured_word_by_word():
-  late = Late(0.01, 0.02, 0.03, -0.2)
+  late = Late(0.01, 0.02, 0.03, -0.4)
   clips = [clip("a b", [0, 1]), clip("c", [0]), clip("d", [0], "es")]
   found = alignment.measure(late, clips)
   assert found["en"]["words"] == 3 and found["es"]["words"] == 1
   assert found["en"]["median"] == pytest.approx(0.02)
   assert found["en"]["bias"] == pytest.approx(0.02)
-  assert found["es"]["bias"] == pytest.approx(-0.2)
+  assert found["es"]["bias"] == pytest.approx(-0.4)
   assert found["all"]["median"] == pytest.approx(0.025)
   assert not alignment.reached(found)
   text = alignment.describe(found)
-  assert "en" in text and "20 ms" in text and "-200 ms" in text
+  assert "en" in text and "20 ms" in text and "-400 ms" in text
 
 
 def test_clips_without_a_time_for_every_word_are_left_out():
