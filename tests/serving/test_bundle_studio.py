@@ -6,6 +6,7 @@ from starlette.testclient import TestClient
 
 from s02jax.serving.server import app
 from s02jax.serving.server.bundle_studio import BundleStudio
+from s02jax.serving.server.traffic import Limits
 from s02jax.synthesis.store import adapter_store, voice_store
 from s02jax.synthesis.voice_system import VoiceSystem
 from tests import tiny
@@ -29,7 +30,8 @@ def folder(tmp_path_factory):
 def served(folder):
   """Client of a server of the bundle in a folder."""
   studio = BundleStudio(VoiceSystem.load(folder / "bundle"))
-  application = app.build(studio, decode=decode, warm=False)
+  limits = Limits(seconds=3600)  # programs are compiled meanwhile
+  application = app.build(studio, limits, decode=decode, warm=False)
   return TestClient(application)
 
 

@@ -1,6 +1,6 @@
 """Continuous batching on the host: admits, resizes, rewinds.
 
-Compiled shapes are few: a cache has one of SLOTS slots and UNIT · 2^i places,
+Compiled shapes are few: a cache has one of SLOTS slots and `round_places`,
 a prompt one of `round_up`'s lengths.
 
 Shape letters: p prompt positions, o speaker vector, e adapters.
@@ -17,7 +17,6 @@ from s02jax.synthesis.batching import pad, round_up
 from s02jax.synthesis.decode.cache import (
   BURST,
   NOTHING,
-  UNIT,
   WINDOW,
   Cache,
   CacheShape,
@@ -91,7 +90,7 @@ class SlotDecoder:
     self._functions = functions
     self._owners: list[int | None] = [None] * SLOTS[0]  # ticket of each slot
     self._slots = Slots.free(SLOTS[0], functions.adapters)
-    self._cache = functions.shape.empty(SLOTS[0], UNIT)
+    self._cache = functions.shape.empty(SLOTS[0], round_places(1))
 
   @property
   def tickets(self) -> list[int]:
