@@ -188,13 +188,21 @@ def _file_sentences(arguments: EspeakArguments) -> Sentence:
   return sentence
 
 
+def _sentences(arguments: EspeakArguments) -> Sentence:
+  """Source of the sentences; raises UserError."""
+  own = bool(arguments.sentences)
+  return (_file_sentences if own else _word_sentences)(arguments)
+
+
+def tasks(arguments: EspeakArguments, split: str) -> Iterator[Task]:
+  """Clips of a split, in the order of its records."""
+  return _tasks(arguments, split, _sentences(arguments))
+
+
 def _tasks(
-  arguments: EspeakArguments,
-  split: str,
-  numbers: range,
-  clips_per_speaker: int,
-  sentence: Sentence,
+  arguments: EspeakArguments, split: str, sentence: Sentence
 ) -> Iterator[Task]:
+  numbers, clips_per_speaker = _plan(arguments)[split]
   for number in numbers:
     speaker = make_speaker(arguments, number)
     for clip in range(clips_per_speaker):
@@ -210,20 +218,18 @@ def _tasks(
         )
 
 
-def render(task: Task) -> clips.Example:
-  """Speaks one clip; playing it `tract` times faster moves the formants.
+def _spoken(task: Task) -> np.ndarray:
+  """Clip f32[n] with the silence around it, and not levelled.
 
-  Raises:
-    UserError: espeak-ng says nothing.
+  Playing it `tract` times faster moves the formants.
   """
   speaker = task.speaker
   change = prosody.PROSODIES[task.emotion or "neutral"]
-  voice = languages.BY_CODE[speaker.language].espeak
   wave, rate = espeak.render(
     task.text,
-    voice,
+    _voice(speaker),
     variant=speaker.variant,
-    rate=round(speaker.words_per_minute * change.pace / speaker.tract),
+    rate=_words_per_minute(task),
     pitch=min(max(speaker.pitch + change.pitch, 0), 99),
     pitch_range=min(round(speaker.pitch_range * change.width), 99),
   )
@@ -232,8 +238,48 @@ def render(task: Task) -> clips.Example:
     raise UserError(
       f"espeak-ng says nothing for {task.text!r} in {speaker.language!r}"
     )
+  return wave
+
+
+def _voice(speaker: Speaker) -> str:
+  """Name by which espeak-ng knows the speaker's language."""
+  return languages.BY_CODE[speaker.language].espeak
+
+
+def _words_per_minute(task: Task) -> int:
+  """Pace of a clip before it is played `tract` times faster."""
+  pace = prosody.PROSODIES[task.emotion or "neutral"].pace
+  return round(task.speaker.words_per_minute * pace / task.speaker.tract)
+
+
+def timed(task: Task) -> tuple[np.ndarray, list[float]]:
+  """Speaks one clip, and tells when espeak-ng begins its words.
+
+  Returns:
+    Wave f32[n] as `render` makes it, and seconds of it, one a word.
+
+  Raises:
+    UserError: espeak-ng says nothing.
+  """
+  speaker, wave = task.speaker, _spoken(task)
+  words = espeak.word_times(
+    task.text, _voice(speaker), speaker.variant, _words_per_minute(task)
+  )
+  cut = loudness.bounds(wave, task.rate)[0] / task.rate
   wave = loudness.trim_and_level(wave, task.rate, task.rate)
+  return wave, [seconds / speaker.tract - cut for *_, seconds in words]
+
+
+def render(task: Task) -> clips.Example:
+  """Speaks one clip.
+
+  Raises:
+    UserError: espeak-ng says nothing.
+  """
+  speaker = task.speaker
+  wave = loudness.trim_and_level(_spoken(task), task.rate, task.rate)
   if task.emotion:
+    change = prosody.PROSODIES[task.emotion]
     wave = prosody.sound(wave, change, task.rate)
   audio, num_samples = clips.encode(wave, task.rate)
   return clips.Example(
@@ -243,13 +289,26 @@ def render(task: Task) -> clips.Example:
     text=task.text,
     language=speaker.language,
     speaker=speaker.name,
-    source=f"espeak-ng {voice}+{speaker.variant}",
+    source=f"espeak-ng {_voice(speaker)}+{speaker.variant}",
     emotion=task.emotion,
   )
 
 
 def _crashed(task: Task) -> clips.Example:
   raise UserError(f"espeak-ng crashed on {task.text!r} as {task.speaker}")
+
+
+def _plan(arguments: EspeakArguments) -> dict[str, tuple[range, int]]:
+  """Numbers of each split's speakers, and the clips of each."""
+  train = range(arguments.speakers)
+  unseen = range(
+    arguments.speakers, arguments.speakers + arguments.unseen_speakers
+  )
+  return {
+    "train": (train, arguments.clips_per_speaker),
+    "seen": (train[: arguments.seen_speakers], arguments.seen_clips),
+    "unseen": (unseen, arguments.unseen_clips),
+  }
 
 
 def check(arguments: EspeakArguments) -> None:
@@ -296,17 +355,8 @@ def build(
     UserError: impossible arguments, or a folder that cannot be written.
   """
   check(arguments)
+  sentence, plan = _sentences(arguments), _plan(arguments)
   own = bool(arguments.sentences)
-  sentence = (_file_sentences if own else _word_sentences)(arguments)
-  train = range(arguments.speakers)
-  unseen = range(
-    arguments.speakers, arguments.speakers + arguments.unseen_speakers
-  )
-  plan = {
-    "train": (train, arguments.clips_per_speaker),
-    "seen": (train[: arguments.seen_speakers], arguments.seen_clips),
-    "unseen": (unseen, arguments.unseen_clips),
-  }
   content = pathlib.Path(arguments.sentences).read_bytes() if own else b""
   identity = dataclasses.asdict(arguments)
   identity["sentences"] = hashlib.sha256(content).hexdigest() if own else ""
@@ -326,12 +376,8 @@ def build(
     if writer.finished:
       return
     examples = {
-      split: workers.map(
-        render,
-        _tasks(arguments, split, numbers, clips_each, sentence),
-        _crashed,
-      )
-      for split, (numbers, clips_each) in plan.items()
+      split: workers.map(render, _tasks(arguments, split, sentence), _crashed)
+      for split in plan
     }
     total = sum(len(numbers) * each for numbers, each in plan.values())
     writer.write(examples, total * max(len(arguments.emotions), 1))

@@ -9,9 +9,17 @@ import jax.numpy as jnp
 import numpy as np
 import soundfile
 
-from configs import ar, audio_tokenizer, flow_matching, flow_vae
+from configs import (
+  ar,
+  audio_tokenizer,
+  flow_matching,
+  flow_vae,
+  text_to_voice,
+)
 from s02jax.bundle import Bundle
 from s02jax.core.config import build
+from s02jax.data import descriptions
+from s02jax.data.voices import VoiceSpace, VoiceTable
 from s02jax.models.ar import ARConfig, ARTransformer
 from s02jax.models.ar import init as init_ar
 from s02jax.models.audio_tokenizer import AudioTokenizer, AudioTokenizerConfig
@@ -22,7 +30,8 @@ from s02jax.models.flow_matching import (
 )
 from s02jax.models.flow_vae import FlowVAE, FlowVAEConfig
 from s02jax.models.layers import lora
-from s02jax.synthesis.store import voice_store
+from s02jax.models.voice_prior import VoicePrior, VoicePriorConfig
+from s02jax.synthesis.store import voice_design, voice_store
 from s02jax.synthesis.store.adapter_store import Adapter
 from s02jax.synthesis.synthesizer import Synthesizer
 from s02jax.synthesis.voice import Transcript
@@ -185,6 +194,37 @@ def adapter(name: str, seed: int, models=("ar", "flow_matching")) -> Adapter:
     weights=weights,
     scale=0.5,
   )
+
+
+def add_voice_prior(folder: pathlib.Path) -> None:
+  """Writes a voice prior of random parameters into the bundle in `folder`."""
+  random = np.random.default_rng(0)
+  voices = VoiceTable(
+    ar=random.normal(size=(24, 32)).astype(np.float32),
+    flow=random.normal(size=(24, 32)).astype(np.float32),
+    tags=np.zeros((24, len(descriptions.SIZES)), np.int32),
+  )
+  space = VoiceSpace.fit(voices)
+  config = text_to_voice.get_config("test").to_dict()
+  config["model"] |= {
+    "coordinates": space.axes.shape[0],
+    "text_size": bundle().text.size,
+    "tags": descriptions.SIZES,
+  }
+  model = VoicePrior(build(VoicePriorConfig, config["model"], "model"))
+  ids = jnp.zeros((1, 4), jnp.int32)
+  shapes = jax.eval_shape(
+    model.init,
+    jax.random.key(0),
+    jnp.zeros((1, space.axes.shape[0])),
+    jnp.zeros(1),
+    ids,
+    ids > 0,
+    jnp.zeros((1, len(descriptions.SIZES)), jnp.int32),
+    jnp.ones(1, bool),
+  )
+  params = random_params(shapes)["params"]
+  voice_design.add(folder, bundle(), config, params, space, {})
 
 
 def write_with_voices(folder: pathlib.Path) -> pathlib.Path:

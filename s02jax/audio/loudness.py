@@ -60,11 +60,17 @@ def trim(wave: np.ndarray, rate: int, keep: float = KEPT) -> np.ndarray:
 
   Silence is 40 dB below the loudest 10 ms, or below -60 dBFS.
   """
+  begin, end = bounds(wave, rate, keep)
+  return wave[begin:end]
+
+
+def bounds(wave: np.ndarray, rate: int, keep: float = KEPT) -> tuple[int, int]:
+  """First sample that `trim` leaves, and the one behind the last."""
   loud = _loud_samples(wave, rate)
   if loud is None:
-    return wave
+    return 0, len(wave)
   margin = int(keep * rate)
-  return wave[max(0, loud[0] - margin) : loud[1] + margin]
+  return max(0, loud[0] - margin), min(loud[1] + margin, len(wave))
 
 
 def close(wave: np.ndarray, rate: int, keep: float = KEPT) -> np.ndarray:

@@ -57,8 +57,10 @@ class Plan:
 class Answer:
   """Outcome of a request that was sent to a server."""
 
-  body: dict[str, Any]
+  body: Any  # of JSON, or bytes
   kind: str  # "speech", "leaving" or "malformed"
+  path: str = PATH
+  media_type: str = "application/json"
   status: int = 0  # of HTTP; 0: no answer
   first: float = 0.0  # seconds until the first sound
   whole: float = 0.0  # seconds until the last
@@ -77,8 +79,21 @@ def check_local(url: str) -> tuple[str, int]:
   return parts.hostname or LOOPBACK[0], parts.port or 80
 
 
-def ask(plan: Plan, method: str, path: str, body: Any = None):
+def ask(
+  plan: Plan,
+  method: str,
+  path: str,
+  body: Any = None,
+  media_type: str = "application/json",
+):
   """Sends a request; the connection and its response.
+
+  Args:
+    plan: of the server.
+    method: of HTTP.
+    path: of the server.
+    body: of JSON, or bytes of the media type; None: no body.
+    media_type: of the body.
 
   Raises:
     UserError: nobody listens.
@@ -86,10 +101,12 @@ def ask(plan: Plan, method: str, path: str, body: Any = None):
   connection = http.client.HTTPConnection(
     plan.host, plan.port, timeout=PATIENCE
   )
-  headers = {"Content-Type": "application/json"}
+  headers = {"Content-Type": media_type}
   if plan.key:
     headers["Authorization"] = f"Bearer {plan.key}"
-  data = None if body is None else json.dumps(body)
+  data = body
+  if not (body is None or isinstance(body, bytes)):
+    data = json.dumps(body)
   try:
     connection.request(method, path, data, headers)
     return connection, connection.getresponse()
@@ -166,7 +183,9 @@ def send(plan: Plan, answer: Answer) -> None:
   began = time.perf_counter()
   connection = None
   try:
-    connection, response = ask(plan, "POST", PATH, answer.body)
+    connection, response = ask(
+      plan, "POST", answer.path, answer.body, answer.media_type
+    )
     answer.status = response.status
     parts = []
     while part := response.read1(1 << 16):
@@ -205,6 +224,19 @@ def load(plan: Plan, users: int) -> dict[str, Any]:
   times = arrivals(plan, users)
   answers = requests(plan, users, len(times))
   began = time.perf_counter()
+  run(plan, times, answers)
+  seconds = time.perf_counter() - began
+  return figures(users, answers, seconds) | {
+    "wrong": compare(plan, answers),
+    "memory": memory(plan),
+  }
+
+
+def run(
+  plan: Plan, times: Sequence[float] | np.ndarray, answers: Sequence[Answer]
+) -> None:
+  """Sends requests at their times in seconds, and waits for all answers."""
+  began = time.perf_counter()
   threads = []
   for at, answer in zip(times, answers, strict=True):
     time.sleep(max(0.0, at - (time.perf_counter() - began)))
@@ -213,11 +245,6 @@ def load(plan: Plan, users: int) -> dict[str, Any]:
     threads.append(thread)
   for thread in threads:
     thread.join()
-  seconds = time.perf_counter() - began
-  return figures(users, answers, seconds) | {
-    "wrong": compare(plan, answers),
-    "memory": memory(plan),
-  }
 
 
 def compare(plan: Plan, answers: Sequence[Answer], most: int = 8) -> int:

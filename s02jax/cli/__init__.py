@@ -62,6 +62,7 @@ VERBS = {
     "evaluate", "score any system's speech on the public benchmarks"
   ),
   "report": Verb("report", "measure a bundle and write a page about it"),
+  "page": Verb("page", "write a page of clips and their texts to listen to"),
   "completion": Verb(
     "completion", "print a script that completes s02 in bash, zsh or fish"
   ),

@@ -27,9 +27,7 @@ def _parser() -> argparse.ArgumentParser:
   add = parser.add_argument
   source = parser.add_mutually_exclusive_group(required=True)
   source.add_argument("--bundle", help="folder of `s02 bundle`")
-  source.add_argument(
-    "--export", help="folder of `s02 export`; times of words are not in it"
-  )
+  source.add_argument("--export", help="folder of `s02 export`")
   add("--host", default="127.0.0.1", help="address to listen on")
   add("--port", type=int, default=8000, help="port to listen on")
   add("--api-key-file", help="keys that clients send, one a line")

@@ -175,7 +175,9 @@ def _design(args: argparse.Namespace) -> None:
   tags = descriptions.parse_tags(args.tags)
   startup.set_up()
   bundle = Bundle.load(args.bundle)
-  designer = voice_design.VoiceDesigner.load(args.bundle, bundle)
+  designer = voice_design.VoiceDesigner.load(
+    args.bundle, bundle.text, bundle.fingerprint
+  )
   made = designer.design(
     args.description, tags, seed=args.seed, candidates=args.candidates
   )

@@ -194,7 +194,9 @@ def parse_tags(text: str) -> tuple[int, ...]:
   for item in filter(None, (part.strip() for part in text.split(","))):
     name, equals, value = (x.strip() for x in item.partition("="))
     if not equals:
-      raise UserError(f"--tags {item}: write NAME=VALUE, such as gender=male.")
+      raise UserError(
+        f"the tag {item[:40]!r} is none: write NAME=VALUE, such as gender=male."
+      )
     inputs.check_names([name], VALUES, "an attribute of a voice")
     if name == "language":
       value = languages.resolve(value).code

@@ -3,7 +3,7 @@
   card.json          version, sizes, platforms, SHA-256 of every other file
   weights/*.safetensors
   programs/*.bin     StableHLO, by jax.export, one for all platforms
-  text.model, voices/
+  text.model, voices/, voice_prior/
   speak.py           and the code that it needs: with jax, numpy and
   s02_serving/       sentencepiece it runs as it is
   flatbuffers/       the library that jax.export reads StableHLO with
@@ -36,7 +36,7 @@ from s02jax.serving.functions import (
 )
 from s02jax.serving.vendor import copy_code
 from s02jax.synthesis import long_text
-from s02jax.synthesis.store import adapter_store
+from s02jax.synthesis.store import adapter_store, voice_design
 from s02jax.synthesis.synthesizer import Synthesizer
 
 PLATFORMS = ("cpu", "cuda", "tpu")  # platforms to choose from
@@ -92,7 +92,7 @@ def write(
 
   Args:
     bundle: to be exported.
-    source: folder of the bundle, for its voices and adapters.
+    source: folder of the bundle, for its voices, adapters and voice prior.
     out: must not exist, or be an export.
     platforms: some of PLATFORMS.
     kind: how weights are stored, one of `tensors.KINDS`.
@@ -142,8 +142,9 @@ def _fill(folder, bundle, synthesizer, source, platforms, kind):
     (folder / "programs" / f"{name}.bin").write_bytes(exported.serialize())
     names.append(name)
   (folder / "text.model").write_bytes(bundle.text_model)
-  if (source / "voices").is_dir():
-    shutil.copytree(source / "voices", folder / "voices")
+  for part in ("voices", voice_design.FOLDER):
+    if (source / part).is_dir():
+      shutil.copytree(source / part, folder / part)
   copy_code(folder)
   files = sorted(p for p in folder.rglob("*") if p.is_file())
   card = {

@@ -18,9 +18,9 @@ from s02jax.core.trees import flatten, unflatten
 from s02jax.synthesis import speaker_vectors
 from s02jax.synthesis.batching import BATCH_SIZES, UNIT, round_up
 from s02jax.synthesis.decode import decoder
+from s02jax.synthesis.decode.cache import UNIT as PLACES
 from s02jax.synthesis.decode.cache import Cache, Slots
 from s02jax.synthesis.decode.slots import LONGEST, PROMPT_UNIT, SLOTS
-from s02jax.synthesis.decode.slots import UNIT as PLACES
 from s02jax.synthesis.render import codecs, flow
 from s02jax.synthesis.render.chunks import BUDGET, FEWEST
 from s02jax.synthesis.synthesizer import Synthesizer
@@ -224,7 +224,10 @@ def _velocity(synthesizer: Synthesizer, w: Any) -> Iterator[Exportable]:
 def _encoders(
   synthesizer: Synthesizer, w: Mapping[str, Any]
 ) -> Iterator[Exportable]:
-  """Encoders of one wave: speaker vectors, audio tokens, posterior of z."""
+  """Encoders of one wave: speaker vectors, audio tokens, posterior of z.
+
+  And `text_log_probs` of audio tokens, which tell when words are heard.
+  """
   generator, matching = synthesizer.generator, synthesizer.flow
   tokenizer, vae = synthesizer.tokenizer, synthesizer.vae
 
@@ -242,6 +245,9 @@ def _encoders(
       tokenizer.model, tokenizer.mel, _tree(w), wave, samples
     )
 
+  def text_log_probs(w, codes, mask):
+    return codecs.ctc_log_probs(tokenizer.model, _tree(w), codes, mask)
+
   def posterior(w, wave, samples):
     return codecs.posterior(vae.model, _tree(w), wave, samples)
 
@@ -255,6 +261,8 @@ def _encoders(
     (posterior, "flow_vae"),
   ):
     yield function.__name__, function, (w[model], *wave)
+  codes = Shape((1, k), _I32), Shape((1, k), np.dtype(bool))
+  yield "text_log_probs", text_log_probs, (w["audio_tokenizer"], *codes)
 
 
 def lower(

@@ -10,7 +10,8 @@ written by `jax.export`, compiled for this machine when they are first called
 and kept in JAX's compilation cache. Nothing here imports the models:
 `s02 export` copies this module, with the few it needs, into the folder.
 
-Shape letters: n samples, e vector, s tokens, l latents, c latent channels.
+Shape letters: n samples, e vector, s tokens, l latents, c latent channels,
+v text ids.
 """
 
 import dataclasses
@@ -52,6 +53,9 @@ class ExportedFunctions:
     """
     self._folder, self._paths = folder, card["programs"]
     self._ready: dict[str, Callable[..., Any]] = {}
+
+  def __contains__(self, name: str) -> bool:
+    return name in self._paths
 
   def __call__(self, name: str, *args: Any, donated: int | None = None) -> Any:
     """Calls a function.
@@ -190,6 +194,27 @@ class Runtime(Pipeline):
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
     jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
     return cls(folder, card)
+
+  @property
+  def tells_times(self) -> bool:
+    """Whether `text_log_probs` is there; older exports lack it."""
+    return "text_log_probs" in self.functions
+
+  def text_log_probs(self, codes: np.ndarray) -> np.ndarray:
+    """CTC log-probabilities of text ids for audio tokens.
+
+    Args:
+      codes: int32 [s].
+
+    Returns:
+      float32 [s, v + 1]; the last class is the blank.
+    """
+    count = len(codes)
+    row = np.zeros((1, round_up(count, UNIT)), np.int32)
+    row[0, :count] = codes
+    mask = np.arange(row.shape[1])[None] < count
+    w = self.weights["audio_tokenizer"]
+    return np.array(self.functions("text_log_probs", w, row, mask))[0, :count]
 
   def stored(self, name: str) -> Voice:
     """Voice that the bundle kept under a name.

@@ -24,12 +24,11 @@ from jaxtyping import Array, Float, Int
 
 from s02jax.core import languages
 from s02jax.core.rates import TOKENS_PER_SECOND
-from s02jax.synthesis.batching import round_up
 from s02jax.synthesis.long_text import Heard
 from s02jax.text.tokenizer import TextModel
 
 IMPOSSIBLE = -1e30
-_UNIT = 32  # least padded number of tokens and of pieces
+_UNIT = 128  # least padded number of tokens and of pieces; others are 4^i of it
 _SINGLE = ("Hans", "Hant", "Jpan")  # scripts whose every letter is timed
 
 
@@ -117,13 +116,21 @@ def path(log_probs: np.ndarray, labels: Sequence[int]) -> np.ndarray | None:
   t, count = len(log_probs), len(labels)
   if not t or t < count + repeats:
     return None
-  padded = np.zeros((round_up(t, _UNIT), log_probs.shape[1]), np.float32)
+  padded = np.zeros((_padded(t), log_probs.shape[1]), np.float32)
   padded[:t] = np.maximum(log_probs, IMPOSSIBLE / 1e6)
-  ids = np.zeros(round_up(max(count, 1), _UNIT), np.int32)
+  ids = np.zeros(_padded(count), np.int32)
   ids[:count] = labels
   states = _viterbi(padded, ids, np.int32(t), np.int32(count))
   states = np.array(states)[:t]
   return np.where(states % 2, states // 2, -1)
+
+
+def _padded(n: int) -> int:
+  """Least of _UNIT · 4^i that is not below n: few programs, for each stays."""
+  size = _UNIT
+  while size < n:
+    size *= 4
+  return size
 
 
 # --------------------------------------------------------------------- words

@@ -41,12 +41,14 @@ def parse(emotion: Emotion) -> dict[str, float]:
   found: dict[str, float] = {}
   for name, weight in items:
     if name in found:
-      raise UserError(f"the emotion {name!r} is given twice; give it once.")
+      raise UserError(
+        f"the emotion {name[:40]!r} is given twice; give it once."
+      )
     found[name] = _strength(name, weight)
   if sum(found.values()) > MOST:
     raise UserError(
-      f"the strengths of {', '.join(found)} are {sum(found.values()):g}"
-      f" together; give at most {MOST:g}."
+      f"the strengths of {', '.join(found)[:80]!r} are"
+      f" {sum(found.values()):g} together; give at most {MOST:g}."
     )
   return {name: weight for name, weight in found.items() if weight > 0}
 
@@ -55,12 +57,13 @@ def _strength(name: str, weight: str | float) -> float:
   """Strength of an emotion; raises UserError where it is none."""
   try:
     value = float(weight)
-  except (TypeError, ValueError):
+  except (TypeError, ValueError, OverflowError):
     value = float("nan")
   if not name or not 0 <= value < float("inf"):
+    written = f"{name}:{weight}"
     raise UserError(
-      f"{name}:{weight} is no emotion; give a name and a strength of 0 or more,"
-      " as in sad:0.6."
+      f"{written[:40]!r} is no emotion; give a name and a strength of 0 or"
+      " more, as in sad:0.6."
     )
   return value
 
@@ -79,6 +82,7 @@ def strengths(emotion: Emotion, adapters: Sequence[str]) -> np.ndarray:
       out[place] = weight
     elif name.casefold() != NEUTRAL:
       held = ", ".join(adapters) or "none yet: `s02 adapt emotion` trains some"
+      name = name[:40]
       raise UserError(
         f"there is no emotion {name!r} here{inputs.hint(name, adapters)}; there"
         f" are {held}."

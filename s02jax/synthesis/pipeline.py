@@ -189,7 +189,7 @@ class Pipeline:
     """Fit of a transcript to the tokens int32 [s] of its recording.
 
     It is about 0 where the text is what is heard, else lower, and None where
-    these models cannot say: an export has no CTC head.
+    these models cannot say: those of an export are not asked.
     """
     del text, tokens
     return None

@@ -6,20 +6,30 @@
       ...
   session.stop()                  # from any thread: its slot is free in a step
 
+  async for block in session.heard(function, …):     # called in a thread
+    ...
+
 Texts are read, effects applied and sound encoded in the threads of those who
 listen; only the steps of the engine share one.
 """
 
+import asyncio
+import concurrent.futures
+import functools
 import logging
 import queue
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncGenerator, Callable, Iterator
+from typing import Any, TypeVar
 
+from s02jax.synthesis.decode.slots import SLOTS
 from s02jax.synthesis.engine import Engine, Piece
 from s02jax.synthesis.job import UtteranceJob
 from s02jax.synthesis.pipeline import Pipeline
 from s02jax.synthesis.request import DEFAULTS, Request, Settings
+
+Block = TypeVar("Block")
 
 
 class Stopped(Exception):
@@ -35,7 +45,12 @@ class EngineFault(Exception):
 
 
 class SharedEngine:
-  """Engine in a thread of its own, which starts with the first request."""
+  """Engine in a thread of its own, which starts with the first request.
+
+  Attributes:
+    steps: made so far.
+    threads: of those who listen from asynchronous tasks.
+  """
 
   def __init__(self, pipeline: Pipeline):
     """Makes an engine without requests.
@@ -51,26 +66,31 @@ class SharedEngine:
     self._thread = threading.Thread(
       target=self._run, name="engine", daemon=True
     )
+    self.threads = concurrent.futures.ThreadPoolExecutor(SLOTS[-1], "listener")
     self._lock = threading.Lock()
     self._started = self._closed = False
-    self.steps = 0  # made so far
+    self.steps = 0
 
   @property
   def slots_in_use(self) -> int:
     """Number of requests that are in the engine."""
     return len(self._listeners)
 
-  def session(self, deadline: float | None = None) -> "Session":
+  def session(
+    self, deadline: float | None = None, *, whole: bool = False
+  ) -> "Session":
     """Session of one listener.
 
     Args:
       deadline: `time.monotonic()` at which its requests are dropped.
+      whole: each request is heard when all of it is spoken, and better;
+        otherwise as soon as it can be.
     """
     with self._lock:
       if not (self._closed or self._started):
         self._thread.start()
         self._started = True
-    return Session(self, deadline)
+    return Session(self, deadline, whole=whole)
 
   def close(self) -> None:
     """Stops the thread; sessions that are under way are stopped."""
@@ -80,12 +100,15 @@ class SharedEngine:
       started = self._started
     if started:
       self._thread.join()
+    self.threads.shutdown(wait=False)
 
   # ------------------------------------------------------- for the sessions
 
-  def add(self, request: Request, settings: Settings) -> "Listening":
+  def add(
+    self, request: Request, settings: Settings, whole: bool
+  ) -> "Listening":
     """Checks a request and hands it to the thread; raises UserError."""
-    (job,) = self._pipeline.jobs([request], settings, whole=False)
+    (job,) = self._pipeline.jobs([request], settings, whole)
     listening = Listening()
     with self._lock:
       if self._closed:
@@ -175,8 +198,10 @@ class Listening:
 class Session:
   """Use of the engine by one listener, a request at a time."""
 
-  def __init__(self, engine: SharedEngine, deadline: float | None):
-    self._engine, self._deadline = engine, deadline
+  def __init__(
+    self, engine: SharedEngine, deadline: float | None, *, whole: bool
+  ):
+    self._engine, self._deadline, self._whole = engine, deadline, whole
     self._listening: Listening | None = None
     self._stopped = False
 
@@ -191,7 +216,8 @@ class Session:
         closed; by the iterator or at once.
       EngineFault: by the iterator, when a step failed.
     """
-    self._listening = listening = self._engine.add(request, settings)
+    listening = self._engine.add(request, settings, self._whole)
+    self._listening = listening
     return self._heard(listening)
 
   def _heard(self, listening: Listening) -> Iterator[Piece]:
@@ -206,6 +232,31 @@ class Session:
     finally:
       if not over:
         self._engine.drop(listening)
+
+  async def heard(
+    self, speak: Callable[..., Iterator[Block]], *args: Any, **named: Any
+  ) -> AsyncGenerator[Block]:
+    """Calls a function and iterates over its blocks in threads.
+
+    Args:
+      speak: makes blocks, none of them None, by this session.
+      *args: of it.
+      **named: of it.
+
+    Raises:
+      Exception: whatever the function raises.
+    """
+    loop, threads = asyncio.get_running_loop(), self._engine.threads
+    call = functools.partial(speak, *args, **named)
+    try:
+      blocks = await loop.run_in_executor(threads, call)
+      while True:
+        block = await loop.run_in_executor(threads, next, blocks, None)
+        if block is None:
+          return
+        yield block
+    finally:
+      self.stop()
 
   def __enter__(self) -> "Session":
     return self

@@ -10,6 +10,7 @@ import numpy as np
 
 from s02jax.bundle import Bundle
 from s02jax.synthesis import transcripts
+from s02jax.synthesis.alignment import Aligner
 from s02jax.synthesis.decode.generator import Recorded, TokenGenerator
 from s02jax.synthesis.pipeline import Parts, Pipeline, derive_seed
 from s02jax.synthesis.render.codecs import TokenizerCodec, VaeCodec
@@ -134,6 +135,13 @@ class Synthesizer(Pipeline):
     return [np.concatenate(parts) for parts in waves.values()]
 
   # ------------------------------------------------------------ measurements
+
+  @property
+  def aligner(self) -> Aligner:
+    """Aligner of texts with the audio tokens that say them."""
+    return Aligner(
+      self.text, lambda codes: self.tokenizer.text_log_probs([codes])[0]
+    )
 
   def tokenize(self, waves: Sequence[np.ndarray]) -> list[np.ndarray]:
     """Audio tokens int32 [s] of waves."""

@@ -12,7 +12,14 @@ Shape letters: n samples.
 import logging
 import os
 import pathlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import threading
+from collections.abc import (
+  AsyncGenerator,
+  Callable,
+  Iterator,
+  Mapping,
+  Sequence,
+)
 from typing import Any, TypedDict, Unpack
 
 import numpy as np
@@ -22,13 +29,16 @@ from s02jax.audio.sound import Sound
 from s02jax.bundle import Bundle
 from s02jax.core import inputs, languages, startup
 from s02jax.core.errors import UserError
+from s02jax.data import descriptions
 from s02jax.synthesis import long_text
 from s02jax.synthesis.alignment import Aligner, Word
 from s02jax.synthesis.emotion import Emotion, strengths
 from s02jax.synthesis.long_text import Heard, LongText
 from s02jax.synthesis.pipeline import Pipeline
 from s02jax.synthesis.request import DEFAULTS, Settings
-from s02jax.synthesis.store import adapter_store, voice_store
+from s02jax.synthesis.shared_engine import Session, SharedEngine
+from s02jax.synthesis.store import adapter_store, voice_design, voice_store
+from s02jax.synthesis.store.voice_design import VoiceDesigner
 from s02jax.synthesis.synthesizer import Synthesizer
 from s02jax.synthesis.voice import Transcript, Voice
 from s02jax.text import front, language_id
@@ -79,6 +89,9 @@ class VoiceSystem:
     synthesizer: the models, for what this class does not offer.
     rate: Hz of the sound.
     languages: codes of the languages in the training data, most heard first.
+    context: most seconds of one pass.
+    aligner: of words with the tokens that say them; None: it cannot tell.
+    shared: engine of all who listen at once; its thread starts with the first.
   """
 
   def __init__(self, path, bundle: Bundle):
@@ -95,10 +108,7 @@ class VoiceSystem:
       synthesizer,
       bundle.audience,
       long_text.trained_context(bundle),
-      Aligner(
-        bundle.text,
-        lambda codes: synthesizer.tokenizer.text_log_probs([codes])[0],
-      ),
+      synthesizer.aligner,
     )
 
   def _set_up(
@@ -122,8 +132,11 @@ class VoiceSystem:
     self.synthesizer: Pipeline = pipeline
     self.rate: int = pipeline.rate
     self.languages = audience.languages
-    self._audience, self._context = audience, context
-    self._aligner = aligner
+    self._audience, self.context = audience, context
+    self.aligner = aligner
+    self._designer: VoiceDesigner | None = None
+    self._designing = threading.Lock()
+    self.shared = SharedEngine(pipeline)
 
   @classmethod
   def load(cls, path) -> "VoiceSystem":
@@ -140,8 +153,8 @@ class VoiceSystem:
 
   @property
   def tells_times(self) -> bool:
-    """Whether it can tell when words are heard; an export cannot."""
-    return self._aligner is not None
+    """Whether it can tell when words are heard; older exports cannot."""
+    return self.aligner is not None
 
   # ------------------------------------------------------------------ voices
 
@@ -219,6 +232,41 @@ class VoiceSystem:
       transcript = self.transcript(reference_text, language)
     recordings = self._recordings(source)
     return voice_store.recorded(self.synthesizer, recordings, transcript)
+
+  @property
+  def designs(self) -> bool:
+    """Whether it has a voice prior, so that voices can be described."""
+    return voice_design.is_there(self.path)
+
+  def design(
+    self,
+    description: str,
+    *,
+    tags: str = "",
+    seed: int = 0,
+    candidates: int = 1,
+  ) -> list[Voice]:
+    """Designs voices that fit a description; safe to call from threads.
+
+    Args:
+      description: in words, such as "a calm, low-pitched man".
+      tags: attributes, such as "gender=male,pitch=1".
+      seed: of the first candidate; each one after it has the next.
+      candidates: number of voices.
+
+    Raises:
+      UserError: no voice prior, nothing to go by, or no such attribute.
+    """
+    attributes, text = descriptions.parse_tags(tags), self._audience.model
+    assert text is not None  # that of a bundle or an export
+    with self._designing:
+      if self._designer is None:
+        self._designer = VoiceDesigner.load(
+          self.path, text, self.synthesizer.fingerprint
+        )
+      return self._designer.design(
+        description, attributes, seed=seed, candidates=candidates
+      )
 
   def transcript(self, text: str, language: str | None = None) -> Transcript:
     """Writes the transcript of a recording in spoken words.
@@ -306,10 +354,59 @@ class VoiceSystem:
     """
     return self._say(text, voice, language, settings, whole=False)
 
+  async def asay(
+    self,
+    text: str,
+    voice: VoiceSource | None = None,
+    language: str | None = None,
+    **settings: Unpack[Options],
+  ) -> Sound:
+    """Speaks a text while other tasks go on; arguments are those of `say`.
+
+    What several tasks wait for is spoken side by side by one engine. Where a
+    task is cancelled, its speech is dropped before the engine's next step.
+    """
+    rate = settings.get("rate") or self.rate
+    made = [np.zeros(0, np.float32)]
+    with self.shared.session(whole=True) as session:
+      blocks = session.heard(
+        self._say, text, voice, language, settings, session=session
+      )
+      made += [block async for block in blocks]
+    return Sound(samples=np.concatenate(made), rate=rate)
+
+  async def astream(
+    self,
+    text: str,
+    voice: VoiceSource | None = None,
+    language: str | None = None,
+    **settings: Unpack[Options],
+  ) -> AsyncGenerator[np.ndarray]:
+    """Speaks a text while other tasks go on; see `stream` and `asay`.
+
+    Errors come with the first block.
+    """
+    with self.shared.session() as session:
+      blocks = session.heard(
+        self._say, text, voice, language, settings, session=session
+      )
+      async for block in blocks:
+        yield block
+
   def _say(
-    self, text, voice, language, settings: Options, *, whole: bool
+    self,
+    text,
+    voice,
+    language,
+    settings: Options,
+    *,
+    whole: bool = False,
+    session: Session | None = None,
   ) -> Iterator[np.ndarray]:
-    """Checks everything that `say` was given, and speaks."""
+    """Checks everything that `say` was given, and speaks.
+
+    With a session the shared engine speaks, and not one of its own.
+    """
     given: dict[str, Any] = dict(settings)
     known = [*Options.__annotations__, "voice", "language"]
     inputs.check_names(given, known, "a setting of speech")
@@ -338,6 +435,7 @@ class VoiceSystem:
       changes=changes,
       whole=whole,
       emotion=given.get("emotion"),
+      play=None if session is None else session.play,
     )
 
   def read(
@@ -377,7 +475,8 @@ class VoiceSystem:
       changes: of speed, pitch, volume and rate; what the text itself asks of
         the speed comes on top.
       whole: the sound of each passage is made in one piece; False gives sound
-        as soon as it can be heard, which is a little worse.
+        as soon as it can be heard, which is a little worse. Where `play` is
+        given, it decides.
       emotion: of the sentences to which the text gives none.
       play: of an engine that others use too; None takes one of its own.
       timed: is told the words of every passage with their times, once it is
@@ -386,7 +485,7 @@ class VoiceSystem:
     Raises:
       UserError: an emotion that the bundle has no adapter for.
     """
-    parts = text.parts(long_text.room(self._context, voice))
+    parts = text.parts(long_text.room(self.context, voice))
     said = [p.emotion for p in parts if isinstance(p, long_text.Passage)]
     for one in (emotion, *said):
       strengths(one, self.synthesizer.emotions)
@@ -395,7 +494,7 @@ class VoiceSystem:
       self.synthesizer,
       parts,
       voice=voice,
-      context=self._context,
+      context=self.context,
       settings=settings,
       changes=changes.faster(text.speed),
       whole=whole,
@@ -416,11 +515,11 @@ class VoiceSystem:
 
   def _hearer(self, timed: Callable[[list[Word]], None]) -> long_text.Hear:
     """Function that tells the words of a passage; raises UserError."""
-    aligner = self._aligner
+    aligner = self.aligner
     if aligner is None:
       raise UserError(
-        f"{self.path} cannot tell when words are heard: an export has no CTC"
-        " head; take the bundle."
+        f"{self.path} cannot tell when words are heard: it was exported without"
+        " the CTC head; export it again."
       )
 
     def hear(passage: Heard) -> None:

@@ -5,10 +5,11 @@ import dataclasses
 import numpy as np
 import pytest
 
-from s02jax.bench import serving
+from s02jax.bench import serving, soak
 from s02jax.core.errors import UserError
+from s02jax.serving.server.refusals import Refusal
 from s02jax.serving.server.traffic import Limits
-from tests.serving.fake_studio import BLOCK, FakeStudio
+from tests.serving.fake_studio import BLOCK, FakeStudio, decode
 from tests.serving.listening import listening
 
 PLAN = serving.Plan(
@@ -82,3 +83,37 @@ def test_a_server_is_measured_under_good_and_bad_clients():
   assert row["audio_per_second"] * row["seconds"] >= BLOCK / 24000
   assert len(told) == 2
   assert not studio.slots_in_use
+
+
+def test_a_soak_compares_every_sound_and_uploads_what_is_no_recording():
+  told = []
+  studio = FakeStudio()
+  with listening(studio) as server:
+    plan = dataclasses.replace(
+      PLAN,
+      port=int(server.address.rpartition(":")[2]),
+      leaving=0.2,
+      malformed=0.5,
+    )
+    found = soak.soak(plan, 4, 0.03, told.append, different=3)
+    assert found["faults"] == [] and found["wrong"] == 0
+    assert found["spoken"] and found["left"] and found["malformed"]
+    assert set(studio.kept) == {"anna", "ben"}
+    # What is spoken otherwise beside others is found.
+    asked = soak.bodies(plan, 2)
+    sounds = [b"\0" * len(sound) for sound in soak.alone(plan, asked)]
+    row = soak.window(plan, 4, 1.0, asked, sounds)
+  assert row["wrong"] == row["spoken"] > 0
+  assert len(told) == 1 + len(found["windows"])
+
+
+@pytest.mark.parametrize("kind", soak.UPLOADS)
+def test_hostile_uploads_are_refused_by_the_decoder(kind):
+  with pytest.raises(Refusal):
+    decode(soak.UPLOADS[kind], 60.0)
+
+
+def test_memory_that_rises_is_not_flat():
+  assert soak.growth([50, 100, 101, 99, 100, 101, 100]) < 0.02
+  assert soak.growth([50, 100, 110, 120, 130, 140, 150]) > soak.GROWTH
+  assert soak.growth([100]) == 0

@@ -37,6 +37,32 @@ def test_espeak_splits_share_no_sentence_and_no_unseen_speaker(tiny):
   assert not speakers["train"] & speakers["unseen"]
 
 
+def test_timed_clips_are_those_of_the_corpus(tiny):
+  corpus = every_split(tiny)["unseen"]
+  arguments = espeak.EspeakArguments(
+    languages=("en", "ja"),
+    speakers=4,
+    unseen_speakers=2,
+    unseen_clips=2,
+    words=12,
+  )
+  found = list(espeak.tasks(arguments, "unseen"))
+  assert [task.id for task in found] == [
+    corpus.record(i).id for i in range(len(corpus))
+  ]
+  for i in (0, 1):  # English
+    wave, begins = espeak.timed(found[i])
+    kept = corpus.record(i).wave
+    np.testing.assert_allclose(wave[: len(kept)], kept, atol=1e-4)
+    assert len(begins) == len(found[i].text.split())
+    assert begins == sorted(begins) and begins[-1] < len(wave) / corpus.rate
+    # Before its first word a clip is silent.
+    first = round((begins[0] + 0.02) * corpus.rate)
+    assert begins[0] > -0.02
+    before = np.abs(wave[: max(first - corpus.rate // 25, 0)])
+    assert before.max(initial=0) < 0.1 * np.abs(wave).max()
+
+
 def test_index_card_and_records_agree(tiny):
   card = json.loads((tiny / "card.json").read_text())
   everything = every_record(tiny)

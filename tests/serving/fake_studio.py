@@ -39,6 +39,8 @@ class FakeStudio:
   languages = ("en", "es")
   rate = RATE
   tells_times = True
+  emotions = ("happy", "sad")
+  designs = True
 
   def __init__(self):
     self.kept = {"anna": {"name": "anna"}, "ben": {"name": "ben"}}
@@ -91,6 +93,22 @@ class FakeStudio:
         raise Stopped("the session was stopped.")
       if time.monotonic() > session.deadline:
         raise Late("the deadline has passed.")
+
+  def design(self, order, session):
+    if not order.description.strip():
+      raise UserError("the description '' has no words.")
+    if order.keep in self.kept and not order.replace:
+      raise Refusal("voice_exists", f"there is a voice {order.keep!r} already.")
+    self.orders.append(order)
+    return self._designed(order)
+
+  def _designed(self, order):
+    for seed in range(order.seed, order.seed + order.candidates):
+      yield seed
+      for _ in order.text.split():
+        yield np.full(self.block, 0.01 * (seed + 1), np.float32)
+    if order.keep is not None:
+      self.kept[order.keep] = {"name": order.keep}
 
   def clone(self, name, recordings, transcript, *, replace):
     if not re.fullmatch(r"[A-Za-z0-9_-]{1,64}", name):

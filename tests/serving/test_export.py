@@ -114,10 +114,33 @@ def test_an_export_is_a_voice_system(folder, tmp_path):
     for system in (exported, bundled)
   ]
   np.testing.assert_allclose(*sounds, atol=1e-3)
-  text, voice = exported.read("Yes.", "en"), exported.voice("anna")
-  with pytest.raises(UserError, match="no CTC head"):
-    exported.speak(text, voice, timed=print)
-  assert bundled.tells_times and not exported.tells_times
+  timed = [
+    heard_words(system, "Yes, good dogs. <#0.2#> No.")
+    for system in (exported, bundled)
+  ]
+  assert timed[0] == timed[1]
+  assert [word.text for word in timed[0]] == ["yes,", "good", "dogs.", "no."]
+  assert not exported.designs
+
+
+def heard_words(system, text):
+  """Words of a text with the times at which a system says them."""
+  words = []
+  voice, read = system.voice("anna"), system.read(text, "en")
+  settings = Settings(steps=1)
+  list(system.speak(read, voice, settings=settings, timed=words.extend))
+  return words
+
+
+def test_an_export_without_a_ctc_head_says_so(folder, tmp_path):
+  shutil.copytree(folder, tmp_path / "old")
+  card = json.loads((folder / "card.json").read_text())
+  del card["programs"]["text_log_probs"]
+  (tmp_path / "old" / "card.json").write_text(json.dumps(card))
+  old = ExportedSystem(tmp_path / "old")
+  assert not old.tells_times
+  with pytest.raises(UserError, match="without the CTC head; export it again"):
+    old.speak(old.read("Yes.", "en"), old.voice("anna"), timed=print)
 
 
 def test_tokens_are_equal_and_sound_within_a_ten_thousandth(

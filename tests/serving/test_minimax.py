@@ -46,6 +46,8 @@ SHAPES = {
   "a code": {"language_boost": "en"},
   "voice": voice(speed=1.5, vol=2.0, pitch=-3),
   "neutral": voice(emotion="neutral"),
+  "calm": voice(emotion="calm"),
+  "happy": voice(emotion="happy"),
   "normalized": voice(text_normalization=True, english_normalization=True),
   "mixture": {
     "voice_setting": {"voice_id": "", "speed": 1},
@@ -121,6 +123,11 @@ def test_settings_reach_the_studio(client, studio):
   assert (changes.speed, changes.volume, changes.pitch) == (1.5, 2, -3)
   ask(client, **SHAPES["mixture"])
   assert studio.orders[-1].voices == {"anna": 1.0, "ben": 30.0}
+  ask(client, **SHAPES["happy"])
+  assert studio.orders[-1].emotion == "happy"
+  studio.emotions = ("Fear",)
+  ask(client, **voice(emotion="fearful"))
+  assert studio.orders[-1].emotion == "fear"
   ask(client, **SHAPES["pronunciation"])
   respelt = studio.orders[-1].pronunciation.respell("omg Two", "en")
   assert respelt == "oh my god four"
@@ -148,7 +155,8 @@ def test_subtitles_are_a_file_of_their_own(client, kind):
     ({"text": "?!"}, 400, 2013, "no letter"),
     (voice(voice_id="carl"), 404, 2054, "no voice"),
     ({"voice_setting": None}, 400, 2013, "voice_id is missing"),
-    (voice(emotion="happy"), 400, 2013, "emotion 'happy' is not in this"),
+    (voice(emotion="fearful"), 400, 2013, "no emotion 'fearful' here"),
+    (voice(emotion="happy:9"), 400, 2013, "give at most 2"),
     (voice(latex_read=True), 400, 2013, "not in this bundle"),
     (voice(speed=3), 400, 2013, "speed"),
     ({"voice_modify": {"timbre": 5}}, 400, 2013, "not in this bundle"),

@@ -105,6 +105,7 @@ def test_settings_and_changes_reach_the_studio(client, studio):
     volume=0.5,
     sample_rate=24000,
     voice={"anna": 0.7, "ben": 1},
+    emotion={"sad": 0.5},
   ).is_success
   (order,) = studio.orders
   assert (order.settings.seed, order.settings.steps) == (7, 4)
@@ -112,6 +113,7 @@ def test_settings_and_changes_reach_the_studio(client, studio):
   changes = order.changes
   assert (changes.speed, changes.pitch, changes.rate) == (2, -3, 24000)
   assert order.voices == {"anna": 0.7, "ben": 1.0}
+  assert order.emotion == {"sad": 0.5}
   assert say(client, voice={"id": "ben"}).is_success
   assert studio.orders[-1].voices == {"ben": 1.0}
 
@@ -162,6 +164,10 @@ def test_sound_is_sent_before_the_rest_is_made(studio):
     ({"language": "xx"}, 400, "unknown"),
     ({"markup": "ssml", "input": "<a"}, 400, "not XML"),
     ({"instructions": "whisper"}, 400, "not in this bundle"),
+    ({"emotion": "sat"}, 400, "did you mean sad"),
+    ({"emotion": "sad:x"}, 400, "'sad:x' is no emotion"),
+    ({"emotion": {"sad": 10**400}}, 400, "is no emotion"),
+    ({"emotion": ["sad"]}, 400, "a string or an object"),
   ],
 )
 def test_what_makes_no_sense_is_one_sentence(studio, changes, status, match):
@@ -376,10 +382,63 @@ def test_a_form_that_is_none_is_refused(client):
   refused(client.post("/v1/files/upload", content=b"x"), 415)
 
 
-def test_design_is_not_in_this_bundle(client):
-  assert "not in this bundle" in refused(
-    client.post("/v1/voice_design", json={}), 400
-  )
+DESIGN = {"prompt": "a calm man", "preview_text": "one two"}
+
+
+def test_candidates_are_heard_and_one_is_kept(client, studio):
+  body = DESIGN | {"candidates": 3, "seed": 4}
+  reply = client.post("/v1/voice_design", json=body).json()
+  assert [one["seed"] for one in reply["candidates"]] == [4, 5, 6]
+  sounds = [bytes.fromhex(one["trial_audio"]) for one in reply["candidates"]]
+  assert len(set(sounds)) == 3
+  for sound in sounds:
+    heard, rate = recording.read(sound)
+    assert rate == RATE and len(heard) >= 2 * BLOCK
+  assert set(studio.kept) == {"anna", "ben"}
+  body = DESIGN | {"voice_id": "carl", "seed": 5}
+  reply = client.post("/v1/voice_design", json=body).json()
+  assert reply["base_resp"]["status_code"] == 0
+  assert reply["voice_id"] == "carl" and "carl" in studio.kept
+  assert bytes.fromhex(reply["trial_audio"]) == sounds[1]
+  assert "already" in refused(client.post("/v1/voice_design", json=body), 409)
+  body |= {"replace": True}
+  assert client.post("/v1/voice_design", json=body).is_success
+
+
+def test_a_designed_voice_without_a_name_gets_one(client, studio):
+  names = [
+    client.post("/v1/voice_design", json=DESIGN).json()["voice_id"]
+    for _ in range(2)
+  ]
+  assert len(set(names)) == 2 and set(names) <= set(studio.kept)
+
+
+@pytest.mark.parametrize(
+  ("changes", "match"),
+  [
+    ({"prompt": None}, "prompt is missing"),
+    ({"prompt": " "}, "no words"),
+    ({"preview_text": None}, "preview_text is missing"),
+    ({"candidates": 9}, "1 to 8"),
+    ({"candidates": 2, "voice_id": "carl"}, "either candidates"),
+    ({"aigc_watermark": True}, "not in this bundle"),
+    ({"promt": "x"}, "did you mean prompt"),
+  ],
+)
+def test_bad_designs_are_one_sentence(client, studio, changes, match):
+  response = client.post("/v1/voice_design", json=DESIGN | changes)
+  assert match in refused(response, 400)
+  assert set(studio.kept) == {"anna", "ben"}
+
+
+def test_bundles_without_a_voice_prior_or_emotions_say_so(client, studio):
+  studio.designs, studio.emotions = False, ()
+  response = client.post("/v1/voice_design", json=DESIGN)
+  assert "not in this bundle" in refused(response, 400)
+  assert "none yet" in refused(say(client, emotion="sad"), 400)
+  assert say(client, emotion="neutral").is_success
+  (model,) = client.get("/v1/models").json()["data"]
+  assert (model["emotions"], model["voice_design"]) == ([], False)
 
 
 # ------------------------------------------------------------- small answers

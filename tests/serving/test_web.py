@@ -145,6 +145,48 @@ def test_a_dropped_file_and_the_microphone_become_voices(page, studio):
   assert "dora" in studio.kept
 
 
+def test_an_emotion_is_sent_and_a_voice_designed(page, studio):
+  page.until("document.getElementById('emotion').options.length == 3")
+  page.run("document.getElementById('emotion').value = 'sad'")
+  page.type("#text", "one")
+  page.click("#speak")
+  page.until("document.querySelectorAll('#history li').length == 1")
+  assert studio.orders[-1].emotion == {"sad": 1.0}
+  page.type("#description", "a calm man")
+  page.run("document.getElementById('gender').value = 'gender=male'")
+  page.click("#imagine")
+  page.until("document.querySelectorAll('#candidates audio').length == 4")
+  page.click("#others")
+  page.until("document.querySelector('#candidates input')?.value == '4'")
+  page.until("!document.getElementById('imagine').disabled")
+  page.until(
+    "[...document.querySelectorAll('#candidates audio')]"
+    ".every((a) => a.duration > 0)"
+  )
+  page.run("document.querySelectorAll('#candidates input')[2].click()")
+  page.type("#designed", "carl")
+  page.click("#keep-design")
+  page.until("document.querySelectorAll('#voices li').length == 3")
+  order = studio.orders[-1]
+  assert (order.keep, order.seed, order.tags) == ("carl", 6, "gender=male")
+  assert order.description == "a calm man" and order.text == "one"
+  checked = page.run(
+    "return [...document.querySelectorAll('#voices input:checked')]"
+    ".map((e) => e.parentElement.textContent.trim())"
+  )
+  assert checked == ["carl"]
+
+
+def test_what_a_bundle_cannot_do_is_not_offered(studio):
+  studio.designs, studio.emotions = False, ()
+  with listening(studio, warm=False) as server, browsing() as browser:
+    browser.open(server.address)
+    browser.until("!document.getElementById('no-design').hidden")
+    for name in ("design", "feeling"):
+      shown = f"return document.getElementById({name!r}).checkVisibility()"
+      assert not browser.run(shown)
+
+
 def test_refusals_are_shown_and_both_languages_spoken(page):
   page.type("#text", "?!")
   page.click("#speak")

@@ -58,6 +58,10 @@ def folder(tmp_path_factory):
   return folder
 
 
+def load(path, bundle):
+  return VoiceDesigner.load(path, bundle.text, bundle.fingerprint)
+
+
 def test_a_voice_goes_through_the_space_and_back():
   voices = table(voices=300)
   space = VoiceSpace.fit(voices)
@@ -146,8 +150,7 @@ def test_the_prior_learns_what_a_tag_means():
 
 
 def test_designs_are_voices_of_the_bundle_and_depend_on_the_seed(folder):
-  bundle = tiny.bundle()
-  designer = VoiceDesigner.load(folder / "bundle", bundle)
+  designer = load(folder / "bundle", tiny.bundle())
   made = designer.design("good dog", seed=3, candidates=3)
   again = designer.design("good dog", seed=4, candidates=2)
   for one, two in zip(made[1:], again, strict=True):
@@ -162,19 +165,19 @@ def test_designs_are_voices_of_the_bundle_and_depend_on_the_seed(folder):
 
 def test_bad_designs_are_one_sentence(folder, tmp_path):
   bundle = tiny.bundle()
-  designer = VoiceDesigner.load(folder / "bundle", bundle)
+  designer = load(folder / "bundle", bundle)
   with pytest.raises(UserError, match="never saw"):
     designer.design("спокойный мужчина")
   with pytest.raises(UserError, match="has no words"):
     designer.design(" !")
-  with pytest.raises(UserError, match="--candidates is 0"):
+  with pytest.raises(UserError, match="candidates is 0"):
     designer.design("good dog", candidates=0)
   designer.design("", descriptions.parse_tags("gender=male"), candidates=1)
   bundle.write(tmp_path / "bare")
   with pytest.raises(UserError, match="has no voice prior"):
-    VoiceDesigner.load(tmp_path / "bare", bundle)
+    load(tmp_path / "bare", bundle)
   other = dataclasses.replace(
     bundle, params=bundle.params | {"ar": {"params": {"x": np.ones(1)}}}
   )
   with pytest.raises(UserError, match="another base"):
-    VoiceDesigner.load(folder / "bundle", other)
+    load(folder / "bundle", other)

@@ -109,7 +109,7 @@ def test_adapters_are_kept_in_the_bundle_and_refused_on_another(
 @pytest.mark.parametrize(
   ("emotion", "message"),
   [
-    ("sad:x", "sad:x is no emotion"),
+    ("sad:x", "'sad:x' is no emotion"),
     ("sad:-1", "a strength of 0 or more"),
     (":1", "is no emotion"),
     ("sad,sad", "given twice"),

@@ -58,7 +58,7 @@ def test_known_boundaries_are_found():
 
 def test_padding_changes_nothing():
   random = np.random.default_rng(0)
-  for t in (31, 32, 33, 64, 65):
+  for t in (31, 127, 128, 129):
     log_probs = log_softmax(random.normal(size=(t, 9)))
     labels = random.integers(0, 8, t // 3).tolist()
     found = alignment.path(log_probs, labels)

@@ -3,6 +3,7 @@
 The bundle is tiny and random; what it says is noise.
 """
 
+import asyncio
 import dataclasses
 import pathlib
 import subprocess
@@ -210,3 +211,45 @@ def test_importing_the_package_is_light():
     check=True,
   )
   assert told.stdout == f"False False True {s02jax.__version__}\n"
+
+
+# --------------------------------------------------------- asynchronous tasks
+
+
+def test_tasks_are_spoken_side_by_side_as_each_would_be_alone(system):
+  texts = ["Yes, yes, yes.", "Oh no! <#0.2#> Why?"]
+
+  async def tasks():
+    spoken = asyncio.gather(*(system.asay(t, "anna", **FAST) for t in texts))
+    streamed = [b async for b in system.astream(texts[0], "anna", **FAST)]
+    return await spoken, np.concatenate(streamed)
+
+  spoken, streamed = asyncio.run(tasks())
+  for sound, text in zip(spoken, texts, strict=True):
+    alone = system.say(text, "anna", **FAST)
+    assert sound.rate == alone.rate
+    np.testing.assert_allclose(sound.samples, alone.samples, atol=2e-4)
+  alone = np.concatenate(list(system.stream(texts[0], "anna", **FAST)))
+  np.testing.assert_allclose(streamed, alone, atol=2e-4)
+  assert not system.shared.slots_in_use
+
+
+def test_a_task_that_is_cancelled_or_wrong_leaves_the_engine(system):
+  async def leave():
+    with pytest.raises(UserError, match="did you mean steps"):
+      await system.asay("Yes.", "anna", step=1)
+    blocks = system.astream("Yes, yes, yes. " * 20, "anna", **FAST)
+    await anext(blocks)
+    await blocks.aclose()
+    task = asyncio.create_task(
+      system.asay("Yes, yes, yes. " * 20, "anna", **FAST)
+    )
+    while not system.shared.slots_in_use:
+      await asyncio.sleep(0.01)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+      await task
+    while system.shared.slots_in_use:
+      await asyncio.sleep(0.01)
+
+  asyncio.run(asyncio.wait_for(leave(), 120))

@@ -19,6 +19,7 @@ BENCHES = {
   "synthesis": "decoding against memory, real-time factor, first sound",
   "endurance": "one engine under many requests, good and absurd; long texts",
   "serving": "a server under users who come by chance, as users do",
+  "alignment": "times of words against those of espeak-ng",
   "scoring": "error rates of many transcripts",
   "resilience": "a run that is killed again and again loses nothing",
 }

@@ -187,6 +187,8 @@ async def _models(request: Request) -> Response:
     "languages": list(studio.languages),
     "sample_rate": studio.rate,
     "timestamps": studio.tells_times,
+    "emotions": list(studio.emotions),
+    "voice_design": studio.designs,
   }
   return json_response({"object": "list", "data": [model]})
 

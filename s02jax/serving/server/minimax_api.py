@@ -20,20 +20,23 @@ from s02jax.serving.server import fields, guard, speech_api
 from s02jax.serving.server.fields import Field
 from s02jax.serving.server.refusals import Refusal, absent
 from s02jax.serving.server.sending import House, Sayings, SpeechResponse
-from s02jax.serving.server.studio import Order
+from s02jax.serving.server.studio import Order, check_emotion
 from s02jax.synthesis.alignment import Word
+from s02jax.synthesis.emotion import NEUTRAL
 from s02jax.text.markup import captions
 from s02jax.text.pronunciation import Pronunciation
 
 OK = {"status_code": 0, "status_msg": "success"}
 CANTONESE = ("chinese,yue", "yue")  # MiniMax's name, and our code
+# MiniMax's names of emotions, and those that corpora of acted speech use.
+EMOTIONS = {"calm": NEUTRAL, "fearful": "fear", "disgusted": "disgust"}
 
 _VOICE: dict[str, Field] = {
   "voice_id": Field(kind=str, about="name of a voice"),
   "speed": Field(kind=float, about="0.5 to 2", default=1.0),
   "vol": Field(kind=float, about="volume, above 0, at most 10", default=1.0),
   "pitch": Field(kind=float, about="semitones, -12 to 12", default=0.0),
-  "emotion": Field(kind=str, about="neutral; no bundle has others yet"),
+  "emotion": Field(kind=str, about="name of /v1/models, or neutral"),
   "text_normalization": Field(kind=bool, about="always done"),
   "english_normalization": Field(kind=bool, about="always done"),
   "latex_read": Field(kind=bool, about="not in this bundle"),
@@ -123,12 +126,15 @@ async def t2a(request: Request) -> SpeechResponse:
   body["audio_setting"] = body["audio_setting"] or fields.check({}, _AUDIO)
   body["voice_setting"] = body["voice_setting"] or fields.check({}, _VOICE)
   order = _order(house, body)
-  reply = _Reply(body, order, order.changes.rate or house.studio.rate)
+  rate = order.changes.rate or house.studio.rate
+  reply = _Reply(body, order, rate)
+  speak = functools.partial(house.studio.speak, order)
   if not body["stream"]:
-    return SpeechResponse(house, order, reply.whole, "application/json")
+    return SpeechResponse(house, speak, rate, reply.whole, "application/json")
   return SpeechResponse(
     house,
-    order,
+    speak,
+    rate,
     reply.events,
     "text/event-stream",
     fail=lambda refusal: speech_api.event(refusal.body),
@@ -156,15 +162,24 @@ def _order(house: House, body: Mapping[str, Any]) -> Order:
     ),
     pronunciation=_pronunciation(body["pronunciation_dict"]),
     timestamps=body["subtitle_enable"],
+    emotion=_emotion(house, voice["emotion"]),
   )
+
+
+def _emotion(house: House, name: str | None) -> str:
+  """Emotion by its name of the bundle or of MiniMax."""
+  name = (name or "").strip() or NEUTRAL
+  known = {own.casefold() for own in house.studio.emotions} | {NEUTRAL}
+  other = EMOTIONS.get(name.casefold(), name)
+  if name.casefold() not in known and other in known:
+    name = other
+  check_emotion(house.studio, name, "voice_setting.emotion")
+  return name
 
 
 def _check_absent(body: Mapping[str, Any]) -> None:
   """Raises Refusal for what no bundle has."""
-  voice = body["voice_setting"]
-  if voice["emotion"] not in (None, "", "neutral"):
-    raise absent(f"the emotion {voice['emotion'][:20]!r}")
-  if voice["latex_read"]:
+  if body["voice_setting"]["latex_read"]:
     raise absent("the reading of LaTeX")
   if body["aigc_watermark"]:
     raise absent("a watermark")

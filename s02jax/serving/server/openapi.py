@@ -105,7 +105,10 @@ def _voices() -> dict[str, Any]:
       )
     },
     "/v1/voice_design": {
-      "post": _operation("make voices by a description; no bundle can yet")
+      "post": _operation(
+        "make a voice by a description, or candidates to choose from",
+        {_JSON: fields.schema(voices_api.DESIGN)},
+      )
     },
     "/v1/files/upload": {
       "post": _operation("upload a recording to clone", {_FORM: _FILE})

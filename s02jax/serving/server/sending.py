@@ -18,11 +18,13 @@ from starlette.types import Receive, Scope, Send
 
 from s02jax.core.errors import UserError
 from s02jax.serving.server.refusals import Refusal
-from s02jax.serving.server.studio import Listener, Order, Said, Studio
+from s02jax.serving.server.studio import Listener, Said, Studio
 from s02jax.serving.server.traffic import Figures, Gate, Limits, Turn, late
 from s02jax.synthesis.shared_engine import EngineFault, Late, Stopped
 
 Sayings = Iterator[Said]
+# What is to be spoken, by a session: `Studio.speak` of an order, for instance.
+Speak = Callable[[Any], Iterator[Any]]
 
 
 @dataclasses.dataclass
@@ -67,8 +69,9 @@ class SpeechResponse:
   def __init__(
     self,
     house: House,
-    order: Order,
-    encode: Callable[[Sayings], Iterator[bytes]],
+    speak: Speak,
+    rate: int,
+    encode: Callable[[Iterator[Any]], Iterator[bytes]],
     media_type: str,
     *,
     fail: Callable[[Refusal], bytes] | None = None,
@@ -78,15 +81,16 @@ class SpeechResponse:
 
     Args:
       house: of the server.
-      order: to be spoken.
+      speak: gives what the studio says in a session.
+      rate: of its blocks, Hz.
       encode: makes the body of blocks of sound, in a thread.
       media_type: of the body.
       fail: last bytes of a body that was begun and cannot go on; None: the
         connection is cut, so that nobody takes half of it for the whole.
       headers: further ones.
     """
-    self._house, self._order, self._encode = house, order, encode
-    self._fail = fail
+    self._house, self._speak, self._rate = house, speak, rate
+    self._encode, self._fail = encode, fail
     headers = {"content-type": media_type, "cache-control": "no-store"} | dict(
       headers or {}
     )
@@ -140,14 +144,13 @@ class SpeechResponse:
       session.stop()
 
   def _pieces(self, session: Any, turn: Turn) -> Iterator[bytes]:
-    """Pieces of the body, none empty; errors in the order come at once."""
-    rate = self._order.changes.rate or self._house.studio.rate
-    sayings = self._house.studio.speak(self._order, session)
+    """Pieces of the body, none empty; errors in what is asked come at once."""
+    sayings = self._speak(session)
 
-    def counted() -> Sayings:
+    def counted() -> Iterator[Any]:
       for said in sayings:
         if isinstance(said, np.ndarray):
-          turn.heard(len(said) / rate)
+          turn.heard(len(said) / self._rate)
         yield said
 
     return (piece for piece in self._encode(counted()) if piece)

@@ -15,7 +15,7 @@ from s02jax.serving.server import fields, guard
 from s02jax.serving.server.fields import Field
 from s02jax.serving.server.refusals import Refusal, absent
 from s02jax.serving.server.sending import House, Sayings, SpeechResponse
-from s02jax.serving.server.studio import Order
+from s02jax.serving.server.studio import Order, check_emotion
 from s02jax.synthesis.alignment import Word
 from s02jax.synthesis.voice import MOST_MIXED
 from s02jax.text.markup.reader import KINDS
@@ -48,6 +48,10 @@ SPEECH: dict[str, Field] = {
   "speed": Field(kind=float, about="0.5 to 2, at the same pitch", default=1.0),
   "pitch": Field(kind=float, about="semitones, -12 to 12", default=0.0),
   "volume": Field(kind=float, about="factor, up to 10", default=1.0),
+  "emotion": Field(
+    kind=object,
+    about='name of /v1/models such as "sad" or "sad:0.6", or {name: strength}',
+  ),
   "sample_rate": Field(kind=int, about="Hz of the sound, 8000 to 48000"),
   "language": Field(kind=str, about="code such as en; absent: detected"),
   "markup": Field(
@@ -67,14 +71,18 @@ async def speech(request: Request) -> SpeechResponse:
   wanted = order(house, body, name)
   rate = wanted.changes.rate or house.studio.rate
   encoder = StreamEncoder(name, rate)
+  speak = functools.partial(house.studio.speak, wanted)
   headers = {"x-sample-rate": str(rate)}
   if body["stream_format"] == "audio":
     media_type = FORMATS[name].media_type
     encode = functools.partial(_sound, encoder)
-    return SpeechResponse(house, wanted, encode, media_type, headers=headers)
+    return SpeechResponse(
+      house, speak, rate, encode, media_type, headers=headers
+    )
   return SpeechResponse(
     house,
-    wanted,
+    speak,
+    rate,
     functools.partial(_events, encoder, wanted),
     "text/event-stream",
     fail=lambda refusal: event({"type": "error"} | refusal.body),
@@ -100,6 +108,7 @@ def order(house: House, body: Mapping[str, Any], name: str) -> Order:
     ),
     markup=body["markup"],
     timestamps=body["timestamps"],
+    emotion=check_emotion(house.studio, body["emotion"] or None, "emotion"),
   )
 
 

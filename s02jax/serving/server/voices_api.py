@@ -1,15 +1,20 @@
-"""Voices over HTTP: list, clone, remove.
+"""Voices over HTTP: list, clone, design, remove.
 
 GET    /v1/voices           all of them
 DELETE /v1/voices/NAME      forgets one
 POST   /v1/voice_clone      makes one of a recording: a form with `file`, or
                             JSON with its `file_id`, as MiniMax's clients do
 POST   /v1/files/upload     a recording for it; kept until it is used
+POST   /v1/voice_design     makes one by a description; or candidates, of which
+                            the same request with the seed of one keeps it
 """
 
 import collections
+import functools
 import itertools
-from collections.abc import AsyncGenerator
+import json
+import secrets
+from collections.abc import AsyncGenerator, Iterator
 from typing import Any
 
 import anyio.to_thread
@@ -19,13 +24,16 @@ from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import Request
 from starlette.responses import Response
 
-from s02jax.serving.server import fields, guard
+from s02jax.audio.stream import StreamEncoder
+from s02jax.serving.server import fields, guard, speech_api
 from s02jax.serving.server.fields import Field
 from s02jax.serving.server.refusals import Refusal, absent, json_response
-from s02jax.serving.server.sending import House
+from s02jax.serving.server.sending import House, SpeechResponse
+from s02jax.serving.server.studio import Design, Said
 
 OK = {"base_resp": {"status_code": 0, "status_msg": "success"}}
 MOST_FILES = 8  # uploaded recordings that wait to be used
+MOST_CANDIDATES = 8  # voices of one design
 
 CLONE: dict[str, Field] = {
   "voice_id": Field(
@@ -46,6 +54,27 @@ CLONE_JSON = CLONE | {
   "clone_prompt": Field(
     kind=dict, about="recording to be continued", fields=PROMPT
   )
+}
+
+
+DESIGN: dict[str, Field] = {
+  "prompt": Field(kind=str, about="description of the voice", required=True),
+  "preview_text": Field(
+    kind=str, about="what the voice says to be known by", required=True
+  ),
+  "voice_id": Field(
+    kind=str, about="name that it is kept under; absent: one is made up"
+  ),
+  "replace": Field(kind=bool, about="a voice of this name", default=False),
+  "candidates": Field(
+    kind=int, about=f"send 1 to {MOST_CANDIDATES} voices, and keep none"
+  ),
+  "seed": Field(
+    kind=int, about="of the first voice; the others have the next", default=0
+  ),
+  "tags": Field(kind=str, about="such as gender=male,pitch=1", default=""),
+  "language": Field(kind=str, about="of preview_text; absent: detected"),
+  "aigc_watermark": Field(kind=bool, about="not in this bundle"),
 }
 
 
@@ -112,11 +141,7 @@ async def cloned(request: Request) -> Response:
     data = await guard.read_body(request, house.limits.body)
     body = fields.check(fields.parse(data), CLONE_JSON)
     body, sound = _of_files(request.app.state.files, body)
-  if len(await house.run(house.studio.voices)) >= house.limits.voices:
-    raise Refusal(
-      "too_large",
-      f"there are {house.limits.voices} voices already; remove one first.",
-    )
+  await _check_room(house)
 
   def clone() -> dict[str, Any]:
     return house.studio.clone(
@@ -127,6 +152,15 @@ async def cloned(request: Request) -> Response:
     )
 
   return json_response({"voice": await house.run(clone)} | OK)
+
+
+async def _check_room(house: House) -> None:
+  """Raises Refusal where no further voice is kept."""
+  if len(await house.run(house.studio.voices)) >= house.limits.voices:
+    raise Refusal(
+      "too_large",
+      f"there are {house.limits.voices} voices already; remove one first.",
+    )
 
 
 def _of_files(files: Files, body: dict[str, Any]):
@@ -144,9 +178,82 @@ def _of_files(files: Files, body: dict[str, Any]):
   return body | {"transcript": transcript}, files.get(number)
 
 
-async def designed(request: Request) -> Response:
-  """Makes voices by a description; no bundle can, yet."""
-  raise absent("the design of voices by a description")
+async def designed(request: Request) -> SpeechResponse:
+  """Makes voices by a description, and lets them speak."""
+  house: House = request.app.state.house
+  if not house.studio.designs:
+    raise absent("the design of voices by a description")
+  guard.check_is_json(request)
+  data = await guard.read_body(request, house.limits.body)
+  body = fields.check(fields.parse(data), DESIGN)
+  order = _design(house, body)
+  if order.keep is not None:
+    await _check_room(house)
+  rate = order.rate or house.studio.rate
+  return SpeechResponse(
+    house,
+    functools.partial(house.studio.design, order),
+    rate,
+    functools.partial(_trials, order, rate),
+    "application/json",
+  )
+
+
+def _design(house: House, body: dict[str, Any]) -> Design:
+  """Order of a checked body; raises Refusal."""
+  count = body["candidates"]
+  if body["aigc_watermark"]:
+    raise absent("a watermark")
+  if count is not None and not 1 <= count <= MOST_CANDIDATES:
+    raise Refusal(
+      "invalid_request",
+      f"candidates must be 1 to {MOST_CANDIDATES}.",
+      param="candidates",
+    )
+  if count is not None and body["voice_id"]:
+    raise Refusal(
+      "invalid_request",
+      "send either candidates, to choose from, or voice_id with the seed of the"
+      " one to keep.",
+      param="voice_id",
+    )
+  name = body["voice_id"] or f"designed-{secrets.token_hex(4)}"
+  speech_api.check_length(house, body["prompt"], "prompt")
+  return Design(
+    description=body["prompt"],
+    text=speech_api.check_length(house, body["preview_text"], "preview_text"),
+    language=body["language"],
+    tags=body["tags"],
+    seed=body["seed"],
+    candidates=count or 1,
+    rate=speech_api.to_rate(house, "mp3", house.studio.rate),
+    keep=name if count is None else None,
+    replace=body["replace"],
+  )
+
+
+def _trials(
+  order: Design, rate: int, sayings: Iterator[int | Said]
+) -> Iterator[bytes]:
+  """Makes one JSON object with the sounds of all candidates."""
+  encoders: dict[int, StreamEncoder] = {}
+  sounds: dict[int, bytes] = {}
+  seed = order.seed
+  for said in sayings:
+    if isinstance(said, int):
+      seed = said
+      encoders[seed], sounds[seed] = StreamEncoder("mp3", rate), b""
+    elif isinstance(said, np.ndarray):
+      sounds[seed] += encoders[seed].push(said)
+  trials = [
+    {"seed": seed, "trial_audio": (sounds[seed] + encoder.finish()).hex()}
+    for seed, encoder in encoders.items()
+  ]
+  values: dict[str, Any] = {"candidates": trials}
+  if order.keep is not None:
+    sound = trials[0]["trial_audio"]
+    values = {"voice_id": order.keep, "trial_audio": sound}
+  yield json.dumps(values | OK).encode()
 
 
 async def _form(request: Request, house: House):

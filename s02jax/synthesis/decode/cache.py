@@ -18,6 +18,7 @@ import numpy as np
 
 from s02jax.synthesis.request import WINDOW
 
+UNIT = 256  # least places of a cache; others are 2^i times it
 BURST = 32  # most tokens of one call
 NOTHING = -1  # in place of a token: the slot was not active
 
@@ -163,6 +164,11 @@ class CacheShape:
     )
 
 
+def round_places(need: int) -> int:
+  """Places of the least allowed cache with at least `need` of them."""
+  return max(UNIT, 1 << (need - 1).bit_length())
+
+
 @functools.partial(jax.jit, static_argnames=("length",))
 def resize(cache: Cache, slots: Any, *, length: int) -> Cache:
   """Cache of the chosen slots, int32 [b], with `length` places each."""
@@ -170,7 +176,7 @@ def resize(cache: Cache, slots: Any, *, length: int) -> Cache:
   def change(x, time):
     x = jnp.take(x, slots, axis=0)
     x = jax.lax.slice_in_dim(x, 0, min(length, x.shape[time]), axis=time)
-    return _pad_time(x, time, length)
+    return pad_time(x, time, length)
 
   return Cache(
     keys=tuple(change(x, 3) for x in cache.keys),
@@ -189,7 +195,7 @@ def place(cache: Cache, prompt: Cache, slot: Any) -> Cache:
   """
 
   def put(old, new, time):
-    new = _pad_time(new.astype(old.dtype), time, old.shape[time])
+    new = pad_time(new.astype(old.dtype), time, old.shape[time])
     return jax.lax.dynamic_update_slice_in_dim(old, new, slot, 0)
 
   keys = zip(cache.keys, prompt.keys, strict=True)
@@ -200,7 +206,7 @@ def place(cache: Cache, prompt: Cache, slot: Any) -> Cache:
   )
 
 
-def _pad_time(x: Any, time: int, length: int) -> Any:
+def pad_time(x: Any, time: int, length: int) -> Any:
   """Pads `x` with zeros up to `length` places of the axis `time`."""
   room = [(0, 0)] * x.ndim
   room[time] = (0, length - x.shape[time])

@@ -32,7 +32,9 @@ from s02jax.synthesis.decode.cache import (
   Cache,
   CacheShape,
   Slots,
+  pad_time,
   place,
+  round_places,
 )
 from s02jax.synthesis.decode.sampling import sample
 
@@ -120,7 +122,10 @@ def read_prompt(
   speaker: Float[Array, "o"],
   strengths: Float[Array, "e"],
 ) -> Cache:
-  """Reads a prompt into a cache of one slot and p places.
+  """Reads a prompt into a cache of one slot and `round_places(p)` places.
+
+  So a cache that it is put into meets prompts of few lengths, and few programs
+  put them there.
 
   Args:
     ids: a prompt without its last id, padded on the right with anything.
@@ -146,9 +151,14 @@ def read_prompt(
 
   attends = [attend] * len(weights["layers"])
   _run(model, weights, x, turn, attends, strengths[None])
+  size = round_places(len(ids))
   return Cache(
-    keys=tuple(key.transpose(0, 2, 3, 1) for key, _ in fresh),
-    values=tuple(value.transpose(0, 2, 1, 3) for _, value in fresh),
+    keys=tuple(
+      pad_time(key.transpose(0, 2, 3, 1), 3, size) for key, _ in fresh
+    ),
+    values=tuple(
+      pad_time(value.transpose(0, 2, 1, 3), 2, size) for _, value in fresh
+    ),
   )
 
 

@@ -1,6 +1,6 @@
 """Continuous batching on the host: admits, resizes, rewinds.
 
-Compiled shapes are few: a cache has one of SLOTS slots and UNIT · 2^i places,
+Compiled shapes are few: a cache has one of SLOTS slots and `round_places`,
 a prompt one of `round_up`'s lengths.
 
 Shape letters: p prompt positions, o speaker vector, e adapters.
@@ -23,10 +23,10 @@ from s02jax.synthesis.decode.cache import (
   Sampling,
   Slots,
   resize,
+  round_places,
 )
 
 SLOTS = (1, 2, 4, 8, 32)  # allowed numbers of slots of a cache
-UNIT = 256  # least places of a cache
 PROMPT_UNIT = 64  # least padded length of a prompt
 LONGEST = 8192  # places of one request, prompt and tokens together
 
@@ -73,11 +73,6 @@ class DecodeFunctions(Protocol):
   ) -> tuple[Cache, Slots, Any]: ...
 
 
-def _round_places(need: int) -> int:
-  """Places of the least allowed cache with at least `need` of them."""
-  return max(UNIT, 1 << (need - 1).bit_length())
-
-
 def _round_slots(need: int) -> int:
   """Slots of the least allowed cache with at least `need` of them."""
   return next(n for n in SLOTS if n >= need)
@@ -95,7 +90,7 @@ class SlotDecoder:
     self._functions = functions
     self._owners: list[int | None] = [None] * SLOTS[0]  # ticket of each slot
     self._slots = Slots.free(SLOTS[0], functions.adapters)
-    self._cache = functions.shape.empty(SLOTS[0], UNIT)
+    self._cache = functions.shape.empty(SLOTS[0], round_places(1))
 
   @property
   def tickets(self) -> list[int]:
@@ -217,8 +212,8 @@ class SlotDecoder:
       slots > count or _round_slots(min(slots + slots // 2, SLOTS[-1])) < count
     ):
       count = _round_slots(slots)
-    if length > places or _round_places(2 * length) < places:
-      places = _round_places(length)
+    if length > places or round_places(2 * length) < places:
+      places = round_places(length)
     if (count, places) == (len(self._owners), self._cache.length):
       return
     free = [i for i in range(len(self._owners)) if i not in held]

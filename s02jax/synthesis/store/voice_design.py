@@ -4,12 +4,13 @@ The prior is the bundle's folder voice_prior/: card.json, model.safetensors and
 space.npz. The same description, tags and seed give the same voices; candidate i
 does not depend on how many there are.
 
-Shape letters: k coordinates, s text ids.
+Shape letters: b batch, k coordinates, s text ids, a attributes.
 """
 
+import functools
 import json
 import pathlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import jax
@@ -17,6 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 import safetensors
 import safetensors.numpy
+from jaxtyping import Array, Bool, Float, Int, UInt
 
 from s02jax.bundle import Bundle
 from s02jax.core import files
@@ -26,6 +28,7 @@ from s02jax.core.trees import flatten, unflatten
 from s02jax.data import descriptions
 from s02jax.data.voices import VoiceSpace
 from s02jax.models.voice_prior import VoicePrior, VoicePriorConfig
+from s02jax.synthesis.batching import BATCH_SIZES
 from s02jax.synthesis.render import solver
 from s02jax.synthesis.voice import Voice
 from s02jax.text.clean import clean
@@ -33,7 +36,8 @@ from s02jax.text.tokenizer import TextModel
 
 FOLDER, CARD = "voice_prior", "card.json"
 STEPS, GUIDANCE = 24, 2.0  # of the solver
-MOST_CANDIDATES = 32
+MOST_SEED = 2**31  # of the first candidate
+MOST_CANDIDATES = BATCH_SIZES[-1]
 
 
 class VoiceDesigner:
@@ -62,22 +66,27 @@ class VoiceDesigner:
     self._space, self._text, self._fingerprint = space, text, fingerprint
 
   @classmethod
-  def load(cls, path, bundle: Bundle) -> "VoiceDesigner":
-    """Loads the prior of the bundle at `path`.
+  def load(cls, path, text: TextModel, fingerprint: str) -> "VoiceDesigner":
+    """Loads the prior of the bundle or export at `path`.
+
+    Args:
+      path: folder of the bundle or export.
+      text: its text model.
+      fingerprint: of the bundle.
 
     Raises:
       UserError: there is none, it is damaged, or of another base.
     """
     folder = pathlib.Path(path) / FOLDER
-    if not (folder / CARD).is_file():
+    if not is_there(path):
       raise UserError(
         f"{path} has no voice prior; `s02 voice prior` trains one on a corpus."
       )
     card = files.read_json(folder / CARD, "s02 voice prior")
-    if card["base"] != bundle.fingerprint:
+    if card["base"] != fingerprint:
       raise UserError(
         f"{folder}: the voice prior was trained on another base"
-        f" ({card['base']}, this bundle is {bundle.fingerprint}); train it"
+        f" ({card['base']}, this bundle is {fingerprint}); train it"
         " again with `s02 voice prior`."
       )
     try:
@@ -88,7 +97,7 @@ class VoiceDesigner:
         f"{folder}: damaged ({error}); train it again with `s02 voice prior`."
       ) from error
     space = VoiceSpace.load(folder)
-    return cls(card["config"], params, space, bundle.text, bundle.fingerprint)
+    return cls(card["config"], params, space, text, fingerprint)
 
   def design(
     self,
@@ -110,14 +119,17 @@ class VoiceDesigner:
 
     Raises:
       UserError: nothing to go by, letters that the text model never saw, or a
-        number of candidates out of range.
+        seed or number of candidates out of range.
     """
+    if not 0 <= seed <= MOST_SEED:
+      raise UserError(f"seed is {seed}; it must be 0 to {MOST_SEED}.")
     if not 1 <= candidates <= MOST_CANDIDATES:
       raise UserError(
-        f"--candidates is {candidates}; it must be 1 to {MOST_CANDIDATES}."
+        f"candidates is {candidates}; it must be 1 to {MOST_CANDIDATES}."
       )
     ids = self._ids(description, any(tags))
-    padded = np.zeros((candidates, self._longest), np.int32)
+    rows = next(size for size in BATCH_SIZES if size >= candidates)
+    padded = np.zeros((rows, self._longest), np.int32)
     padded[:, : len(ids)] = ids
     mask = np.broadcast_to(np.arange(self._longest) < len(ids), padded.shape)
     codes = _solve(
@@ -125,10 +137,10 @@ class VoiceDesigner:
       self._variables,
       padded,
       mask,
-      np.tile(np.array([tags], np.int32), (candidates, 1)),
-      np.arange(seed, seed + candidates).astype(np.uint32),
+      np.tile(np.array([tags], np.int32), (rows, 1)),
+      np.arange(seed, seed + rows).astype(np.uint32),
       np.float32(guidance),
-    )
+    )[:candidates]
     return [
       Voice(
         ar_vector=ar,
@@ -146,16 +158,21 @@ class VoiceDesigner:
     if not letters and not tagged:
       raise UserError(
         f"the description {description[:40]!r} has no words; describe the"
-        " voice, or give --tags such as gender=male."
+        " voice, or give tags such as gender=male."
       )
     strange = self._text.unknown(text)
     if sum(c in strange for c in letters) * 2 > len(letters):
       raise UserError(
         f"the description {description[:40]!r} is in letters that the bundle's"
         f" text model never saw ({' '.join(strange[:10])}); write it in a"
-        " language of the bundle, or give --tags."
+        " language of the bundle, or give tags."
       )
     return self._text.pieces(text)[: self._longest]
+
+
+def is_there(path) -> bool:
+  """Whether the bundle or export at `path` has a voice prior."""
+  return (pathlib.Path(path) / FOLDER / CARD).is_file()
 
 
 def add(
@@ -193,28 +210,24 @@ def add(
   return out
 
 
+@functools.partial(jax.jit, static_argnames=("model",))
 def _solve(
   model: VoicePrior,
   variables: Mapping[str, Any],
-  ids: np.ndarray,
-  mask: np.ndarray,
-  tags: np.ndarray,
-  seeds: Sequence[int] | np.ndarray,
-  guidance: np.float32,
-) -> jax.Array:
-  """Coordinates f32[b, k] of one voice a seed."""
+  ids: Int[Array, "b s"],
+  mask: Bool[Array, "b s"],
+  tags: Int[Array, "b a"],
+  seeds: UInt[Array, "b"],
+  guidance: Float[Array, ""],
+) -> Float[Array, "b k"]:
+  """Coordinates of one voice a seed."""
   k = model.config.coordinates
-  twice = [jnp.concatenate([jnp.asarray(x)] * 2) for x in (ids, mask, tags)]
+  twice = [jnp.concatenate([x, x]) for x in (ids, mask, tags)]
 
   def velocity(x, t, keep):
     return model.apply(variables, x[:, 0], t, *twice, keep)[:, None]
 
-  @jax.jit
-  def run(seeds):
-    keys = jax.vmap(jax.random.key)(seeds)
-    noise = jax.vmap(lambda key: jax.random.normal(key, (1, k)))(keys)
-    return solver.euler(
-      solver.guide(velocity, float(guidance)), noise, STEPS, 0.0
-    )
-
-  return run(jnp.asarray(seeds))[:, 0]
+  keys = jax.vmap(jax.random.key)(seeds)
+  noise = jax.vmap(lambda key: jax.random.normal(key, (1, k)))(keys)
+  guided = solver.guide(velocity, guidance)
+  return solver.euler(guided, noise, STEPS, 0.0)[:, 0]

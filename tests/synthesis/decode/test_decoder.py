@@ -9,7 +9,7 @@ import pytest
 
 from s02jax.models import ar
 from s02jax.models.layers.transformer import TransformerConfig
-from s02jax.synthesis.decode import sampling, slots
+from s02jax.synthesis.decode import cache, decoder, sampling
 from s02jax.synthesis.decode.cache import WINDOW, CacheShape, Sampling
 from s02jax.synthesis.decode.decoder import (
   CompiledDecodeFunctions,
@@ -216,14 +216,23 @@ class Watched(CompiledDecodeFunctions):
     return super().decode(cache, *rest)
 
 
-def test_a_cache_grows_and_shrinks(variables, speakers, monkeypatch):
+@pytest.fixture
+def small_caches(monkeypatch):
+  """Caches of 64 places and more; what was traced with others is forgotten."""
+  decoder.read_prompt.clear_cache()
+  monkeypatch.setattr(cache, "UNIT", 64)
+  yield
+  decoder.read_prompt.clear_cache()
+
+
+def test_a_cache_grows_and_shrinks(variables, speakers, request):
   never = silent_end(variables)
   long, short = (
     prompt(i, speakers, Sampling(temperature=1.0), seed=i, limit=limit)
     for i, limit in ((1, 80), (0, 3))
   )
   expected = speak(decoder_of(never), {5: long}, burst=32)
-  monkeypatch.setattr(slots, "UNIT", 64)
+  request.getfixturevalue("small_caches")
   functions = Watched(never)
   decoder = SlotDecoder(functions)
   assert speak(decoder, {5: long}, burst=32) == expected
@@ -304,3 +313,22 @@ def test_what_pads_a_prompt_does_not_matter(variables):
     np.testing.assert_array_equal(a[:, :, :5], b[:, :, :5])
   assert all(np.isfinite(x).all() for x in jax.tree.leaves(caches))
   assert not any(np.any(x[0]) for x in jax.tree.leaves(caches))
+
+
+def test_prompts_of_any_length_come_in_few(variables):
+  """Each length in which they come has programs that put it into a cache."""
+  weights = decode_weights(variables, jnp.float32)
+  lengths = set()
+  for size in (64, 96, 128, 192, 256, 384, 512):
+    made = jax.eval_shape(
+      functools.partial(decoder.read_prompt, MODEL),
+      weights,
+      jnp.zeros(size, jnp.int32),
+      jnp.zeros(size),
+      jnp.int32(3),
+      jnp.zeros(8),
+      jnp.zeros(0),
+    )
+    assert made.keys[0].shape[-1] == made.length >= size
+    lengths.add(made.length)
+  assert lengths == {256, 512}

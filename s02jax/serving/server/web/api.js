@@ -40,6 +40,22 @@ export async function cloneVoice(file, fields) {
   return (await request("v1/voice_clone", options)).json();
 }
 
+export async function designVoice(order) {
+  const response = await request("v1/voice_design", {
+    method: "POST",
+    headers: { "Content-Type": "application/json" },
+    body: JSON.stringify(order),
+  });
+  return response.json();
+}
+
+// Sound of a file in hexadecimal digits.
+export function soundOf(hex) {
+  const bytes = hex.match(/../g) || [];
+  const data = Uint8Array.from(bytes, (two) => parseInt(two, 16));
+  return new Blob([data], { type: "audio/mpeg" });
+}
+
 // Asks for speech; `told` gets samples Int16Array and words as they come.
 export async function speak(order, signal, told) {
   const response = await request("v1/audio/speech", {

@@ -1,6 +1,7 @@
 // The page: speaks a text, and shows it while it is made.
 
 import * as api from "./api.js";
+import * as design from "./design.js";
 import { remember } from "./history.js";
 import { Picture } from "./picture.js";
 import { Player } from "./player.js";
@@ -20,6 +21,7 @@ function order() {
   const voice = voices.choice();
   if (voice === null) throw new Error(t("choose"));
   const language = find("language").value;
+  const emotion = find("emotion").value;
   return {
     input: find("text").value,
     voice,
@@ -30,6 +32,7 @@ function order() {
     seed: number("seed"),
     timestamps: timed,
     ...(language ? { language } : {}),
+    ...(emotion ? { emotion: { [emotion]: number("strength") } } : {}),
   };
 }
 
@@ -131,6 +134,11 @@ async function describe() {
     (code) => new Option(names.of(code), code),
   );
   timed = data[0].timestamps;
+  const { emotions } = data[0];
+  const felt = emotions.map((name) => new Option(name, name));
+  find("emotion").replaceChildren(new Option(t("neutral"), ""), ...felt);
+  find("feeling").hidden = !emotions.length;
+  design.offer(data[0].voice_design);
   find("language").replaceChildren(new Option(t("detect"), ""), ...options);
 }
 
@@ -153,6 +161,7 @@ async function load() {
 translate();
 setUpSliders();
 voices.setUp();
+design.setUp();
 find("speak").addEventListener("click", speak);
 find("stop").addEventListener("click", stop);
 find("pause").addEventListener("click", insertPause);

@@ -62,6 +62,13 @@ export async function list() {
   find("no-voices").hidden = voices.length > 0;
 }
 
+// Chooses one voice that was made just now.
+export async function choose(name) {
+  chosen.clear();
+  chosen.set(name, 1);
+  await list();
+}
+
 // What a request names: one voice, or weights of several; null for none.
 export function choice() {
   const names = [...chosen.keys()];
@@ -144,10 +151,8 @@ export function setUp() {
         transcript: find("transcript").value,
         replace: find("replace").checked ? "true" : "",
       });
-      chosen.clear();
-      chosen.set(voice.name, 1);
+      await choose(voice.name);
       told.textContent = `${t("cloned")} ${voice.name}`;
-      await list();
     } catch (error) {
       told.textContent = error.message;
     }
