@@ -184,6 +184,27 @@ def local_rows(mesh: Mesh, batch_size: int) -> np.ndarray:
   return rows_in([index[0] for index in held.values() if index], batch_size)
 
 
+def shared_rows(mesh: Mesh, batch_size: int) -> dict[int, tuple[int, ...]]:
+  """Rows of this process that others hold as well.
+
+  Returns:
+    Row number -> numbers of all processes that hold it, ascending; rows that
+    only this process holds are left out.
+  """
+  held = batch_sharding(mesh).devices_indices_map((batch_size,))
+  parts: dict[tuple[int, int], set[int]] = {}
+  for device, index in held.items():
+    first, last, _ = index[0].indices(batch_size)
+    parts.setdefault((first, last), set()).add(device.process_index)
+  me = jax.process_index()
+  return {
+    row: tuple(sorted(processes))
+    for (first, last), processes in parts.items()
+    if me in processes and len(processes) > 1
+    for row in range(first, last)
+  }
+
+
 def rows_in(slices: Sequence[slice], batch_size: int) -> np.ndarray:
   """Row numbers in any of the slices, ascending."""
   held = np.zeros(batch_size, bool)

@@ -15,6 +15,7 @@ import contextlib
 import ctypes
 import faulthandler
 import hashlib
+import importlib.metadata
 import json
 import logging
 import os
@@ -91,7 +92,16 @@ def _state() -> Any:
   return distributed.global_state
 
 
+def store() -> Any:
+  """Client of the job's key-value store; None in a job of one process."""
+  return _state().client
+
+
 # -------------------------------------------------------- the same everywhere
+
+# Packages whose versions decide what is drawn, compiled and summed.
+_DECISIVE = ("numpy", "jax", "jaxlib", "libtpu", "jax-cuda12-plugin",
+             "jax-cuda13-plugin")  # fmt: skip
 
 
 def fingerprint() -> str:
@@ -102,6 +112,15 @@ def fingerprint() -> str:
     digest.update(path.relative_to(root).as_posix().encode())
     digest.update(path.read_bytes())
   return f"{VERSION}+{digest.hexdigest()[:12]}"
+
+
+def versions() -> dict[str, str]:
+  """Versions of the installed packages that results depend on, by name."""
+  found = {}
+  for name in _DECISIVE:
+    with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+      found[name] = importlib.metadata.version(name)
+  return found
 
 
 def agree(facts: Mapping[str, Any]) -> None:

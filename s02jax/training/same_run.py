@@ -20,6 +20,9 @@ from s02jax.training import checkpoint, hosts
 
 # Parts of a config that make another run of it: checkpoints do not fit.
 STRUCTURAL = ("stage", "model", "discriminators", "features", "adapter")
+# Parts that the rows are a function of: with other values, row numbers that a
+# checkpoint has taken are those of other clips.
+ROWS = ("batch_size", "seed", "data", "corpus_digest")
 LOCK = ".lock"
 
 
@@ -29,6 +32,7 @@ def run_facts(config: ConfigDict, workdir: pathlib.Path) -> dict[str, Any]:
   steps = [int(p.name) for p in folder.glob("*") if p.name.isdigit()]
   return {
     "the code": hosts.fingerprint(),
+    **trees.dotted(hosts.versions(), "the version of "),
     "the number of devices": jax.local_device_count(),
     "the newest checkpoint in --workdir": max(steps, default=None),
     **trees.dotted(plain(config), "config."),
@@ -41,20 +45,29 @@ def check_same_run(workdir: pathlib.Path, config: ConfigDict) -> None:
   Other values that may change in between are named in warnings.
 
   Raises:
-    UserError: a STRUCTURAL value differs: the checkpoints are another model's.
+    UserError: a STRUCTURAL value differs: the checkpoints are another model's;
+      or one of ROWS that config.may_change does not name.
   """
   path = workdir / "config.json"
   if not path.exists():
     return
   before = trees.dotted(json.loads(path.read_text(encoding="utf-8")))
   now = trees.dotted(plain(config))
+  allowed = [x.strip() for x in config.get("may_change", "").split(",")]
   for name in sorted(before | now):
-    if before.get(name) == now.get(name):
+    if before.get(name) == now.get(name) or name == "may_change":
       continue
+    change = (
+      f"{workdir} holds a run with config.{name} {before.get(name)!r}, now "
+      f"it is {now.get(name)!r}"
+    )
     if name.split(".")[0] in STRUCTURAL:
+      raise UserError(f"{change}; choose another --workdir.")
+    if _moves_rows(name, before) and not _named(name, allowed):
       raise UserError(
-        f"{workdir} holds a run with config.{name} {before.get(name)!r}, now "
-        f"it is {now.get(name)!r}; choose another --workdir."
+        f"{change}: the rows that follow would not be those of that run, some "
+        "read again and some never; choose another --workdir, or add "
+        f"--config.may_change={name} if that is meant."
       )
     logging.warning(
       "config.%s was %r in this run, and is %r from here on",
@@ -62,6 +75,16 @@ def check_same_run(workdir: pathlib.Path, config: ConfigDict) -> None:
       before.get(name),
       now.get(name),
     )
+
+
+def _moves_rows(name: str, before: dict[str, Any]) -> bool:
+  """Whether a value decides the rows; runs from before it had a name do not."""
+  return name.split(".")[0] in ROWS and name in before
+
+
+def _named(name: str, allowed: list[str]) -> bool:
+  """Whether a field, or the group that it is in, is among names."""
+  return any(name == x or name.startswith(f"{x}.") for x in allowed if x)
 
 
 @contextlib.contextmanager
