@@ -21,7 +21,7 @@ import grain
 import numpy as np
 
 from s02jax.core.errors import UserError
-from s02jax.data.rows import Row, Rows, records_of
+from s02jax.data.rows import Planned, Row, Rows, records_of
 
 Batch = dict[str, np.ndarray]  # arrays of rows, stacked
 # Agreement of the hosts that hold the same rows: (step, try, places that are
@@ -155,12 +155,14 @@ class _Batches:
     """Rows by place: each the first from its own on that its hosts can read."""
     size, start = self._rows.batch_size, step * self._rows.batch_size
     found: dict[int, Row] = {}
-    missing = mine
+    missing, first = mine, _lookup(self._rows, [start + j for j in mine])
     for k in range(size):
       failed: dict[int, Exception] = {}
       for place in missing:
         try:
-          found[place] = _read(self._rows, start + (place + k) % size)
+          index = start + (place + k) % size
+          read = self._rows.__getitem__ if k else first
+          found[place] = _retried(read, index)
         except UNREADABLE as error:
           if self._unreadable is None:
             raise
@@ -186,14 +188,22 @@ class _Batches:
         self._unreadable.add(self._rows, self._split, start + place, error)
 
 
-def _read(rows: Rows, index: int) -> Row:
+def _lookup(rows: Rows, indices: list[int]) -> Callable[[int], Row]:
+  """Reader of these rows, whose records are looked up all at once."""
+  if not isinstance(rows, Planned):
+    return rows.__getitem__
+  planned = dict(zip(indices, rows.plan(indices), strict=True))
+  return lambda index: rows.make(index, planned[index])
+
+
+def _retried(read: Callable[[int], Row], index: int) -> Row:
   """Reads a row; tries again where the file system may be to blame."""
   for pause in PAUSES:
     try:
-      return rows[index]
+      return read(index)
     except OSError:
       time.sleep(pause)
-  return rows[index]
+  return read(index)
 
 
 def make_dataset(

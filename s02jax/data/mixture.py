@@ -33,11 +33,20 @@ class EpochCache:
   def __call__(self, key: int) -> Any:
     with self._lock:
       if key not in self._known:
-        self._known[key] = self._make(key)
-        if len(self._known) > self._size:
-          self._known.popitem(last=False)
+        self._add(key, self._make(key))
       self._known.move_to_end(key)
       return self._known[key]
+
+  def put(self, key: int, value: Any) -> None:
+    """Adds a result that is already there."""
+    with self._lock:
+      self._add(key, value)
+
+  def _add(self, key: int, value: Any) -> None:
+    """Adds a result, and drops the one that was used least recently."""
+    self._known[key] = value
+    if len(self._known) > self._size:
+      self._known.popitem(last=False)
 
 
 class Mixture:

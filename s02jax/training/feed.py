@@ -11,10 +11,10 @@ from ml_collections import ConfigDict
 from s02jax import sharding, stages
 from s02jax.data import loader
 from s02jax.data.rows import NoRows
+from s02jax.data.same_rows import SameRows
 from s02jax.stages.train_state import check_microbatches
 from s02jax.training import hosts
 from s02jax.training.metrics import Counts
-from s02jax.training.same_rows import SameRows
 
 # Values of a row that the log counts and the device never sees.
 HOST_VALUES = ("audio_seconds", "padding")

@@ -1,7 +1,7 @@
 """Rows of the AR model: packed sequences of text and audio tokens."""
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -57,6 +57,7 @@ class PackedSequences:
 
   Attributes:
     excluded: number of records left out, by reason.
+    packing: rows by block, and how many blocks were packed.
   """
 
   def __init__(
@@ -114,7 +115,7 @@ class PackedSequences:
     records, self.excluded = usable_records(
       corpus, self._unusable(), "config.data.row_tokens"
     )
-    self._packing = self._pack(records, alpha, max_segments)
+    self.packing = self._pack(records, alpha, max_segments)
 
   def _pack(
     self, records: np.ndarray, alpha: float, max_segments: int
@@ -158,25 +159,34 @@ class PackedSequences:
 
   def __len__(self) -> int:
     """Rows of an epoch."""
-    return len(self._packing)
+    return len(self.packing)
+
+  def plan(self, indices: Sequence[int]) -> list[list[tuple[int, int, int]]]:
+    """Records (target, prompt, reference) of each row's segments; -1: none."""
+    found = []
+    for items, row in self.packing.rows(indices):
+      columns = (items.target, items.prompt, items.reference)
+      found.append([*zip(*(x[row].tolist() for x in columns), strict=True)])
+    return found
 
   def members(self, index: int) -> list[tuple[int, int, int]]:
-    """Records (target, prompt, reference) of a row's segments; -1 for none."""
-    items, row = self._packing.row(index)
-    columns = (items.target, items.prompt, items.reference)
-    return list(zip(*(x[row].tolist() for x in columns), strict=True))
+    """Result of `plan` for one row."""
+    return self.plan([index])[0]
 
   def records(self, index: int) -> list[int]:
     """Numbers of the records in a row, prompts and references included."""
     return [r for member in self.members(index) for r in member if r >= 0]
 
   def __getitem__(self, index: int) -> Row:
+    return self.make(index, self.members(index))
+
+  def make(self, index: int, planned: list[tuple[int, int, int]]) -> Row:
+    """Row of the records that `plan` found for it."""
     size = self._row_tokens
     ids, segment, position, before, target = np.zeros((5, size), np.int32)
     weight, cursor = np.zeros((2, size), np.float32)
     end, spoken = 0, 0
-    members = self.members(index)
-    for k, (record, prompt, _) in enumerate(members):
+    for k, (record, prompt, _) in enumerate(planned):
       part = self._sequence(record, prompt)
       begin, end = end, end + len(part["ids"])
       ids[begin:end] = part["ids"]
@@ -197,7 +207,7 @@ class PackedSequences:
       prompt=before,
       target=target,
       weight=weight,
-      **self._references(index, [reference for _, _, reference in members]),
+      **self._references(index, [reference for _, _, reference in planned]),
     )
 
   def _references(
@@ -245,7 +255,7 @@ class PackedSequences:
     language = corpus.languages[corpus.language[record]]
     return sequence.Part(
       language=language,
-      pieces=text_pieces(corpus, self._text, record, corpus.text(record)),
+      pieces=text_pieces(corpus, self._text, record),
       rate=self._rate(language),
       codes=read_tokens(corpus, self._features, record),
     )

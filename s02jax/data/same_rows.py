@@ -15,7 +15,7 @@ from typing import Any
 from s02jax.data import loader
 
 # Milliseconds until a batch of another process must be there. It may compile
-# meanwhile; `hosts.Watch` sees a dead one, config.stuck_seconds a slow one.
+# meanwhile; others watch over dead processes and over slow steps.
 _WAIT = 24 * 3600 * 1000
 # Batches after which nobody reads what was told of one: a loader reads ahead
 # far less.

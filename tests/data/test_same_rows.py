@@ -9,7 +9,7 @@ import pytest
 
 from s02jax import sharding
 from s02jax.data import loader
-from s02jax.training.same_rows import SameRows
+from s02jax.data.same_rows import SameRows
 from tests.processes import TOY, job
 from tests.runs import losses
 from tests.toy_stage import ToyRows
