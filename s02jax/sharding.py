@@ -313,6 +313,32 @@ def per_device(
   )
 
 
+def map_parts(
+  function: Callable[[jax.Array], jax.Array], x: jax.Array, *names: str | None
+) -> jax.Array:
+  """Applies a function to the part of an array that each device holds.
+
+  For operations that the partitioner would gather the whole array for, though
+  they work on the last dimensions alone. Where nothing splits the array, as
+  outside a mesh, the function gets all of it.
+
+  Args:
+    function: function that keeps the dimensions that are split.
+    x: array.
+    names: keys of ACTIVATION_RULES, one per dimension; None is not split.
+  """
+  mesh = jax.sharding.get_abstract_mesh()
+  if mesh.empty:
+    return function(x)
+  axes = tuple(None if n is None else ACTIVATION_RULES[n] for n in names)
+  spec = _fit(axes, x.shape, mesh)
+  if not any(spec):
+    return function(x)
+  return jax.shard_map(
+    function, mesh=mesh, in_specs=spec, out_specs=spec, check_vma=False
+  )(x)
+
+
 def _fit(axes: tuple[Axes, ...], shape: tuple[int, ...], mesh: Any) -> P:
   """PartitionSpec of the axes that divide their dimension and split it."""
   kept = []

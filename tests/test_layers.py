@@ -29,7 +29,8 @@ FLOORS = (
   ("s02jax.bundle",),
   ("s02jax.data", "s02jax.pretrained"),
   ("s02jax.models",),
-  ("s02jax.sharding", "s02jax.text", "s02jax.audio", "s02jax.flops"),
+  ("s02jax.text", "s02jax.audio", "s02jax.flops"),
+  ("s02jax.sharding",),
   ("s02jax.hardware", "configs"),
   ("s02jax.core",),
 )
