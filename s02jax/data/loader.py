@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterator, Sequence, Set
 import grain
 import numpy as np
 
-from s02jax.core.errors import UserError
+from s02jax.core.errors import PassingError
 from s02jax.data.rows import Planned, Row, Rows, records_of
 
 Batch = dict[str, np.ndarray]  # arrays of rows, stacked
@@ -75,7 +75,7 @@ class Unreadable:
     """Writes a line about a row that could not be read.
 
     Raises:
-      UserError: too large a share of the rows could not be read.
+      PassingError: too large a share of the rows could not be read.
     """
     reason = " ".join(f"{type(error).__name__}: {error}".split())[:500]
     line = {
@@ -93,7 +93,7 @@ class Unreadable:
       self._found += 1
       found, of = self._found, max(self._taken, LEAST)
     if found > self._share * of:
-      raise UserError(
+      raise PassingError(
         f"{found} of {of} rows could not be read, more than "
         f"config.unreadable_share, {self._share:g}; the last was row {index} "
         f"of {split} ({reason}), all are in {self._path}."
@@ -173,7 +173,7 @@ class _Batches:
       missing = sorted(nowhere)
       if not missing:
         return found
-    raise UserError(
+    raise PassingError(
       f"no row from {start} to {start + size - 1} of {self._split} can be read."
     )
 

@@ -7,6 +7,7 @@ import json
 import logging
 import os
 import pathlib
+import time
 from collections.abc import Generator
 from typing import Any
 
@@ -15,7 +16,7 @@ from ml_collections import ConfigDict
 
 from s02jax.core import trees
 from s02jax.core.config import plain
-from s02jax.core.errors import UserError
+from s02jax.core.errors import PassingError, UserError
 from s02jax.training import checkpoint, hosts
 
 # Parts of a config that make another run of it: checkpoints do not fit.
@@ -24,6 +25,9 @@ STRUCTURAL = ("stage", "model", "discriminators", "features", "adapter")
 # checkpoint has taken are those of other clips.
 ROWS = ("batch_size", "seed", "data", "corpus_digest")
 LOCK = ".lock"
+# Seconds until a job that is in the folder must have left it. The lock of a
+# node that died is let go by its file server after a minute or so.
+PATIENCE = 150.0
 
 
 def run_facts(config: ConfigDict, workdir: pathlib.Path) -> dict[str, Any]:
@@ -92,7 +96,8 @@ def only_writer(workdir: pathlib.Path) -> Generator[None]:
   """Context that makes the folder, and in which no other job writes to it.
 
   Raises:
-    UserError: another job is in the folder, or it cannot be made.
+    PassingError: another job is in the folder and does not leave it.
+    UserError: the folder cannot be made.
   """
   try:
     workdir.mkdir(parents=True, exist_ok=True)
@@ -109,26 +114,42 @@ def only_writer(workdir: pathlib.Path) -> Generator[None]:
 def lock(workdir: pathlib.Path) -> int:
   """Locks a working directory for as long as this process lives.
 
-  Where the file system has no locks, a warning says so.
+  Waits for PATIENCE where another process has it. Where the file system has no
+  locks, a warning says so.
 
   Returns:
     File descriptor of the lock; closing it unlocks.
 
   Raises:
-    UserError: another process holds the lock.
+    PassingError: another process holds the lock.
   """
   file = os.open(workdir / LOCK, os.O_RDWR | os.O_CREAT, 0o666)
+  last, told = time.monotonic() + PATIENCE, False
+  while not _locked(file, workdir):
+    if time.monotonic() > last:
+      os.close(file)
+      raise PassingError(
+        f"another job trains in {workdir}; wait for its end, or choose "
+        "another --workdir."
+      )
+    if not told:
+      logging.info(
+        "another job is in %s; waiting %.0f s for its end", workdir, PATIENCE
+      )
+      told = True
+    time.sleep(min(1.0, PATIENCE / 10))
+  return file
+
+
+def _locked(file: int, workdir: pathlib.Path) -> bool:
+  """Tries to lock a file; True also where there are no locks."""
   try:
     fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-  except BlockingIOError as error:
-    os.close(file)
-    raise UserError(
-      f"another job trains in {workdir}; wait for its end, or choose "
-      "another --workdir."
-    ) from error
+  except BlockingIOError:
+    return False
   except OSError as error:
     logging.warning("%s cannot be locked: %s", workdir, error)
-  return file
+  return True
 
 
 # Numbers of an OSError that tell of the disk or its rights, not of a bug.

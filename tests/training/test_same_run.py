@@ -1,6 +1,7 @@
 """A run that goes on: same rows, or a change that is asked for by name."""
 
 import json
+import os
 
 import pytest
 from ml_collections import ConfigDict
@@ -42,6 +43,20 @@ def test_other_rows_are_refused_unless_asked_for_by_name(workdir, change):
     same_run.check_same_run(workdir, config(**change, may_change=allowed))
   with pytest.raises(UserError, match="another --workdir"):
     same_run.check_same_run(workdir, config(**change, may_change="batch"))
+
+
+def test_a_lock_that_is_let_go_is_waited_for(tmp_path, monkeypatch):
+  monkeypatch.setattr(same_run, "PATIENCE", 5.0)
+  held, waited = same_run.lock(tmp_path), []
+
+  def sleep(seconds):
+    waited.append(seconds)
+    if len(waited) == 3:
+      os.close(held)
+
+  monkeypatch.setattr(same_run.time, "sleep", sleep)
+  os.close(same_run.lock(tmp_path))
+  assert len(waited) == 3
 
 
 def test_a_model_stays_what_it_was_whatever_is_asked(workdir):
