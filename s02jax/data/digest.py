@@ -17,7 +17,7 @@ PARTS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
   "text": (("text.model", "index/*.text_tokens.npy"), ()),
   "features": (
     ("features/card.json",),
-    ("features/tokens-*", "features/latents-*"),
+    ("features/tokens-*_record*", "features/latents-*_record*"),
   ),
 }
 # Bytes at each end of a file that is not digested whole.

@@ -71,6 +71,7 @@ class Mixture:
     """
     self._seed = seed
     self._size = len(records)
+    records = records.astype(np.int32)  # half of the memory; the same order
     of_records = language[records]
     self._languages = np.unique(of_records)
     self._groups = [records[of_records == k] for k in self._languages]
@@ -78,7 +79,8 @@ class Mixture:
     counts = np.array([len(g) for g in self._groups], float)
     weights = counts * np.maximum(hours, 1.0) ** (alpha - 1.0)
     self._places = largest_remainders(weights, self._size)
-    self._epochs = EpochCache(self._make_epoch)
+    # Batches that are prepared ahead reach into the next epoch, no further.
+    self._epochs = EpochCache(self._make_epoch, size=2)
 
   def __len__(self) -> int:
     """Places in an epoch."""

@@ -21,7 +21,9 @@ import io
 import json
 import os
 import pathlib
+import struct
 import threading
+import zipfile
 from typing import Any
 
 import numpy as np
@@ -93,15 +95,15 @@ class Index:
 
   @classmethod
   def read(cls, path: pathlib.Path) -> "Index":
-    """Reads the index that `write` wrote."""
-    with np.load(path) as arrays:
-      return cls(**{x.name: arrays[x.name] for x in dataclasses.fields(cls)})
+    """Maps the index that `write` wrote: processes of a host share it."""
+    return cls(
+      **{x.name: _mapped(path, x.name) for x in dataclasses.fields(cls)}
+    )
 
   @staticmethod
   def length(path: pathlib.Path) -> int:
     """Number of records, without reading every column."""
-    with np.load(path) as arrays:
-      return len(arrays["num_samples"])
+    return len(_mapped(path, "num_samples"))
 
   def write(self, path: pathlib.Path) -> None:
     """Writes the columns as int32 arrays of one .npz file."""
@@ -112,6 +114,25 @@ class Index:
       language=np.asarray(self.language, np.int32),
       text_bytes=np.asarray(self.text_bytes, np.int32),
     )
+
+
+def _mapped(path: pathlib.Path, name: str) -> np.ndarray:
+  """Array of an uncompressed .npz, mapped where it lies in the file."""
+  with zipfile.ZipFile(path) as archive:
+    entry = archive.getinfo(f"{name}.npy")
+    if entry.compress_type != zipfile.ZIP_STORED:
+      raise UserError(f"{path} is compressed; build the corpus again.")
+    with path.open("rb") as file:
+      # A local header: 30 bytes, of which the last four are two lengths.
+      file.seek(entry.header_offset + 26)
+      lengths = struct.unpack("<HH", file.read(4))
+      file.seek(sum(lengths), os.SEEK_CUR)
+      np.lib.format.read_magic(file)
+      shape, _, dtype = np.lib.format.read_array_header_1_0(file)
+      place = file.tell()
+  if not shape[0]:
+    return np.zeros(shape, dtype)
+  return np.memmap(path, dtype, "r", place, shape)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -233,7 +254,7 @@ class Corpus:
         f"{self.folder} has no text model yet: run"
         f" `s02 text --corpus {self.folder}`"
       )
-    return np.load(path)
+    return np.load(path, mmap_mode="r")
 
   @functools.cached_property
   def text_ids(self) -> TextIds | None:

@@ -8,15 +8,20 @@ for any other file, and its file is opened anew for the next try.
 
 import bisect
 import collections
+import contextlib
 import errno
 import itertools
+import json
 import os
+import pathlib
 import resource
 import threading
 from collections.abc import Sequence
 from typing import Any
 
 from array_record.python import array_record_module
+
+from s02jax.core import files
 
 _OPTIONS = "readahead_buffer_size:0"
 
@@ -97,6 +102,101 @@ class Shards:
       raise OSError(errno.EIO, f"record {index - first}: {reason}", path) from (
         error
       )
+
+
+# Bytes of records in one file: as large as object stores and copies like.
+FILE_BYTES = 2**30
+_WRITER_OPTIONS = "group_size:1,uncompressed"
+
+
+def _card(path: pathlib.Path) -> pathlib.Path:
+  """File with the numbers of records, where `path` is split into several."""
+  return path.with_name(f"{path.name}.shards.json")
+
+
+def _names(path: pathlib.Path, count: int) -> list[pathlib.Path]:
+  """Names of the files that `path` is split into; its own of one."""
+  if count == 1:
+    return [path]
+  return [
+    path.with_name(f"{path.name}-{i:05d}-of-{count:05d}") for i in range(count)
+  ]
+
+
+def opened(path: pathlib.Path) -> Shards | None:
+  """Records that a `ShardWriter` wrote; None where there are none."""
+  if _card(path).exists():
+    lengths = json.loads(_card(path).read_text())["lengths"]
+    return Shards(_names(path, len(lengths)), lengths)
+  return Shards([path], [length_of(path)]) if path.exists() else None
+
+
+class ShardWriter:
+  """Writer of records into files of FILE_BYTES, named by `close`, not before.
+
+  One file bears the name that is given; several are `NAME-00000-of-00012`, and
+  `NAME.shards.json` holds the number of records in each.
+  """
+
+  def __init__(self, path: pathlib.Path):
+    """Makes the folder; files are made as they are needed."""
+    self._path = path
+    self._parts: list[pathlib.Path] = []
+    self._lengths: list[int] = []
+    self._writer: Any = None
+    path.parent.mkdir(exist_ok=True)
+    self._next()
+
+  def _next(self) -> None:
+    """Begins another file."""
+    self._finish()
+    name = f"{self._path.name}-{len(self._parts):05d}"
+    self._parts.append(files.part_of(self._path.with_name(name)))
+    self._lengths.append(0)
+    self._bytes = 0
+    self._writer = array_record_module.ArrayRecordWriter(
+      os.fspath(self._parts[-1]), _WRITER_OPTIONS
+    )
+
+  def _finish(self) -> None:
+    """Ends the present file."""
+    if self._writer is not None:
+      writer, self._writer = self._writer, None
+      writer.close()
+
+  def write(self, data: bytes) -> None:
+    """Adds a record; RuntimeError where there is no room."""
+    if self._bytes + len(data) > FILE_BYTES and self._lengths[-1]:
+      self._next()
+    self._writer.write(data)
+    self._bytes += len(data)
+    self._lengths[-1] += 1
+
+  def close(self) -> None:
+    """Ends the last file, and gives all of them their names.
+
+    Raises:
+      OSError, RuntimeError: they cannot be written.
+    """
+    self._finish()
+    before = set(self._path.parent.glob(f"{self._path.name}-*-of-*"))
+    named = _names(self._path, len(self._parts))
+    _card(self._path).unlink(missing_ok=True)
+    for part, name in zip(self._parts, named, strict=True):
+      os.replace(part, name)
+      _readers.drop(os.fspath(name))
+    if len(named) > 1:
+      files.write_json(_card(self._path), {"lengths": self._lengths})
+      self._path.unlink(missing_ok=True)
+    for path in before - set(named):
+      path.unlink()
+
+  def discard(self) -> None:
+    """Removes what was written."""
+    with contextlib.suppress(RuntimeError):
+      self._finish()
+    for part in self._parts:
+      part.unlink(missing_ok=True)
 
 
 def length_of(path: str | os.PathLike) -> int:

@@ -75,3 +75,28 @@ def test_numbers_outside_are_refused(paths):
 def test_the_limit_of_the_system_bounds_what_is_open(monkeypatch):
   monkeypatch.setattr(shards.resource, "getrlimit", lambda _: (1024, 4096))
   assert shards.most_open() == 512
+
+
+def test_a_writer_splits_what_is_large(tmp_path, monkeypatch):
+  opened(monkeypatch)
+  path = tmp_path / "features" / "tokens.array_record"
+  monkeypatch.setattr(shards, "FILE_BYTES", 20)
+  for count, files in ((17, 4), (1, 1), (30, 6)):
+    writer = shards.ShardWriter(path)
+    for i in range(count):
+      writer.write(f"{i:04d}".encode())
+    assert shards.opened(path) is None or count != 17  # no name before its time
+    writer.close()
+    found = shards.opened(path)
+    assert found is not None and len(found) == count
+    assert [int(found.read(i)) for i in range(count)] == [*range(count)]
+    named = [p for p in path.parent.iterdir() if p.suffix != ".json"]
+    assert len(named) == files  # nothing of the one before is left
+
+
+def test_a_writer_that_fails_leaves_nothing(tmp_path):
+  path = tmp_path / "features" / "tokens.array_record"
+  writer = shards.ShardWriter(path)
+  writer.write(b"a")
+  writer.discard()
+  assert [*path.parent.iterdir()] == [] and shards.opened(path) is None

@@ -107,11 +107,6 @@ class PackedSequences:
     self._prompt_probability = prompt_probability
     self._num_codes = int(features.card["num_codes"])
     self._speakers = SpeakerClips(corpus.speaker)
-    # Positions of each record's text, without its language tag, and audio.
-    pieces = corpus.text_tokens.astype(int) - 1
-    hop = corpus.rate // TOKENS_PER_SECOND
-    self._content = pieces + corpus.num_samples // hop
-    self._has_text = pieces > 0
     records, self.excluded = usable_records(
       corpus, self._unusable(), "config.data.row_tokens"
     )
@@ -129,15 +124,21 @@ class PackedSequences:
   def _unusable(self) -> dict[str, np.ndarray]:
     """Masks bool[len(corpus)] of the records that no row takes, by reason."""
     return {
-      "no text": ~self._has_text,
-      "too long": self._content + 3 > self._row_tokens,
+      "no text": self._corpus.text_tokens <= 1,
+      "too long": self._content(slice(None)) + 3 > self._row_tokens,
     }
+
+  def _content(self, records: np.ndarray | slice) -> np.ndarray:
+    """Positions of texts, without their language tags, and of audio, int."""
+    hop = self._corpus.rate // TOKENS_PER_SECOND
+    pieces = self._corpus.text_tokens[records] - 1
+    return pieces + self._corpus.num_samples[records] // hop
 
   def _lengths(self, target: np.ndarray, prompt: np.ndarray) -> np.ndarray:
     """Positions of each segment: speaker, start, languages, and content."""
-    more = self._content[prompt] + 1
+    more = self._content(prompt) + 1
     more = np.where(prompt >= 0, more, 0)
-    return 3 + self._content[target] + more
+    return 3 + self._content(target) + more
 
   def _items(self, block: int, target: np.ndarray) -> PromptedItems:
     """Draws prompts and references for the targets of a block."""
@@ -145,7 +146,7 @@ class PackedSequences:
     none = np.full(len(target), -1)
     prompt = self._speakers.other(target, none, draws[1])
     wanted = (draws[0] < self._prompt_probability) & (prompt >= 0)
-    wanted &= self._has_text[prompt]
+    wanted &= self._corpus.text_tokens[prompt] > 1
     fits = self._lengths(target, prompt) <= self._row_tokens
     prompt = np.where(wanted & fits, prompt, -1)
     reference = self._speakers.other(target, prompt, draws[2])

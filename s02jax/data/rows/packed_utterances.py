@@ -78,14 +78,14 @@ class PackedUtterances:
     self._speakers = SpeakerClips(corpus.speaker)
     self._hop = corpus.rate // TOKENS_PER_SECOND
     self._row_tokens = tokens(row_seconds)
-    self._tokens = corpus.num_samples // self._hop
-    pieces = corpus.text_tokens.astype(int) - 1
+    tokens_of = corpus.num_samples // self._hop
+    pieces = corpus.text_tokens - 1
     records, self.excluded = usable_records(
       corpus,
       {
         "no text": pieces < 1,
-        "too long": self._tokens > self._row_tokens,
-        "more text than tokens": pieces > self._tokens,
+        "too long": tokens_of > self._row_tokens,
+        "more text than tokens": pieces > tokens_of,
       },
       "config.data.row_seconds",
     )
@@ -103,7 +103,7 @@ class PackedUtterances:
     none = np.full(len(target), -1)
     return HeardItems(
       target=target,
-      lengths=self._tokens[target] + GAP,
+      lengths=self._corpus.num_samples[target] // self._hop + GAP,
       reference=self._speakers.other(target, none, draw),
     )
 
