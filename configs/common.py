@@ -25,6 +25,9 @@ def base(stage: str, size: str) -> ConfigDict:
   # Folder that `s02 corpus` wrote.
   config.corpus = config_dict.placeholder(str)
   config.seed = 0
+  # Fields that a run may go on with although other rows follow then, by name
+  # and with commas: batch_size, seed, corpus_digest, or any of data.
+  config.may_change = ""
 
   # Devices along each axis; -1 takes what the others leave.
   config.mesh = ConfigDict({"data": -1, "fsdp": 1, "sequence": 1, "tensor": 1})

@@ -8,6 +8,7 @@ import numpy as np
 
 from s02jax.core import files
 from s02jax.core.errors import UserError
+from s02jax.data import text_ids
 from s02jax.data.records import SPLITS, Corpus, CorpusFiles
 from s02jax.text.tokenizer import TextModel, train_model
 
@@ -67,15 +68,15 @@ def _write(corpora: Mapping[str, Corpus], data: bytes) -> TextModel:
 
 
 def _write_lengths(corpus: Corpus, model: TextModel) -> None:
-  """Writes the number of ids of every text of a split into its index."""
-  lengths = [
-    len(model.encode(record, corpus.languages[language]))
-    for record, language in zip(
-      map(corpus.text, range(len(corpus))), corpus.language, strict=True
-    )
-  ]
-  buffer = io.BytesIO()
-  np.save(buffer, np.array(lengths, np.int32))
+  """Writes ids and their number of every text of a split into its index."""
+  for code in corpus.languages:
+    model.language_id(code)  # complains where the model has no such tag
+  ids = map(model.pieces, map(corpus.text, range(len(corpus))))
   path = corpus.files.text_tokens(corpus.split)
-  with files.explain_errors(path, "the lengths of the texts"):
+  with files.explain_errors(path, "the ids of the texts"):
+    lengths = text_ids.write(
+      corpus.folder, corpus.split, ids, model.size, model.fingerprint
+    )
+    buffer = io.BytesIO()
+    np.save(buffer, lengths + np.int32(1))  # with the language's tag
     files.write_bytes(path, buffer.getvalue())

@@ -19,14 +19,16 @@ from collections.abc import Callable, Sequence
 from ml_collections import ConfigDict
 
 from s02jax import stages
-from s02jax.core.errors import UserError
+from s02jax.core.errors import PASSING, UserError
 from s02jax.stages import train_state
-from s02jax.training import arguments
+from s02jax.training import arguments, hosts
 
 # Seconds that training gets to save after a SIGTERM.
 GRACE = 120
 # Exit code of wrong input: starting again would not help.
 WRONG_INPUT = 2
+# Exit codes of failures that another start may not meet.
+RETRIED = (hosts.LOST, hosts.STUCK, PASSING)
 # Port of JAX's coordinator.
 PORT = 8476
 # Flags that tell processes of each other: only a launcher may give them.

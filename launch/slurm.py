@@ -9,7 +9,9 @@ node would leave the others idle. The interpreter that runs this one runs
 training, so it must lie, like corpus and workdir, where every node sees it.
 
 Before the time limit, and when the job is preempted, training saves and exits
-with 143, and the job is put back into the queue; a cancelled job is not. Only
+with 143, and the job is put back into the queue; a cancelled job is not. So it
+is after failures that may pass (exit codes 69, 70 and 75), at most --restarts
+times between two such stops; WORKDIR/slurm-restarts holds how often. Only
 one job at a time runs in a workdir. The log is WORKDIR/slurm-JOB.out.
 """
 
@@ -35,7 +37,15 @@ trap 'told=1; scancel --signal=TERM "$SLURM_JOB_ID.0"' TERM
 step=$!
 told=1
 while [ "$told" ]; do told=; wait "$step"; code=$?; done
-if [ "$code" -eq {stopped} ]; then
+restarts={restarts}
+again=
+case "$code" in
+  {stopped}) again=1; rm -f "$restarts" ;;
+  {retried})
+    n=$(cat "$restarts" 2>/dev/null || echo 0)
+    if [ "$n" -lt {most} ]; then again=1; echo $((n + 1)) > "$restarts"; fi ;;
+esac
+if [ "$again" ]; then
   state=$(squeue --noheader --jobs "$SLURM_JOB_ID" --format %T)
   if [ "$state" = RUNNING ]; then scontrol requeue "$SLURM_JOB_ID"; fi
 fi
@@ -54,6 +64,9 @@ def parser() -> argparse.ArgumentParser:
   )
   out.add_argument(
     "--cpus-per-gpu", type=common.positive, help="the cluster's default"
+  )
+  out.add_argument(
+    "--restarts", type=int, default=10, help="after failures (%(default)s)"
   )
   out.add_argument("--time", help="limit, as sbatch takes it: 24:00:00")
   out.add_argument(
@@ -106,6 +119,9 @@ def script(
     cache=shlex.quote(common.cache(options, workdir)),
     srun=shlex.join([*step, *common.train_command(sys.executable, training)]),
     stopped=STOPPED,
+    retried="|".join(map(str, common.RETRIED)),
+    most=options.restarts,
+    restarts=shlex.quote(str(log.with_name("slurm-restarts"))),
   )
   return "\n".join(head) + "\n\n" + body
 

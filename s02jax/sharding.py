@@ -184,6 +184,27 @@ def local_rows(mesh: Mesh, batch_size: int) -> np.ndarray:
   return rows_in([index[0] for index in held.values() if index], batch_size)
 
 
+def shared_rows(mesh: Mesh, batch_size: int) -> dict[int, tuple[int, ...]]:
+  """Rows of this process that others hold as well.
+
+  Returns:
+    Row number -> numbers of all processes that hold it, ascending; rows that
+    only this process holds are left out.
+  """
+  held = batch_sharding(mesh).devices_indices_map((batch_size,))
+  parts: dict[tuple[int, int], set[int]] = {}
+  for device, index in held.items():
+    first, last, _ = index[0].indices(batch_size)
+    parts.setdefault((first, last), set()).add(device.process_index)
+  me = jax.process_index()
+  return {
+    row: tuple(sorted(processes))
+    for (first, last), processes in parts.items()
+    if me in processes and len(processes) > 1
+    for row in range(first, last)
+  }
+
+
 def rows_in(slices: Sequence[slice], batch_size: int) -> np.ndarray:
   """Row numbers in any of the slices, ascending."""
   held = np.zeros(batch_size, bool)
@@ -290,6 +311,32 @@ def per_device(
     out_specs=out_specs,
     check_vma=False,  # kernels do not say along which axes they vary
   )
+
+
+def map_parts(
+  function: Callable[[jax.Array], jax.Array], x: jax.Array, *names: str | None
+) -> jax.Array:
+  """Applies a function to the part of an array that each device holds.
+
+  For operations that the partitioner would gather the whole array for, though
+  they work on the last dimensions alone. Where nothing splits the array, as
+  outside a mesh, the function gets all of it.
+
+  Args:
+    function: function that keeps the dimensions that are split.
+    x: array.
+    names: keys of ACTIVATION_RULES, one per dimension; None is not split.
+  """
+  mesh = jax.sharding.get_abstract_mesh()
+  if mesh.empty:
+    return function(x)
+  axes = tuple(None if n is None else ACTIVATION_RULES[n] for n in names)
+  spec = _fit(axes, x.shape, mesh)
+  if not any(spec):
+    return function(x)
+  return jax.shard_map(
+    function, mesh=mesh, in_specs=spec, out_specs=spec, check_vma=False
+  )(x)
 
 
 def _fit(axes: tuple[Axes, ...], shape: tuple[int, ...], mesh: Any) -> P:

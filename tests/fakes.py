@@ -5,7 +5,6 @@ which record it is; so do its tokens and its text.
 """
 
 import pathlib
-import types
 
 import numpy as np
 
@@ -23,6 +22,7 @@ class FakeCorpus:
   split = "train"
   folder = pathlib.Path("fake")
   languages = ("en", "es", "de")
+  text_ids = None
 
   def __init__(self, n: int, speakers: int, seed: int = 0):
     random = np.random.default_rng(seed)
@@ -35,14 +35,12 @@ class FakeCorpus:
   def __len__(self):
     return len(self.num_samples)
 
-  def wave(self, i):
-    return np.full(self.num_samples[i], (i + 1) / 4096, np.float32)
+  def wave(self, i, begin=0, end=None):
+    wave = np.full(self.num_samples[i], (i + 1) / 4096, np.float32)
+    return wave[begin:end]
 
   def text(self, i):
     return f"{i} {self.pieces[i]}"
-
-  def record(self, i):
-    return types.SimpleNamespace(wave=self.wave(i), text=self.text(i))
 
 
 class FakeFeatures:

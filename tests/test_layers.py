@@ -29,12 +29,13 @@ FLOORS = (
   ("s02jax.bundle",),
   ("s02jax.data", "s02jax.pretrained"),
   ("s02jax.models",),
-  ("s02jax.sharding", "s02jax.text", "s02jax.audio", "s02jax.flops"),
+  ("s02jax.text", "s02jax.audio", "s02jax.flops"),
+  ("s02jax.sharding",),
   ("s02jax.hardware", "configs"),
   ("s02jax.core",),
 )
 FLOOR = {room: i for i, rooms in enumerate(FLOORS) for room in rooms}
-MOST_ARROWS = 110  # pairs of rooms of which one imports from the other
+MOST_ARROWS = 115  # pairs of rooms of which one imports from the other
 MOST_MODULES = 14  # in a folder
 MOST_LINES = 600  # in a file
 MOST_FUNCTION_LINES = 60

@@ -14,7 +14,7 @@ def get_config(size: str = "test"):
   config.eval_batches = 2
   config.checkpoint_every = 3
   config.model = dict(hidden=16)
-  config.data = dict(poison=-1, hang=-1, unreadable=-1)
+  config.data = dict(poison=-1, hang=-1, unreadable=-1, unreadable_on=-1)
   config.optimizer.warmup = 2
   config.optimizer.ema = 0.9
   return config

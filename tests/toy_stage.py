@@ -22,7 +22,7 @@ class ToyRows:
   """x ~ N(0, 1), y = sum of x; two shapes, by the number of the batch.
 
   All rows of batch `poison` are NaN, reading row `hang` does not end, and row
-  `unreadable` cannot be read.
+  `unreadable` cannot be read by process `unreadable_on` (-1: by any).
   """
 
   def __init__(
@@ -32,8 +32,10 @@ class ToyRows:
     poison: int,
     hang: int = -1,
     unreadable: int = -1,
+    unreadable_on: int = -1,
   ):
-    self.unreadable = unreadable
+    here = unreadable_on in (-1, jax.process_index())
+    self.unreadable = unreadable if here else -1
     self.batch_size = batch_size
     self.seed = seed
     self.poison = poison

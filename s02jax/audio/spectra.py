@@ -12,12 +12,15 @@ import dataclasses
 import functools
 import io
 import math
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import soundfile
 from jaxtyping import Array, Complex, Float
+
+from s02jax import sharding
 
 # ------------------------------------------------------------------- files
 
@@ -139,15 +142,30 @@ def irfft_by_matrix(x: Complex[Array, "*b f"]) -> Float[Array, "*b w"]:
 def rfft(x: Float[Array, "*b w"]) -> Complex[Array, "*b f"]:
   """DFT of real frames, w even: an FFT, on TPU a matrix product."""
   return jax.lax.platform_dependent(
-    x.astype(jnp.float32), tpu=rfft_by_matrix, default=jnp.fft.rfft
+    x.astype(jnp.float32),
+    tpu=rfft_by_matrix,
+    default=functools.partial(_of_parts, jnp.fft.rfft),
   )
 
 
 def irfft(x: Complex[Array, "*b f"]) -> Float[Array, "*b w"]:
   """Inverse DFT, of `rfft`, for an even window of 2 (f - 1) samples."""
   return jax.lax.platform_dependent(
-    x, tpu=irfft_by_matrix, default=jnp.fft.irfft
+    x,
+    tpu=irfft_by_matrix,
+    default=functools.partial(_of_parts, jnp.fft.irfft),
   )
+
+
+def _of_parts(transform: Callable[[Array], Array], x: Array) -> Array:
+  """Transform of the last dimension, by each device of the rows it holds.
+
+  XLA before that of jax 0.12 does not split an FFT: it would gather all frames
+  of a batch to every device.
+  """
+  names = ("batch", "time")[: x.ndim - 1]
+  rest = (None,) * (x.ndim - len(names))
+  return sharding.map_parts(transform, x, *names, *rest)
 
 
 def stft(

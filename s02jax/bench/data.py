@@ -1,10 +1,18 @@
-"""Speech that one core brings to a training step, as multiples of real time."""
+"""Speech that one core brings to a training step, and the cost of its plan.
 
+Speeds are multiples of real time, by the clock and by the processor time of the
+process, which other programs do not take from. The plan of a large job, which
+rows hold which clips, is timed on an index of made-up clips, without sound.
+"""
+
+import dataclasses
 import importlib
 import itertools
 import pathlib
 import time
+import types
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 from scipy import fft
@@ -12,7 +20,11 @@ from scipy import fft
 from configs import common
 from s02jax import stages
 from s02jax.audio import spectra
+from s02jax.core.rates import TOKENS_PER_SECOND
+from s02jax.data import loader
 from s02jax.data.records import Corpus
+from s02jax.data.rows import Row, make_row
+from s02jax.data.rows.packed_sequences import PackedSequences
 
 # Stages that need no features made by other stages.
 AUDIO_STAGES = ("audio_tokenizer", "flow_vae")
@@ -87,6 +99,7 @@ def speed(work: Work, seconds: float) -> dict[str, float]:
   for _ in range(4):
     next(work)
   speech, padding = [], []
+  used = time.process_time()
   began = time.perf_counter()
   while time.perf_counter() - began < seconds:
     spoken, empty = next(work)
@@ -95,14 +108,131 @@ def speed(work: Work, seconds: float) -> dict[str, float]:
   took = time.perf_counter() - began
   return {
     "times_real_time": sum(speech) / took,
+    "times_real_time_a_core": sum(speech)
+    / max(time.process_time() - used, 1e-9),
     "padding": float(np.mean(padding)),
   }
+
+
+# ----------------------------------------------------------- plans of a job
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Plans:
+  """Cost of finding the records of one host's rows in large batches."""
+
+  clips: int  # of the index
+  batch_size: int  # rows of all hosts
+  host_rows: int  # of them on this host
+  batches: int
+  cpu_seconds: float  # of a batch
+  packed: int  # blocks of clips that were packed into rows
+  twice: int  # of them packed before already
+
+
+def plans(
+  clips: int, batch_size: int, host_rows: int, batches: int, threads: int
+) -> Plans:
+  """Plans one host's rows of the AR model (size base) and makes none.
+
+  Args:
+    clips: number of made-up clips, of 2 to 18 s.
+    batch_size: rows of all hosts together.
+    host_rows: rows of this host, neighbours.
+    batches: number of batches.
+    threads: threads of the loader.
+  """
+  rows = _PlansAlone(_made_up(clips, batch_size))
+  mine = np.arange(host_rows) + batch_size // 2
+  began = time.process_time()
+  for _ in loader.make_loader(rows, 0, batches, mine, threads):
+    pass
+  used = time.process_time() - began
+  packing = rows.packing
+  touched = {
+    (step * batch_size + int(j)) // packing.each
+    for step in range(batches)
+    for j in mine
+  }
+  return Plans(
+    clips=clips,
+    batch_size=batch_size,
+    host_rows=host_rows,
+    batches=batches,
+    cpu_seconds=used / batches,
+    packed=packing.packed,
+    twice=packing.packed - len(touched | {0}),  # the first gives the length
+  )
+
+
+class _PlansAlone:
+  """Rows that are planned as others are, and hold nothing."""
+
+  def __init__(self, rows: PackedSequences):
+    self.batch_size, self.excluded = rows.batch_size, rows.excluded
+    self.plan, self.packing = rows.plan, rows.packing
+
+  def make(self, index: int, planned: list) -> Row:
+    """Row with the number of its clips alone."""
+    return make_row(0.0, 0.0, clips=np.int32(len(planned)), index=index)
+
+  def __getitem__(self, index: int) -> Row:
+    return self.make(index, self.plan([index])[0])
+
+
+class _Index(types.SimpleNamespace):
+  """Columns of a corpus without its records."""
+
+  def __len__(self) -> int:
+    return len(self.num_samples)
+
+
+def _made_up(clips: int, batch_size: int) -> PackedSequences:
+  """Rows of the AR model over clips that are an index alone."""
+  random = np.random.default_rng(0)
+  data = importlib.import_module("configs.ar").get_config("base").data
+  rate = 16_000
+  tokens = random.integers(50, 450, clips)
+  corpus: Any = _Index(
+    num_samples=(tokens * (rate // TOKENS_PER_SECOND)).astype(np.int32),
+    speaker=random.integers(max(clips // 100, 1), size=clips).astype(np.int32),
+    language=np.zeros(clips, np.int32),
+    text_tokens=(tokens // 3 + 2).astype(np.int32),
+    rate=rate,
+    split="train",
+    folder="made-up clips",
+  )
+  features: Any = types.SimpleNamespace(card={"num_codes": 1024})
+  text: Any = None
+  return PackedSequences(
+    corpus,
+    features,
+    text,
+    batch_size=batch_size,
+    seed=0,
+    row_tokens=data.row_tokens,
+    max_segments=data.max_segments,
+    reference_seconds=data.reference_seconds,
+    prompt_probability=data.prompt_probability,
+    rate=lambda _: 0.3,
+  )
 
 
 def describe(found: dict[str, dict[str, float]]) -> str:
   """Speeds of `measure`, a line each."""
   return "\n".join(
     f"{name:<24} {values['times_real_time']:>7,.0f} × real time on one "
-    f"thread, padding {values['padding']:.1%}"
+    f"thread, {values['times_real_time_a_core']:>7,.0f} × a core, padding "
+    f"{values['padding']:.1%}"
     for name, values in found.items()
+  )
+
+
+def describe_plans(found: Plans) -> str:
+  """Result of `plans` in one sentence."""
+  return (
+    f"plans: {found.host_rows} rows of {found.batch_size:,} in "
+    f"{found.cpu_seconds:.3f} CPU s a batch; {found.packed} blocks packed for "
+    f"{found.batches} batches of {found.clips:,} clips, {found.twice} of them "
+    "twice"
   )

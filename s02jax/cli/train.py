@@ -21,7 +21,9 @@ losses are those of a run that never stopped, bit for bit on the same devices.
 Where all steps are taken, it reads the last checkpoint once more, and takes
 the last steps again if that is damaged.
 Exit codes: 0 all steps taken, 2 wrong input, 69 another process of the job is
-gone, 70 a step did not end, 143 stopped by SIGTERM after saving.
+gone, 70 a step did not end, 75 a failure that may pass (storage that does not
+answer, another job in the folder, an abort of XLA or NCCL), 143 stopped by
+SIGTERM after saving. The same command goes on after all but 0 and 2.
 
 Several hosts: the cluster's own variables (SLURM, Cloud TPU, JAX_*) are
 honoured, or give --coordinator HOST:PORT --num_processes N --process_id I.

@@ -280,12 +280,22 @@ def _cost(
     hbm_bytes=moved,
     traffic=traffic,
     roofline=roofline.Roofline(
-      compute=executed / chip.flops,
+      compute=busy_seconds(traced.products, chip) / traced.mesh.size,
       hbm=moved / chip.bandwidth,
       ici=sum(t.seconds for t in traffic),
       model=model / chip.flops,
     ),
   )
+
+
+def busy_seconds(products: list[Product], chip: Chip) -> float:
+  """Least seconds of matrix products on one device.
+
+  Args:
+    products: all that are to be run.
+    chip: whose matrix unit a product fills in part only.
+  """
+  return sum(p.flops / p.filled(chip.unit) for p in products) / chip.flops
 
 
 # ------------------------------------------------------------------ warnings
@@ -394,7 +404,10 @@ def describe(report: Report) -> str:
       f"{f.hbm * 1e3:.1f} ms ({cost.hbm_bytes / 1e9:.1f} GB), interconnect "
       f"{f.ici * 1e3:.1f} ms"
     )
-    lines.append(f"utilisation       at most {f.bound:.0%}")
+    lines.append(
+      f"utilisation       at most {f.bound:.0%} where all three overlap, "
+      f"{f.apart:.0%} where none do"
+    )
   lines += [f"warning: {w}" for w in report.warnings]
   if memory.problem:
     lines.append(memory.problem)

@@ -1,14 +1,18 @@
 """Least time of a step on a chip: compute, HBM and interconnect.
 
-  t_compute = FLOPs of all matrix products, recomputed ones too / peak
+  t_compute = Σ over the products, recomputed ones too, FLOPs / (peak · fill)
   t_hbm     = bytes read and written / HBM bandwidth
   t_ici     = Σ over the collectives, t of (3): bytes sent / bandwidth
   bound     = (model FLOPs / peak) / max(t_compute, t_hbm, t_ici)          (1)
+  apart     = (model FLOPs / peak) / (t_compute + t_hbm + t_ici)          (1b)
 
 (1) is an upper bound on model-FLOP utilisation: it assumes that the three
-overlap wholly, that every matrix product runs at its peak, and that a group
-whose devices differ in d coordinates uses both directions of the links of all
-d dimensions of the torus. Collectives follow one another.
+overlap wholly, that a matrix product runs at the peak of the part of the matrix
+unit that it fills, and that a group whose devices differ in d coordinates uses
+both directions of the links of all d dimensions of the torus. Collectives
+follow one another. (1b) is what the same assumptions give where nothing
+overlaps: a run should lie between the two, nearer to which the compiler's
+schedule decides.
 
 A group of n devices may lie in k slices, m = n / k devices in each. Of what a
 device sends, for an array of S bytes (the group's; of all-to-all and permute,
@@ -111,7 +115,7 @@ def _bandwidth(group: np.ndarray, mesh: Mesh, chip: Chip) -> float:
 class Roofline:
   """Least seconds of a device for a compiled step."""
 
-  compute: float  # all matrix products at peak
+  compute: float  # all matrix products, by the part of the unit they fill
   hbm: float  # bytes read and written at the memory's bandwidth
   ici: float  # all collectives
   model: float  # model FLOPs at peak
@@ -120,3 +124,8 @@ class Roofline:
   def bound(self) -> float:
     """Upper bound on model-FLOP utilisation, equation (1)."""
     return self.model / max(self.compute, self.hbm, self.ici)
+
+  @property
+  def apart(self) -> float:
+    """Model-FLOP utilisation where nothing overlaps, equation (1b)."""
+    return self.model / (self.compute + self.hbm + self.ici)

@@ -47,7 +47,7 @@ _HEAD = (
   "compute, ms",
   "HBM, ms",
   "interconnect, ms",
-  "utilisation at most",
+  "utilisation at most, and where nothing overlaps",
   "warnings",
   "compiled in",
   "on",
@@ -129,6 +129,8 @@ def _write_table(path: pathlib.Path, done: dict) -> None:
     "(`s02jax/compiler/roofline.py` says what is assumed). Rows of the batch "
     "are those of the longest shape; "
     "a tpu7x chip is two devices. Compiling takes longer beside other work. "
+    "Rows until 2026-11-29 count products at the peak even where they do not "
+    "fill the matrix unit. "
     "Of a condition the branch that moves most counts. Where `fast` stands "
     "beside the seconds, the compiler had `--fast`: the run moves less through "
     "HBM than the row says. What changed between days stands in "
@@ -147,6 +149,11 @@ def _write_table(path: pathlib.Path, done: dict) -> None:
   files.write_text(path, "\n".join(lines) + "\n")
 
 
+def _apart(times: dict[str, float]) -> float:
+  """Utilisation of a row where nothing overlaps, as `Roofline.apart`."""
+  return times["model"] / (times["compute"] + times["hbm"] + times["ici"])
+
+
 def _cells(row: dict) -> list[str]:
   mesh = " × ".join(f"{a} {n}" for a, n in row["mesh"].items() if n > 1)
   times = row["roofline"]
@@ -162,7 +169,7 @@ def _cells(row: dict) -> list[str]:
       f"{times[name] * 1e3:.1f}" if times else "–"
       for name in ("compute", "hbm", "ici")
     ),
-    f"{row['bound']:.0%}" if row["bound"] else "–",
+    f"{row['bound']:.0%}, {_apart(times):.0%}" if times else "–",
     str(len(row["warnings"])),
     f"{row['seconds']:.0f} s" + (", fast" if row.get("fast") else ""),
     row["date"],

@@ -3,7 +3,9 @@
 `features/` of a corpus folder holds, for each split,
 
     tokens-<split>.array_record     codes of the audio tokenizer, int16 [t]
-    latents-<split>.array_record    means of the Flow-VAE, float16 [t · r, c]
+    latents-<split>.array_record    means of the Flow-VAE, float16 [t · r, c];
+                                    several files each where they are large,
+                                    see `s02jax.data.shards`
     speaker_vectors-<split>.npy     GE2E vectors, float32 [records, o]
     card.json                       sizes, latent statistics, checkpoints
 
@@ -13,7 +15,6 @@ written by `s02 extract`; the vectors only where a model asks for them.
 Shape letters: t tokens, r latents per token, c channels, o features.
 """
 
-import contextlib
 import json
 import os
 import pathlib
@@ -21,14 +22,13 @@ from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
-from array_record.python import array_record_module
 
 from s02jax.core import files
 from s02jax.core.errors import UserError
+from s02jax.data import shards
 from s02jax.data.records import CorpusFiles, Index
 
 KINDS = ("tokens", "latents")
-_WRITER_OPTIONS = "group_size:1,uncompressed"
 
 
 def card_path(folder: str | os.PathLike) -> pathlib.Path:
@@ -54,22 +54,19 @@ class Features:
   def __init__(self, folder: pathlib.Path, split: str):
     self._arguments = (folder, split)
     card = card_path(folder)
-    paths = [_array_path(folder, kind, split) for kind in KINDS]
-    if not all(path.exists() for path in (card, *paths)):
+    tokens, latents = (
+      shards.opened(_array_path(folder, kind, split)) for kind in KINDS
+    )
+    if tokens is None or latents is None or not card.exists():
       raise UserError(
         f"{folder} has no tokens and latents for {split!r}: run"
         f" `s02 extract --corpus {folder}`"
       )
     self.card: dict[str, Any] = json.loads(card.read_text())
     self._channels = len(self.card["mean"])
-    self._tokens, self._latents = (
-      array_record_module.ArrayRecordReader(
-        os.fspath(path), options="readahead_buffer_size:0"
-      )
-      for path in paths
-    )
+    self._tokens, self._latents = tokens, latents
     expected = _num_records(folder, split)
-    if len(self) != expected or self._latents.num_records() != expected:
+    if len(self) != expected or len(self._latents) != expected:
       raise UserError(
         f"{folder}/features has {len(self)} records for {split!r}, the corpus"
         f" has {expected}: run `s02 extract --corpus {folder}` again"
@@ -88,16 +85,16 @@ class Features:
     return Features, self._arguments
 
   def __len__(self) -> int:
-    return self._tokens.num_records()
+    return len(self._tokens)
 
   def tokens(self, index: int) -> np.ndarray:
     """Codes of the audio tokenizer for a record, i32[t]."""
-    data = self._tokens.read([index])[0]
+    data = self._tokens.read(index)
     return np.frombuffer(data, np.int16).astype(np.int32)
 
   def latents(self, index: int) -> np.ndarray:
     """Latents of a record, f32[t * r, c], not normalised."""
-    data = self._latents.read([index])[0]
+    data = self._latents.read(index)
     latents = np.frombuffer(data, np.float16).astype(np.float32)
     return latents.reshape(-1, self._channels)
 
@@ -114,16 +111,10 @@ class FeatureWriter:
 
   def __init__(self, folder: str | os.PathLike, split: str):
     folder = pathlib.Path(folder)
-    self._paths = {kind: _array_path(folder, kind, split) for kind in KINDS}
-    self._temporary = {
-      kind: files.part_of(path) for kind, path in self._paths.items()
-    }
-    CorpusFiles(folder).features.mkdir(exist_ok=True)
+    self._folder = CorpusFiles(folder).features
     self._writers = {
-      kind: array_record_module.ArrayRecordWriter(
-        os.fspath(path), _WRITER_OPTIONS
-      )
-      for kind, path in self._temporary.items()
+      kind: shards.ShardWriter(_array_path(folder, kind, split))
+      for kind in KINDS
     }
 
   def write(self, tokens: np.ndarray, latents: np.ndarray) -> None:
@@ -154,16 +145,13 @@ class FeatureWriter:
     try:
       for writer in self._writers.values():
         writer.close()
-      for kind, path in self._paths.items():
-        os.replace(self._temporary[kind], path)
     except (OSError, RuntimeError) as error:  # RuntimeError: a full disk
       self._discard()
-      folder = self._paths["tokens"].parent
-      raise UserError(f"cannot write {folder}: {error}") from error
+      raise UserError(f"cannot write {self._folder}: {error}") from error
 
   def _discard(self) -> None:
-    for path in self._temporary.values():
-      path.unlink(missing_ok=True)
+    for writer in self._writers.values():
+      writer.discard()
 
   def __enter__(self) -> "FeatureWriter":
     return self
@@ -171,11 +159,8 @@ class FeatureWriter:
   def __exit__(self, kind, error, traceback) -> None:
     if kind is None:
       self.close()
-      return
-    for writer in self._writers.values():
-      with contextlib.suppress(RuntimeError):
-        writer.close()
-    self._discard()
+    else:
+      self._discard()
 
 
 def has_speaker_vectors(folder: str | os.PathLike, split: str) -> bool:

@@ -2,7 +2,9 @@
 
 Row j of batch s is row `s·B + j` of the run, and a host prepares those j that
 its devices hold: another number of hosts reads the same rows. A row that
-cannot be read is tried again, then replaced by the next of its batch.
+cannot be read is tried again, then replaced by the next of its batch. Where
+several hosts hold the same row, they replace it alike: all do where any of them
+cannot read it, by the next row that every one of them can read.
 """
 
 import datetime
@@ -13,15 +15,19 @@ import pathlib
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence, Set
 
 import grain
 import numpy as np
 
-from s02jax.core.errors import UserError
-from s02jax.data.rows import Row, Rows, records_of
+from s02jax.core.errors import PassingError
+from s02jax.data.rows import Planned, Row, Rows, records_of
 
 Batch = dict[str, np.ndarray]  # arrays of rows, stacked
+# Agreement of the hosts that hold the same rows: (step, try, places that are
+# read, those of them that failed here) -> places that failed on any host that
+# holds them, each with the number of the first such host.
+Agree = Callable[[int, int, Sequence[int], Set[int]], dict[int, int]]
 
 # Grain would add sentences of its own to the message of an error.
 grain.config.update("py_traceback_filtering", "off")
@@ -69,7 +75,7 @@ class Unreadable:
     """Writes a line about a row that could not be read.
 
     Raises:
-      UserError: too large a share of the rows could not be read.
+      PassingError: too large a share of the rows could not be read.
     """
     reason = " ".join(f"{type(error).__name__}: {error}".split())[:500]
     line = {
@@ -87,7 +93,7 @@ class Unreadable:
       self._found += 1
       found, of = self._found, max(self._taken, LEAST)
     if found > self._share * of:
-      raise UserError(
+      raise PassingError(
         f"{found} of {of} rows could not be read, more than "
         f"config.unreadable_share, {self._share:g}; the last was row {index} "
         f"of {split} ({reason}), all are in {self._path}."
@@ -103,6 +109,14 @@ def _append(path: pathlib.Path, line: str) -> None:
     os.close(file)
 
 
+def alone(
+  step: int, number: int, places: Sequence[int], failed: Set[int]
+) -> dict[int, int]:
+  """Agreement (`Agree`) of a host that shares no row with another."""
+  del step, number, places
+  return dict.fromkeys(sorted(failed), 0)
+
+
 class _Batches:
   """Batches of one host as a sequence over the steps of the run."""
 
@@ -113,48 +127,83 @@ class _Batches:
     mine: np.ndarray | None,
     split: str,
     unreadable: Unreadable | None,
+    agree: Agree,
+    me: int,
   ):
     self._rows = rows
     self._num_steps = num_steps
     self._mine = np.arange(rows.batch_size) if mine is None else mine
     self._split = split
     self._unreadable = unreadable
+    self._agree = agree
+    self._me = me
 
   def __len__(self) -> int:
     return self._num_steps
 
   def __getitem__(self, index: int) -> Batch:
-    start = int(index) * self._rows.batch_size
+    mine = self._mine.tolist()
     if self._unreadable is not None:
-      self._unreadable.taken(len(self._mine))
-    rows = [self._row(start, j) for j in self._mine.tolist()]
-    return {key: np.stack([row[key] for row in rows]) for key in rows[0]}
+      self._unreadable.taken(len(mine))
+    found = self._readable(int(index), mine)
+    return {
+      key: np.stack([found[place][key] for place in mine])
+      for key in found[mine[0]]
+    }
 
-  def _row(self, start: int, place: int) -> Row:
-    """Row `start + place`, or the next row of its batch that can be read."""
-    size = self._rows.batch_size
+  def _readable(self, step: int, mine: list[int]) -> dict[int, Row]:
+    """Rows by place: each the first from its own on that its hosts can read."""
+    size, start = self._rows.batch_size, step * self._rows.batch_size
+    found: dict[int, Row] = {}
+    missing, first = mine, _lookup(self._rows, [start + j for j in mine])
     for k in range(size):
-      index = start + (place + k) % size
-      try:
-        return _read(self._rows, index)
-      except UNREADABLE as error:
-        if self._unreadable is None:
-          raise
-        if k == 0:  # the others are reported by those who ask for them
-          self._unreadable.add(self._rows, self._split, index, error)
-    raise UserError(
+      failed: dict[int, Exception] = {}
+      for place in missing:
+        try:
+          index = start + (place + k) % size
+          read = self._rows.__getitem__ if k else first
+          found[place] = _retried(read, index)
+        except UNREADABLE as error:
+          if self._unreadable is None:
+            raise
+          failed[place] = error
+      nowhere = self._agree(step, k, missing, failed.keys())
+      if k == 0 and self._unreadable is not None:
+        self._report(start, nowhere, failed)
+      missing = sorted(nowhere)
+      if not missing:
+        return found
+    raise PassingError(
       f"no row from {start} to {start + size - 1} of {self._split} can be read."
     )
 
+  def _report(
+    self, start: int, nowhere: dict[int, int], failed: dict[int, Exception]
+  ) -> None:
+    """Notes the rows that are replaced, each by one of its hosts."""
+    assert self._unreadable is not None
+    for place, host in nowhere.items():
+      if host == self._me:
+        error = failed[place]
+        self._unreadable.add(self._rows, self._split, start + place, error)
 
-def _read(rows: Rows, index: int) -> Row:
+
+def _lookup(rows: Rows, indices: list[int]) -> Callable[[int], Row]:
+  """Reader of these rows, whose records are looked up all at once."""
+  if not isinstance(rows, Planned):
+    return rows.__getitem__
+  planned = dict(zip(indices, rows.plan(indices), strict=True))
+  return lambda index: rows.make(index, planned[index])
+
+
+def _retried(read: Callable[[int], Row], index: int) -> Row:
   """Reads a row; tries again where the file system may be to blame."""
   for pause in PAUSES:
     try:
-      return rows[index]
+      return read(index)
     except OSError:
       time.sleep(pause)
-  return rows[index]
+  return read(index)
 
 
 def make_dataset(
@@ -164,12 +213,14 @@ def make_dataset(
   threads: int = 2,
   split: str = "train",
   unreadable: Unreadable | None = None,
+  agree: Agree = alone,
+  me: int = 0,
 ) -> grain.IterDataset:
   """Grain dataset of one host's batches; arguments as of `make_loader`."""
   options = grain.ReadOptions(
     num_threads=threads, prefetch_buffer_size=2 * threads
   )
-  source = _Batches(rows, num_steps, mine, split, unreadable)
+  source = _Batches(rows, num_steps, mine, split, unreadable, agree, me)
   return grain.MapDataset.source(source).to_iter_dataset(options)
 
 
@@ -181,6 +232,8 @@ def make_loader(
   threads: int = 2,
   split: str = "train",
   unreadable: Unreadable | None = None,
+  agree: Agree = alone,
+  me: int = 0,
 ) -> Iterator[Batch]:
   """Iterator over a host's batches of the steps `start_step` … `num_steps` − 1.
 
@@ -194,13 +247,15 @@ def make_loader(
     split: split of the corpus, named in reports.
     unreadable: ledger of rows that cannot be read and are replaced; without
       it such a row raises its error.
+    agree: agreement of the hosts that hold the same rows.
+    me: number of this host in what `agree` returns.
 
   Returns:
     A Grain iterator of dicts of arrays [len(mine), …]; its `get_state()` holds
     the next step and nothing else.
   """
   iterator = iter(
-    make_dataset(rows, num_steps, mine, threads, split, unreadable)
+    make_dataset(rows, num_steps, mine, threads, split, unreadable, agree, me)
   )
   iterator.set_state({"next_index": start_step})
   return iterator

@@ -33,11 +33,20 @@ class EpochCache:
   def __call__(self, key: int) -> Any:
     with self._lock:
       if key not in self._known:
-        self._known[key] = self._make(key)
-        if len(self._known) > self._size:
-          self._known.popitem(last=False)
+        self._add(key, self._make(key))
       self._known.move_to_end(key)
       return self._known[key]
+
+  def put(self, key: int, value: Any) -> None:
+    """Adds a result that is already there."""
+    with self._lock:
+      self._add(key, value)
+
+  def _add(self, key: int, value: Any) -> None:
+    """Adds a result, and drops the one that was used least recently."""
+    self._known[key] = value
+    if len(self._known) > self._size:
+      self._known.popitem(last=False)
 
 
 class Mixture:
@@ -62,6 +71,7 @@ class Mixture:
     """
     self._seed = seed
     self._size = len(records)
+    records = records.astype(np.int32)  # half of the memory; the same order
     of_records = language[records]
     self._languages = np.unique(of_records)
     self._groups = [records[of_records == k] for k in self._languages]
@@ -69,7 +79,8 @@ class Mixture:
     counts = np.array([len(g) for g in self._groups], float)
     weights = counts * np.maximum(hours, 1.0) ** (alpha - 1.0)
     self._places = largest_remainders(weights, self._size)
-    self._epochs = EpochCache(self._make_epoch)
+    # Batches that are prepared ahead reach into the next epoch, no further.
+    self._epochs = EpochCache(self._make_epoch, size=2)
 
   def __len__(self) -> int:
     """Places in an epoch."""

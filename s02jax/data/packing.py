@@ -21,11 +21,14 @@ def pack(
     For each row the numbers of its items; every item is in one row.
   """
   longest_first = np.argsort(-lengths, kind="stable")
-  return min(
-    _best_fit(lengths, longest_first, row_length, max_items),
-    _best_fit(lengths, np.arange(len(lengths)), row_length, max_items),
-    key=len,
+  rows = _best_fit(lengths, longest_first, row_length, max_items)
+  least = max(
+    -(-int(lengths.sum()) // row_length), -(-len(lengths) // max_items)
   )
+  if len(rows) <= least:  # the other order cannot do better
+    return rows
+  others = _best_fit(lengths, np.arange(len(lengths)), row_length, max_items)
+  return min(rows, others, key=len)
 
 
 def _best_fit(

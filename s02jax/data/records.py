@@ -6,6 +6,7 @@ A corpus folder holds
     speech/<version>/         the records, as TensorFlow Datasets wrote them
     index/<split>.npz         num_samples, speaker, language, text_bytes
     index/<split>.text_tokens.npy, text.model   from `s02 text`
+    index/<split>.text_ids, …  from `s02 text`, see `s02jax.data.text_ids`
     features/                 tokens and latents, from `s02 extract`
     rejected.jsonl            input rows that did not become records
     warnings.jsonl            input rows that did, but deserve a look
@@ -20,7 +21,9 @@ import io
 import json
 import os
 import pathlib
+import struct
 import threading
+import zipfile
 from typing import Any
 
 import numpy as np
@@ -28,6 +31,10 @@ import soundfile
 
 from s02jax.core import languages
 from s02jax.core.errors import UserError
+from s02jax.core.files import read_json
+from s02jax.data import example
+from s02jax.data.shards import Shards
+from s02jax.data.text_ids import TextIds
 
 FORMAT_VERSION = "1.0.0"
 SPLITS = ("train", "seen", "unseen")
@@ -89,15 +96,15 @@ class Index:
 
   @classmethod
   def read(cls, path: pathlib.Path) -> "Index":
-    """Reads the index that `write` wrote."""
-    with np.load(path) as arrays:
-      return cls(**{x.name: arrays[x.name] for x in dataclasses.fields(cls)})
+    """Maps the index that `write` wrote: processes of a host share it."""
+    return cls(
+      **{x.name: _mapped(path, x.name) for x in dataclasses.fields(cls)}
+    )
 
   @staticmethod
   def length(path: pathlib.Path) -> int:
     """Number of records, without reading every column."""
-    with np.load(path) as arrays:
-      return len(arrays["num_samples"])
+    return len(_mapped(path, "num_samples"))
 
   def write(self, path: pathlib.Path) -> None:
     """Writes the columns as int32 arrays of one .npz file."""
@@ -108,6 +115,25 @@ class Index:
       language=np.asarray(self.language, np.int32),
       text_bytes=np.asarray(self.text_bytes, np.int32),
     )
+
+
+def _mapped(path: pathlib.Path, name: str) -> np.ndarray:
+  """Array of an uncompressed .npz, mapped where it lies in the file."""
+  with zipfile.ZipFile(path) as archive:
+    entry = archive.getinfo(f"{name}.npy")
+    if entry.compress_type != zipfile.ZIP_STORED:
+      raise UserError(f"{path} is compressed; build the corpus again.")
+    with path.open("rb") as file:
+      # A local header: 30 bytes, of which the last four are two lengths.
+      file.seek(entry.header_offset + 26)
+      lengths = struct.unpack("<HH", file.read(4))
+      file.seek(sum(lengths), os.SEEK_CUR)
+      np.lib.format.read_magic(file)
+      shape, _, dtype = np.lib.format.read_array_header_1_0(file)
+      place = file.tell()
+  if not shape[0]:
+    return np.zeros(shape, dtype)
+  return np.memmap(path, dtype, "r", place, shape)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -187,7 +213,9 @@ class Corpus:
     self.language = index.language
     self.text_bytes = index.text_bytes
     self._waves = WaveCache(cache_bytes)
-    self._source: Any = _open_records(self.files, split) if len(self) else None
+    # Where all waves find room, they are decoded whole, and once.
+    self._all_fit = 2 * int(self.num_samples.sum(dtype=int)) <= cache_bytes
+    self._source = _open_records(self.files, split) if len(self) else None
 
   @classmethod
   def open(
@@ -227,36 +255,60 @@ class Corpus:
         f"{self.folder} has no text model yet: run"
         f" `s02 text --corpus {self.folder}`"
       )
-    return np.load(path)
+    return np.load(path, mmap_mode="r")
 
-  def _read(self, index: int) -> dict[str, Any]:
+  @functools.cached_property
+  def text_ids(self) -> TextIds | None:
+    """Ids of all texts; None where `s02 text` ran before it wrote them."""
+    return TextIds.open(self.folder, self.split)
+
+  def _read(self, index: int) -> dict[str, bytes]:
     if self._source is None or not 0 <= index < len(self):
       raise IndexError(f"record {index} of {len(self)} in {self.folder}")
-    return self._source[index]
+    return example.fields(self._source.read(index))
 
-  def _decode(self, index: int, row: dict[str, Any]) -> np.ndarray:
+  def _decode(self, index: int, row: dict[str, bytes]) -> np.ndarray:
     wave, _ = soundfile.read(io.BytesIO(row["audio"]), dtype="int16")
     self._waves.put(index, wave)
     return wave
 
-  def wave(self, index: int) -> np.ndarray:
-    """Wave of a record, f32[num_samples[index]] in [-1, 1]."""
+  def wave(
+    self, index: int, begin: int = 0, end: int | None = None
+  ) -> np.ndarray:
+    """Wave of a record, f32[num_samples[index]] in [-1, 1], or a part of it.
+
+    Args:
+      index: number of the record.
+      begin: first sample.
+      end: last sample, not included; all that there are where absent.
+    """
     wave = self._waves.get(index)
-    if wave is None:
-      wave = self._decode(index, self._read(index))
-    return _to_float(wave)
+    if wave is not None:
+      return _to_float(wave[begin:end])
+    row = self._read(index)
+    if self._all_fit or (begin == 0 and end is None):
+      return _to_float(self._decode(index, row)[begin:end])
+    with soundfile.SoundFile(io.BytesIO(row["audio"])) as file:
+      if begin:
+        file.seek(begin)
+      count = -1 if end is None else end - begin
+      return _to_float(file.read(count, dtype="int16"))
 
   def text(self, index: int) -> str:
     """Text of a record, without decoding its audio."""
-    return self._read(index)["text"].decode()
+    return self._field(index, "text")
 
   def id(self, index: int) -> str:
     """Id of a record, without decoding its audio."""
-    return self._read(index)["id"].decode()
+    return self._field(index, "id")
 
   def emotion(self, index: int) -> str:
     """Emotion of a record, "" if unknown, without decoding its audio."""
-    return self._read(index)["emotion"].decode()
+    return self._field(index, "emotion")
+
+  def _field(self, index: int, name: str) -> str:
+    """Text field of a record."""
+    return self._read(index).get(name, b"").decode()
 
   def record(self, index: int) -> Record:
     """Decodes one record in whole."""
@@ -269,7 +321,7 @@ class Corpus:
     return Record(
       wave=_to_float(wave),
       rate=self.rate,
-      **{name: row[name].decode() for name in names},
+      **{name: row.get(name, b"").decode() for name in names},
     )
 
 
@@ -306,8 +358,21 @@ def _read_card(files: CorpusFiles) -> dict[str, Any]:
   return card
 
 
-def _open_records(files: CorpusFiles, split: str) -> Any:
-  import tensorflow_datasets as tfds  # slow to import, needed only here
+# Names of the files of records, as TensorFlow Datasets gives them.
+_TEMPLATE = "{DATASET}-{SPLIT}.{FILEFORMAT}-{SHARD_X_OF_Y}"
 
-  builder: Any = tfds.builder_from_directory(files.records)
-  return builder.as_data_source(split)
+
+def _open_records(files: CorpusFiles, split: str) -> Shards:
+  """Records of a split, by the card that TensorFlow Datasets wrote."""
+  path = files.records / "dataset_info.json"
+  card = read_json(path, "s02 corpus")
+  found = [s for s in card["splits"] if s["name"] == split]
+  if not found or found[0]["filepathTemplate"] != _TEMPLATE:
+    raise UserError(
+      f"{path} does not describe the records of {split!r}: build the corpus"
+      " again"
+    )
+  lengths = [int(n) for n in found[0]["shardLengths"]]
+  stem, of = f"{card['name']}-{split}.array_record", f"of-{len(lengths):05d}"
+  names = [f"{stem}-{i:05d}-{of}" for i in range(len(lengths))]
+  return Shards([files.records / name for name in names], lengths)

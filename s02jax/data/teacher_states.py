@@ -15,13 +15,11 @@ from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
-from array_record.python import array_record_module
 
 from s02jax.core import files
 from s02jax.core.errors import UserError
+from s02jax.data import shards
 from s02jax.data.records import CorpusFiles, Index
-
-_WRITER_OPTIONS = "group_size:1,uncompressed"
 
 
 def card_path(folder: str | os.PathLike) -> pathlib.Path:
@@ -61,18 +59,15 @@ class TeacherStates:
     self.size = int(read_card(folder)["size"])
     path = _path(folder, split)
     expected = Index.length(CorpusFiles(folder).index(split))
-    found = 0
-    if path.exists():
-      self._reader = array_record_module.ArrayRecordReader(
-        os.fspath(path), options="readahead_buffer_size:0"
-      )
-      found = self._reader.num_records()
+    reader = shards.opened(path)
+    found = 0 if reader is None else len(reader)
     if found != expected:
       raise UserError(
         f"{folder}/features has a teacher's states of {found} records for"
         f" {split!r}, the corpus has {expected}: remove {card_path(folder)} and"
         " run `s02 extract --teacher` again."
       )
+    self._reader = reader or shards.Shards([], [])
 
   @classmethod
   def open(cls, folder: str | os.PathLike, split: str) -> "TeacherStates":
@@ -84,7 +79,7 @@ class TeacherStates:
 
   def states(self, index: int) -> np.ndarray:
     """States of a record, f32[t, o]."""
-    data = self._reader.read([index])[0]
+    data = self._reader.read(index)
     states = np.frombuffer(data, np.float16).astype(np.float32)
     return states.reshape(-1, self.size)
 
@@ -104,16 +99,13 @@ def write_split(
   """
   path = _path(pathlib.Path(folder), split)
   with files.explain_errors(path, "the teacher's states"):
-    path.parent.mkdir(exist_ok=True)
-    with files.atomic(path) as part:
-      writer = array_record_module.ArrayRecordWriter(
-        os.fspath(part), _WRITER_OPTIONS
-      )
-      try:
-        for one in states:
-          writer.write(np.asarray(one, "<f2").tobytes())
-      finally:
-        writer.close()
+    writer = shards.ShardWriter(path)
+    try:
+      for one in states:
+        writer.write(np.asarray(one, "<f2").tobytes())
+      writer.close()
+    finally:
+      writer.discard()
 
 
 def write_card(folder: str | os.PathLike, spec: str, size: int) -> None:

@@ -29,6 +29,7 @@ from s02jax.audio import spectra
 from s02jax.bundle import Bundle
 from s02jax.core.config import build, plain
 from s02jax.core.errors import UserError
+from s02jax.data.digest import corpus_digest
 from s02jax.data.records import Corpus
 from s02jax.data.rows.emotive import (
   Emotions,
@@ -314,4 +315,7 @@ def resolve(config):
     config[part] = dict(base[part]) | given
   # The base is a part of what the run is: a checkpoint fits no other.
   config.features = {"bundle": bundle.fingerprint}
+  config.corpus_digest = corpus_digest(
+    config.corpus, "records", "text", "features"
+  )
   return config

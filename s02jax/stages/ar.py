@@ -25,6 +25,7 @@ from s02jax.audio import spectra
 from s02jax.core.config import build
 from s02jax.core.errors import UserError
 from s02jax.core.rates import TOKENS_PER_SECOND, samples
+from s02jax.data.digest import corpus_digest
 from s02jax.data.features import Features, open_speaker_vectors
 from s02jax.data.records import Corpus
 from s02jax.data.rows.packed_sequences import PackedSequences
@@ -372,4 +373,7 @@ def resolve(config):
   config.model.text_rate, config.model.text_rates = overall, each
   config.model.num_codes = card["num_codes"]
   config.features = stages.feature_sources(card, "audio_tokenizer")
+  config.corpus_digest = corpus_digest(
+    config.corpus, "records", "text", "features"
+  )
   return config

@@ -29,6 +29,7 @@ from s02jax.core.config import build
 from s02jax.core.errors import UserError
 from s02jax.core.rates import TOKENS_PER_SECOND, samples, tokens
 from s02jax.data import teacher_states
+from s02jax.data.digest import corpus_digest
 from s02jax.data.records import Corpus
 from s02jax.data.rows.packed_utterances import SEPARATOR, PackedUtterances
 from s02jax.data.teacher_states import TeacherStates
@@ -419,4 +420,5 @@ def resolve(config):
   if config.loss.distillation:
     card = teacher_states.read_card(config.corpus)
     config.model.teacher_dim = int(card["size"])
+  config.corpus_digest = corpus_digest(config.corpus, "records", "text")
   return config

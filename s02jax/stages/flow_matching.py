@@ -21,6 +21,7 @@ from s02jax import stages
 from s02jax.audio import spectra
 from s02jax.core.config import build
 from s02jax.core.rates import samples, tokens
+from s02jax.data.digest import corpus_digest
 from s02jax.data.features import Features
 from s02jax.data.records import Corpus
 from s02jax.data.rows.latent_utterances import LatentUtterances
@@ -294,4 +295,5 @@ def resolve(config):
   config.model.latents_per_token = card["latents_per_token"]
   config.features = stages.feature_sources(card, "audio_tokenizer", "flow_vae")
   config.latents = dict(mean=card["mean"], std=card["std"])
+  config.corpus_digest = corpus_digest(config.corpus, "records", "features")
   return config

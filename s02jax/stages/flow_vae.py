@@ -25,6 +25,7 @@ from s02jax import stages
 from s02jax.audio import spectra
 from s02jax.core.config import build
 from s02jax.core.errors import UserError
+from s02jax.data.digest import corpus_digest
 from s02jax.data.records import Corpus
 from s02jax.data.rows.audio_crops import AudioCrops
 from s02jax.flops import kernel_flops
@@ -312,4 +313,5 @@ def resolve(config):
       f"model.hop is {config.model.hop} at {config.rate} Hz; latents must come"
       " at a multiple of 25 a second."
     )
+  config.corpus_digest = corpus_digest(config.corpus, "records")
   return config

@@ -15,6 +15,7 @@ import jax.numpy as jnp
 from s02jax import stages
 from s02jax.core.config import build
 from s02jax.data import descriptions
+from s02jax.data.digest import corpus_digest
 from s02jax.data.rows.described_voices import DescribedVoices
 from s02jax.data.voices import VoiceSpace, VoiceTable
 from s02jax.flops import kernel_flops
@@ -167,4 +168,5 @@ def resolve(config):
   config.model.text_size = TextModel.load(f"{config.corpus}/text.model").size
   config.model.coordinates = len(VoiceSpace.load(config.corpus).axes)
   config.model.tags = descriptions.SIZES
+  config.corpus_digest = corpus_digest(config.corpus, "records", "text")
   return config

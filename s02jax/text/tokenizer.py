@@ -10,6 +10,7 @@ ids of four characters.
 import collections
 import dataclasses
 import functools
+import hashlib
 import importlib
 import io
 import logging
@@ -63,6 +64,7 @@ class TextModel:
 
   Attributes:
     size: number of ids.
+    fingerprint: digest of the model, 16 hexadecimal digits.
     speaker_id, start_id: the control symbols of the AR sequence.
   """
 
@@ -70,6 +72,7 @@ class TextModel:
     self._model = model
     self._processor = sentencepiece.SentencePieceProcessor(model_proto=model)
     self.size: int = self._processor.get_piece_size()
+    self.fingerprint = hashlib.sha256(model).hexdigest()[:16]
     self.speaker_id = self._processor.piece_to_id(_SPEAKER)
     self.start_id = self._processor.piece_to_id(_START)
     self._space_bytes = [

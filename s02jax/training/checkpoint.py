@@ -118,7 +118,8 @@ class Checkpoints:
 
     Raises:
       UserError: there are checkpoints, and all are damaged; or one of them is
-        whole, but of another state or unreadable at the moment.
+        whole, but of another state.
+      PassingError: one of them cannot be read at the moment.
     """
     steps = self.steps()
     for step in steps:
@@ -170,7 +171,7 @@ class Checkpoints:
       if _is_damage(error):
         damage = _why(error)
       else:
-        other = errors.UserError(
+        other = errors.PassingError(
           f"checkpoint {step} of {self.workdir} cannot be read now, and it may "
           f"not be its fault ({_why(error)}); it was left where it is."
         )
@@ -178,7 +179,7 @@ class Checkpoints:
     if who := _processes_with(damage):
       raise _Damaged(damage or f"process {who[0]} says so")
     if who := _processes_with(other):
-      raise other or errors.UserError(
+      raise other or errors.PassingError(
         f"process {who[0]} cannot read checkpoint {step} of {self.workdir}; "
         "its log says why."
       )

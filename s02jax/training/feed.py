@@ -11,6 +11,7 @@ from ml_collections import ConfigDict
 from s02jax import sharding, stages
 from s02jax.data import loader
 from s02jax.data.rows import NoRows
+from s02jax.data.same_rows import SameRows
 from s02jax.stages.train_state import check_microbatches
 from s02jax.training import hosts
 from s02jax.training.metrics import Counts
@@ -53,6 +54,11 @@ class Feed:
     self._local = sharding.local_rows(mesh, config.batch_size)
     check_microbatches(config.accumulate, config.batch_size)
     self._sharding = sharding.batch_sharding(mesh)
+    self._same_rows = SameRows(
+      hosts.store(),
+      jax.process_index(),
+      sharding.shared_rows(mesh, config.batch_size),
+    )
     self.rows = self._rows(stage, "train")
     self._eval_rows = self._rows_of_splits(stage)
     self.eval_splits = tuple(self._eval_rows)
@@ -96,7 +102,15 @@ class Feed:
     """Batches `first` to `last` - 1 of a split."""
     threads = self._config.threads
     for batch in loader.make_loader(
-      rows, first, last, self._local, threads, split, self._ledger
+      rows,
+      first,
+      last,
+      self._local,
+      threads,
+      split,
+      self._ledger,
+      self._same_rows.for_loader(),
+      jax.process_index(),
     ):
       host = {name: batch.pop(name) for name in HOST_VALUES}
       yield {name: self._place(x) for name, x in batch.items()}, host

@@ -7,14 +7,16 @@ has been silent for SILENCE seconds, and every process ends with LOST. A process
 that fails by itself tells why before it ends, and the others repeat it.
 
 Exit codes: LOST, another process is gone (another start may help); STUCK, a
-step did not end (the stacks of all threads are in the log); otherwise the code
-of the process that failed first.
+step did not end (the stacks of all threads are in the log); PASSING, the
+runtime aborted, as XLA and NCCL do on faults of a device or a link; otherwise
+the code of the process that failed first.
 """
 
 import contextlib
 import ctypes
 import faulthandler
 import hashlib
+import importlib.metadata
 import json
 import logging
 import os
@@ -30,7 +32,7 @@ from typing import Any, NoReturn
 
 import jax
 
-from s02jax.core.errors import UserError
+from s02jax.core.errors import PASSING, UserError
 from s02jax.core.version import VERSION
 from s02jax.training.clock import Clock
 
@@ -69,9 +71,12 @@ def connect(
     process: number of this one. Where all three are None, the cluster's
       environment has them.
   """
-  _abort_says(
-    "no process 0, or not all processes, within "
-    f"{START_TIMEOUT} s; see the logs of the others."
+  _on_abort(
+    lambda: (
+      LOST,
+      "no process 0, or not all processes, within "
+      f"{START_TIMEOUT} s; see the logs of the others.",
+    )
   )
   jax.distributed.initialize(
     coordinator,
@@ -91,7 +96,16 @@ def _state() -> Any:
   return distributed.global_state
 
 
+def store() -> Any:
+  """Client of the job's key-value store; None in a job of one process."""
+  return _state().client
+
+
 # -------------------------------------------------------- the same everywhere
+
+# Packages whose versions decide what is drawn, compiled and summed.
+_DECISIVE = ("numpy", "jax", "jaxlib", "libtpu", "jax-cuda12-plugin",
+             "jax-cuda13-plugin")  # fmt: skip
 
 
 def fingerprint() -> str:
@@ -102,6 +116,15 @@ def fingerprint() -> str:
     digest.update(path.relative_to(root).as_posix().encode())
     digest.update(path.read_bytes())
   return f"{VERSION}+{digest.hexdigest()[:12]}"
+
+
+def versions() -> dict[str, str]:
+  """Versions of the installed packages that results depend on, by name."""
+  found = {}
+  for name in _DECISIVE:
+    with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+      found[name] = importlib.metadata.version(name)
+  return found
 
 
 def agree(facts: Mapping[str, Any]) -> None:
@@ -212,7 +235,7 @@ def together() -> Generator[None]:
     yield
   except UserError as error:
     print(f"s02: {error}", file=sys.stderr)
-    watch.end(2, str(error))
+    watch.end(error.code, str(error))
   except KeyboardInterrupt:
     watch.end(130, "stopped by the keyboard")
   except BaseException as error:
@@ -250,11 +273,13 @@ class Watch(threading.Thread):
     self._first = client.blocking_key_value_get(f"{_HOSTS}0", wait)
 
   def explain_abort(self) -> None:
-    """Puts a sentence on abort(), which JAX calls when process 0 is gone."""
+    """Puts a sentence on abort(), which JAX calls when process 0 is gone.
+
+    XLA and NCCL call it as well, after a message of their own.
+    """
     if self._me:
-      _abort_says(
-        f"JAX aborted process {self._me} ({socket.gethostname()}), as it does"
-        f" when process 0 ({self._first}) is gone."
+      _on_abort(
+        lambda: why_aborted(self._me, self._first, _state().coordinator_address)
       )
     else:
       signal.signal(signal.SIGABRT, signal.SIG_DFL)
@@ -356,16 +381,46 @@ def die(code: int, why: str) -> NoReturn:
 _handler: Any = None
 
 
-def _abort_says(why: str) -> None:
-  """Turns abort() of the runtime, in any thread, into `why` and exit code LOST.
+def why_aborted(me: int, first: str, address: str | None) -> tuple[int, str]:
+  """Exit code and sentence for an abort() in this process.
+
+  Args:
+    me: number of this process.
+    first: host of process 0.
+    address: host:port of the job's store on process 0.
+  """
+  here = f"process {me} ({socket.gethostname()})"
+  if _answers(address):
+    return PASSING, (
+      f"the runtime aborted {here} while process 0 ({first}) is there; what it"
+      " said of itself, as XLA or NCCL do, is above."
+    )
+  return LOST, (
+    f"JAX aborted {here}, as it does when process 0 ({first}) is gone."
+  )
+
+
+def _answers(address: str | None) -> bool:
+  """Whether a port takes connections."""
+  host, _, port = (address or "").rpartition(":")
+  try:
+    socket.create_connection((host.strip("[]"), int(port)), timeout=2.0).close()
+  except (OSError, ValueError):
+    return False
+  return True
+
+
+def _on_abort(explain: Callable[[], tuple[int, str]]) -> None:
+  """Turns abort() of the runtime, in any thread, into a sentence and its code.
 
   Python's own handlers run after the one in C has returned, which is too late.
   """
   global _handler
 
   def handle(_: int) -> None:
-    os.write(2, f"{why} (exit code {LOST})\n".encode())
-    os._exit(LOST)
+    code, why = explain()
+    os.write(2, f"{why} (exit code {code})\n".encode())
+    os._exit(code)
 
   handler = ctypes.CFUNCTYPE(None, ctypes.c_int)(handle)
   set_handler = ctypes.CDLL(None).signal

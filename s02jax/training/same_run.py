@@ -7,6 +7,7 @@ import json
 import logging
 import os
 import pathlib
+import time
 from collections.abc import Generator
 from typing import Any
 
@@ -15,12 +16,18 @@ from ml_collections import ConfigDict
 
 from s02jax.core import trees
 from s02jax.core.config import plain
-from s02jax.core.errors import UserError
+from s02jax.core.errors import PassingError, UserError
 from s02jax.training import checkpoint, hosts
 
 # Parts of a config that make another run of it: checkpoints do not fit.
 STRUCTURAL = ("stage", "model", "discriminators", "features", "adapter")
+# Parts that the rows are a function of: with other values, row numbers that a
+# checkpoint has taken are those of other clips.
+ROWS = ("batch_size", "seed", "data", "corpus_digest")
 LOCK = ".lock"
+# Seconds until a job that is in the folder must have left it. The lock of a
+# node that died is let go by its file server after a minute or so.
+PATIENCE = 150.0
 
 
 def run_facts(config: ConfigDict, workdir: pathlib.Path) -> dict[str, Any]:
@@ -29,6 +36,7 @@ def run_facts(config: ConfigDict, workdir: pathlib.Path) -> dict[str, Any]:
   steps = [int(p.name) for p in folder.glob("*") if p.name.isdigit()]
   return {
     "the code": hosts.fingerprint(),
+    **trees.dotted(hosts.versions(), "the version of "),
     "the number of devices": jax.local_device_count(),
     "the newest checkpoint in --workdir": max(steps, default=None),
     **trees.dotted(plain(config), "config."),
@@ -41,20 +49,29 @@ def check_same_run(workdir: pathlib.Path, config: ConfigDict) -> None:
   Other values that may change in between are named in warnings.
 
   Raises:
-    UserError: a STRUCTURAL value differs: the checkpoints are another model's.
+    UserError: a STRUCTURAL value differs: the checkpoints are another model's;
+      or one of ROWS that config.may_change does not name.
   """
   path = workdir / "config.json"
   if not path.exists():
     return
   before = trees.dotted(json.loads(path.read_text(encoding="utf-8")))
   now = trees.dotted(plain(config))
+  allowed = [x.strip() for x in (config.get("may_change") or "").split(",")]
   for name in sorted(before | now):
-    if before.get(name) == now.get(name):
+    if before.get(name) == now.get(name) or name == "may_change":
       continue
+    change = (
+      f"{workdir} holds a run with config.{name} {before.get(name)!r}, now "
+      f"it is {now.get(name)!r}"
+    )
     if name.split(".")[0] in STRUCTURAL:
+      raise UserError(f"{change}; choose another --workdir.")
+    if _moves_rows(name, before) and not _named(name, allowed):
       raise UserError(
-        f"{workdir} holds a run with config.{name} {before.get(name)!r}, now "
-        f"it is {now.get(name)!r}; choose another --workdir."
+        f"{change}: the rows that follow would not be those of that run, some "
+        "read again and some never; choose another --workdir, or add "
+        f"--config.may_change={name} if that is meant."
       )
     logging.warning(
       "config.%s was %r in this run, and is %r from here on",
@@ -64,12 +81,23 @@ def check_same_run(workdir: pathlib.Path, config: ConfigDict) -> None:
     )
 
 
+def _moves_rows(name: str, before: dict[str, Any]) -> bool:
+  """Whether a value decides the rows; runs from before it had a name do not."""
+  return name.split(".")[0] in ROWS and name in before
+
+
+def _named(name: str, allowed: list[str]) -> bool:
+  """Whether a field, or the group that it is in, is among names."""
+  return any(name == x or name.startswith(f"{x}.") for x in allowed if x)
+
+
 @contextlib.contextmanager
 def only_writer(workdir: pathlib.Path) -> Generator[None]:
   """Context that makes the folder, and in which no other job writes to it.
 
   Raises:
-    UserError: another job is in the folder, or it cannot be made.
+    PassingError: another job is in the folder and does not leave it.
+    UserError: the folder cannot be made.
   """
   try:
     workdir.mkdir(parents=True, exist_ok=True)
@@ -86,26 +114,42 @@ def only_writer(workdir: pathlib.Path) -> Generator[None]:
 def lock(workdir: pathlib.Path) -> int:
   """Locks a working directory for as long as this process lives.
 
-  Where the file system has no locks, a warning says so.
+  Waits for PATIENCE where another process has it. Where the file system has no
+  locks, a warning says so.
 
   Returns:
     File descriptor of the lock; closing it unlocks.
 
   Raises:
-    UserError: another process holds the lock.
+    PassingError: another process holds the lock.
   """
   file = os.open(workdir / LOCK, os.O_RDWR | os.O_CREAT, 0o666)
+  last, told = time.monotonic() + PATIENCE, False
+  while not _locked(file, workdir):
+    if time.monotonic() > last:
+      os.close(file)
+      raise PassingError(
+        f"another job trains in {workdir}; wait for its end, or choose "
+        "another --workdir."
+      )
+    if not told:
+      logging.info(
+        "another job is in %s; waiting %.0f s for its end", workdir, PATIENCE
+      )
+      told = True
+    time.sleep(min(1.0, PATIENCE / 10))
+  return file
+
+
+def _locked(file: int, workdir: pathlib.Path) -> bool:
+  """Tries to lock a file; True also where there are no locks."""
   try:
     fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-  except BlockingIOError as error:
-    os.close(file)
-    raise UserError(
-      f"another job trains in {workdir}; wait for its end, or choose "
-      "another --workdir."
-    ) from error
+  except BlockingIOError:
+    return False
   except OSError as error:
     logging.warning("%s cannot be locked: %s", workdir, error)
-  return file
+  return True
 
 
 # Numbers of an OSError that tell of the disk or its rights, not of a bug.

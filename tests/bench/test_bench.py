@@ -59,20 +59,27 @@ def test_speech_and_padding_are_those_of_the_rows(tmp_path, capsys):
   corpus_verb.main(["espeak", *speech])
   text_verb.main(["--corpus", corpus, "--vocab_size", "300"])
   argv = ["data", f"--corpus={corpus}", "--size=test", "--seconds=0.1"]
-  assert bench.main(argv) == 0
+  assert bench.main([*argv, "--clips=20000"]) == 0
   out = capsys.readouterr().out
   for name in ("decode", "log-mel", *data.AUDIO_STAGES):
     assert name in out
   assert "rows of ar" not in out  # no features yet
+  assert "64 rows of 16,384" in out and ", 0 of them twice" in out
 
 
 def test_rates_are_speech_over_time(monkeypatch):
   clock = iter(np.arange(100.0))
   monkeypatch.setattr(data.time, "perf_counter", lambda: next(clock))
+  used = iter([7.0, 9.0])
+  monkeypatch.setattr(data.time, "process_time", lambda: next(used))
   work = iter([(2.0, 0.25)] * 50)
   # Begins at 0, looks at 1, 2, 3 and 4: three pieces, done at 5.
   found = data.speed(work, 4.0)
-  assert found == {"times_real_time": 3 * 2.0 / 5, "padding": 0.25}
+  assert found == {
+    "times_real_time": 3 * 2.0 / 5,
+    "times_real_time_a_core": 3 * 2.0 / 2,
+    "padding": 0.25,
+  }
 
 
 def test_noise_fills_what_the_stages_expect():

@@ -6,7 +6,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from s02jax.compiler import hlo, roofline
+from s02jax.compiler import check, hlo, roofline
+from s02jax.flops import Product
 from s02jax.hardware import Chip
 
 # 1 GB/s between slices, 10 GB/s in each direction of a dimension of the torus.
@@ -100,4 +101,18 @@ def test_the_devices_of_a_chip_share_its_network():
   two = Chip(**{**vars(CHIP), "cores": 2})
   assert seconds("all-reduce", [[*range(8)]], mesh(2, 2), two) == (
     pytest.approx(2 * 2)
+  )
+
+
+def test_the_two_bounds_are_those_of_all_overlap_and_of_none():
+  limits = roofline.Roofline(compute=4.0, hbm=2.0, ici=2.0, model=2.0)
+  assert limits.bound == 2 / 4 and limits.apart == 2 / 8
+
+
+def test_products_that_do_not_fill_the_unit_take_longer():
+  """A product [k, n] of 64 × 192 fills 1/2 × 3/4 of a 128 × 128 unit."""
+  chip = Chip(**{**vars(CHIP), "flops": 100.0, "unit": 128})
+  product = Product(m=10, k=64, n=192, times=3)
+  assert check.busy_seconds([product], chip) == pytest.approx(
+    product.flops / 100 / (1 / 2 * 3 / 4)
   )

@@ -5,12 +5,14 @@ import json
 import pathlib
 import pickle
 import random
+import shutil
 
 import numpy as np
 import pytest
 
+from data_pipelines import text_model
 from s02jax.core.errors import UserError
-from s02jax.data import records
+from s02jax.data import example, records
 from tests.corpora import write_noise
 
 
@@ -29,6 +31,55 @@ def test_corpus_survives_pickling_and_threads(tiny):
   with concurrent.futures.ThreadPoolExecutor(8) as threads:
     for index, wave in zip(order, threads.map(shared.wave, order), strict=True):
       np.testing.assert_array_equal(wave, expected[index])
+
+
+def test_a_part_of_a_wave_is_that_of_the_whole(tiny):
+  whole = records.Corpus.open(tiny, "train")
+  parts = records.Corpus.open(tiny, "train", cache_bytes=0)
+  for index in range(len(whole)):
+    wave = whole.wave(index)
+    assert len(wave) == whole.num_samples[index]
+    for begin, end in ((0, 100), (777, 5000), (5000, None), (0, None)):
+      np.testing.assert_array_equal(
+        parts.wave(index, begin, end), wave[begin:end]
+      )
+      np.testing.assert_array_equal(
+        whole.wave(index, begin, end), wave[begin:end]
+      )
+
+
+def test_records_are_those_that_tensorflow_datasets_reads(tiny):
+  import tensorflow_datasets as tfds
+
+  corpus = records.Corpus.open(tiny, "train")
+  builder = tfds.builder_from_directory(corpus.files.records)
+  for index, row in enumerate(builder.as_data_source("train")):
+    found = corpus._read(index)
+    texts = {k: v for k, v in row.items() if isinstance(v, bytes)}
+    assert len(texts) > 6 and found == texts
+  with pytest.raises(ValueError, match="not a record"):
+    example.fields(b"\x0anonsense")
+
+
+def test_texts_have_their_ids_apart_from_the_records(tiny, tmp_path):
+  folder = tmp_path / "corpus"
+  shutil.copytree(tiny, folder)
+  with pytest.raises(UserError, match="run `s02 text"):
+    _ = records.Corpus.open(folder, "train").text_tokens
+  assert records.Corpus.open(folder, "train").text_ids is None
+  model = text_model.build(folder, 310)
+  for split in records.SPLITS:
+    corpus = records.Corpus.open(folder, split)
+    for index in range(len(corpus)):
+      ids = model.pieces(corpus.text(index))
+      assert len(ids) == corpus.text_tokens[index] - 1
+      found = corpus.text_ids.read(index, model.fingerprint)
+      assert found.tolist() == ids and found.dtype == np.int32
+  for path in corpus.files.records.glob("*.array_record*"):
+    path.unlink()  # ids need no record
+  assert len(corpus.text_ids.read(0, model.fingerprint)) > 0
+  with pytest.raises(UserError, match="another text model"):
+    corpus.text_ids.read(0, "another")
 
 
 def test_the_cache_is_bounded():

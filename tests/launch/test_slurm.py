@@ -76,6 +76,11 @@ def submit(cluster, workdir, *own: str, steps: int = 7) -> list[str]:
     (143, "COMPLETING", False),  # cancelled
     (0, "RUNNING", False),
     (1, "RUNNING", False),
+    (2, "RUNNING", False),
+    (69, "RUNNING", True),
+    (70, "RUNNING", True),
+    (75, "RUNNING", True),
+    (75, "COMPLETING", False),
   ],
 )
 def test_only_a_stopped_job_is_requeued(
@@ -89,6 +94,25 @@ def test_only_a_stopped_job_is_requeued(
   output, _ = process.communicate(timeout=60)
   assert process.returncode == code, output
   assert told(cluster) == (["requeue 4242"] if requeued else [])
+
+
+def test_failures_that_pass_are_tried_again_a_bounded_number_of_times(
+  start, cluster, monkeypatch
+):
+  executable(cluster / "stub", f"#!/bin/sh\nexit $(cat {cluster}/code)\n")
+  monkeypatch.setattr(slurm.sys, "executable", str(cluster / "stub"))
+  (cluster / "toy").mkdir()
+  command = submit(cluster, cluster / "toy", "--restarts=2")
+  requeued = []
+  for code in (75, 69, 75, 143, 70):
+    (cluster / "code").write_text(str(code))
+    before = len(told(cluster))
+    process = start(*command, SLURM_JOB_ID="4242", SLURM_NTASKS="1")
+    output, _ = process.communicate(timeout=60)
+    assert process.returncode == code, output
+    requeued.append(len(told(cluster)) > before)
+  # The third failure is one too many; a stop after saving begins anew.
+  assert requeued == [True, True, False, True, True]
 
 
 # A step that ends while scancel still runs, with the code in `code`.

@@ -10,6 +10,7 @@ from unittest import mock
 
 import pytest
 
+from s02jax.core import errors
 from s02jax.training import hosts, same_run
 from tests.processes import TOY, job, wait_for_lines
 
@@ -84,10 +85,24 @@ def test_one_that_cannot_go_on_ends_all_with_its_code(tmp_path):
   }
   for sentence, processes in jobs.items():
     logs = [process.communicate(timeout=300)[1] for process in processes]
-    assert [process.returncode for process in processes] == [2, 2], logs
+    codes = [process.returncode for process in processes]
+    assert codes == [errors.PASSING] * 2, logs
     for log in logs:
       assert sentence in log
   os.close(lock)
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_an_abort_of_the_runtime_is_not_the_loss_of_process_0(there):
+  """XLA and NCCL abort a process while process 0 answers."""
+  with socket.create_server(("127.0.0.1", 0)) as server:
+    address = f"127.0.0.1:{server.getsockname()[1]}"
+    if not there:
+      server.close()
+    code, why = hosts.why_aborted(3, "first", address)
+  assert ("process 0 (first) is gone" in why) is not there
+  assert code == (errors.PASSING if there else hosts.LOST)
+  assert f"process 3 ({HOST})" in why
 
 
 def test_the_fingerprint_is_of_every_source(tmp_path, monkeypatch):

@@ -4,10 +4,13 @@
 
 Decoding alone, decoding and log-mel, and the rows of each stage that the
 corpus is ready for, each on one thread for N seconds, as multiples of real
-time; and the share of those rows that is padding.
+time; and the share of those rows that is padding. Then the cost of planning a
+large job: which clips the 64 rows of one host hold in batches of 16,384 rows.
 """
 
-from s02jax.bench.data import describe, measure
+import dataclasses
+
+from s02jax.bench.data import describe, describe_plans, measure, plans
 from s02jax.cli import bench
 from s02jax.core import files
 
@@ -22,9 +25,16 @@ def main(argv: list[str]) -> int:
   parser.add_argument(
     "--seconds", type=float, default=5.0, help="length of each measurement"
   )
+  parser.add_argument(
+    "--clips", type=int, default=2**20, help="of the planned job (%(default)s)"
+  )
   args = parser.parse_args(argv)
   found = measure(args.corpus, args.size, args.seconds)
   print(describe(found))
+  planned = plans(
+    args.clips, batch_size=2**14, host_rows=64, batches=24, threads=16
+  )
+  print(describe_plans(planned))
   if args.json:
-    files.write_json(args.json, found)
+    files.write_json(args.json, found | {"plans": dataclasses.asdict(planned)})
   return 0

@@ -9,7 +9,8 @@ token, c channels, s tokens of a packed row, m segments of a packed row, l text
 tokens, o features of a speaker vector, k items of a list.
 """
 
-from typing import Protocol, runtime_checkable
+from collections.abc import Sequence
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -46,6 +47,19 @@ class Traceable(Protocol):
 
   def records(self, index: int) -> list[int]:
     """Numbers of the records in row `index`."""
+    ...
+
+
+@runtime_checkable
+class Planned(Protocol):
+  """Rows whose records are looked up for many rows at once."""
+
+  def plan(self, indices: Sequence[int]) -> list[Any]:
+    """Records of each row, in whatever form `make` takes them."""
+    ...
+
+  def make(self, index: int, planned: Any) -> Row:
+    """Row `index`, given its entry in the result of `plan`."""
     ...
 
 

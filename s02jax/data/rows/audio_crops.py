@@ -5,7 +5,7 @@ import numpy as np
 from s02jax.data.mixture import generator
 from s02jax.data.records import Corpus
 from s02jax.data.rows import Row, make_row
-from s02jax.data.rows.draws import CROP, make_mixture, random_crop
+from s02jax.data.rows.draws import CROP, make_mixture, random_span
 from s02jax.data.rows.reading import check_not_empty
 
 
@@ -51,7 +51,9 @@ class AudioCrops:
     random = generator(self._seed, CROP, index)
     parts, room = [], self._crop
     for record in self.records(index):
-      parts.append(random_crop(self._corpus.wave(record), room, random))
+      samples = int(self._corpus.num_samples[record])
+      begin, end = random_span(samples, room, random)
+      parts.append(self._corpus.wave(record, begin, end))
       room -= len(parts[-1])
     return make_row(
       audio_seconds=self._crop / self._corpus.rate,

@@ -26,10 +26,10 @@ def make_mixture(
   return Mixture(records, corpus.language, corpus.num_samples, stream, alpha)
 
 
-def random_crop(
-  wave: np.ndarray, samples: int, random: np.random.Generator
-) -> np.ndarray:
-  """Crop of at most `samples` samples, from anywhere in f32[n]."""
-  spare = max(len(wave) - samples, 0)
-  start = int(random.integers(spare + 1))
-  return wave[start : start + samples]
+def random_span(
+  length: int, samples: int, random: np.random.Generator
+) -> tuple[int, int]:
+  """First and last, not included, of at most `samples` of `length` samples."""
+  spare = max(length - samples, 0)
+  begin = int(random.integers(spare + 1))
+  return begin, min(begin + samples, length)

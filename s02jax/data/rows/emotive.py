@@ -194,10 +194,13 @@ class EmotiveSequences(PackedSequences):
       reference=none[:, 0],
     )
 
-  def members(self, index: int) -> list[tuple[int, int, int]]:
-    """Records (target, -1, reference) of a row's segments."""
+  def plan(self, indices: Sequence[int]) -> list[list[tuple[int, int, int]]]:
+    """Records (target, -1, reference) of each row's segments."""
+    return [self._planned(index) for index in indices]
+
+  def _planned(self, index: int) -> list[tuple[int, int, int]]:
     group, emotion = divmod(index, len(self._emotions.names))
-    items, row = self._packing.row(group)
+    items, row = self.packing.row(group)
     random = generator(self._seed, PLAN, index)
     targets = self._emotions.clips[items.target[row], emotion].tolist()
     return [

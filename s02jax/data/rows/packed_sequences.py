@@ -1,7 +1,7 @@
 """Rows of the AR model: packed sequences of text and audio tokens."""
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -57,6 +57,7 @@ class PackedSequences:
 
   Attributes:
     excluded: number of records left out, by reason.
+    packing: rows by block, and how many blocks were packed.
   """
 
   def __init__(
@@ -106,15 +107,10 @@ class PackedSequences:
     self._prompt_probability = prompt_probability
     self._num_codes = int(features.card["num_codes"])
     self._speakers = SpeakerClips(corpus.speaker)
-    # Positions of each record's text, without its language tag, and audio.
-    pieces = corpus.text_tokens.astype(int) - 1
-    hop = corpus.rate // TOKENS_PER_SECOND
-    self._content = pieces + corpus.num_samples // hop
-    self._has_text = pieces > 0
     records, self.excluded = usable_records(
       corpus, self._unusable(), "config.data.row_tokens"
     )
-    self._packing = self._pack(records, alpha, max_segments)
+    self.packing = self._pack(records, alpha, max_segments)
 
   def _pack(
     self, records: np.ndarray, alpha: float, max_segments: int
@@ -128,15 +124,21 @@ class PackedSequences:
   def _unusable(self) -> dict[str, np.ndarray]:
     """Masks bool[len(corpus)] of the records that no row takes, by reason."""
     return {
-      "no text": ~self._has_text,
-      "too long": self._content + 3 > self._row_tokens,
+      "no text": self._corpus.text_tokens <= 1,
+      "too long": self._content(slice(None)) + 3 > self._row_tokens,
     }
+
+  def _content(self, records: np.ndarray | slice) -> np.ndarray:
+    """Positions of texts, without their language tags, and of audio, int."""
+    hop = self._corpus.rate // TOKENS_PER_SECOND
+    pieces = self._corpus.text_tokens[records] - 1
+    return pieces + self._corpus.num_samples[records] // hop
 
   def _lengths(self, target: np.ndarray, prompt: np.ndarray) -> np.ndarray:
     """Positions of each segment: speaker, start, languages, and content."""
-    more = self._content[prompt] + 1
+    more = self._content(prompt) + 1
     more = np.where(prompt >= 0, more, 0)
-    return 3 + self._content[target] + more
+    return 3 + self._content(target) + more
 
   def _items(self, block: int, target: np.ndarray) -> PromptedItems:
     """Draws prompts and references for the targets of a block."""
@@ -144,7 +146,7 @@ class PackedSequences:
     none = np.full(len(target), -1)
     prompt = self._speakers.other(target, none, draws[1])
     wanted = (draws[0] < self._prompt_probability) & (prompt >= 0)
-    wanted &= self._has_text[prompt]
+    wanted &= self._corpus.text_tokens[prompt] > 1
     fits = self._lengths(target, prompt) <= self._row_tokens
     prompt = np.where(wanted & fits, prompt, -1)
     reference = self._speakers.other(target, prompt, draws[2])
@@ -158,25 +160,34 @@ class PackedSequences:
 
   def __len__(self) -> int:
     """Rows of an epoch."""
-    return len(self._packing)
+    return len(self.packing)
+
+  def plan(self, indices: Sequence[int]) -> list[list[tuple[int, int, int]]]:
+    """Records (target, prompt, reference) of each row's segments; -1: none."""
+    found = []
+    for items, row in self.packing.rows(indices):
+      columns = (items.target, items.prompt, items.reference)
+      found.append([*zip(*(x[row].tolist() for x in columns), strict=True)])
+    return found
 
   def members(self, index: int) -> list[tuple[int, int, int]]:
-    """Records (target, prompt, reference) of a row's segments; -1 for none."""
-    items, row = self._packing.row(index)
-    columns = (items.target, items.prompt, items.reference)
-    return list(zip(*(x[row].tolist() for x in columns), strict=True))
+    """Result of `plan` for one row."""
+    return self.plan([index])[0]
 
   def records(self, index: int) -> list[int]:
     """Numbers of the records in a row, prompts and references included."""
     return [r for member in self.members(index) for r in member if r >= 0]
 
   def __getitem__(self, index: int) -> Row:
+    return self.make(index, self.members(index))
+
+  def make(self, index: int, planned: list[tuple[int, int, int]]) -> Row:
+    """Row of the records that `plan` found for it."""
     size = self._row_tokens
     ids, segment, position, before, target = np.zeros((5, size), np.int32)
     weight, cursor = np.zeros((2, size), np.float32)
     end, spoken = 0, 0
-    members = self.members(index)
-    for k, (record, prompt, _) in enumerate(members):
+    for k, (record, prompt, _) in enumerate(planned):
       part = self._sequence(record, prompt)
       begin, end = end, end + len(part["ids"])
       ids[begin:end] = part["ids"]
@@ -197,7 +208,7 @@ class PackedSequences:
       prompt=before,
       target=target,
       weight=weight,
-      **self._references(index, [reference for _, _, reference in members]),
+      **self._references(index, [reference for _, _, reference in planned]),
     )
 
   def _references(
@@ -245,7 +256,7 @@ class PackedSequences:
     language = corpus.languages[corpus.language[record]]
     return sequence.Part(
       language=language,
-      pieces=text_pieces(corpus, self._text, record, corpus.text(record)),
+      pieces=text_pieces(corpus, self._text, record),
       rate=self._rate(language),
       codes=read_tokens(corpus, self._features, record),
     )

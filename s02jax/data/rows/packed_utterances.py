@@ -1,6 +1,7 @@
 """Rows of the audio tokenizer: packed whole utterances, text, references."""
 
 import dataclasses
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -51,6 +52,7 @@ class PackedUtterances:
 
   Attributes:
     excluded: number of records left out, by reason.
+    packing: rows by block, and how many blocks were packed.
   """
 
   def __init__(
@@ -76,18 +78,18 @@ class PackedUtterances:
     self._speakers = SpeakerClips(corpus.speaker)
     self._hop = corpus.rate // TOKENS_PER_SECOND
     self._row_tokens = tokens(row_seconds)
-    self._tokens = corpus.num_samples // self._hop
-    pieces = corpus.text_tokens.astype(int) - 1
+    tokens_of = corpus.num_samples // self._hop
+    pieces = corpus.text_tokens - 1
     records, self.excluded = usable_records(
       corpus,
       {
         "no text": pieces < 1,
-        "too long": self._tokens > self._row_tokens,
-        "more text than tokens": pieces > self._tokens,
+        "too long": tokens_of > self._row_tokens,
+        "more text than tokens": pieces > tokens_of,
       },
       "config.data.row_seconds",
     )
-    self._packing = PackedEpochs(
+    self.packing = PackedEpochs(
       make_mixture(corpus, records, seed, alpha),
       seed,
       self._row_tokens + GAP,
@@ -101,25 +103,38 @@ class PackedUtterances:
     none = np.full(len(target), -1)
     return HeardItems(
       target=target,
-      lengths=self._tokens[target] + GAP,
+      lengths=self._corpus.num_samples[target] // self._hop + GAP,
       reference=self._speakers.other(target, none, draw),
     )
 
   def __len__(self) -> int:
     """Rows of an epoch."""
-    return len(self._packing)
+    return len(self.packing)
 
   def records(self, index: int) -> list[int]:
     """Numbers of the records in a row, without references."""
     return [record for record, _ in self.members(index)]
 
+  def plan(self, indices: Sequence[int]) -> list[list[tuple[int, int]]]:
+    """Records (target, reference or -1) of each segment of each row."""
+    return [
+      [
+        *zip(
+          items.target[row].tolist(), items.reference[row].tolist(), strict=True
+        )
+      ]
+      for items, row in self.packing.rows(indices)
+    ]
+
   def members(self, index: int) -> list[tuple[int, int]]:
-    """Records (target, reference or -1) of each segment of a row."""
-    items, row = self._packing.row(index)
-    pair = items.target[row].tolist(), items.reference[row].tolist()
-    return list(zip(*pair, strict=True))
+    """Result of `plan` for one row."""
+    return self.plan([index])[0]
 
   def __getitem__(self, index: int) -> Row:
+    return self.make(index, self.members(index))
+
+  def make(self, index: int, planned: list[tuple[int, int]]) -> Row:
+    """Row of the records that `plan` found for it."""
     hop, size, most = self._hop, self._row_tokens, self._max_segments
     wave = np.zeros(size * hop, np.float32)
     segment, told = np.zeros(size, np.int32), np.zeros(size, bool)
@@ -131,13 +146,13 @@ class PackedUtterances:
       more["teacher"] = np.zeros((size, self._teacher.size), np.float32)
     text: list[int] = []
     end, fits = 0, True
-    for k, (record, reference) in enumerate(self.members(index)):
-      clip = self._corpus.record(record)
-      pieces = text_pieces(self._corpus, self._text, record, clip.text)
-      count = len(clip.wave) // hop
+    for k, (record, reference) in enumerate(planned):
+      clip = self._corpus.wave(record)
+      pieces = text_pieces(self._corpus, self._text, record)
+      count = len(clip) // hop
       begin = end + GAP if k else 0
       end = begin + count
-      wave[begin * hop : end * hop] = clip.wave[: count * hop]
+      wave[begin * hop : end * hop] = clip[: count * hop]
       segment[begin:end] = k + 1
       if self._teacher is not None:
         more["teacher"][begin:end] = self._teacher.states(record)

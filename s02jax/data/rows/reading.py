@@ -11,7 +11,7 @@ from s02jax.data.features import Features
 from s02jax.data.records import Corpus
 from s02jax.data.rows import NoRows, pad_to
 from s02jax.data.rows.augment import augment
-from s02jax.data.rows.draws import random_crop
+from s02jax.data.rows.draws import random_span
 from s02jax.text.tokenizer import TextModel
 
 
@@ -53,15 +53,18 @@ def usable_records(
   return records, excluded
 
 
-def text_pieces(
-  corpus: Corpus, text: TextModel, record: int, words: str
-) -> np.ndarray:
-  """Text ids i32[l] of a record's text `words`, without its language tag.
+def text_pieces(corpus: Corpus, text: TextModel, record: int) -> np.ndarray:
+  """Text ids i32[l] of a record's text, without its language tag.
+
+  They lie beside the index, apart from the sound; where `s02 text` ran before
+  it wrote them there, the record is read for its text.
 
   Raises:
     UserError: the index was counted with another text model.
   """
-  pieces = np.array(text.pieces(words), np.int32)
+  if corpus.text_ids is not None:
+    return corpus.text_ids.read(record, text.fingerprint)
+  pieces = np.array(text.pieces(corpus.text(record)), np.int32)
   if len(pieces) != corpus.text_tokens[record] - 1:
     raise UserError(
       f"the index of {corpus.folder} was made with another text model; run "
@@ -131,9 +134,10 @@ class References:
       number of samples before the zeros.
     """
     size = int(random.integers(self.shortest, self.longest + 1))
-    wave = random_crop(
-      self.corpus.wave(record)[part or slice(None)], size, random
-    )
+    length = int(self.corpus.num_samples[record])
+    first, last, _ = (part or slice(None)).indices(length)
+    begin, end = random_span(last - first, size, random)
+    wave = self.corpus.wave(record, first + begin, first + end)
     if self.augmented and random.random() < self.augmented:
       wave = augment(wave, self.corpus.rate, random)
     return pad_to(wave, self.longest), len(wave)

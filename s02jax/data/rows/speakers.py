@@ -4,30 +4,35 @@ import numpy as np
 
 
 class SpeakerClips:
-  """Clips of a corpus grouped by speaker.
-
-  Attributes:
-    clips: int[len(corpus)], clips of each record's speaker, itself included.
-  """
+  """Clips of a corpus grouped by speaker; four bytes a clip of its own."""
 
   def __init__(self, speaker: np.ndarray):
-    """Groups the records by `speaker`, int[len(corpus)]."""
-    self._order = np.argsort(speaker, kind="stable")
-    _, first, inverse, counts = np.unique(
-      speaker[self._order],
-      return_index=True,
-      return_inverse=True,
-      return_counts=True,
-    )
-    n = len(speaker)
-    # For every record: clips of its speaker, the place in `_order` where they
-    # begin, and its own place among them.
-    self.clips = np.empty(n, int)
-    self._first = np.empty(n, int)
-    self._place = np.empty(n, int)
-    self.clips[self._order] = counts[inverse]
-    self._first[self._order] = first[inverse]
-    self._place[self._order] = np.arange(n) - first[inverse]
+    """Groups the records by `speaker`, int[len(corpus)], which it keeps."""
+    self._speaker = speaker
+    # Clips by speaker, and of each by number: their places are searched for.
+    order = np.argsort(speaker, kind="stable")
+    self._order = order.astype(np.int32)
+    self._counts = np.bincount(speaker)
+    self._first = np.cumsum(self._counts) - self._counts
+
+  @property
+  def clips(self) -> np.ndarray:
+    """Clips of each record's speaker, itself included, int[len(corpus)]."""
+    return self._counts[self._speaker]
+
+  def _place(self, record: np.ndarray) -> np.ndarray:
+    """Place of each record among the clips of its speaker, int[k]."""
+    speaker = self._speaker[record]
+    low = self._first[speaker]
+    begin, high = low, low + self._counts[speaker] - 1
+    while np.any(low < high):
+      middle = (low + high) // 2
+      below = self._order[middle] < record
+      low, high = (
+        np.where(below, middle + 1, low),
+        np.where(below, high, middle),
+      )
+    return low - begin
 
   def other(
     self, record: np.ndarray, besides: np.ndarray, draw: np.ndarray
@@ -43,14 +48,16 @@ class SpeakerClips:
       int[k]; -1 where there is no other.
     """
     two = besides >= 0
-    rest = self.clips[record] - 1 - two
+    speaker = self._speaker[record]
+    rest = self._counts[speaker] - 1 - two
     place = (draw * np.maximum(rest, 0)).astype(int)
-    mine = self._place[record]
-    theirs = np.where(two, self._place[besides], np.iinfo(int).max)
+    mine = self._place(record)
+    second = self._place(np.where(two, besides, record))
+    theirs = np.where(two, second, np.iinfo(int).max)
     place = place + (place >= np.minimum(mine, theirs))
     place = place + (two & (place >= np.maximum(mine, theirs)))
     found = self._order[
-      np.minimum(self._first[record] + place, len(self._order) - 1)
+      np.minimum(self._first[speaker] + place, len(self._order) - 1)
     ]
     return np.where(rest > 0, found, -1)
 
@@ -58,7 +65,8 @@ class SpeakerClips:
     self, record: int, random: np.random.Generator, most: int
   ) -> list[int]:
     """Draws up to `most` other clips of a record's speaker, in random order."""
-    rest = int(self.clips[record]) - 1
+    speaker = self._speaker[record]
+    rest = int(self._counts[speaker]) - 1
     places = random.choice(rest, min(rest, most), replace=False)
-    places += places >= self._place[record]
-    return self._order[self._first[record] + places].tolist()
+    places += places >= int(self._place(np.array([record]))[0])
+    return self._order[self._first[speaker] + places].tolist()

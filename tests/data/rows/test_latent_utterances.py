@@ -57,8 +57,8 @@ def test_latents_are_of_one_speaker_and_the_reference_is_another_clip():
 class Rising(fakes.FakeCorpus):
   """Corpus whose samples count up in every wave."""
 
-  def wave(self, i):
-    return np.arange(self.num_samples[i], dtype=np.float32)
+  def wave(self, i, begin=0, end=None):
+    return np.arange(self.num_samples[i], dtype=np.float32)[begin:end]
 
 
 class RisingFeatures(fakes.FakeFeatures):

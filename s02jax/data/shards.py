@@ -1,0 +1,212 @@
+"""Records of one ArrayRecord data set that lies in several files.
+
+Files are opened when a record of theirs is read, and as many stay open as half
+of what the operating system grants the process: a corpus of a thousand files
+is read under `ulimit -n 1024`. What ArrayRecord cannot read is an OSError, as
+for any other file, and its file is opened anew for the next try.
+"""
+
+import bisect
+import collections
+import contextlib
+import errno
+import itertools
+import json
+import os
+import pathlib
+import resource
+import threading
+from collections.abc import Sequence
+from typing import Any
+
+from array_record.python import array_record_module
+
+from s02jax.core import files
+
+_OPTIONS = "readahead_buffer_size:0"
+
+
+def most_open() -> int:
+  """Number of files that readers of a process may hold open together."""
+  soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+  return 2**14 if soft == resource.RLIM_INFINITY else max(soft // 2, 8)
+
+
+class _Readers:
+  """Readers of files, the most recently used ones; thread-safe."""
+
+  def __init__(self):
+    self._open: collections.OrderedDict[str, Any] = collections.OrderedDict()
+    self._lock = threading.Lock()
+
+  def get(self, path: str) -> Any:
+    """Reader of a file, opened where it is not yet."""
+    with self._lock:
+      if path in self._open:
+        self._open.move_to_end(path)
+        return self._open[path]
+    made = array_record_module.ArrayRecordReader(path, options=_OPTIONS)
+    with self._lock:
+      reader = self._open.setdefault(path, made)
+      # One that a thread still reads from is closed when that is done.
+      while len(self._open) > most_open():
+        self._open.popitem(last=False)
+    return reader
+
+  def drop(self, path: str) -> None:
+    """Forgets a reader, so that its file is opened anew."""
+    with self._lock:
+      self._open.pop(path, None)
+
+
+_readers = _Readers()
+
+
+class Shards:
+  """Records by number, over the files in order; thread-safe and picklable."""
+
+  def __init__(
+    self, paths: Sequence[str | os.PathLike], lengths: Sequence[int]
+  ):
+    """Opens nothing yet.
+
+    Args:
+      paths: the files, in the order of their records.
+      lengths: number of records in each.
+    """
+    self._paths = [os.fspath(path) for path in paths]
+    self._ends = [*itertools.accumulate(lengths)]
+    if len(self._paths) != len(self._ends):
+      raise ValueError(f"{len(self._paths)} files of {len(self._ends)} lengths")
+
+  def __len__(self) -> int:
+    return self._ends[-1] if self._ends else 0
+
+  def read(self, index: int) -> bytes:
+    """Bytes of a record.
+
+    Raises:
+      IndexError: there is no such record.
+      OSError: its file cannot be read.
+    """
+    if not 0 <= index < len(self):
+      raise IndexError(f"record {index} of {len(self)}")
+    shard = bisect.bisect_right(self._ends, index)
+    first = self._ends[shard - 1] if shard else 0
+    path = self._paths[shard]
+    try:
+      return _readers.get(path).read([index - first])[0]
+    except (RuntimeError, ValueError, IndexError) as error:
+      _readers.drop(path)
+      reason = str(error).splitlines()[0] if str(error) else "unreadable"
+      raise OSError(errno.EIO, f"record {index - first}: {reason}", path) from (
+        error
+      )
+
+
+# Bytes of records in one file: as large as object stores and copies like.
+FILE_BYTES = 2**30
+_WRITER_OPTIONS = "group_size:1,uncompressed"
+
+
+def _card(path: pathlib.Path) -> pathlib.Path:
+  """File with the numbers of records, where `path` is split into several."""
+  return path.with_name(f"{path.name}.shards.json")
+
+
+def _names(path: pathlib.Path, count: int) -> list[pathlib.Path]:
+  """Names of the files that `path` is split into; its own of one."""
+  if count == 1:
+    return [path]
+  return [
+    path.with_name(f"{path.name}-{i:05d}-of-{count:05d}") for i in range(count)
+  ]
+
+
+def opened(path: pathlib.Path) -> Shards | None:
+  """Records that a `ShardWriter` wrote; None where there are none."""
+  if _card(path).exists():
+    lengths = json.loads(_card(path).read_text())["lengths"]
+    return Shards(_names(path, len(lengths)), lengths)
+  return Shards([path], [length_of(path)]) if path.exists() else None
+
+
+class ShardWriter:
+  """Writer of records into files of FILE_BYTES, named by `close`, not before.
+
+  One file bears the name that is given; several are `NAME-00000-of-00012`, and
+  `NAME.shards.json` holds the number of records in each.
+  """
+
+  def __init__(self, path: pathlib.Path):
+    """Makes the folder; files are made as they are needed."""
+    self._path = path
+    self._parts: list[pathlib.Path] = []
+    self._lengths: list[int] = []
+    self._writer: Any = None
+    path.parent.mkdir(exist_ok=True)
+    self._next()
+
+  def _next(self) -> None:
+    """Begins another file."""
+    self._finish()
+    name = f"{self._path.name}-{len(self._parts):05d}"
+    self._parts.append(files.part_of(self._path.with_name(name)))
+    self._lengths.append(0)
+    self._bytes = 0
+    self._writer = array_record_module.ArrayRecordWriter(
+      os.fspath(self._parts[-1]), _WRITER_OPTIONS
+    )
+
+  def _finish(self) -> None:
+    """Ends the present file."""
+    if self._writer is not None:
+      writer, self._writer = self._writer, None
+      writer.close()
+
+  def write(self, data: bytes) -> None:
+    """Adds a record; RuntimeError where there is no room."""
+    if self._bytes + len(data) > FILE_BYTES and self._lengths[-1]:
+      self._next()
+    self._writer.write(data)
+    self._bytes += len(data)
+    self._lengths[-1] += 1
+
+  def close(self) -> None:
+    """Ends the last file, and gives all of them their names.
+
+    Raises:
+      OSError, RuntimeError: they cannot be written.
+    """
+    self._finish()
+    before = set(self._path.parent.glob(f"{self._path.name}-*-of-*"))
+    named = _names(self._path, len(self._parts))
+    _card(self._path).unlink(missing_ok=True)
+    for part, name in zip(self._parts, named, strict=True):
+      os.replace(part, name)
+      _readers.drop(os.fspath(name))
+    if len(named) > 1:
+      files.write_json(_card(self._path), {"lengths": self._lengths})
+      self._path.unlink(missing_ok=True)
+    for path in before - set(named):
+      path.unlink()
+
+  def discard(self) -> None:
+    """Removes what was written."""
+    with contextlib.suppress(RuntimeError):
+      self._finish()
+    for part in self._parts:
+      part.unlink(missing_ok=True)
+
+
+def length_of(path: str | os.PathLike) -> int:
+  """Number of records in a file.
+
+  Raises:
+    OSError: it cannot be read.
+  """
+  path = os.fspath(path)
+  try:
+    return _readers.get(os.fspath(path)).num_records()
+  except RuntimeError as error:
+    raise OSError(errno.EIO, str(error).splitlines()[0], path) from error
