@@ -106,7 +106,8 @@ class FakeStudio:
     for seed in range(order.seed, order.seed + order.candidates):
       yield seed
       for _ in order.text.split():
-        yield np.full(self.block, 0.01 * (seed + 1), np.float32)
+        level = 0.01 * (1 + seed % 50)
+        yield np.full(self.block, level, np.float32)
     if order.keep is not None:
       self.kept[order.keep] = {"name": order.keep}
 

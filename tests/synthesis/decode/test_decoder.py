@@ -298,7 +298,7 @@ def test_what_pads_a_prompt_does_not_matter(variables):
   dirty = np.where(real, ids, 10**6), np.where(real, cursor, np.nan)
   caches = [
     functions.prefill(
-      functions.shape.empty(2, 16),
+      functions.shape.empty(2, cache.round_places(8)),
       *row,
       np.int32(5),
       np.ones(8, np.float32),
