@@ -207,6 +207,6 @@ def length_of(path: str | os.PathLike) -> int:
   """
   name = os.fspath(path)
   try:
-    return _readers.get(os.fspath(path)).num_records()
+    return _readers.get(name).num_records()
   except RuntimeError as error:
     raise OSError(errno.EIO, str(error).splitlines()[0], name) from error
