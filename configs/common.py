@@ -61,6 +61,8 @@ def _add_intervals(config: ConfigDict, size: str) -> None:
   config.log_every = 100 if large(size) else 10
   config.eval_every = 2000 if large(size) else 500
   config.checkpoint_every = 1000 if large(size) else 200
+  # Minutes after which one is saved besides, at the next log; 0 for never.
+  config.checkpoint_minutes = 30.0 if large(size) else 0.0
   # Batches of one evaluation, and the splits it reads.
   config.eval_batches = 4
   config.eval_splits = ("seen", "unseen")

@@ -21,7 +21,7 @@ import numpy as np
 import tqdm
 
 from data_pipelines.clips import Example
-from s02jax.core import files, languages
+from s02jax.core import files, inputs, languages
 from s02jax.core.errors import UserError
 from s02jax.core.rates import TOKENS_PER_SECOND
 from s02jax.data import records
@@ -81,6 +81,7 @@ class CorpusWriter:
         f"--rate {rate} is not a multiple of {TOKENS_PER_SECOND}, the tokens"
         " per second; use 16000, 22050, 24000 or 44100"
       )
+    inputs.check_on_disk(out, "--out")
     self._out = out
     self._rate = rate
     self._notes, self._texts = notes, dict(texts)

@@ -10,6 +10,7 @@ job has waited in a queue: all that can be without the corpus and the devices.
 import argparse
 import hashlib
 import math
+import os
 import pathlib
 import re
 import shlex
@@ -18,7 +19,7 @@ from collections.abc import Callable, Sequence
 
 from ml_collections import ConfigDict
 
-from s02jax import stages
+from s02jax import hardware, stages
 from s02jax.core.errors import PASSING, UserError
 from s02jax.stages import train_state
 from s02jax.training import arguments, hosts
@@ -96,11 +97,46 @@ def add_remote(out: argparse.ArgumentParser) -> None:
     "beside the workdir)",
   )
   out.add_argument(
+    "--env",
+    action="append",
+    default=[],
+    metavar="NAME=VALUE",
+    help="variable of training; XLA_FLAGS, LIBTPU_INIT_ARGS and NCCL_* of this"
+    " shell are passed anyway",
+  )
+  out.add_argument(
     "--grace",
     type=positive,
     default=GRACE,
     help="seconds to save in, after SIGTERM (%(default)s)",
   )
+
+
+def environment(options: argparse.Namespace, platform: str) -> dict[str, str]:
+  """Variables of training: this process's, the table's, and those of --env.
+
+  Args:
+    options: of the launcher.
+    platform: gpu or tpu.
+
+  Raises:
+    UserError: an --env without a value.
+  """
+  own = pairs("--env", options.env)
+  return hardware.environment(platform, dict(os.environ) | own) | {
+    name: value for name, value in own.items() if name != "XLA_FLAGS"
+  }
+
+
+def pairs(flag: str, texts: Sequence[str]) -> dict[str, str]:
+  """Reads NAME=VALUE of every use of a flag; raises UserError for others."""
+  out = {}
+  for text in texts:
+    key, equals, value = text.partition("=")
+    if not key or not equals:
+      raise UserError(f"{flag} {text}: give NAME=VALUE.")
+    out[key] = value
+  return out
 
 
 def positive(text: str) -> int:

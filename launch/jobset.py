@@ -47,6 +47,7 @@ NAME = r"[a-z]([a-z0-9-]{0,38}[a-z0-9])?"
 _KEPT = 7 * 24 * 3600
 
 Tree = dict[str, Any]
+_LOCKS: Tree = {"securityContext": {"capabilities": {"add": ["IPC_LOCK"]}}}
 
 
 def parser() -> argparse.ArgumentParser:
@@ -61,6 +62,13 @@ def parser() -> argparse.ArgumentParser:
   out.add_argument("--slices", help="of TPU (%(default)s)", **number)
   out.add_argument("--chips-per-host", type=int, help="8 for a 2x4 on one host")
   out.add_argument("--nodes", help="of GPUs (%(default)s)", **number)
+  out.add_argument(
+    "--rdma",
+    action="append",
+    default=[],
+    metavar="RESOURCE=COUNT",
+    help="network cards of a node for NCCL, as rdma/ib=8",
+  )
   out.add_argument("--name", help="of the JobSet (from the workdir)")
   out.add_argument("--namespace", help="kubectl's own where absent")
   pair = dict(action="append", default=[])
@@ -150,7 +158,7 @@ def manifest(
   if options.namespace:
     metadata["namespace"] = options.namespace
   if options.label:
-    metadata["labels"] = _pairs("--label", options.label)
+    metadata["labels"] = common.pairs("--label", options.label)
   if options.tpu:
     metadata["annotations"] = {_EXCLUSIVE: _POOL}
   return {
@@ -241,7 +249,7 @@ def _pod(
     {"name": f"volume-{i}", "mountPath": path}
     for i, (_, path) in enumerate(claims)
   ]
-  selector = _pairs("--node-selector", options.node_selector)
+  selector = common.pairs("--node-selector", options.node_selector)
   pod: Tree = {
     "restartPolicy": "Never",
     "terminationGracePeriodSeconds": options.grace,
@@ -260,20 +268,27 @@ def _pod(
       pod |= {"hostNetwork": True, "dnsPolicy": "ClusterFirstWithHostNet"}
   else:
     limits = {"nvidia.com/gpu": options.gpus}
+    limits |= {
+      k: int(n) for k, n in common.pairs("--rdma", options.rdma).items()
+    }
     command += _processes(name, options.nodes)
     # NCCL's; a container's own is 64 MiB.
     volumes.append({"name": "shared-memory", "emptyDir": {"medium": "Memory"}})
     mounts.append({"name": "shared-memory", "mountPath": "/dev/shm"})
   if selector:
     pod["nodeSelector"] = selector
+  env = {"S02_CACHE": common.cache(options, workdir)}
+  env |= common.environment(options, "tpu" if options.tpu else "gpu")
   pod["containers"] = [
     {
       "name": _CONTAINER,
       "image": options.image,
       "command": command,
-      "env": [{"name": "S02_CACHE", "value": common.cache(options, workdir)}],
+      "env": [{"name": name, "value": value} for name, value in env.items()],
       "resources": {"limits": limits},
       "volumeMounts": mounts,
+      # NCCL pins memory for the network's cards.
+      **(_LOCKS if options.rdma else {}),
     }
   ]
   return pod | {"volumes": volumes}
@@ -305,16 +320,6 @@ def _claims(texts: Sequence[str], workdir: str) -> list[tuple[str, str]]:
       "pod; mount a claim with --volume CLAIM:/PATH and put it there."
     )
   return claims
-
-
-def _pairs(flag: str, texts: Sequence[str]) -> dict[str, str]:
-  out = {}
-  for text in texts:
-    key, equals, value = text.partition("=")
-    if not key or not equals:
-      raise UserError(f"{flag} {text}: give NAME=VALUE.")
-    out[key] = value
-  return out
 
 
 def main(argv: list[str]) -> int:

@@ -32,6 +32,7 @@ DETACHED = True
 # by then. A cancelled job is no longer RUNNING.
 _BODY = """\
 export S02_CACHE={cache}
+{exports}
 trap 'told=1; scancel --signal=TERM "$SLURM_JOB_ID.0"' TERM
 {srun} &
 step=$!
@@ -63,7 +64,7 @@ def parser() -> argparse.ArgumentParser:
     "--gpus-per-node", help="and processes (%(default)s)", **count
   )
   out.add_argument(
-    "--cpus-per-gpu", type=common.positive, help="the cluster's default"
+    "--cpus-per-gpu", type=common.positive, help="config.threads of them"
   )
   out.add_argument(
     "--restarts", type=int, default=10, help="after failures (%(default)s)"
@@ -108,15 +109,19 @@ def script(
     "--open-mode=append",
   ]
   step = ["srun", "--label", "--kill-on-bad-exit=1"]
-  if options.cpus_per_gpu:  # which srun does not take from sbatch
-    directives.append(f"--cpus-per-task={options.cpus_per_gpu}")
-    step.append(f"--cpus-per-task={options.cpus_per_gpu}")
+  cpus = options.cpus_per_gpu or common.check(training).config.threads
+  directives.append(f"--cpus-per-task={cpus}")
+  step.append(f"--cpus-per-task={cpus}")  # srun does not take it from sbatch
   if options.time:
     directives.append(f"--time={options.time}")
   head = ["#!/bin/bash"]
   head += [f"#SBATCH {x}" for x in (*directives, *options.sbatch)]
   body = _BODY.format(
     cache=shlex.quote(common.cache(options, workdir)),
+    exports="\n".join(
+      f"export {name}={shlex.quote(value)}"
+      for name, value in common.environment(options, "gpu").items()
+    ),
     srun=shlex.join([*step, *common.train_command(sys.executable, training)]),
     stopped=STOPPED,
     retried="|".join(map(str, common.RETRIED)),

@@ -137,7 +137,8 @@ def service(
   cache = common.cache(options, workdir)
   unit = [f"--unit={_UNIT}", "--collect", "--wait"]
   unit += [f"--property={name}={value}" for name, value in properties.items()]
-  unit += [f"--setenv=S02_CACHE={cache}"]
+  variables = {"S02_CACHE": cache} | common.environment(options, "tpu")
+  unit += [f"--setenv={name}={value}" for name, value in variables.items()]
   here = ['--uid="$(id -u)"', '--working-directory="$PWD"']
   here += [f'--setenv=JAX_COORDINATOR_ADDRESS="$host:{common.PORT}"']
   words = [

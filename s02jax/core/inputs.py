@@ -3,6 +3,7 @@
 import dataclasses
 import difflib
 import numbers
+import re
 import typing
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
@@ -24,6 +25,21 @@ def hint(word: str, known: Iterable[str]) -> str:
   """Writes " (did you mean X?)", or nothing where no known word is near."""
   found = nearest(word, known)
   return "" if found is None else f" (did you mean {found}?)"
+
+
+def check_on_disk(path: object, name: str) -> None:
+  """Raises UserError for a URL, which would become a folder of that name here.
+
+  Args:
+    path: folder or file that somebody named.
+    name: option or field that it is the value of.
+  """
+  # A Path holds one slash of the two. One letter is a drive, no scheme.
+  if re.match(r"[a-z][a-z0-9+]+:/", str(path)):
+    raise UserError(
+      f"{name} is {path}, a URL; locks and appended files need a file system:"
+      " mount the bucket on every host and give the path there."
+    )
 
 
 def check_names(given: Iterable[str], known: Iterable[str], what: str) -> None:

@@ -29,7 +29,7 @@ from typing import Any
 import numpy as np
 import soundfile
 
-from s02jax.core import languages
+from s02jax.core import inputs, languages
 from s02jax.core.errors import UserError
 from s02jax.core.files import read_json
 from s02jax.data import example
@@ -234,6 +234,7 @@ class Corpus:
     if split not in SPLITS:
       known = ", ".join(SPLITS)
       raise UserError(f"corpus split {split!r} is unknown: there are {known}")
+    inputs.check_on_disk(folder, "the corpus")
     return cls(pathlib.Path(folder), split, cache_bytes)
 
   def __reduce__(self):

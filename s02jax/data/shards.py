@@ -205,8 +205,8 @@ def length_of(path: str | os.PathLike) -> int:
   Raises:
     OSError: it cannot be read.
   """
-  path = os.fspath(path)
+  name = os.fspath(path)
   try:
-    return _readers.get(os.fspath(path)).num_records()
+    return _readers.get(name).num_records()
   except RuntimeError as error:
-    raise OSError(errno.EIO, str(error).splitlines()[0], path) from error
+    raise OSError(errno.EIO, str(error).splitlines()[0], name) from error

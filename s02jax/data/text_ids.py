@@ -18,7 +18,6 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 
 from s02jax.core import files
-from s02jax.core.errors import UserError
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,12 +47,16 @@ class _Files:
 
 
 class TextIds:
-  """Text ids of one split, read by record."""
+  """Text ids of one split, read by record.
+
+  Attributes:
+    model: fingerprint of the text model that they are of.
+  """
 
   def __init__(self, paths: _Files):
     """Maps the files that `write` wrote."""
     card = files.read_json(paths.card, "s02 text")
-    self._folder, self._model = paths.folder, card["model"]
+    self.model: str = card["model"]
     self._starts = np.load(paths.starts, mmap_mode="r")
     kind = np.dtype(f"<u{card['bytes']}")
     some = len(self._starts) > 1 and self._starts[-1] > 0
@@ -65,21 +68,8 @@ class TextIds:
     paths = _Files(folder, split)
     return cls(paths) if paths.card.exists() else None
 
-  def read(self, record: int, model: str) -> np.ndarray:
-    """Text ids of a record, i32[l], without its language tag.
-
-    Args:
-      record: number of the record.
-      model: fingerprint of the text model that the caller uses.
-
-    Raises:
-      UserError: the ids are of another text model.
-    """
-    if model != self._model:
-      raise UserError(
-        f"the index of {self._folder} was made with another text model; run"
-        f" `s02 text --corpus {self._folder}` again."
-      )
+  def read(self, record: int) -> np.ndarray:
+    """Text ids of a record, i32[l], without its language tag."""
     first, last = self._starts[record], self._starts[record + 1]
     return self._ids[first:last].astype(np.int32)
 

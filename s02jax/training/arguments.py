@@ -54,6 +54,8 @@ def parse(argv: list[str]) -> Arguments:
       "config.corpus has no value; give --config.corpus=DIR, a folder that "
       "`s02 corpus` wrote."
     )
+  inputs.check_on_disk(workdir, "--workdir")
+  inputs.check_on_disk(config.corpus, "config.corpus")
   return Arguments(
     config=config,
     workdir=workdir,

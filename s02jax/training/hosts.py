@@ -27,6 +27,7 @@ import sys
 import threading
 import time
 import traceback
+import urllib.request
 from collections.abc import Callable, Generator, Mapping
 from typing import Any, NoReturn
 
@@ -189,7 +190,96 @@ class Total:
     return self.add(0)  # the job's store has no number before the first add
 
 
+class Alarm:
+  """Alarm at the same step on all processes, by the clock of process 0."""
+
+  def __init__(self, seconds: float, every: int):
+    """Begins to count.
+
+    Args:
+      seconds: time from one alarm, or `reset`, to the next; 0 for none.
+      every: number of steps between two looks at the clock.
+    """
+    self._seconds, self._every = seconds, max(every, 1)
+    self.reset()
+
+  def reset(self) -> None:
+    """Begins to count anew."""
+    self._began = time.monotonic()
+
+  def due(self, step: int) -> bool:
+    """Whether the time is over; every process must ask after every step."""
+    if not self._seconds or step % self._every:
+      return False
+    over = time.monotonic() - self._began >= self._seconds
+    client, me = _state().client, _state().process_id
+    if client is not None:
+      key = f"s02jax/alarm/{step}"
+      if me == 0:
+        client.key_value_set(key, "over" if over else "")
+      wait = START_TIMEOUT * 1000
+      over = bool(client.blocking_key_value_get(key, wait))
+    if over:
+      self.reset()
+    return over
+
+
 # ------------------------------------------------------------- ending together
+
+
+# What Google Cloud tells a virtual machine of its maintenance.
+_MAINTENANCE = (
+  "http://metadata.google.internal/computeMetadata/v1/instance/"
+  "maintenance-event"
+)
+_NO_MAINTENANCE = "NONE"
+_VENDOR = pathlib.Path("/sys/class/dmi/id/sys_vendor")
+
+
+def heed_maintenance(
+  address: str = _MAINTENANCE, vendor: pathlib.Path = _VENDOR
+) -> threading.Thread | None:
+  """Watches for a notice of maintenance, and answers it as a SIGTERM.
+
+  Args:
+    address: that the notice is read from.
+    vendor: file that says whose machine this is.
+
+  Returns:
+    The thread that waits for it; None where this is no machine of Google's.
+  """
+  try:
+    if "Google" not in vendor.read_text():
+      return None
+  except OSError:
+    return None
+  thread = threading.Thread(
+    target=_wait_for_maintenance,
+    args=(address,),
+    daemon=True,
+    name="watch for maintenance",
+  )
+  thread.start()
+  return thread
+
+
+def _wait_for_maintenance(address: str) -> None:
+  """Reads the notice until there is one; then sends this process a SIGTERM."""
+  request = urllib.request.Request(
+    f"{address}?wait_for_change=true&timeout_sec=60",
+    headers={"Metadata-Flavor": "Google"},
+  )
+  while True:
+    try:
+      with urllib.request.urlopen(request, timeout=90) as answer:
+        notice = answer.read().decode().strip()
+    except OSError:  # away for a moment, as its own machine may be
+      time.sleep(5.0)
+      continue
+    if notice and notice != _NO_MAINTENANCE:
+      logging.warning("maintenance is announced (%s): saving", notice)
+      os.kill(os.getpid(), signal.SIGTERM)
+      return
 
 
 class StopSignal:

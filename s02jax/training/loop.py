@@ -165,6 +165,7 @@ def _run(
   logging.info("training: steps %d to %d", start + 1, config.steps)
   profile = Profile(config.profile, workdir / "profile")
   last_saved, step = start, start
+  alarm = hosts.Alarm(60 * config.checkpoint_minutes, config.log_every)
   batches = feed.training(start)
   clock.enter("step")
   with (
@@ -174,6 +175,7 @@ def _run(
     jax.set_mesh(mesh),
     hosts.limited(clock, config.stuck_seconds),
   ):
+    hosts.heed_maintenance()
     log.begin(start)
     while step < config.steps and not stop.requested(step):
       profile.before(step)
@@ -192,6 +194,7 @@ def _run(
       log.add(step, values, feed.counts(host, flops(batch, step - 1)))
       evaluation_due = is_due(step, config.eval_every, config.steps)
       save_due = is_due(step, config.checkpoint_every, config.steps)
+      save_due |= alarm.due(step)
       if is_due(step, config.log_every, config.steps):
         benchmark.poll()
       if evaluation_due or save_due or benchmark.due(step):
@@ -202,6 +205,7 @@ def _run(
         if save_due:
           save(step, state)
           last_saved = step
+          alarm.reset()
         if benchmark.due(step):
           benchmark.start(step, state)
 

@@ -12,7 +12,8 @@ import pytest
 
 from data_pipelines import text_model
 from s02jax.core.errors import UserError
-from s02jax.data import example, records
+from s02jax.data import example, records, shards
+from s02jax.data.rows import reading
 from tests.corpora import write_noise
 
 
@@ -61,7 +62,9 @@ def test_records_are_those_that_tensorflow_datasets_reads(tiny):
     example.fields(b"\x0anonsense")
 
 
-def test_texts_have_their_ids_apart_from_the_records(tiny, tmp_path):
+def test_texts_have_their_ids_apart_from_the_records(
+  tiny, tmp_path, monkeypatch
+):
   folder = tmp_path / "corpus"
   shutil.copytree(tiny, folder)
   with pytest.raises(UserError, match="run `s02 text"):
@@ -73,13 +76,15 @@ def test_texts_have_their_ids_apart_from_the_records(tiny, tmp_path):
     for index in range(len(corpus)):
       ids = model.pieces(corpus.text(index))
       assert len(ids) == corpus.text_tokens[index] - 1
-      found = corpus.text_ids.read(index, model.fingerprint)
+      found = reading.text_pieces(corpus, model, index)
       assert found.tolist() == ids and found.dtype == np.int32
   for path in corpus.files.records.glob("*.array_record*"):
-    path.unlink()  # ids need no record
-  assert len(corpus.text_ids.read(0, model.fingerprint)) > 0
-  with pytest.raises(UserError, match="another text model"):
-    corpus.text_ids.read(0, "another")
+    path.unlink()  # ids need no record, but those of another model do
+  assert len(reading.text_pieces(corpus, model, 0)) > 0
+  monkeypatch.setattr(shards, "_readers", shards._Readers())  # none is open
+  model.fingerprint = "another"
+  with pytest.raises(OSError, match="speech-unseen"):
+    reading.text_pieces(corpus, model, 1)
 
 
 def test_the_cache_is_bounded():

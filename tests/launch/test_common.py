@@ -123,3 +123,40 @@ def test_names_suit_everyone_and_tell_folders_apart():
   for name in names:
     assert re.fullmatch(jobset.NAME, name), name
   assert common.name_of("a/ar") == common.name_of(str(ROOT / "a" / "ar"))
+
+
+def test_every_launcher_passes_variables_on(tmp_path, monkeypatch, capsys):
+  monkeypatch.setenv("NCCL_SOCKET_IFNAME", "eth1")
+  monkeypatch.setenv("XLA_FLAGS", "--xla_dump_to=/tmp/x y")
+  training = ["--", *TOY, "--workdir", "/data/runs/toy"]
+  own = ["--dry-run", "--env=NCCL_DEBUG=WARN", "--env=MINE=1"]
+  gpu = ["--xla_gpu_enable_latency_hiding_scheduler=true", "MEM_FRACTION"]
+  where = ["--tpu=t", "--zone=z"]
+  pods = ["--image=i", "--volume=data:/data"]
+  for launcher, options, words in (
+    (slurm, [], gpu),
+    (
+      jobset,
+      [*pods, "--gpus=8", "--rdma=rdma/ib=8"],
+      [*gpu, "IPC_LOCK", "rdma/ib: 8"],
+    ),
+    (jobset, [*pods, "--tpu=v5p:2x2x1"], []),
+    (tpu_vm, where, []),
+  ):
+    assert launcher.main([*own, *options, *training]) == 0
+    out = capsys.readouterr().out
+    for word in (
+      *words,
+      "NCCL_SOCKET_IFNAME",
+      "eth1",
+      "NCCL_DEBUG",
+      "MINE",
+      "/tmp/x y",
+    ):
+      assert word in out, (launcher.__name__, word)
+    assert ("IPC_LOCK" in out) == ("IPC_LOCK" in words)
+
+
+def test_a_variable_without_a_value_is_one_sentence():
+  with pytest.raises(UserError, match="--env A: give NAME=VALUE"):
+    slurm.main(["--dry-run", "--env=A", "--", *TOY, "--workdir", "w"])

@@ -1,11 +1,14 @@
 """Multi-process jobs: processes agree at the start and end together."""
 
+import http.server
 import os
 import pathlib
 import shutil
 import signal
 import socket
+import threading
 import time
+import types
 from unittest import mock
 
 import pytest
@@ -138,3 +141,60 @@ def test_process_0_outlasts_the_others(monkeypatch):
   # What is told is read within a beat.
   assert follows_0 > tells + hosts.BEAT
   assert tells_0 > follows + hosts.BEAT
+
+
+def test_an_alarm_goes_off_at_one_step_by_the_clock_of_process_0(monkeypatch):
+  store, clocks = {}, {0: 0.0, 1: 500.0}
+  client = types.SimpleNamespace(
+    key_value_set=store.__setitem__,
+    blocking_key_value_get=lambda key, _: store[key],
+  )
+  me = types.SimpleNamespace(client=client, process_id=0)
+  monkeypatch.setattr(hosts, "_state", lambda: me)
+  monkeypatch.setattr(hosts.time, "monotonic", lambda: clocks[me.process_id])
+  alarms = {}
+  for me.process_id in (0, 1):
+    alarms[me.process_id] = hosts.Alarm(60.0, 10)
+  clocks[1] = 900.0  # hurries
+  found = {0: [], 1: []}
+  for step in range(1, 101):
+    clocks[0] += 1.0
+    for me.process_id in (0, 1):
+      if alarms[me.process_id].due(step):
+        found[me.process_id].append(step)
+  assert found[0] == found[1] == [60]
+  assert not any(hosts.Alarm(0.0, 1).due(step) for step in range(5))
+
+
+class Metadata(http.server.BaseHTTPRequestHandler):
+  """Server of notices: none, an error, then maintenance."""
+
+  notices = ["NONE", None, "TERMINATE_ON_HOST_MAINTENANCE"]
+
+  def do_GET(self):
+    notice = self.notices.pop(0)
+    self.send_response(200 if notice else 503)
+    self.end_headers()
+    self.wfile.write((notice or "").encode())
+
+  def log_message(self, *_):
+    pass
+
+
+def test_a_notice_of_maintenance_is_a_sigterm(tmp_path, monkeypatch):
+  vendor = tmp_path / "vendor"
+  assert hosts.heed_maintenance("http://nowhere", vendor) is None
+  vendor.write_text("Somebody\n")
+  assert hosts.heed_maintenance("http://nowhere", vendor) is None
+  vendor.write_text("Google\n")
+  sent = []
+  monkeypatch.setattr(hosts.os, "kill", lambda *what: sent.append(what))
+  monkeypatch.setattr(hosts.time, "sleep", lambda _: None)
+  with http.server.HTTPServer(("127.0.0.1", 0), Metadata) as server:
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    address = f"http://127.0.0.1:{server.server_port}/event"
+    thread = hosts.heed_maintenance(address, vendor)
+    assert thread is not None
+    thread.join(30)
+    server.shutdown()
+  assert sent == [(os.getpid(), signal.SIGTERM)] and not Metadata.notices

@@ -406,6 +406,13 @@ def test_a_saved_state_may_be_donated(tmp_path):
     (tmp_path / "checkpoints" / str(step)).rename(tmp_path / f"gone{step}")
 
 
+def test_a_checkpoint_comes_by_the_clock_too(tmp_path, monkeypatch):
+  monkeypatch.setattr(loop.hosts.Alarm, "due", lambda _, step: step in (2, 5))
+  changes = dict(steps=6, checkpoint_every=0, keep=9, checkpoint_minutes=1.0)
+  assert run(tmp_path, **changes) == 0
+  assert sorted(map(int, os.listdir(tmp_path / "checkpoints"))) == [2, 5, 6]
+
+
 def test_roll_back_keeps_up_to_the_step(tmp_path):
   path = tmp_path / "metrics.jsonl"
   path.write_text('{"step": 1}\n{"step": 2}\nnot json\n{"step": 3}\n{"st')

@@ -56,14 +56,15 @@ def usable_records(
 def text_pieces(corpus: Corpus, text: TextModel, record: int) -> np.ndarray:
   """Text ids i32[l] of a record's text, without its language tag.
 
-  They lie beside the index, apart from the sound; where `s02 text` ran before
-  it wrote them there, the record is read for its text.
+  They lie beside the index, apart from the sound; where they are those of
+  another text model, or of no `s02 text` of today, the record is read.
 
   Raises:
     UserError: the index was counted with another text model.
   """
-  if corpus.text_ids is not None:
-    return corpus.text_ids.read(record, text.fingerprint)
+  ids = corpus.text_ids
+  if ids is not None and ids.model == text.fingerprint:
+    return ids.read(record)
   pieces = np.array(text.pieces(corpus.text(record)), np.int32)
   if len(pieces) != corpus.text_tokens[record] - 1:
     raise UserError(
