@@ -35,6 +35,7 @@ from s02jax.core.errors import UserError
 LOCAL = "DirectRunner"
 RUNNERS = (LOCAL, "FlinkRunner", "SparkRunner", "DataflowRunner", "PrismRunner")
 _MOST_FILES = 4_096  # shards
+_WORTH = 100_000  # microseconds from which on a step's speed is told
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -275,7 +276,7 @@ def throughput(times: dict[str, int]) -> list[str]:
   lines = []
   for name in times:
     step, _, kind = name.partition("/")
-    if kind == "cpu" and times[name]:
+    if kind == "cpu" and times[name] > _WORTH:
       heard = times.get(f"{step}/heard", 0)
       lines.append(
         f"{step}: {heard / 1e6:.1f} s of sound in {times[name] / 1e6:.2f} s of"

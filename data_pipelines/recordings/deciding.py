@@ -173,13 +173,18 @@ class _Split(beam.DoFn):
 
 
 def _held_out(element) -> Iterator[Row]:
-  """Refuses clips of the texts that unseen speakers say."""
-  key, group = element
+  """Keeps a text in `unseen` or the other splits, where more clips say it."""
+  _, group = element
   rows = list(group)
-  unseen = bool(key) and any(row["split"] == _UNSEEN for row in rows)
+  unseen = sum(row["split"] == _UNSEEN for row in rows)
+  fewer = 2 * unseen < len(rows)  # unseen clips than others
   for row in rows:
-    if unseen and row["split"] != _UNSEEN:
-      reason = "text is held out for the unseen split"
+    if 0 < unseen < len(rows) and (row["split"] == _UNSEEN) == fewer:
+      reason = (
+        "its speaker is held out and its text is not"
+        if fewer
+        else "text is held out for the unseen split"
+      )
       row = row | {"step": "splits", "reason": reason}
     yield row
 

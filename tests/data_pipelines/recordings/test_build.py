@@ -171,6 +171,18 @@ def test_a_build_that_was_stopped_ends_in_the_same_bytes(
   assert "already built" in _build(source, out)[0]
 
 
+@pytest.mark.parametrize(
+  ("splits", "kept"),
+  [([0, 0, 2], [0, 0]), ([0, 2, 2], [2, 2]), ([0, 2], [2]), ([0, 0], [0, 0])],
+)
+def test_a_text_stays_where_more_clips_say_it(splits, kept):
+  from data_pipelines.recordings import deciding
+
+  rows = [{"split": x, "step": "", "reason": ""} for x in splits]
+  found = deciding._held_out(("text", rows))
+  assert [row["split"] for row in found if not row["reason"]] == kept
+
+
 class _Fake(Networks):
   """Recognisers that hear what a test says."""
 
