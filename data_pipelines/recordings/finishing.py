@@ -17,6 +17,7 @@ from data_pipelines.recordings.settings import Settings
 from data_pipelines.recordings.store import Store
 from s02jax.core import files
 from s02jax.data import records
+from s02jax.text import front
 
 # Columns beside the index, NaN where a measure is unknown.
 ATTRIBUTES = (
@@ -222,7 +223,7 @@ def assemble(
     rejected=rejected,
     warnings=0,
     notes="Cut from recordings by `s02 corpus build`.",
-    texts={},
+    texts=front.RULES,
     builder=builder,
   )
   files.write_json(found.card, card)

@@ -70,5 +70,5 @@ class Networks:
     model = self.recogniser(f"{_WHISPER}:{weights}", "en")
     assert isinstance(model, FasterWhisper)
     heard = model.model.detect_language(wave)[0]
-    codes = {row.asr: row.code for row in reversed(languages.LANGUAGES)}
+    codes = {row.asr: row.code for row in reversed(languages.BY_CODE.values())}
     return codes.get(heard, ""), heard
