@@ -65,13 +65,22 @@ class CorpusBuilder(tfds.core.GeneratorBasedBuilder):
 
 
 def serialiser() -> Callable[[Mapping[str, Any]], bytes]:
-  """Function from the fields of a record to bytes, as `write` writes them."""
+  """Function from the fields of a record to bytes, alike in every process.
+
+  TFDS itself leaves the order of the fields to protobuf, which draws it anew
+  for each process.
+  """
   features = CorpusBuilder(pathlib.Path("."), "", {}).info.features
   assert features is not None
-  serialise = example_serializer.ExampleSerializer(
+  convert = example_serializer.ExampleSerializer(
     features.get_serialized_info()
-  ).serialize_example
-  return lambda record: serialise(features.encode_example(record))
+  ).get_tf_example
+
+  def serialise(record: Mapping[str, Any]) -> bytes:
+    example = convert(features.encode_example(record))
+    return example.SerializeToString(deterministic=True)
+
+  return serialise
 
 
 def shard_name(split: str, number: int, count: int) -> str:
