@@ -2,7 +2,7 @@
 # than Python 3.11 or newer and make.
 PYTHON ?= python3
 BIN := .venv/bin
-EXTRAS := data,eval,serve,sounds,dev
+EXTRAS := data,beam,eval,serve,sounds,dev
 TPU := $(if $(filter Linux-x86_64,$(shell uname -sm | tr ' ' -)),.venv/tpu/ready)
 
 .PHONY: demo test test-all lint format golden pesq judges voices tpu clean

@@ -6,6 +6,7 @@ gets its name when everything in it is complete.
 """
 
 import collections
+import dataclasses
 import errno
 import itertools
 import json
@@ -42,6 +43,36 @@ class _Columns:
     return records.Index(
       **{name: np.array(x, np.int32) for name, x in vars(self).items()}
     )
+
+
+def is_finished(
+  out: pathlib.Path, builder: Mapping[str, Any], tell: Tell
+) -> bool:
+  """Whether a folder holds the corpus of these arguments.
+
+  Args:
+    out: corpus folder.
+    builder: its entry of the card.
+    tell: gets a line if it does.
+
+  Raises:
+    UserError: it holds something else.
+  """
+  card = records.CorpusFiles(out).card
+  if not card.exists():
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+      raise UserError(f"{out} exists and is not a corpus; choose another --out")
+    return False
+  found = json.loads(card.read_text())
+  if found["builder"] == builder and (
+    found["version"] == records.FORMAT_VERSION
+  ):
+    tell(f"{out} is already built with these arguments.")
+    return True
+  raise UserError(
+    f"{out} holds a corpus built with other arguments (see its card.json);"
+    " remove it or choose another --out"
+  )
 
 
 class CorpusWriter:
@@ -102,28 +133,7 @@ class CorpusWriter:
     }
     self._rejected: list[dict[str, Any]] = []
     self._warnings: list[dict[str, Any]] = []
-    self.finished = self._is_finished()
-
-  def _is_finished(self) -> bool:
-    card = records.CorpusFiles(self._out).card
-    if not card.exists():
-      if self._out.exists() and (
-        not self._out.is_dir() or any(self._out.iterdir())
-      ):
-        raise UserError(
-          f"{self._out} exists and is not a corpus; choose another --out"
-        )
-      return False
-    found = json.loads(card.read_text())
-    if found["builder"] == self._builder and (
-      found["version"] == records.FORMAT_VERSION
-    ):
-      self._tell(f"{self._out} is already built with these arguments.")
-      return True
-    raise UserError(
-      f"{self._out} holds a corpus built with other arguments (see its"
-      " card.json); remove it or choose another --out"
-    )
+    self.finished = is_finished(out, self._builder, tell)
 
   def __enter__(self) -> "CorpusWriter":
     if not self.finished:
@@ -234,60 +244,99 @@ class CorpusWriter:
     files.write_json(self._temporary.card, self._card())
 
   def _card(self) -> dict[str, Any]:
-    splits = {}
-    for split in records.SPLITS:
-      samples = self._samples[split]
-      splits[split] = {
-        "clips": self._clips[split].total(),
-        "seconds": round(samples.total() / self._rate, 2),
-        "speakers": len(set(self._columns[split].speaker)),
-        "languages": {
-          code: {
-            "clips": self._clips[split][code],
-            "seconds": round(samples[code] / self._rate, 2),
-          }
-          for code in self._languages
-          if code in samples
-        },
-      }
-    return {
-      "version": records.FORMAT_VERSION,
-      "rate": self._rate,
-      "languages": list(self._languages),
-      "added_languages": languages.rows(self._languages),
-      "speakers": list(self._speakers),
-      "splits": splits,
-      "rejected": len(self._rejected),
-      "warnings": len(self._warnings),
-      "notes": self._notes,
-      "texts": self._texts,
-      "builder": self._builder,
+    splits = {
+      split: Part(
+        clips=self._clips[split],
+        samples=self._samples[split],
+        speakers=len(set(self._columns[split].speaker)),
+      )
+      for split in records.SPLITS
     }
+    return card(
+      splits,
+      rate=self._rate,
+      codes=list(self._languages),
+      speakers=list(self._speakers),
+      rejected=len(self._rejected),
+      warnings=len(self._warnings),
+      notes=self._notes,
+      texts=self._texts,
+      builder=self._builder,
+    )
 
   def _summary(self) -> str:
-    card = self._card()
-    parts = [
-      f"{split} {part['clips']} clips, {part['seconds'] / 60:.1f} min,"
-      f" {part['speakers']} speakers"
-      for split, part in card["splits"].items()
-    ]
-    lines = [f"Wrote {self._out}: " + "; ".join(parts) + "."]
-    lines += [
-      f"The split {split} is empty; what is measured on it is left out."
-      for split, part in card["splits"].items()
-      if not part["clips"]
-    ]
-    if self._rejected:
-      lines.append(
-        f"Rejected {len(self._rejected)} rows: {self._out}/rejected.jsonl"
-        " has the reasons."
-      )
-    if self._warnings:
-      lines.append(
-        f"{len(self._warnings)} warnings about rows that were taken are in"
-        f" {self._out}/warnings.jsonl."
-      )
-    return "\n".join(lines)
+    return summary(self._out, self._card())
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Part:
+  """Counts of a split."""
+
+  clips: collections.Counter[str]  # by language
+  samples: collections.Counter[str]  # by language
+  speakers: int
+
+
+def card(
+  splits: Mapping[str, Part], *, rate: int, codes: list[str], **facts: Any
+) -> dict[str, Any]:
+  """Card of a corpus: its version, its splits, and what else is known of it.
+
+  Args:
+    splits: counts by name.
+    rate: sample rate, Hz.
+    codes: of the languages, in the order of their numbers.
+    facts: speakers in the order of their numbers, numbers of rejected rows and
+      of warnings, notes, texts, builder.
+  """
+  found = {}
+  for split, part in splits.items():
+    found[split] = {
+      "clips": part.clips.total(),
+      "seconds": round(part.samples.total() / rate, 2),
+      "speakers": part.speakers,
+      "languages": {
+        code: {
+          "clips": part.clips[code],
+          "seconds": round(part.samples[code] / rate, 2),
+        }
+        for code in codes
+        if code in part.samples
+      },
+    }
+  first: dict[str, Any] = {
+    "version": records.FORMAT_VERSION,
+    "rate": rate,
+    "languages": codes,
+    "added_languages": languages.rows(codes),
+    "speakers": facts.pop("speakers"),
+  }
+  return first | {"splits": found} | facts
+
+
+def summary(out: pathlib.Path, card: Mapping[str, Any]) -> str:
+  """Lines for a person about a corpus that was written, by its card."""
+  parts = [
+    f"{split} {part['clips']} clips, {part['seconds'] / 60:.1f} min,"
+    f" {part['speakers']} speakers"
+    for split, part in card["splits"].items()
+  ]
+  lines = [f"Wrote {out}: " + "; ".join(parts) + "."]
+  lines += [
+    f"The split {split} is empty; what is measured on it is left out."
+    for split, part in card["splits"].items()
+    if not part["clips"]
+  ]
+  if card["rejected"]:
+    lines.append(
+      f"Rejected {card['rejected']} rows: {out}/rejected.jsonl has the reasons."
+    )
+  if card["warnings"]:
+    lines.append(
+      f"{card['warnings']} warnings about rows that were taken are in"
+      f" {out}/warnings.jsonl."
+    )
+  return "\n".join(lines)
 
 
 def _write_rows(path: pathlib.Path, rows: Iterable[dict[str, Any]]) -> None:

@@ -5,11 +5,12 @@ import io
 import os
 import pathlib
 import shutil
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import numpy as np
 import tensorflow_datasets as tfds
+from tensorflow_datasets.core import example_serializer
 
 from s02jax.data import records
 
@@ -61,6 +62,62 @@ class CorpusBuilder(tfds.core.GeneratorBasedBuilder):
 
   def _generate_examples(self):
     raise NotImplementedError("_split_generators hands out the examples")
+
+
+def serialiser() -> Callable[[Mapping[str, Any]], bytes]:
+  """Function from the fields of a record to bytes, alike in every process.
+
+  TFDS itself leaves the order of the fields to protobuf, which draws it anew
+  for each process.
+  """
+  features = CorpusBuilder(pathlib.Path("."), "", {}).info.features
+  assert features is not None
+  convert = example_serializer.ExampleSerializer(
+    features.get_serialized_info()
+  ).get_tf_example
+
+  def serialise(record: Mapping[str, Any]) -> bytes:
+    example = convert(features.encode_example(record))
+    return example.SerializeToString(deterministic=True)
+
+  return serialise
+
+
+def shard_name(split: str, number: int, count: int) -> str:
+  """Name of a file of records that `describe` finds."""
+  return (
+    f"{CorpusBuilder.name}-{split}.array_record-{number:05d}-of-{count:05d}"
+  )
+
+
+def describe(
+  folder: pathlib.Path, description: str, lengths: Mapping[str, list[int]]
+) -> None:
+  """Writes the metadata of records that lie in <folder>/speech/<version>.
+
+  Args:
+    folder: corpus folder.
+    description: sentence for the dataset's card.
+    lengths: split -> number of records in each of its files, in order.
+  """
+  builder = CorpusBuilder(folder, description, {})
+  path = records.CorpusFiles(folder).records
+  splits = [
+    tfds.core.SplitInfo(
+      name=split,
+      shard_lengths=counts,
+      num_bytes=sum(file.stat().st_size for file in path.glob(f"*-{split}.*")),
+      filename_template=tfds.core.ShardedFileTemplate(
+        data_dir=path,
+        dataset_name=CorpusBuilder.name,
+        split=split,
+        filetype_suffix="array_record",
+      ),
+    )
+    for split, counts in lengths.items()
+  ]
+  builder.info.set_splits(tfds.core.splits.SplitDict(splits))
+  builder.info.write_to_directory(path)
 
 
 def write(

@@ -3,14 +3,17 @@
   s02 corpus espeak --out corpus
   s02 corpus natural --languages en --hours 17 --out corpus
   s02 corpus manifest clips.jsonl --out corpus --rate 16000
+  s02 corpus build recordings --out corpus --config configs/corpora/wheels.py
 
 `espeak` makes synthetic speakers who say random sentences; `natural` makes
-natural ones who say everyday sentences and WordNet's; `manifest` reads your own
-recordings. `s02 corpus espeak --help` shows the options of the first.
+natural ones who say everyday sentences and WordNet's; `manifest` reads clips of
+your own; `build` cuts long recordings, hears and checks them, on one machine or
+many. `s02 corpus espeak --help` shows the options of the first.
 """
 
 import argparse
 import dataclasses
+import logging
 import os
 import pathlib
 
@@ -35,6 +38,7 @@ def _parser() -> argparse.ArgumentParser:
     ("espeak", "synthetic speakers", _add_espeak),
     ("natural", "natural voices", _add_natural),
     ("manifest", "your own recordings", _add_manifest),
+    ("build", "long or unchecked recordings", _add_build),
   ):
     add(
       commands.add_parser(
@@ -184,6 +188,77 @@ def _add_manifest(parser: argparse.ArgumentParser) -> None:
   )
 
 
+def _add_build(parser: argparse.ArgumentParser) -> None:
+  add = parser.add_argument
+  add(
+    "source",
+    help="folder, pattern, .tar, or JSON Lines with path and if known text,"
+    " segments, language, speaker",
+  )
+  add("--out", type=pathlib.Path, required=True, help="folder to write")
+  add(
+    "--config",
+    default="",
+    help="file of configs/corpora/; --config.FIELD=VALUE sets a field, such as"
+    " --config.rate=24000 or --config.without=quality,duplicates",
+  )
+  add(
+    "--runner",
+    default="DirectRunner",
+    help="of Apache Beam: DirectRunner on this machine, FlinkRunner,"
+    " SparkRunner, DataflowRunner; its own options, such as"
+    " --flink_master=HOST:PORT, are handed on",
+  )
+  add("--processes", type=int, default=1, help="workers of DirectRunner")
+  add(
+    "--shard",
+    type=_part,
+    default=(0, 1),
+    metavar="I/N",
+    help="hear only the shards I, I + N, I + 2 N, ..., as one of N jobs",
+  )
+
+
+def _part(text: str) -> tuple[int, int]:
+  number, _, count = text.partition("/")
+  part = int(number), int(count)
+  if not 0 <= part[0] < part[1]:
+    raise argparse.ArgumentTypeError("give I/N with I from 0 to N - 1")
+  return part
+
+
+def _build_recordings(
+  arguments: argparse.Namespace, fields: list[str], others: list[str]
+) -> None:
+  # Beam warns of every service that it was installed without.
+  logging.disable(logging.WARNING)
+  try:
+    from data_pipelines.recordings import build, settings
+  except ModuleNotFoundError as error:
+    if (error.name or "").partition(".")[0] != "apache_beam":
+      raise
+    raise UserError(
+      "corpora of recordings are built by Apache Beam, which is not installed:"
+      " pip install 's02jax[beam]'"
+    ) from error
+  if arguments.runner not in build.RUNNERS:
+    known = ", ".join(build.RUNNERS)
+    raise UserError(f"--runner {arguments.runner} is not one of {known}")
+  values = (field.removeprefix("--config.").partition("=") for field in fields)
+  build.build(
+    arguments.source,
+    settings.read(arguments.config, {name: value for name, _, value in values}),
+    arguments.out,
+    build.Engine(
+      runner=arguments.runner,
+      workers=arguments.processes,
+      options=tuple(others),
+    ),
+    cli.tell,
+    arguments.shard,
+  )
+
+
 def _build_manifest(arguments: argparse.Namespace) -> None:
   from data_pipelines import manifest
 
@@ -234,10 +309,18 @@ def _build_natural(arguments: argparse.Namespace) -> None:
 
 def main(argv: list[str]) -> None:
   """Builds a corpus."""
-  arguments = _parser().parse_args(argv)
+  fields, words = options.config_fields(argv)
+  parser = _parser()
+  arguments, others = parser.parse_known_args(words)
+  is_local = getattr(arguments, "runner", "DirectRunner") == "DirectRunner"
+  if (others and is_local) or (fields and arguments.command != "build"):
+    parser.error(f"unrecognized arguments: {' '.join(others or fields)}")
   if arguments.processes < 1:
     raise UserError("--processes must be at least 1")
-  _BUILDERS[arguments.command](arguments)
+  if arguments.command == "build":
+    _build_recordings(arguments, fields, others)
+  else:
+    _BUILDERS[arguments.command](arguments)
 
 
 _BUILDERS = {

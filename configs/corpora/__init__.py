@@ -1,0 +1,1 @@
+"""Configs of `s02 corpus build`: steps, recognisers and limits of a corpus."""

@@ -1,0 +1,1 @@
+"""Raw recordings to a training corpus: cut, heard twice, checked, on Beam."""

@@ -1,0 +1,1 @@
+"""Sound and transcripts of recordings: cuts, fingerprints, voices, measures."""
