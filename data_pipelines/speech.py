@@ -1,34 +1,28 @@
-"""Records of a corpus, written by TensorFlow Datasets without TensorFlow."""
+"""Records of a corpus, described by TensorFlow Datasets without TensorFlow."""
 
-import contextlib
-import io
 import os
 import pathlib
-import shutil
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import numpy as np
 import tensorflow_datasets as tfds
+from array_record.python import array_record_module
 from tensorflow_datasets.core import example_serializer
 
 from s02jax.data import records
 
+_FILE_BYTES = 2**28  # most bytes of a file of records
+
 
 class CorpusBuilder(tfds.core.GeneratorBasedBuilder):
-  """Builder of TFDS whose i-th record of a split is the i-th example given."""
+  """Builder of TFDS that describes the records, and reads them for others."""
 
   name = "speech"  # of the folder that holds the records
   VERSION = tfds.core.Version(records.FORMAT_VERSION)
 
-  def __init__(
-    self,
-    data_dir: pathlib.Path,
-    description: str,
-    examples: Mapping[str, Iterable[dict[str, Any]]],
-  ):
+  def __init__(self, data_dir: pathlib.Path, description: str):
     self._description = description
-    self._examples = examples
     super().__init__(data_dir=os.fspath(data_dir), file_format="array_record")
 
   def _info(self) -> tfds.core.DatasetInfo:
@@ -56,21 +50,19 @@ class CorpusBuilder(tfds.core.GeneratorBasedBuilder):
     )
 
   def _split_generators(self, dl_manager):
-    return {
-      split: enumerate(examples) for split, examples in self._examples.items()
-    }
+    raise NotImplementedError("`write` writes the records")
 
   def _generate_examples(self):
-    raise NotImplementedError("_split_generators hands out the examples")
+    raise NotImplementedError("`write` writes the records")
 
 
 def serialiser() -> Callable[[Mapping[str, Any]], bytes]:
   """Function from the fields of a record to bytes, alike in every process.
 
-  TFDS itself leaves the order of the fields to protobuf, which draws it anew
-  for each process.
+  TFDS's own writer leaves the order of the fields to protobuf, which draws it
+  anew for each process.
   """
-  features = CorpusBuilder(pathlib.Path("."), "", {}).info.features
+  features = CorpusBuilder(pathlib.Path("."), "").info.features
   assert features is not None
   convert = example_serializer.ExampleSerializer(
     features.get_serialized_info()
@@ -100,7 +92,7 @@ def describe(
     description: sentence for the dataset's card.
     lengths: split -> number of records in each of its files, in order.
   """
-  builder = CorpusBuilder(folder, description, {})
+  builder = CorpusBuilder(folder, description)
   path = records.CorpusFiles(folder).records
   splits = [
     tfds.core.SplitInfo(
@@ -123,23 +115,45 @@ def describe(
 def write(
   folder: pathlib.Path,
   description: str,
-  examples: Mapping[str, Iterable[dict[str, Any]]],
+  examples: Mapping[str, Iterable[Mapping[str, Any]]],
 ) -> None:
-  """Writes <folder>/speech/<version>, silently and without network.
+  """Writes <folder>/speech/<version>: the same bytes for the same records.
 
   Args:
     folder: corpus folder.
     description: sentence for the dataset's card.
-    examples: split -> records, in order.
+    examples: split -> records, in order; a split is read after the one before.
   """
-  tfds.disable_progress_bar()
-  builder = CorpusBuilder(folder, description, examples)
-  downloads = folder / "downloads"
-  with contextlib.redirect_stdout(io.StringIO()):
-    builder.download_and_prepare(
-      download_dir=os.fspath(downloads),
-      download_config=tfds.download.DownloadConfig(
-        try_download_gcs=False, register_checksums=False
-      ),
-    )
-  shutil.rmtree(downloads, ignore_errors=True)
+  path = records.CorpusFiles(folder).records
+  path.mkdir(parents=True)
+  serialise = serialiser()
+  lengths = {
+    split: _write_split(path, split, map(serialise, rows))
+    for split, rows in examples.items()
+  }
+  describe(folder, description, lengths)
+
+
+def _write_split(
+  path: pathlib.Path, split: str, rows: Iterable[bytes]
+) -> list[int]:
+  """Writes the files of a split; returns the number of records in each."""
+  lengths: list[int] = []
+  size, writer = 0, None
+  for row in rows:
+    if writer is None or size + len(row) > _FILE_BYTES:
+      if writer is not None:
+        writer.close()
+      part = path / f"{split}-{len(lengths)}.part"
+      writer = array_record_module.ArrayRecordWriter(str(part), "group_size:1")
+      lengths.append(0)
+      size = 0
+    writer.write(row)
+    lengths[-1] += 1
+    size += len(row)
+  if writer is not None:
+    writer.close()
+  for number in range(len(lengths)):
+    part = path / f"{split}-{number}.part"
+    part.rename(path / shard_name(split, number, len(lengths)))
+  return lengths
