@@ -2,7 +2,7 @@
 # than Python 3.11 or newer and make.
 PYTHON ?= python3
 BIN := .venv/bin
-EXTRAS := data,beam,eval,serve,sounds,dev
+EXTRAS := data,eval,serve,sounds,dev
 TPU := $(if $(filter Linux-x86_64,$(shell uname -sm | tr ' ' -)),.venv/tpu/ready)
 
 .PHONY: demo test test-all lint format golden pesq judges voices tpu clean
@@ -45,6 +45,9 @@ JUDGES = $(BIN)/python -m pip install --quiet --editable '.[judges]' \
 judges: .venv/ready
 	$(JUDGES)
 
+# Beam for `s02 corpus build`, beside newer packages than its bounds allow.
+BEAM = $(BIN)/python -m pip install --quiet --no-deps -r beam.txt
+
 # The synthesizers of `s02 corpus natural`.
 voices: .venv/ready
 	$(BIN)/python -m pip install --quiet --editable '.[voices]'
@@ -63,6 +66,7 @@ voices: .venv/ready
 	$(BIN)/python -m pip install --quiet --editable '.[$(EXTRAS)]'
 	$(BIN)/python -m pip install --quiet --no-deps 'resemblyzer>=0.1.4' \
 		'silero-vad>=6.2.3'
+	$(BEAM)
 	@$(PESQ) > .venv/pesq.log 2>&1 \
 		|| echo "PESQ will not be measured: the package pesq needs a C compiler" \
 		"and Python's headers (.venv/pesq.log says more); make pesq tries again."

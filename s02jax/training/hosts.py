@@ -128,6 +128,19 @@ def versions() -> dict[str, str]:
   return found
 
 
+def meet(name: str, seconds: float) -> None:
+  """Waits until every process is here, at most so long beyond the usual.
+
+  Args:
+    name: of the place, one for each call.
+    seconds: that one of them may have to wait for something else.
+  """
+  if (client := _state().client) is not None:
+    client.wait_at_barrier(
+      f"s02jax/{name}", int(1000 * (START_TIMEOUT + seconds))
+    )
+
+
 def agree(facts: Mapping[str, Any]) -> None:
   """Compares facts of every process with those of process 0.
 

@@ -32,7 +32,12 @@ from s02jax.training.clock import Clock, Goodput, Profile
 from s02jax.training.feed import Feed
 from s02jax.training.log import Log, is_due
 from s02jax.training.programs import CompiledByShape, StepFlops
-from s02jax.training.same_run import check_same_run, only_writer, run_facts
+from s02jax.training.same_run import (
+  PATIENCE,
+  check_same_run,
+  only_writer,
+  run_facts,
+)
 
 PyTree = Any
 
@@ -61,14 +66,16 @@ def train(
   clock = clock or Clock()
   config = stages.resolve(config)
   hosts.agree(run_facts(config, workdir))
-  with (
-    only_writer(workdir),
-    Checkpoints(workdir, config.keep) as checkpoints,
-    hosts.StopSignal() as stop,
-  ):
-    if checkpoints.steps():
-      check_same_run(workdir, config)
-    return _run(config, workdir, checkpoints, devices, stop, clock)
+  with only_writer(workdir):
+    # Process 0 may wait for the lock; the others' collectives would not.
+    hosts.meet("only_writer", PATIENCE)
+    with (
+      Checkpoints(workdir, config.keep) as checkpoints,
+      hosts.StopSignal() as stop,
+    ):
+      if checkpoints.steps():
+        check_same_run(workdir, config)
+      return _run(config, workdir, checkpoints, devices, stop, clock)
 
 
 def _run(

@@ -115,22 +115,22 @@ def test_a_language_brings_its_letters_and_the_old_ids_stay(folder):
 
 def test_a_language_of_ones_own_is_known_wherever_the_bundle_goes(folder):
   file = folder / "own.toml"
-  file.write_text('[sw]\nname = "Swahili"\npoint = "nukta"\n')
+  file.write_text('[xh]\nname = "Xhosa"\npoint = "nukta"\n')
   texts = ("Habari ya asubuhi", "Asante sana", "Karibu tena", "Kuku 3.5")
   named = ("--name", "swahili", "--language-file", str(file))
   with user_languages.kept():
-    manifest = write_manifest(folder, "asha", texts, language="sw")
+    manifest = write_manifest(folder, "asha", texts, language="xh")
     assert run(folder, "language", manifest, *named) == 0
     base, out = folder / "bundle", folder / "swahili"
     merge = ["merge", "swahili", "--bundle", str(base), "--out", str(out)]
     adapter.main(merge)
   with user_languages.kept():
-    assert "sw" not in languages.BY_CODE
+    assert "xh" not in languages.BY_CODE
     new = Bundle.load(out)
-    assert "sw" in new.audience.languages
-    assert new.text.language_id("sw") == Bundle.load(base).text.size
-    assert dict(new.configs["ar"]["model"]["text_rates"])["sw"] > 0
-    assert languages.BY_CODE["sw"].point == "nukta"
+    assert "xh" in new.audience.languages
+    assert new.text.language_id("xh") == Bundle.load(base).text.size
+    assert dict(new.configs["ar"]["model"]["text_rates"])["xh"] > 0
+    assert languages.BY_CODE["xh"].point == "nukta"
 
 
 def test_a_single_clip_is_one_sentence(folder):
