@@ -44,8 +44,8 @@ def prepare(
     out: folder of the corpus that is made.
     processes: processes that decode.
     tell: gets lines for people.
-    new_language: the bundle's text model may not know the language yet, and
-      `adopt` is called when it does.
+    new_language: the bundle's text model may not know the language yet;
+      `grown` gives the corpus one that does.
 
   Raises:
     UserError: a manifest without usable recordings, or with a single one.
@@ -58,7 +58,7 @@ def prepare(
     )
     manifest.build(source, arguments, out, processes, tell)
     if not new_language:
-      adopt(out, bundle)
+      _adopt(out, bundle.text_model)
   found = len(Corpus.open(out, "train"))
   if found < FEWEST:
     raise UserError(
@@ -70,11 +70,11 @@ def prepare(
   return out
 
 
-def adopt(corpus: pathlib.Path, bundle: Bundle) -> None:
-  """Gives a corpus the bundle's text model, unless it has it."""
+def _adopt(corpus: pathlib.Path, data: bytes) -> None:
+  """Gives a corpus a text model, serialised, unless it has it."""
   path = CorpusFiles(corpus).text_model
-  if not path.is_file() or path.read_bytes() != bundle.text_model:
-    text_model.adopt(corpus, bundle.text_model)
+  if not path.is_file() or path.read_bytes() != data:
+    text_model.adopt(corpus, data)
 
 
 def shadow(
@@ -99,10 +99,8 @@ def shadow(
   for target, link in links:
     if not link.exists():
       os.symlink(target, link)
-  if data is not None and (
-    not new.text_model.is_file() or new.text_model.read_bytes() != data
-  ):
-    text_model.adopt(out, data)
+  if data is not None:
+    _adopt(out, data)
   return out
 
 
@@ -128,9 +126,7 @@ def grown(bundle: Bundle, corpus: pathlib.Path, pieces: int) -> Bundle:
   train = Corpus.open(corpus, "train")
   texts = [train.text(i) for i in range(len(train))]
   data, added = grow_model(bundle.text_model, texts, pieces, train.languages)
-  path = CorpusFiles(corpus).text_model
-  if not path.is_file() or path.read_bytes() != data:
-    text_model.adopt(corpus, data)
+  _adopt(corpus, data)
   _, rates = text_rates(Corpus.open(corpus, "train"))
   params = dict(bundle.params)
   tree = dict(params["ar"]["params"])

@@ -40,7 +40,7 @@ _WORTH = 100_000  # microseconds from which on a step's speed is told
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Engine:
-  """What runs the pipelines: a runner of Beam and its options."""
+  """Runner of Beam with its options, which runs the pipelines."""
 
   runner: str = LOCAL
   workers: int = 1  # processes of the direct runner

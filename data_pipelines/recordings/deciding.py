@@ -33,7 +33,7 @@ _FOLDER = 2_000  # recordings of a folder among which persons are looked for
 
 
 def _rows(shard: int, folder: Store) -> Iterator[Row]:
-  """What decisions need of the good clips of a shard."""
+  """Yields the fields of a shard's good clips that decisions need."""
   for row in folder.read_found(shard):
     if not row["reason"]:
       yield {

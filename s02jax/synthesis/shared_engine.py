@@ -134,7 +134,7 @@ class SharedEngine:
       self._listeners.pop(listening.ticket, None)
 
   def _run(self) -> None:
-    """Takes commands and makes steps until it is closed."""
+    """Runs the engine: obeys commands and makes steps until it is closed."""
     engine = self._pipeline.engine()
     while True:
       commands = self._waiting(block=not engine.busy)

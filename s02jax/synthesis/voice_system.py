@@ -153,7 +153,7 @@ class VoiceSystem:
 
   @property
   def tells_times(self) -> bool:
-    """Whether it can tell when words are heard; older exports cannot."""
+    """True if this system tells when words are heard; older exports do not."""
     return self.aligner is not None
 
   # ------------------------------------------------------------------ voices
@@ -235,7 +235,7 @@ class VoiceSystem:
 
   @property
   def designs(self) -> bool:
-    """Whether it has a voice prior, so that voices can be described."""
+    """True if there is a voice prior, so that voices can be described."""
     return voice_design.is_there(self.path)
 
   def design(

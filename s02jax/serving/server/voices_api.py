@@ -120,7 +120,7 @@ async def removed(request: Request) -> Response:
 
 
 async def uploaded(request: Request) -> Response:
-  """Takes a recording for later use."""
+  """Answers an upload of a recording with the number it is kept under."""
   house: House = request.app.state.house
   _, sound = await _form(request, house)
   number = request.app.state.files.add(sound)
