@@ -58,14 +58,16 @@ def check_same_run(workdir: pathlib.Path, config: ConfigDict) -> None:
   before = trees.dotted(json.loads(path.read_text(encoding="utf-8")))
   now = trees.dotted(plain(config))
   allowed = [x.strip() for x in (config.get("may_change") or "").split(",")]
-  for name in sorted(before | now):
+  # What no name can allow comes first: the advice must be one that helps.
+  names = sorted(before | now)
+  for name in sorted(names, key=lambda x: not _is_of(STRUCTURAL, x)):
     if before.get(name) == now.get(name) or name == "may_change":
       continue
     change = (
       f"{workdir} holds a run with config.{name} {before.get(name)!r}, now "
       f"it is {now.get(name)!r}"
     )
-    if name.split(".")[0] in STRUCTURAL:
+    if _is_of(STRUCTURAL, name):
       raise UserError(f"{change}; choose another --workdir.")
     if _moves_rows(name, before) and not _named(name, allowed):
       raise UserError(
@@ -83,7 +85,12 @@ def check_same_run(workdir: pathlib.Path, config: ConfigDict) -> None:
 
 def _moves_rows(name: str, before: dict[str, Any]) -> bool:
   """Whether a value decides the rows; runs from before it had a name do not."""
-  return name.split(".")[0] in ROWS and name in before
+  return _is_of(ROWS, name) and name in before
+
+
+def _is_of(groups: tuple[str, ...], name: str) -> bool:
+  """Whether a field is in one of these groups of a config."""
+  return name.split(".")[0] in groups
 
 
 def _named(name: str, allowed: list[str]) -> bool:
