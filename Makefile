@@ -3,9 +3,11 @@
 PYTHON ?= python3
 BIN := .venv/bin
 EXTRAS := data,eval,serve,sounds,dev
-TPU := $(if $(filter Linux-x86_64,$(shell uname -sm | tr ' ' -)),.venv/tpu/ready)
+X86 := $(filter Linux-x86_64,$(shell uname -sm | tr ' ' -))
+TPU := $(if $(X86),.venv/tpu/ready)
+GPU := $(if $(X86),.venv/cuda/ready)
 
-.PHONY: demo test test-all lint format golden pesq judges voices tpu clean
+.PHONY: demo test test-all lint format golden pesq judges voices tpu cuda clean
 
 demo: .venv/ready
 	$(BIN)/python -m launch.demo
@@ -13,10 +15,10 @@ demo: .venv/ready
 PYTEST := $(BIN)/pytest -n 2 --dist worksteal
 
 # All but the tests that start training processes.
-test: .venv/ready $(TPU)
+test: .venv/ready $(TPU) $(GPU)
 	$(PYTEST) -m "not processes"
 
-test-all: .venv/ready $(TPU)
+test-all: .venv/ready $(TPU) $(GPU)
 	$(PYTEST)
 
 lint: .venv/ready
@@ -86,6 +88,17 @@ LIBTPU = import importlib.metadata as m; print(next(r.split(";")[0] \
 .venv/tpu/ready: .venv/ready
 	$(BIN)/python -m pip install --quiet --no-deps --upgrade \
 		--target .venv/tpu "$$($(BIN)/python -c '$(LIBTPU)')"
+	touch $@
+
+# The GPU compiler likewise: JAX's CUDA plugin, and the libraries of CUDA that it
+# reads while it compiles (220 MB). No GPU is needed.
+CUDA = import jax; print(*(f"jax-cuda12-{part}=={jax.__version__}" \
+	for part in ("pjrt", "plugin")))
+cuda: .venv/cuda/ready
+.venv/cuda/ready: .venv/ready
+	$(BIN)/python -m pip install --quiet --no-deps --upgrade \
+		--target .venv/cuda 'nvidia-cuda-nvcc-cu12>=12.8' \
+		$$($(BIN)/python -c '$(CUDA)')
 	touch $@
 
 clean:

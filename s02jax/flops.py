@@ -73,6 +73,8 @@ def traced_products(
       found.append(_dot(eqn, times))
     elif name == "conv_general_dilated":
       found.append(_convolution(eqn, times))
+    elif name in _CUDNN:
+      found += _attention(eqn, times, _CUDNN[name])
     elif name in _SAME and _value(eqn.invars[0], known) is not None:
       known[eqn.outvars[0]] = _value(eqn.invars[0], known)
     else:
@@ -152,6 +154,22 @@ def _dot(eqn: Any, times: float) -> Product:
     math.prod(right[d] for d in right_contract) * b, 1
   )
   return Product(m=m, k=k, n=n, times=times * b)
+
+
+# cuDNN's attention, by its primitive: scores and weighted values; for the
+# gradient the scores again, and the gradients of all four factors.
+_CUDNN = {
+  "dot_product_attention_fwd_wrapper": 2,
+  "dot_product_attention_bwd_wrapper": 5,
+}
+
+
+def _attention(eqn: Any, times: float, number: int) -> list[Product]:
+  """Matrix products of cuDNN's attention; of a causal one half of the tiles."""
+  (b, s, h, f), t = eqn.invars[0].aval.shape, eqn.invars[1].aval.shape[1]
+  if "CAUSAL" in eqn.params["mask_type"].name:
+    times /= 2
+  return [Product(m=s, k=f, n=t, times=times * b * h)] * number
 
 
 def _convolution(eqn: Any, times: float) -> Product:

@@ -1,4 +1,4 @@
-"""Accelerators: published figures of TPUs, peak FLOP/s of devices at hand."""
+"""Accelerators: published figures of TPUs and GPUs, peak FLOP/s of any."""
 
 import dataclasses
 import os
@@ -12,16 +12,25 @@ import numpy as np
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Chip:
-  """Published figures of one device of a kind of TPU."""
+  """Published figures of one device of a kind of TPU or GPU."""
 
   names: tuple[str, ...]  # spellings of JAX's `device_kind`
   hbm: float  # memory of a device, GiB
   flops: float  # dense bfloat16 FLOP/s of a device
   bandwidth: float  # bytes/s between a device and its HBM
-  link: float  # bytes/s of one interconnect port in one direction
-  network: float  # bytes/s of a chip to other slices
+  # Bytes/s in one direction: of a TPU's port of the interconnect, of all of a
+  # GPU's NVLinks.
+  link: float
+  network: float  # bytes/s of a chip to other slices, or other nodes
   unit: int  # rows and columns of the matrix unit
   cores: int = 1  # devices of a chip, which share its ports
+  node: int = 0  # GPUs of a node, all joined by one switch; 0 of a TPU
+  taken: float = 1.0  # share of the memory that JAX takes where nothing is said
+
+  @property
+  def usable(self) -> float:
+    """Memory of a device that a program can hold, GiB."""
+    return self.hbm * self.taken
 
 
 # cloud.google.com/tpu/docs, pages v4, v5e, v5p, v6e and tpu7x: capacity,
@@ -76,13 +85,36 @@ CHIPS = {
   ),
 }
 
+# nvidia.com, data sheets of H100 and H200 SXM: peak, bandwidth, NVLink
+# (900 GB/s both ways). Memory as the driver reports it; one 400 Gb/s network
+# card a GPU, as in DGX systems; tensor cores take tiles of 16 values at least.
+_HOPPER = Chip(
+  names=("NVIDIA H200",),
+  hbm=141.0,
+  flops=989e12,
+  bandwidth=4.8e12,
+  link=450e9,
+  network=50e9,
+  unit=16,
+  node=8,
+  taken=0.75,
+)
+GPUS = {
+  "h100": dataclasses.replace(
+    _HOPPER, names=("NVIDIA H100 80GB HBM3",), hbm=79.1, bandwidth=3.35e12
+  ),
+  "h200": _HOPPER,
+}
+
 # Dense bfloat16 FLOP/s of a device, by `device_kind`.
 PEAK_FLOPS = {
   "NVIDIA A100-SXM4-40GB": 312e12,
   "NVIDIA A100-SXM4-80GB": 312e12,
-  "NVIDIA H100 80GB HBM3": 989e12,
-  "NVIDIA H200": 989e12,
-} | {name: chip.flops for chip in CHIPS.values() for name in chip.names}
+} | {
+  name: chip.flops
+  for chip in (*CHIPS.values(), *GPUS.values())
+  for name in chip.names
+}
 
 
 # Environment of training by platform: variable -> words, as launchers set them.

@@ -55,7 +55,7 @@ VERBS = {
   ),
   "serve": Verb("serve", "speak over HTTP, for many at once, with a page"),
   "compile-check": Verb(
-    "compile_check", "compile a train step for TPUs that are not here"
+    "compile_check", "compile a train step for TPUs or GPUs that are not here"
   ),
   "bench": Verb("bench", "measure steps and data on this machine"),
   "evaluate": Verb(

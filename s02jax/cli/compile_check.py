@@ -1,10 +1,11 @@
-"""Ask the TPU compiler whether a config compiles, fits and fills a TPU.
+"""Ask XLA's compilers whether a config compiles, fits and fills a TPU or a GPU.
 
-No TPU is needed.
+No TPU and no GPU is needed.
 
   s02 compile-check --config configs/ar.py:large --topology v5p:8x8x16 \\
     [--rows_per_device N] [--slices N] [--fast] \\
     [--config.field=value ...] [--json FILE]
+  s02 compile-check --config configs/ar.py:large --topology h200:64
   s02 compile-check --table docs/scale.md
 
 Compiles the train step itself, with the shapes of the longest rows (as many as
@@ -15,13 +16,16 @@ stage's `assume`.
 With `--fast` the compiler spends less on each kernel and keeps less in the
 memory beside the matrix unit: it is done sooner, what it holds and sends is
 about the same, and it moves more through HBM than the run would.
-Topologies are KIND:AxB or KIND:AxBxC of chips, KIND one of v4, v5e, v5p, v6e,
-tpu7x.
+Topologies are KIND:AxB or KIND:AxBxC of a TPU's chips, KIND one of v4, v5e,
+v5p, v6e, tpu7x, or KIND:COUNT of GPUs in nodes of eight, KIND one of h100,
+h200. Of a GPU's memory a step may hold the 75 % that JAX takes where nothing is
+said. The workspace of cuDNN and the buffers of NCCL are not counted: without a
+GPU nobody knows them.
 
 Exit codes: 0 it fits, 1 it does not, 2 wrong input, 3 the compiler failed, for
-another reason than want of memory. Needs libtpu, on Linux: `make tpu` in a
-clone, `pip install 's02jax[tpu]'` elsewhere, or its file named by
-$TPU_LIBRARY_PATH.
+another reason than want of memory. Runs on Linux on x86-64. TPUs need libtpu:
+`make tpu` in a clone, `pip install 's02jax[tpu]'` elsewhere, or its file named
+by $TPU_LIBRARY_PATH. GPUs need JAX's CUDA plugin: `make cuda` in a clone.
 """
 
 import argparse
@@ -43,7 +47,7 @@ def _parser() -> argparse.ArgumentParser:
   parser = options.parser("compile-check", __doc__)
   options.describe_config(parser)
   add = parser.add_argument
-  add("--topology", metavar="KIND:SHAPE", help="one slice, as v5p:8x8x16")
+  add("--topology", metavar="KIND:SHAPE", help="as v5p:8x8x16, h200:64")
   add(
     "--rows_per_device", type=int, help="rows of the batch (the config's share)"
   )
@@ -78,7 +82,9 @@ def _main(argv: list[str]) -> int:
     _check_alone(argv)
     return table.write(args.table, cli.tell)
   if not args.topology:
-    raise UserError("compile-check needs --topology, e.g. v5p:8x8x16.")
+    raise UserError(
+      "compile-check needs --topology, e.g. v5p:8x8x16 or h200:64."
+    )
   name, config = arguments.parse_config(
     rest, f"`{parser.prog}`", options.names(parser)
   )

@@ -1,4 +1,4 @@
-"""Compiles a train step for TPUs that are not here, and reports on it.
+"""Compiles a train step for TPUs or GPUs that are not here, and reports on it.
 
 The step itself is compiled, with the shapes of the longest rows. The report
 says what a device holds, computes, moves through HBM and sends, by
@@ -17,7 +17,8 @@ from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
 from s02jax import sharding, stages
-from s02jax.compiler import hlo, roofline, tpu
+from s02jax.compiler import hlo, roofline, targets, tpu
+from s02jax.compiler.messages import captured_stderr, first_line
 from s02jax.core import trees
 from s02jax.core.errors import UserError
 from s02jax.flops import Product, traced_products
@@ -57,7 +58,7 @@ class Step:
 class DeviceMemory:
   """HBM of one device."""
 
-  hbm: float  # bytes that it has
+  hbm: float  # bytes that a program can hold
   held: float | None  # bytes that the step needs, where known
   problem: str  # the compiler's sentence where the step does not fit
 
@@ -120,7 +121,7 @@ def check(
   Args:
     config: as `configs/<stage>.py` gives it.
     name: name of the config, for the report.
-    topology: KIND:SHAPE of one slice.
+    topology: KIND:SHAPE of one slice of a TPU, KIND:COUNT of GPUs.
     rows: rows of the batch on each device; as `config.batch_size` says where
       absent.
     slices: number of slices, connected by the data-centre network along the
@@ -129,30 +130,32 @@ def check(
 
   Raises:
     UserError: an unknown topology, a mesh that does not cover it, rows that do
-      not split over it, no libtpu.
+      not split over it, no compiler.
     CompilerError: the compiler failed.
   """
-  if slices < 1:
-    raise UserError(f"--slices is {slices}; it must be at least 1.")
-  place = topology if slices == 1 else f"{slices} × {topology}"
-  chip = tpu.chip_of(topology)
-  traced = _trace(config, tpu.devices(topology, slices), rows)
+  target = targets.target(topology, slices, fast)
+  chip = target.chip
+  with target.tracing():
+    traced = _trace(config, target.devices, rows)
   began = time.perf_counter()
   try:
-    with tpu.captured_stderr() as said:
-      compiled, problem = tpu.compile_step(traced.lowered, fast)
+    with captured_stderr() as said:
+      compiled, problem = target.compile_step(traced.lowered, fast)
   except jax.errors.JaxRuntimeError as error:
     raise CompilerError(
-      f"the TPU compiler failed on {name} for {place}: {tpu.first_line(error)}"
+      f"the {target.kind} compiler failed on {name} for {target.name}: "
+      f"{first_line(error)}"
     ) from error
   seconds = time.perf_counter() - began
   held = (
-    tpu.wanted_bytes(problem) if compiled is None else tpu.held_bytes(compiled)
+    tpu.wanted_bytes(problem)
+    if compiled is None
+    else targets.held_bytes(compiled)
   )
   module = None if compiled is None else hlo.HloModule(compiled.as_text())
   return Report(
-    step=_step(traced, name, place),
-    memory=DeviceMemory(hbm=chip.hbm * GIB, held=held, problem=problem),
+    step=_step(traced, name, target.name),
+    memory=DeviceMemory(hbm=chip.usable * GIB, held=held, problem=problem),
     cost=_cost(traced, module, chip),
     warnings=[
       *([] if module is None else _from_module(module, traced.mesh)),

@@ -34,11 +34,15 @@ only the longer part, (3), is sure to be waited for.
 
 The TPU compiler makes two of a collective across slices: one within each, and
 one of the m-th parts of the array, in groups of one device a slice.
+
+GPUs are counted in the same way: a node is a slice, its switch gives every GPU
+its whole bandwidth to any other, and NCCL sends between nodes as (2) has it.
 """
 
 import collections
 import dataclasses
 
+import jax
 import numpy as np
 from jax.sharding import Mesh
 
@@ -83,8 +87,8 @@ def axes_of(groups: np.ndarray, mesh: Mesh) -> tuple[str, ...]:
 
 
 def _seconds(c: hlo.Collective, mesh: Mesh, chip: Chip) -> float:
-  """Least seconds by equation (3), of the group over most slices."""
-  slices = np.array([getattr(d, "slice_index", 0) for d in mesh.devices.flat])
+  """Least seconds by equation (3), of the group over most slices or nodes."""
+  slices = np.array([_island(d, chip) for d in mesh.devices.flat])
   spans = (np.diff(np.sort(slices[c.groups])) > 0).sum(-1) + 1
   group = c.groups[spans.argmax()]
   local = group[slices[group] == slices[group[0]]]
@@ -92,6 +96,13 @@ def _seconds(c: hlo.Collective, mesh: Mesh, chip: Chip) -> float:
   network = chip.network / chip.cores
   within = (c.sent - across) / _bandwidth(local, mesh, chip)
   return max(across / network, within)
+
+
+def _island(device: jax.Device, chip: Chip) -> int:
+  """Number of a device's slice of TPUs, or node of GPUs."""
+  if chip.node:
+    return device.process_index
+  return getattr(device, "slice_index", 0)
 
 
 def _across(kind: str, n: int, k: int) -> float:
@@ -104,7 +115,9 @@ def _across(kind: str, n: int, k: int) -> float:
 
 
 def _bandwidth(group: np.ndarray, mesh: Mesh, chip: Chip) -> float:
-  """Bytes/s at which a device sends around a group within its slice."""
+  """Bytes/s at which a device sends around a group within its slice or node."""
+  if chip.node:  # one switch joins all of them
+    return chip.link
   places = np.array([d.coords for d in mesh.devices.reshape(-1)[group]])
   dimensions = int((places != places[:1]).any(0).sum())
   sharing = chip.cores if len(np.unique(places, axis=0)) == len(group) else 1

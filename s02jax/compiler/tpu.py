@@ -4,37 +4,18 @@ The compiler is libtpu, which describes and compiles for chips that are not
 here.
 """
 
-import contextlib
 import importlib.util
 import os
 import pathlib
 import re
-import subprocess
 import sys
-import tempfile
-from collections.abc import Generator
 from typing import Any
 
 import jax
 from jax.experimental import topologies
 
+from s02jax.compiler.messages import fetching, first_line
 from s02jax.core.errors import UserError
-from s02jax.hardware import CHIPS, Chip
-
-
-def chip_of(topology: str) -> Chip:
-  """Chip of a topology, KIND:AxB or KIND:AxBxC.
-
-  Raises:
-    UserError: another form, or a kind that `hardware.CHIPS` has not.
-  """
-  kind, _, shape = topology.partition(":")
-  if kind not in CHIPS or not re.fullmatch(r"\d+(x\d+){1,2}", shape):
-    raise UserError(
-      f"--topology {topology!r} is not KIND:AxB or KIND:AxBxC; the kinds are "
-      f"{', '.join(CHIPS)}."
-    )
-  return CHIPS[kind]
 
 
 def devices(topology: str, slices: int) -> list[Any]:
@@ -77,18 +58,10 @@ def _libtpu() -> str:
   spec = importlib.util.find_spec("libtpu")
   if spec is None or spec.origin is None:
     raise UserError(
-      f"compile-check needs the TPU compiler: {_fetch()} fetches it, for Linux"
-      " on x86-64; or point TPU_LIBRARY_PATH to a libtpu.so."
+      f"compile-check needs the TPU compiler: {fetching('tpu')} fetches it, for"
+      " Linux on x86-64; or point TPU_LIBRARY_PATH to a libtpu.so."
     )
   return str(pathlib.Path(spec.origin).parent / "libtpu.so")
-
-
-def _fetch() -> str:
-  """Command that fetches the compiler: of a clone, or of an installation."""
-  clone = pathlib.Path(__file__).parents[2]
-  if (clone / "Makefile").exists():
-    return f"`make -C {clone} tpu`"
-  return "`pip install 's02jax[tpu]'`"
 
 
 def compile_step(lowered: Any, fast: bool) -> tuple[Any, str]:
@@ -113,59 +86,6 @@ def compile_step(lowered: Any, fast: bool) -> tuple[Any, str]:
     if "RESOURCE_EXHAUSTED" not in str(error):
       raise
     return None, first_line(error)
-
-
-def first_line(error: Exception) -> str:
-  """First line of an error's message, at most 300 characters."""
-  return str(error).strip().splitlines()[0][:300]
-
-
-@contextlib.contextmanager
-def captured_stderr() -> Generator[list[str]]:
-  """Holds back stderr and gives its lines, those of libraries in C++ included.
-
-  They are printed after all where the block does not end well: by an exception,
-  or by the death of this process, as libtpu aborts.
-  """
-  said: list[str] = []
-  sys.stderr.flush()
-  before = os.dup(2)
-  with tempfile.TemporaryFile() as file, _heir(file.fileno()) as heir:
-    os.dup2(file.fileno(), 2)
-    well = b""
-    try:
-      yield said
-      well = b"well\n"
-    finally:
-      sys.stderr.flush()
-      os.dup2(before, 2)
-      os.close(before)
-      heir.communicate(well)
-      file.seek(0)
-      said += file.read().decode(errors="replace").splitlines()
-
-
-def _heir(file: int) -> subprocess.Popen:
-  """Process that copies an open file to stderr when this one dies.
-
-  It does not where its stdin brings "well" before it ends.
-  """
-  copy = f"read well || cat /dev/fd/{file} >&2"
-  return subprocess.Popen(
-    ["sh", "-c", copy], stdin=subprocess.PIPE, pass_fds=(file,)
-  )
-
-
-def held_bytes(compiled: Any) -> float:
-  """Bytes of HBM that a compiled step holds at its fullest moment."""
-  memory = compiled.memory_analysis()
-  return (
-    memory.argument_size_in_bytes
-    + memory.output_size_in_bytes
-    - memory.alias_size_in_bytes
-    + memory.temp_size_in_bytes
-    + memory.generated_code_size_in_bytes
-  )
 
 
 def wanted_bytes(problem: str) -> float | None:

@@ -18,7 +18,7 @@ from jax.sharding import PartitionSpec as P
 from configs import ar
 from s02jax import cli, sharding
 from s02jax.cli import compile_check
-from s02jax.compiler import check, tpu
+from s02jax.compiler import check, messages, tpu
 from s02jax.core.errors import UserError
 from s02jax.flops import Product
 
@@ -120,7 +120,7 @@ def test_what_the_partitioner_says_is_heard():
       jax.lax.with_sharding_constraint(jnp.sin(x), of(None, "fsdp", "tensor"))
     )
   )
-  with tpu.captured_stderr() as said:
+  with messages.captured_stderr() as said:
     moved.lower(x).compile()
   assert check.involuntary(said) != []
 
@@ -148,8 +148,8 @@ def test_what_a_dying_compiler_said_is_kept():
   """The lines of a compiler that aborts its process reach stderr."""
   dies = """\
 import os
-from s02jax.compiler import tpu
-with tpu.captured_stderr():
+from s02jax.compiler import messages
+with messages.captured_stderr():
   os.write(2, b"what libtpu says\\n")
   os._exit(134)
 """
@@ -161,7 +161,7 @@ with tpu.captured_stderr():
 
 
 def test_what_is_said_on_the_way_is_heard_but_not_repeated(capfd):
-  with tpu.captured_stderr() as said:
+  with messages.captured_stderr() as said:
     os.write(2, b"one\ntwo\n")
   os.write(2, b"three\n")
   assert said == ["one", "two"] and capfd.readouterr().err == "three\n"
