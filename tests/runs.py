@@ -31,8 +31,8 @@ def at_step(
   """Calls `act` once the training line of `step` is written."""
   plain = metrics.MetricsWriter.write
 
-  def write(self, at, values):
-    plain(self, at, values)
+  def write(self, at, values, *more):
+    plain(self, at, values, *more)
     if at == step and "loss" in values:
       act()
 

@@ -126,14 +126,15 @@ class Profile:
   """JAX profiler trace of the steps that config.profile names."""
 
   def __init__(self, config: ConfigDict, folder: pathlib.Path):
-    """Stores the range of steps.
+    """Stores the range of steps; only process 0 has one.
 
     Args:
       config: config.profile: `start`, a step, and `steps`, their number.
       folder: folder that the trace is written to.
     """
     self._first = config.start
-    self._last = config.start + config.steps
+    steps = config.steps if jax.process_index() == 0 else 0
+    self._last = config.start + steps
     self._folder = folder
     self._tracing = False
 

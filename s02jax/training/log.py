@@ -18,6 +18,7 @@ from s02jax.stages.train_state import OptimizerConfig, schedule
 from s02jax.training.clock import Clock, Goodput
 from s02jax.training.feed import Feed
 from s02jax.training.metrics import Counts, Meter, MetricsWriter
+from s02jax.training.slowest import Slowest
 
 
 def is_due(step: int, every: int, last: int) -> bool:
@@ -55,12 +56,14 @@ class Log:
     self._writer = writer
     self._goodput = goodput
     self._meter = Meter(hardware.peak_flops(), clock)
+    self._slowest = Slowest()
+    self._who: str | None = None
     self._skipped = skipped
     self._pending: tuple[int, stages.Metrics, Counts] | None = None
 
   def begin(self, step: int) -> None:
     """Writes goodput.json, so that a start counts even if nothing follows."""
-    self._writer.put("goodput.json", self._goodput.read(step))
+    self._writer.put("goodput.json", self._spent(step))
 
   def add(self, step: int, values: stages.Metrics, counts: Counts) -> None:
     """Keeps the metrics of a step under way; reads those of the one before."""
@@ -81,8 +84,14 @@ class Log:
     if is_due(step, self._config.log_every, self._config.steps):
       read["learning_rate"] = float(np.asarray(self._rate(step - 1)))
       read["unreadable"] = float(self._unreadable.read())
-      self._writer.write(step, read | self._meter.read())
-      self._writer.put("goodput.json", self._goodput.read(step))
+      rates, self._who = self._slowest.among(self._meter.read())
+      self._writer.write(step, read | rates, self._who)
+      self._writer.put("goodput.json", self._spent(step))
+
+  def _spent(self, step: int) -> dict[str, Any]:
+    """Content of goodput.json, with the host that waits longest for data."""
+    values = self._goodput.read(step)
+    return values if self._who is None else values | {"slowest": self._who}
 
   def _rows_of(self, step: int) -> dict[str, Any]:
     """Row numbers of a step, and the records in each."""
@@ -93,7 +102,7 @@ class Log:
 
   def end(self, step: int) -> None:
     """Writes goodput.json, and logs the shares of the run's time."""
-    values = self._goodput.read(step)
+    values = self._spent(step)
     self._writer.put("goodput.json", values)
     shares = ", ".join(
       f"{phase} {share:.1%}"

@@ -5,7 +5,8 @@ training step; keys of an evaluation begin with its split, `unseen/loss`, and
 those of a benchmark, which come some steps later, with `benchmark/`.
 `<workdir>/tensorboard/` has the same. A terminal gets a progress bar, a log
 one line per logged step. `<workdir>/goodput.json` has the time of all starts of
-the run by phase.
+the run by phase. In a job of several processes `data_wait` and `step_seconds`
+are the greatest of all, and `slowest` says whose wait for data that is.
 """
 
 import dataclasses
@@ -77,6 +78,7 @@ class Meter:
       "audio_seconds_per_second": sums["audio_seconds"] / seconds,
       "padding": sums["padding"] / max(sums["steps"], 1),
       "data_wait": wait / seconds,
+      "step_seconds": seconds / max(sums["steps"], 1),
     }
     if self._peak is not None:
       values["mfu"] = sums["flops"] / seconds / self._peak
@@ -129,24 +131,39 @@ class MetricsWriter:
     if self._main:
       write_json(self._folder / name, values)
 
-  def write(self, step: int, values: Mapping[str, float]) -> None:
-    """Writes one line of metrics; a value that is not finite becomes null."""
+  def write(
+    self, step: int, values: Mapping[str, float], slowest: str | None = None
+  ) -> None:
+    """Writes one line of metrics; a value that is not finite becomes null.
+
+    Args:
+      step: steps taken.
+      values: metrics by name.
+      slowest: process that waits longest for data, where there are several.
+    """
     if not self._main:
       return
     values = {name: float(value) for name, value in values.items()}
     finite = {k: v for k, v in values.items() if math.isfinite(v)}
-    record = {"step": step} | {k: finite.get(k) for k in values}
+    record: dict[str, Any] = {k: finite.get(k) for k in values}
+    record = {"step": step} | record
+    if slowest is not None:
+      record["slowest"] = slowest
     self._file.write(json.dumps(record) + "\n")
     self._file.flush()
     for name, value in finite.items():
       self._board.add_scalar(name, value, step)
-    self._show(step, values)
+    self._show(step, values, slowest)
 
-  def _show(self, step: int, values: Mapping[str, float]) -> None:
+  def _show(
+    self, step: int, values: Mapping[str, float], slowest: str | None
+  ) -> None:
     """Shows metrics on the progress bar, or logs them where there is none."""
     names = [name for name in SHOWN if name in values]
     names += [name for name in values if "/" in name]
     line = "  ".join(f"{name} {values[name]:.4g}" for name in names)
+    if slowest is not None:
+      line += f"  slowest to read: {slowest}"
     if self._bar.disable:
       logging.info("step %d  %s", step, line)
     else:

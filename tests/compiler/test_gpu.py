@@ -39,7 +39,7 @@ def test_a_step_compiles_and_is_held_against_three_quarters(report):
 
 
 def test_gradients_cross_nodes_and_parameters_do_not(report):
-  """FSDP's gathers take NVLink's time, sums over the data axis the network's."""
+  """FSDP's gathers take NVLink's time, sums over data the network's."""
   chip = GPUS["h200"]
   by = {(t.kind, t.axes): t for t in report.cost.traffic}
   gathers = by["all-gather", ("fsdp",)]

@@ -36,6 +36,7 @@ SHARES = (
   "padding",
   "rows_per_second",
   "skipped",
+  "step_seconds",
   "unreadable",
 )
 ROOT = pathlib.Path(__file__).parents[2]
@@ -530,3 +531,18 @@ def test_a_signal_to_one_process_stops_and_saves_all(tmp_path):
   # One process goes on from what two have saved.
   assert run(tmp_path, 1, steps=saved + 1) == 0
   assert sorted(losses(tmp_path)) == list(range(1, saved + 2))
+
+
+def test_only_process_0_writes_a_profile(monkeypatch, tmp_path):
+  started = []
+  monkeypatch.setattr(jax.profiler, "start_trace", started.append)
+  monkeypatch.setattr(jax.profiler, "stop_trace", lambda: None)
+  for number in (1, 0):
+    monkeypatch.setattr(
+      clock.jax, "process_index", lambda number=number: number
+    )
+    range_of = ConfigDict({"start": 2, "steps": 1})
+    with clock.Profile(range_of, tmp_path / str(number)) as profile:
+      for step in range(5):
+        profile.before(step)
+  assert started == [str(tmp_path / "0")]
