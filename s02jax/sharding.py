@@ -235,6 +235,39 @@ def global_array(
   return jax.make_array_from_callback(shape, sharding, part)
 
 
+def spread(placed: NamedSharding, shape: tuple[int, ...]) -> NamedSharding:
+  """Sharding of an array that splits it over its replicas as well.
+
+  A state that is read in this way is read once, however many devices hold a
+  copy of each part in the end: they get it from one another.
+
+  Args:
+    placed: sharding in which devices along the axes that it does not use hold
+      the same.
+    shape: of the array.
+
+  Returns:
+    The same, with all unused axes in the first dimension that they divide
+    evenly; `placed` itself where there is none.
+  """
+  mesh = placed.mesh
+  spec = [*placed.spec, *[None] * (len(shape) - len(placed.spec))]
+  used = [_names(axes) for axes in spec]
+  free = tuple(a for a in AXES if mesh.shape[a] > 1 and a not in sum(used, ()))
+  for place, (mine, size) in enumerate(zip(used, shape, strict=True)):
+    if free and size % _size(mine + free, mesh) == 0:
+      spec[place] = mine + free
+      return NamedSharding(mesh, P(*spec))
+  return placed
+
+
+def _names(axes: Axes) -> tuple[str, ...]:
+  """Mesh axes of one dimension, as a tuple."""
+  if axes is None:
+    return ()
+  return (axes,) if isinstance(axes, str) else tuple(axes)
+
+
 def replicated(mesh: Mesh) -> NamedSharding:
   """Sharding of an array that every device holds whole."""
   return NamedSharding(mesh, P())

@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax.sharding import NamedSharding
 from jax.sharding import PartitionSpec as P
 
 from s02jax import sharding
@@ -125,3 +126,23 @@ def test_shard_places_activations(mesh):
 def test_shard_wants_a_name_for_every_dimension(mesh):
   with jax.set_mesh(mesh), pytest.raises(ValueError, match="2 names"):
     sharding.shard(jnp.ones((2, 3, 4)), "batch", "time")
+
+
+@pytest.mark.parametrize(
+  ("sizes", "spec", "shape", "spread"),
+  [
+    ((4, 2, 1, 1), P(None, "fsdp"), (8, 6), P("data", "fsdp")),
+    ((4, 2, 1, 1), P("fsdp"), (8, 3), P(("fsdp", "data"))),
+    ((2, 2, 1, 2), P(), (3, 8), P(None, ("data", "fsdp", "tensor"))),
+    ((4, 2, 1, 1), P(), (7,), P()),  # stays whole on every device
+    ((1, 8, 1, 1), P("fsdp"), (8, 8), P("fsdp")),  # has no copies
+  ],
+)
+def test_a_spread_array_has_no_part_twice(sizes, spec, shape, spread):
+  mesh = sharding.make_mesh(dict(zip(sharding.AXES, sizes, strict=True)))
+  placed = NamedSharding(mesh, spec)
+  found = sharding.spread(placed, shape)
+  assert found.is_equivalent_to(NamedSharding(mesh, spread), len(shape))
+  if found != placed:
+    parts = {str(i) for i in found.devices_indices_map(shape).values()}
+    assert len(parts) == mesh.size

@@ -12,6 +12,9 @@ the one before it is used; any other reason why it cannot be read is an error.
 The multipliers are odd, so a single wrong bit always changes the sum. It is
 computed where the array lies, whatever its sharding: integers add up to the
 same in any order. It costs one reading of the memory.
+
+A checkpoint is read from storage once, whatever the number of replicas: each of
+them reads a part, and they gather the rest from one another.
 """
 
 import errno
@@ -144,13 +147,15 @@ class Checkpoints:
   def _load_state(self, step: int, abstract: PyTree) -> PyTree:
     """State at `step`, checked for structure and bits; raises as `_agreed`."""
 
+    read_once = jax.tree.map(_spread, abstract)
+
     def load() -> PyTree:
       with _without_barrier():
-        loaded = self._orbax.load_checkpointables(step, {"state": abstract})
+        loaded = self._orbax.load_checkpointables(step, {"state": read_once})
       return jax.block_until_ready(loaded["state"])
 
     self._agreed(step, lambda: self._check_structure(step, abstract))
-    state = self._agreed(step, load)
+    state = _placed(self._agreed(step, load), abstract)
     self._agreed(step, lambda: _check_bits(self._orbax, step, state))
     return state
 
@@ -213,6 +218,22 @@ class Checkpoints:
       (self.workdir / FOLDER / str(step)).rename(target)
     _processes_with(None)  # a barrier: none may look before it has moved
     self._open()
+
+
+def _spread(x: jax.ShapeDtypeStruct) -> jax.ShapeDtypeStruct:
+  """The same array, no part of which two devices hold where that can be."""
+  if not isinstance(x.sharding, NamedSharding):
+    return x
+  placed = sharding.spread(x.sharding, x.shape)
+  return jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=placed)
+
+
+def _placed(state: PyTree, abstract: PyTree) -> PyTree:
+  """State on the shardings of `abstract`: replicas get it from one another."""
+  wanted = jax.tree.map(lambda x: x.sharding, abstract)
+  if jax.tree.map(lambda x: x.sharding, state) == wanted:
+    return state
+  return jax.jit(lambda x: x, out_shardings=wanted)(state)
 
 
 class _Damaged(Exception):

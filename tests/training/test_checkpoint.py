@@ -6,8 +6,12 @@ import os
 import pathlib
 
 import jax
+import numpy as np
 import pytest
+from jax.sharding import NamedSharding
+from jax.sharding import PartitionSpec as P
 
+from s02jax import sharding
 from s02jax.training import checkpoint, loop
 from tests import toy_config
 from tests.processes import TOY, job
@@ -95,3 +99,38 @@ def test_a_finished_run_with_a_damaged_end_takes_the_last_steps_again(
   caplog.clear()
   assert run() == 0
   assert "is damaged" not in caplog.text
+
+
+def test_replicas_read_a_state_once_and_get_the_rest_from_one_another(
+  tmp_path, monkeypatch
+):
+  mesh = sharding.make_mesh(dict(data=4, fsdp=2))
+  specs = {"kernel": P(None, "fsdp"), "bias": P(), "odd": P()}
+  shapes = {"kernel": (16, 6), "bias": (8,), "odd": (7,)}
+  state = {
+    name: jax.device_put(
+      jax.random.normal(jax.random.key(0), shapes[name]),
+      NamedSharding(mesh, spec),
+    )
+    for name, spec in specs.items()
+  }
+  abstract = jax.tree.map(
+    lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=x.sharding),
+    state,
+  )
+  asked = []
+  placed = checkpoint._placed
+  monkeypatch.setattr(
+    checkpoint, "_placed", lambda s, a: asked.append(s) or placed(s, a)
+  )
+  with checkpoint.Checkpoints(tmp_path, keep=2) as checkpoints:
+    checkpoints.save(1, state, {}, {})
+  with checkpoint.Checkpoints(tmp_path, keep=2) as checkpoints:
+    restored = checkpoints.restore(abstract)
+  assert restored is not None
+  for name, x in restored[1].items():
+    assert x.sharding == state[name].sharding
+    np.testing.assert_array_equal(x, state[name])
+  (read,) = asked
+  sizes = {name: x.addressable_shards[0].data.size for name, x in read.items()}
+  assert sizes == {"kernel": 16 * 6 / 8, "bias": 1, "odd": 7}
