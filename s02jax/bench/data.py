@@ -9,6 +9,7 @@ import dataclasses
 import importlib
 import itertools
 import pathlib
+import tempfile
 import time
 import types
 from collections.abc import Iterator
@@ -22,7 +23,7 @@ from s02jax import stages
 from s02jax.audio import spectra
 from s02jax.core.rates import TOKENS_PER_SECOND
 from s02jax.data import loader
-from s02jax.data.records import Corpus
+from s02jax.data.records import Corpus, Index
 from s02jax.data.rows import Row, make_row
 from s02jax.data.rows.packed_sequences import PackedSequences
 
@@ -128,6 +129,7 @@ class Plans:
   cpu_seconds: float  # of a batch
   packed: int  # blocks of clips that were packed into rows
   twice: int  # of them packed before already
+  own_bytes: int | None  # memory of this process alone; None but on Linux
 
 
 def plans(
@@ -142,12 +144,16 @@ def plans(
     batches: number of batches.
     threads: threads of the loader.
   """
-  rows = _PlansAlone(_made_up(clips, batch_size))
-  mine = np.arange(host_rows) + batch_size // 2
-  began = time.process_time()
-  for _ in loader.make_loader(rows, 0, batches, mine, threads):
-    pass
-  used = time.process_time() - began
+  before = _own_bytes()
+  with tempfile.TemporaryDirectory() as folder:
+    index = _made_up_index(pathlib.Path(folder), clips)
+    rows = _PlansAlone(_made_up(index, batch_size))
+    mine = np.arange(host_rows) + batch_size // 2
+    began = time.process_time()
+    for _ in loader.make_loader(rows, 0, batches, mine, threads):
+      pass
+    used = time.process_time() - began
+    after = _own_bytes()
   packing = rows.packing
   touched = {
     (step * batch_size + int(j)) // packing.each
@@ -162,6 +168,7 @@ def plans(
     cpu_seconds=used / batches,
     packed=packing.packed,
     twice=packing.packed - len(touched | {0}),  # the first gives the length
+    own_bytes=None if before is None or after is None else after - before,
   )
 
 
@@ -187,21 +194,41 @@ class _Index(types.SimpleNamespace):
     return len(self.num_samples)
 
 
-def _made_up(clips: int, batch_size: int) -> PackedSequences:
-  """Rows of the AR model over clips that are an index alone."""
+def _own_bytes() -> int | None:
+  """Memory of this process that no file backs; None but on Linux."""
+  try:
+    status = pathlib.Path("/proc/self/status").read_text()
+  except OSError:
+    return None
+  (line,) = (x for x in status.splitlines() if x.startswith("RssAnon:"))
+  return int(line.split()[1]) * 1024
+
+
+def _made_up_index(folder: pathlib.Path, clips: int) -> _Index:
+  """Index of made-up clips, written to a folder and mapped from there."""
   random = np.random.default_rng(0)
-  data = importlib.import_module("configs.ar").get_config("base").data
   rate = 16_000
-  tokens = random.integers(50, 450, clips)
-  corpus: Any = _Index(
-    num_samples=(tokens * (rate // TOKENS_PER_SECOND)).astype(np.int32),
-    speaker=random.integers(max(clips // 100, 1), size=clips).astype(np.int32),
+  tokens = random.integers(50, 450, clips, dtype=np.int32)
+  path, texts = folder / "index.npz", folder / "text_tokens.npy"
+  Index(
+    num_samples=tokens * (rate // TOKENS_PER_SECOND),
+    speaker=random.integers(max(clips // 100, 1), size=clips, dtype=np.int32),
     language=np.zeros(clips, np.int32),
-    text_tokens=(tokens // 3 + 2).astype(np.int32),
+    text_bytes=tokens,
+  ).write(path)
+  np.save(texts, tokens // 3 + 2)
+  return _Index(
+    **vars(Index.read(path)),
+    text_tokens=np.load(texts, mmap_mode="r"),
     rate=rate,
     split="train",
     folder="made-up clips",
   )
+
+
+def _made_up(corpus: Any, batch_size: int) -> PackedSequences:
+  """Rows of the AR model over clips that are an index alone."""
+  data = importlib.import_module("configs.ar").get_config("base").data
   features: Any = types.SimpleNamespace(card={"num_codes": 1024})
   text: Any = None
   return PackedSequences(
@@ -235,4 +262,10 @@ def describe_plans(found: Plans) -> str:
     f"{found.cpu_seconds:.3f} CPU s a batch; {found.packed} blocks packed for "
     f"{found.batches} batches of {found.clips:,} clips, {found.twice} of them "
     "twice"
+    + (
+      ""
+      if found.own_bytes is None
+      else f"; {found.own_bytes / 2**20:,.0f} MiB of a process alone, beside "
+      f"the {20 * found.clips / 2**20:,.0f} MiB that those of a host share"
+    )
   )
