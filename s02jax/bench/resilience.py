@@ -263,6 +263,7 @@ def measure(
   kills: int,
   seed: int,
   tell: Callable[[str], None],
+  first: Callable[..., list[dict[str, Any]]] | None = None,
 ) -> dict[str, Any]:
   """Runs the training twice; returns what happened, for resilience.json.
 
@@ -273,6 +274,7 @@ def measure(
     kills: signals in the second run.
     seed: seed of the signals.
     tell: gets a line for people after each start.
+    first: starts of the second run before the signals, as `faults.provoke`.
 
   Raises:
     UserError: flags that `s02 train` would not take, a run that is there
@@ -291,13 +293,17 @@ def measure(
   tell(f"undisturbed: {steps} steps in {took:.1f} s")
   again = [*flags, f"--workdir={killed}"]
   events = []
+  if first is not None:
+    events += first(again, killed, launcher, workdir / "logs", tell)
   for n, kill in enumerate(plan(kills, processes, steps, seed)):
     with TrainingJob(again, launcher, workdir / f"logs/{n}") as job:
       events.append(disturb(job, kill, killed, launcher.grace))
     tell(_line(n, events[-1]))
   last = finish(again, launcher, workdir / "logs/last")
   return {
-    "kills": sum(not _failed(event) for event in events),
+    "kills": sum(
+      not _failed(event) and "as_expected" not in event for event in events
+    ),
     "processes": processes,
     "steps": steps,
     "undisturbed_seconds": round(took, 1),
@@ -333,7 +339,8 @@ def good(found: dict[str, Any]) -> bool:
   """True where nothing was lost and every process ended in time."""
   whole = not found["state"]["unequal"] and found["losses_equal"]
   return whole and all(
-    event["in_time"] and not _failed(event) for event in found["events"]
+    event["in_time"] and not _failed(event) and event.get("as_expected", True)
+    for event in found["events"]
   )
 
 
@@ -348,7 +355,9 @@ def summary(found: dict[str, Any]) -> str:
   )
   slowest = max((event["seconds"] for event in found["events"]), default=0.0)
   losses = "equal" if found["losses_equal"] else "DIFFERENT"
+  faults = [e["as_expected"] for e in found["events"] if "as_expected" in e]
+  met = f"{sum(faults)} of {len(faults)} faults, " if faults else ""
   return (
-    f"{found['kills']} kills of {found['processes']} processes: {told}; losses "
-    f"of every step {losses}; slowest end {slowest:.1f} s"
+    f"{met}{found['kills']} kills of {found['processes']} processes: {told}; "
+    f"losses of every step {losses}; slowest end {slowest:.1f} s"
   )

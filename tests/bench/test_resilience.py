@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from launch import common, local
-from s02jax.bench import resilience
+from s02jax.bench import faults, resilience
 from s02jax.core.errors import UserError
 from s02jax.training import checkpoint
 
@@ -103,3 +103,24 @@ def test_a_late_or_failed_process_is_not_good():
   assert not resilience.good(found | {"state": {"unequal": ["a"]}})
   for change in ({"in_time": False}, {"codes_before": [1]}):
     assert not resilience.good(found | {"events": [event | change]})
+
+
+@pytest.mark.processes
+def test_faults_of_storage_change_nothing(tmp_path):
+  """All faults but a read, which the toy's rows do not need."""
+  flags = [*TOY, "--config.steps=40", "--config.checkpoint_every=3"]
+  found = resilience.measure(
+    [*flags, "--config.log_every=1"],
+    tmp_path,
+    launcher(1),
+    kills=0,
+    seed=0,
+    tell=print,
+    first=faults.provoke,
+  )
+  kinds = {event["kind"]: event["as_expected"] for event in found["events"]}
+  read = kinds.pop("a read fails on one process")
+  assert not read and kinds and all(kinds.values()), found["events"]
+  assert found["losses_equal"] and not found["state"]["unequal"]
+  assert "4 of 5 faults" in resilience.summary(found)
+  assert not resilience.good(found)

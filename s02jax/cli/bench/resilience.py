@@ -1,14 +1,16 @@
 """Proof that a run that is killed again and again loses nothing.
 
   s02 bench resilience --kills 20 --workdir DIR [--processes 2] [--seed 0] \\
-    [-- --config configs/STAGE.py:SIZE --config.corpus=DIR ...]
+    [--faults] [-- --config configs/STAGE.py:SIZE --config.corpus=DIR ...]
 
 The same training runs twice: once undisturbed, once with signals at seeded
 random moments, started again after each. What is compared is the final state,
 bit for bit. Moments lie while the processes start, and at random steps of the
 run. Signals are a SIGTERM to one process (all save and stop), a kill -9 of one
 (the others must end by themselves) and a kill -9 of all. Without a config, the
-audio tokenizer trains on a few made-up words.
+audio tokenizer trains on a few made-up words. With --faults the second run
+begins with a read that fails on one process, restores that fail twice, a disk
+that is full, and a node that died holding the lock of the folder.
 
 Writes DIR/resilience.json (or --json) and DIR/logs; the exit code is 1 where a
 bit differs, a process outlives a killed one by more than a minute, or takes
@@ -19,7 +21,7 @@ import pathlib
 
 from launch import common, local
 from s02jax import cli
-from s02jax.bench import resilience
+from s02jax.bench import faults, resilience
 from s02jax.cli import bench
 from s02jax.core import files
 
@@ -37,6 +39,7 @@ def main(argv: list[str]) -> int:
     help="folder of both runs and their logs",
   )
   add("--seed", type=int, default=0, help="seed of the signals")
+  add("--faults", action="store_true", help="faults of storage first")
   before, flags = common.split(argv)
   args = parser.parse_args(before)
   workdir = args.workdir.absolute()
@@ -52,6 +55,7 @@ def main(argv: list[str]) -> int:
     kills=args.kills,
     seed=args.seed,
     tell=cli.tell,
+    first=faults.provoke if args.faults else None,
   )
   files.write_json(args.json or workdir / "resilience.json", found)
   print(resilience.summary(found))
