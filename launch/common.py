@@ -62,6 +62,23 @@ def check(training: Sequence[str]) -> arguments.Arguments:
   return found
 
 
+def within_node(training: Sequence[str], gpus: int) -> list[str]:
+  """Arguments of `s02 train` whose FSDP stays among the GPUs of one node.
+
+  Its gathers and sums in every layer then go by NVLink alone, and one sum a
+  step by the network. What the arguments say of `mesh.fsdp` themselves stays.
+
+  Args:
+    training: arguments, which `check` has taken.
+    gpus: GPUs of a node.
+  """
+  given = any(word.startswith("--config.mesh.fsdp") for word in training)
+  fsdp = arguments.parse(list(training)).config.mesh.fsdp
+  if given or fsdp <= gpus:
+    return list(training)
+  return [*training, f"--config.mesh.fsdp={gpus}"]
+
+
 def _check_rows(config: ConfigDict) -> None:
   """Raises UserError where the batch does not split on any devices."""
   rows, along = config.batch_size, (config.mesh.data, config.mesh.fsdp)

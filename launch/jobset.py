@@ -87,7 +87,10 @@ def launch(options: argparse.Namespace, training: Sequence[str]) -> int:
   Returns:
     kubectl's exit code, or 1 where the one that is there has not ended.
   """
-  tree = manifest(options, training, common.check(training).workdir)
+  workdir = common.check(training).workdir
+  if options.gpus:
+    training = common.within_node(training, options.gpus)
+  tree = manifest(options, training, workdir)
   text = yaml.safe_dump(tree, sort_keys=False, width=1000, explicit_start=True)
   ask, delete, create = _commands(**tree["metadata"])
   if options.dry_run:

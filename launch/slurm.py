@@ -96,6 +96,7 @@ def script(
 ) -> str:
   """Batch script of a run."""
   gpus = options.gpus_per_node
+  training = common.within_node(training, gpus)
   log = pathlib.Path(workdir).absolute() / "slurm-%j.out"
   directives = [
     f"--job-name={common.name_of(workdir)}",

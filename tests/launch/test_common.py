@@ -157,6 +157,26 @@ def test_every_launcher_passes_variables_on(tmp_path, monkeypatch, capsys):
     assert ("IPC_LOCK" in out) == ("IPC_LOCK" in words)
 
 
+@pytest.mark.parametrize(
+  ("gpus", "more", "kept"),
+  [(8, [], "8"), (4, [], "4"), (8, ["--config.mesh.fsdp=32"], "32")],
+)
+def test_fsdp_stays_within_a_node_of_gpus(gpus, more, kept, tmp_path, capsys):
+  training = ["--config", "configs/ar.py:large", "--workdir", "/data/runs/ar"]
+  training += [f"--config.corpus={tmp_path}", *more]
+  pods = ["--image=i", "--volume=data:/data"]
+  for launcher, own in (
+    (slurm, [f"--gpus-per-node={gpus}", "--nodes=4"]),
+    (jobset, [*pods, f"--gpus={gpus}", "--nodes=4"]),
+  ):
+    assert launcher.main([*own, "--dry-run", "--", *training]) == 0
+    found = re.findall(r"config\.mesh\.fsdp=(\d+)", capsys.readouterr().out)
+    assert found == [kept], launcher.__name__
+  argv = [*pods, "--tpu=v5p:4x4x4", "--dry-run", "--", *training]
+  assert jobset.main(argv) == 0
+  assert ("mesh.fsdp" in capsys.readouterr().out) == bool(more)
+
+
 def test_a_variable_without_a_value_is_one_sentence():
   with pytest.raises(UserError, match="--env A: give NAME=VALUE"):
     slurm.main(["--dry-run", "--env=A", "--", *TOY, "--workdir", "w"])
