@@ -3,19 +3,25 @@
 `<corpus>/features/card.json` is written after tokens and latents: without it
 nothing was extracted. It names the checkpoints by digests of their parameters,
 so that the same command again does nothing, and another checkpoint extracts
-anew. Fixed speaker vectors depend on the records alone, and are written once.
+anew. A split is extracted in pieces of PIECE records, each with a note of what
+it was made by: a command that was cut short goes on, and hosts that share a
+corpus extract every n-th piece each, to the same bytes. Fixed speaker vectors
+depend on the records alone, and are written once.
 
 Shape letters: n samples, s tokens, l latents, c latent channels, o features of
 a speaker vector.
 """
 
+import concurrent.futures
 import dataclasses
+import functools
 import hashlib
 import json
 import logging
 import pathlib
+import shutil
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -25,10 +31,12 @@ from s02jax.bundle import CODECS, Bundle
 from s02jax.core import files
 from s02jax.core.errors import UserError
 from s02jax.core.rates import TOKENS_PER_SECOND, whole_tokens
+from s02jax.core.shard import Shard
 from s02jax.data.features import (
   FeatureWriter,
   card_path,
   has_speaker_vectors,
+  join_pieces,
   write_speaker_vectors,
 )
 from s02jax.data.records import SPLITS, Corpus
@@ -37,7 +45,8 @@ from s02jax.synthesis.batching import Batch, counts, pad, round_up
 from s02jax.synthesis.render.codecs import TokenizerCodec, VaeCodec
 from s02jax.training.trained import Trained
 
-CHUNK = 4096  # records whose features are in memory at a time
+PIECE = 2**15  # records of a piece, whose features are a few files
+CHUNK = 1024  # records whose waves are decoded at a time
 BATCH_TOKENS = 2048  # tokens of a padded batch
 VECTOR_CHUNK = 128  # records whose speaker vectors are computed at once
 
@@ -60,6 +69,12 @@ class Moments:
     self.frames += len(mean)
     self.total = self.total + mean.sum(0)
     self.squares = self.squares + (mean**2 + sigma**2).sum(0)
+
+  def merge(self, other: "Moments") -> None:
+    """Adds the moments of other latents."""
+    self.frames += other.frames
+    self.total = self.total + other.total
+    self.squares = self.squares + other.squares
 
   @property
   def mean(self) -> np.ndarray:
@@ -112,13 +127,20 @@ def features(
   return results
 
 
-def extract(corpus: str, audio_tokenizer: str, flow_vae: str) -> None:
+def extract(
+  corpus: str,
+  audio_tokenizer: str,
+  flow_vae: str,
+  shard: Shard | None = None,
+) -> None:
   """Writes the features of all splits, unless these very ones are there.
 
   Args:
     corpus: folder of `s02 corpus`.
     audio_tokenizer: workdir of a trained audio tokenizer, or a bundle.
     flow_vae: workdir of a trained Flow-VAE, or a bundle.
+    shard: extracts its pieces alone; without it all that are left, after which
+      the features can be read.
 
   Raises:
     UserError: a stage of another sample rate, a run or corpus that is not
@@ -128,7 +150,7 @@ def extract(corpus: str, audio_tokenizer: str, flow_vae: str) -> None:
     "audio_tokenizer": Trained.load(audio_tokenizer, "audio_tokenizer"),
     "flow_vae": Trained.load(flow_vae, "flow_vae"),
   }
-  _extract(corpus, trained, None)
+  _extract(corpus, trained, None, shard)
 
 
 def extract_by(corpus: str, bundle: Bundle) -> None:
@@ -152,6 +174,7 @@ def _extract(
   corpus: str,
   trained: Mapping[str, Trained],
   statistics: Mapping[str, Any] | None,
+  shard: Shard | None = None,
 ) -> None:
   """Writes the features of all splits; without statistics, with their own."""
   splits = {name: Corpus.open(corpus, name) for name in SPLITS}
@@ -169,14 +192,87 @@ def _extract(
   _check_rates(splits, tokenizer, vae)
   with files.explain_errors(card.parent, "the features"):
     card.unlink(missing_ok=True)
-    moments = Moments()
-    for split, records in splits.items():
-      _extract_split(corpus, split, records, tokenizer, vae, moments)
-    found = statistics or {
-      "mean": [float(x) for x in moments.mean],
-      "std": [float(x) for x in moments.std],
-    }
-    _write_card(card, tokenizer, vae, found, sources)
+    pieces = _pieces(card, splits)
+    for piece in (shard or Shard()).of(pieces):
+      if piece.read(sources) is None:
+        records = splits[piece.split]
+        moments = _extract_piece(corpus, piece, records, tokenizer, vae)
+        piece.write(sources, moments)
+    if shard is None:
+      moments = _join(corpus, pieces, sources)
+      found = statistics or {
+        "mean": [float(x) for x in moments.mean],
+        "std": [float(x) for x in moments.std],
+      }
+      _write_card(card, tokenizer, vae, found, sources)
+      shutil.rmtree(card.parent / "pieces")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class _Piece:
+  """Part of a split, and the note that is written after its features."""
+
+  split: str
+  number: int  # within the split
+  note: pathlib.Path
+  records: range
+
+  def read(self, sources: Mapping[str, Any]) -> Moments | None:
+    """Moments of its latents; None where it has to be extracted (anew)."""
+    try:
+      found = json.loads(self.note.read_text())
+    except (OSError, ValueError):
+      return None
+    if found["sources"] != sources:
+      return None
+    return Moments(
+      frames=found["frames"],
+      total=np.array(found["total"]),
+      squares=np.array(found["squares"]),
+    )
+
+  def write(self, sources: Mapping[str, Any], moments: Moments) -> None:
+    """Notes that its features are there, and the moments of its latents."""
+    files.write_json(
+      self.note,
+      {
+        "sources": sources,
+        "frames": moments.frames,
+        "total": moments.total.tolist(),
+        "squares": moments.squares.tolist(),
+      },
+    )
+
+
+def _pieces(card: pathlib.Path, splits: Mapping[str, Corpus]) -> list[_Piece]:
+  """Pieces of all splits, in order; an empty split is one of no records."""
+  return [
+    _Piece(
+      split=split,
+      number=number,
+      note=card.parent / "pieces" / f"{split}-{number:06d}.json",
+      records=range(start, min(start + PIECE, len(records))),
+    )
+    for split, records in splits.items()
+    for number, start in enumerate(range(0, max(len(records), 1), PIECE))
+  ]
+
+
+def _join(
+  corpus: str, pieces: list[_Piece], sources: Mapping[str, Any]
+) -> Moments:
+  """Makes the features of all splits of their pieces; moments of train's."""
+  moments = Moments()
+  for split in SPLITS:
+    mine = [piece for piece in pieces if piece.split == split]
+    for piece in mine:
+      found = piece.read(sources)
+      assert found is not None, piece.note
+      if split == "train":
+        moments.merge(found)
+      piece.note.unlink()  # what is joined is a piece no longer
+    join_pieces(corpus, split, len(mine))
+  return moments
 
 
 def extract_speaker_vectors(corpus: str) -> None:
@@ -254,31 +350,52 @@ def _check_rates(
       )
 
 
-def _extract_split(
+def _extract_piece(
   corpus: str,
-  split: str,
+  piece: _Piece,
   records: Corpus,
   tokenizer: TokenizerCodec,
   vae: VaeCodec,
-  moments: Moments,
-) -> None:
-  """Writes tokens and latents of a split; adds those of train to `moments`."""
-  hours = float(np.sum(records.num_samples, dtype=np.int64)) / (
-    records.rate * 3600
-  )
-  logging.info("extracting %s: %d records, %.2f h", split, len(records), hours)
+) -> Moments:
+  """Writes tokens and latents of a piece; returns the latents' moments."""
+  mine, moments = piece.records, Moments()
+  samples = records.num_samples[mine.start : mine.stop]
+  hours = float(np.sum(samples, dtype=np.int64)) / (records.rate * 3600)
+  name = f"{piece.split}, piece {piece.number + 1}"
+  logging.info("extracting %s: %d records, %.2f h", name, len(mine), hours)
   with (
-    _progress(split, len(records)) as bar,
-    FeatureWriter(corpus, split) as writer,
+    _progress(name, len(mine)) as bar,
+    FeatureWriter(corpus, piece.split, piece.number) as writer,
+    concurrent.futures.ThreadPoolExecutor(1) as reader,
   ):
-    for start in range(0, len(records), CHUNK):
-      stop = min(start + CHUNK, len(records))
-      waves = [records.wave(i) for i in range(start, stop)]
+    chunks = [mine[i : i + CHUNK] for i in range(0, len(mine), CHUNK)]
+    read = functools.partial(_waves, records)
+    for chunk, waves in zip(chunks, _ahead(reader, read, chunks), strict=True):
       for tokens, mean, sigma in features(waves, tokenizer, vae):
         writer.write(tokens, mean)
-        if split == "train":
-          moments.add(mean, sigma)
-      bar.update(stop - start)
+        moments.add(mean, sigma)
+      bar.update(len(chunk))
+  return moments
+
+
+def _waves(records: Corpus, numbers: range) -> list[np.ndarray]:
+  """Decoded waves of some records."""
+  return [records.wave(i) for i in numbers]
+
+
+def _ahead(
+  reader: concurrent.futures.Executor,
+  read: Callable[[range], list[np.ndarray]],
+  chunks: list[range],
+) -> Iterator[list[np.ndarray]]:
+  """Yields the waves of each chunk; the next are decoded in the meantime."""
+  if not chunks:
+    return
+  reading = reader.submit(read, chunks[0])
+  for following in chunks[1:]:
+    waves, reading = reading.result(), reader.submit(read, following)
+    yield waves
+  yield reading.result()
 
 
 def _write_card(

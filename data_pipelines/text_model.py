@@ -12,6 +12,9 @@ from s02jax.data import text_ids
 from s02jax.data.records import SPLITS, Corpus, CorpusFiles
 from s02jax.text.tokenizer import TextModel, train_model
 
+# Texts that a text model is trained on; more hardly change it, and take memory.
+SAMPLE = 1_000_000
+
 
 def build(
   folder: pathlib.Path, vocab_size: int, overwrite: bool = False
@@ -29,10 +32,8 @@ def build(
   """
   corpora = {split: Corpus.open(folder, split) for split in SPLITS}
   train = corpora["train"]
-  texts = (
-    train.text(index) for index in np.flatnonzero(train.text_bytes).tolist()
-  )
-  data = train_model(texts, vocab_size)
+  chosen = _sample(np.flatnonzero(train.text_bytes))
+  data = train_model((train.text(i) for i in chosen.tolist()), vocab_size)
   path = CorpusFiles(folder).text_model
   if path.exists() and path.read_bytes() != data and not overwrite:
     raise UserError(
@@ -40,6 +41,14 @@ def build(
       " pass --overwrite to replace it"
     )
   return _write(corpora, data)
+
+
+def _sample(records: np.ndarray) -> np.ndarray:
+  """At most SAMPLE of some records, drawn at random and in order, int[k]."""
+  if len(records) <= SAMPLE:
+    return records
+  chosen = np.random.default_rng(0).choice(records, SAMPLE, replace=False)
+  return np.sort(chosen)
 
 
 def adopt(folder: pathlib.Path, data: bytes) -> TextModel:

@@ -31,6 +31,7 @@ from data_pipelines.recordings.settings import Settings
 from data_pipelines.recordings.store import Store
 from s02jax.core import files
 from s02jax.core.errors import UserError
+from s02jax.core.shard import WHOLE, Shard
 
 LOCAL = "DirectRunner"
 RUNNERS = (LOCAL, "FlinkRunner", "SparkRunner", "DataflowRunner", "PrismRunner")
@@ -183,7 +184,7 @@ def build(
   out: pathlib.Path,
   engine: Engine,
   tell: corpus_writer.Tell,
-  part: tuple[int, int] = (0, 1),
+  part: Shard = WHOLE,
 ) -> None:
   """Builds the corpus, unless it is already there.
 
@@ -193,8 +194,8 @@ def build(
     out: corpus folder.
     engine: what runs the pipelines.
     tell: gets lines for people.
-    part: (i, n): hears the shards i, i + n, i + 2 n, ... alone. Whoever hears
-      the last one, or comes later without a part, finishes the corpus.
+    part: hears its shards alone. Whoever hears the last one, or comes later
+      without a part, finishes the corpus.
 
   Raises:
     UserError: nothing to read or to write to, weights that are missing, or no
@@ -208,7 +209,7 @@ def build(
       return
     plan = _plan(store, source, settings, tell)
     shards = plan["shards"]
-    _hear(store, shards[part[0] :: part[1]], settings, engine, tell)
+    _hear(store, list(part.of(shards)), settings, engine, tell)
     missing = [n for n in shards if not store.found(n).exists()]
     if missing:
       tell(

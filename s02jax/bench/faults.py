@@ -13,6 +13,7 @@ import errno
 import fcntl
 import os
 import pathlib
+import runpy
 import signal
 import subprocess
 import sys
@@ -21,7 +22,6 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from s02jax import cli
 from s02jax.bench.resilience import LIMIT, Launcher, TrainingJob, last_step
 from s02jax.core.errors import PASSING, STOPPED
 from s02jax.training.same_run import LOCK
@@ -225,7 +225,7 @@ def main() -> None:
   fault, file = sys.argv[1:3]
   FAULTS[fault](pathlib.Path(file))
   sys.argv[1:3] = []
-  cli.main()
+  runpy.run_module("s02jax", run_name="__main__", alter_sys=True)
 
 
 if __name__ == "__main__":

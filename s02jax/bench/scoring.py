@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from s02jax.core import languages
+from s02jax.core.shard import Shard
 from s02jax.evaluation.benchmark import plan
 from s02jax.evaluation.benchmark.items import Item
 from s02jax.evaluation.benchmark.ledger import Asked, JudgeAnswer, Ledger
@@ -93,7 +94,7 @@ def measure(
       asked = Asked("clip", item.subset, item.key, 0, specs[code])
       answers.append((asked, JudgeAnswer(file="", heard=said)))
     listed.write_text("".join(lines), encoding="utf-8")
-    Ledger(out, plan.Shard()).add(answers)
+    Ledger(out, Shard()).add(answers)
     command = ["--benchmark", "manifest", "--data", str(listed)]
     command += ["--audio", str(clips), "--out", str(out), "--pass", "score"]
     command += ["--speaker-judge", "none", "--quality-judge", "none"]

@@ -25,9 +25,10 @@ from collections.abc import Callable, Iterable
 from s02jax.cli import options
 from s02jax.core import languages, startup
 from s02jax.core.errors import UserError
+from s02jax.core.shard import Shard
 from s02jax.evaluation.benchmark import datasets, passes
 from s02jax.evaluation.benchmark.passes import Outcome
-from s02jax.evaluation.benchmark.plan import PASSES, Options, Shard
+from s02jax.evaluation.benchmark.plan import PASSES, Options
 from s02jax.pretrained import registry
 
 NONE = "none"  # spec that asks no judge

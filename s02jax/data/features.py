@@ -8,6 +8,8 @@
                                     see `s02jax.data.shards`
     speaker_vectors-<split>.npy     GE2E vectors, float32 [records, o]
     card.json                       sizes, latent statistics, checkpoints
+    pieces/                         tokens and latents of parts of a split,
+                                    while they are being extracted
 
 Record i of each belongs to record i of the split. Card, tokens and latents are
 written by `s02 extract`; the vectors only where a model asks for them.
@@ -103,17 +105,56 @@ def _num_records(folder: pathlib.Path, split: str) -> int:
   return Index.length(CorpusFiles(folder).index(split))
 
 
+def _piece_path(
+  folder: pathlib.Path, kind: str, split: str, piece: int
+) -> pathlib.Path:
+  pieces = CorpusFiles(folder).features / "pieces"
+  return pieces / f"{kind}-{split}-{piece:06d}.array_record"
+
+
+def join_pieces(folder: str | os.PathLike, split: str, count: int) -> None:
+  """Makes the features of a split of those of its pieces, in order.
+
+  Args:
+    folder: corpus folder.
+    split: one of SPLITS.
+    count: number of pieces that `FeatureWriter` wrote.
+
+  Raises:
+    OSError: a piece is not there, or cannot be renamed.
+  """
+  folder = pathlib.Path(folder)
+  for kind in KINDS:
+    parts = [_piece_path(folder, kind, split, i) for i in range(count)]
+    shards.join(_array_path(folder, kind, split), parts)
+
+
 class FeatureWriter:
   """Context manager that writes tokens and latents of a split, in order.
 
   The files get their names when it is left without an exception.
   """
 
-  def __init__(self, folder: str | os.PathLike, split: str):
+  def __init__(
+    self, folder: str | os.PathLike, split: str, piece: int | None = None
+  ):
+    """Makes the folder of the features.
+
+    Args:
+      folder: corpus folder.
+      split: one of SPLITS.
+      piece: number of the part of the split, to be joined by `join_pieces`;
+        the whole split where absent.
+    """
     folder = pathlib.Path(folder)
     self._folder = CorpusFiles(folder).features
+    self._folder.mkdir(exist_ok=True)
     self._writers = {
-      kind: shards.ShardWriter(_array_path(folder, kind, split))
+      kind: shards.ShardWriter(
+        _array_path(folder, kind, split)
+        if piece is None
+        else _piece_path(folder, kind, split, piece)
+      )
       for kind in KINDS
     }
 

@@ -179,24 +179,52 @@ class ShardWriter:
       OSError, RuntimeError: they cannot be written.
     """
     self._finish()
-    before = set(self._path.parent.glob(f"{self._path.name}-*-of-*"))
-    named = _names(self._path, len(self._parts))
-    _card(self._path).unlink(missing_ok=True)
-    for part, name in zip(self._parts, named, strict=True):
-      os.replace(part, name)
-      _readers.drop(os.fspath(name))
-    if len(named) > 1:
-      files.write_json(_card(self._path), {"lengths": self._lengths})
-      self._path.unlink(missing_ok=True)
-    for path in before - set(named):
-      path.unlink()
+    _name(self._path, list(zip(self._parts, self._lengths, strict=True)))
 
   def discard(self) -> None:
-    """Removes what was written."""
+    """Removes what was written, where it has not got its name."""
     with contextlib.suppress(RuntimeError):
       self._finish()
     for part in self._parts:
       part.unlink(missing_ok=True)
+
+
+def join(path: pathlib.Path, parts: Sequence[pathlib.Path]) -> None:
+  """Gives records that several `ShardWriter`s wrote one name, in order.
+
+  Args:
+    path: name of the whole.
+    parts: names that the writers were given; they are gone afterwards.
+
+  Raises:
+    OSError: a part is not there, or cannot be renamed.
+  """
+  _name(path, [place for part in parts for place in _files_of(part)])
+  for part in parts:
+    _card(part).unlink(missing_ok=True)
+
+
+def _name(path: pathlib.Path, parts: list[tuple[pathlib.Path, int]]) -> None:
+  """Renames files, given with their numbers of records, to those of `path`."""
+  before = set(path.parent.glob(f"{path.name}-*-of-*"))
+  named = _names(path, len(parts))
+  _card(path).unlink(missing_ok=True)
+  for (part, _), name in zip(parts, named, strict=True):
+    os.replace(part, name)
+    _readers.drop(os.fspath(name))
+  if len(named) > 1:
+    files.write_json(_card(path), {"lengths": [n for _, n in parts]})
+    path.unlink(missing_ok=True)
+  for old in before - set(named):
+    old.unlink()
+
+
+def _files_of(path: pathlib.Path) -> list[tuple[pathlib.Path, int]]:
+  """Files that a `ShardWriter` wrote, with the number of records in each."""
+  if not _card(path).exists():
+    return [(path, length_of(path))]
+  lengths = json.loads(_card(path).read_text())["lengths"]
+  return list(zip(_names(path, len(lengths)), lengths, strict=True))
 
 
 def length_of(path: str | os.PathLike) -> int:

@@ -17,8 +17,7 @@ from s02jax.data import loader
 from s02jax.stages.train_state import OptimizerConfig, schedule
 from s02jax.training.clock import Clock, Goodput
 from s02jax.training.feed import Feed
-from s02jax.training.metrics import Counts, Meter, MetricsWriter
-from s02jax.training.slowest import Slowest
+from s02jax.training.metrics import Counts, Meter, MetricsWriter, Slowest
 
 
 def is_due(step: int, every: int, last: int) -> bool:

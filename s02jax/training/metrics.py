@@ -14,14 +14,17 @@ import json
 import logging
 import math
 import pathlib
+import socket
 import sys
 from collections.abc import Mapping
 from typing import Any
 
+import jax
 import tensorboardX
 import tqdm
 
 from s02jax.core.files import write_json, write_text
+from s02jax.training import hosts
 from s02jax.training.clock import Clock
 
 # Names of the metrics that the console shows, in this order, where present.
@@ -83,6 +86,52 @@ class Meter:
     if self._peak is not None:
       values["mfu"] = sums["flops"] / seconds / self._peak
     return values
+
+
+# Measurements of which the greatest is the job's.
+WORST = ("data_wait", "step_seconds")
+_TOLD = "s02jax/measured/"
+
+
+class Slowest:
+  """Measurements of the host that has the worst of them.
+
+  A step ends for all hosts together, so one host that reads slowly slows all of
+  them, and its own record is the only one that says why. Every process tells
+  the others what it measured, in the job's key-value store and without waiting
+  for anybody: what is read is the newest that each has told.
+  """
+
+  def __init__(self) -> None:
+    self._store = hosts.store()
+    self._me = jax.process_index()
+    self._host = socket.gethostname()
+
+  def among(
+    self, mine: Mapping[str, float]
+  ) -> tuple[dict[str, float], str | None]:
+    """Replaces the WORST measurements by the greatest of all processes.
+
+    Args:
+      mine: measurements of this process since its last call.
+
+    Returns:
+      All measurements, and the process and host that waits longest for data;
+      None in its place where there is but one process.
+    """
+    if self._store is None:
+      return dict(mine), None
+    told = {name: mine[name] for name in WORST} | {"host": self._host}
+    self._store.key_value_set(
+      f"{_TOLD}{self._me}", json.dumps(told), allow_overwrite=True
+    )
+    found = {
+      int(key.rpartition("/")[2]): json.loads(value)
+      for key, value in self._store.key_value_dir_get(_TOLD)
+    }
+    worst = {name: max(x[name] for x in found.values()) for name in WORST}
+    who = max(found, key=lambda process: found[process]["data_wait"])
+    return dict(mine) | worst, f"process {who} ({found[who]['host']})"
 
 
 class MetricsWriter:

@@ -10,6 +10,7 @@ import pytest
 from data_pipelines import extract
 from data_pipelines.extract import Moments, batches, features
 from s02jax.core.errors import UserError
+from s02jax.core.shard import Shard
 from s02jax.data.features import Features, open_speaker_vectors
 from s02jax.data.records import SPLITS, Corpus
 from s02jax.pretrained import ge2e
@@ -176,6 +177,80 @@ def test_a_run_cut_short_leaves_no_features(corpus, monkeypatch):
   with pytest.raises(UserError, match="s02 extract"):
     Features.open(corpus, "train")
   assert not list((corpus / "features").glob(".*"))
+
+
+@pytest.fixture
+def in_pieces(monkeypatch):
+  """Pieces of two records, so that `train` has three of them."""
+  monkeypatch.setattr(extract, "PIECE", 2)
+
+
+def read_all(corpus):
+  """Card and arrays of all features of the corpus."""
+  card = json.loads((corpus / "features" / "card.json").read_text())
+  found = {}
+  for split in SPLITS:
+    read = Features.open(corpus, split)
+    found[split] = [
+      (read.tokens(i).tolist(), read.latents(i).tolist())
+      for i in range(len(read))
+    ]
+  return card, found
+
+
+def test_pieces_together_are_the_whole(corpus, monkeypatch):
+  extract.extract(corpus, "10", "20")
+  whole, records = read_all(corpus)
+  shutil.rmtree(corpus / "features")
+  monkeypatch.setattr(extract, "PIECE", 2)
+  extract.extract(corpus, "10", "20")
+  card, found = read_all(corpus)
+  assert found == records
+  for name in ("mean", "std"):
+    np.testing.assert_allclose(card.pop(name), whole.pop(name), rtol=1e-12)
+  assert card == whole
+  assert not (corpus / "features" / "pieces").exists()
+
+
+def test_hosts_extract_a_part_each_to_the_same_bytes(corpus, in_pieces):
+  extract.extract(corpus, "10", "20")
+  alone = read_all(corpus)
+  shutil.rmtree(corpus / "features")
+  for part in ("2/2", "1/2"):
+    extract.extract(corpus, "10", "20", Shard.parse(part))
+    with pytest.raises(UserError, match="s02 extract"):
+      Features.open(corpus, "train")
+  extract.extract(corpus, "10", "20")
+  assert read_all(corpus) == alone
+
+
+def test_an_extraction_cut_short_goes_on(corpus, in_pieces, monkeypatch):
+  extract.extract(corpus, "10", "20")
+  whole = read_all(corpus)
+  shutil.rmtree(corpus / "features")
+  calls = []
+
+  def counted(*args):
+    calls.append(args)
+    if len(calls) == 3:
+      raise KeyboardInterrupt
+    return features(*args)
+
+  monkeypatch.setattr(extract, "features", counted)
+  with pytest.raises(KeyboardInterrupt):
+    extract.extract(corpus, "10", "20")
+  extract.extract(corpus, "10", "20")
+  # Two pieces were whole; seen is one more, and unseen has no record.
+  assert len(calls) == 3 + 2
+  assert read_all(corpus) == whole
+  # Pieces of other checkpoints are not taken for these.
+  with pytest.raises(KeyboardInterrupt):
+    calls.clear()
+    extract.extract(corpus, "11", "20")
+  calls.clear()
+  monkeypatch.setattr(extract, "features", features)
+  extract.extract(corpus, "10", "20")
+  assert read_all(corpus) == whole
 
 
 def test_another_sample_rate_is_one_sentence(corpus, monkeypatch):

@@ -2,6 +2,7 @@
 
 import pytest
 
+from data_pipelines import text_model
 from s02jax.cli.corpora import text
 from s02jax.core.errors import UserError
 from s02jax.data import records
@@ -26,3 +27,24 @@ def test_text_model_of_a_corpus(tmp_path):
   with pytest.raises(UserError, match="--overwrite"):
     text.main(["--corpus", folder, "--vocab_size", "320"])
   text.main(["--corpus", folder, "--vocab_size", "320", "--overwrite"])
+
+
+def test_a_large_corpus_is_read_in_part_and_counted_whole(
+  tmp_path, monkeypatch
+):
+  write_noise(tmp_path / "c")
+  seen = []
+  train = text_model.train_model
+
+  def watched(texts, vocab_size):
+    seen.extend(texts)
+    return train(seen, vocab_size)
+
+  monkeypatch.setattr(text_model, "train_model", watched)
+  monkeypatch.setattr(text_model, "SAMPLE", 3)
+  folder = str(tmp_path / "c")
+  text.main(["--corpus", folder, "--vocab_size", "330"])
+  corpus = every_split(tmp_path / "c")["train"]
+  assert len(seen) == 3 < len(corpus)
+  assert set(seen) <= {corpus.text(i) for i in range(len(corpus))}
+  assert len(corpus.text_tokens) == len(corpus)

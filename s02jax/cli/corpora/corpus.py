@@ -20,6 +20,7 @@ import pathlib
 from s02jax import cli
 from s02jax.cli import options
 from s02jax.core.errors import UserError
+from s02jax.core.shard import Shard
 
 
 def _codes(text: str) -> tuple[str, ...]:
@@ -212,19 +213,9 @@ def _add_build(parser: argparse.ArgumentParser) -> None:
   add("--processes", type=int, default=1, help="workers of DirectRunner")
   add(
     "--shard",
-    type=_part,
-    default=(0, 1),
     metavar="I/N",
-    help="hear only the shards I, I + N, I + 2 N, ..., as one of N jobs",
+    help="hear only the shards of one of N jobs, from 1/N to N/N",
   )
-
-
-def _part(text: str) -> tuple[int, int]:
-  number, _, count = text.partition("/")
-  part = int(number), int(count)
-  if not 0 <= part[0] < part[1]:
-    raise argparse.ArgumentTypeError("give I/N with I from 0 to N - 1")
-  return part
 
 
 def _build_recordings(
@@ -255,7 +246,7 @@ def _build_recordings(
       options=tuple(others),
     ),
     cli.tell,
-    arguments.shard,
+    Shard.parse(arguments.shard) if arguments.shard else Shard(),
   )
 
 

@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 
 from s02jax.core.errors import UserError
-from s02jax.evaluation.benchmark.plan import Shard
+from s02jax.core.shard import Shard
 
 
 @dataclasses.dataclass(frozen=True)

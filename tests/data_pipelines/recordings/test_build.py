@@ -13,6 +13,7 @@ pytest.importorskip("apache_beam")
 from data_pipelines.recordings import build, settings, steps, store
 from data_pipelines.recordings.networks import Networks
 from s02jax.core.errors import UserError
+from s02jax.core.shard import WHOLE, Shard
 from s02jax.data import records
 from tests.spoken import SENTENCES, VOICES, spoken
 
@@ -56,7 +57,7 @@ def _settings(**others):
   return settings.Settings(**(values | others))
 
 
-def _build(source, out, *, part=(0, 1), **others):
+def _build(source, out, *, part=WHOLE, **others):
   lines = []
   build.build(
     str(source), _settings(**others), out, build.Engine(), lines.append, part
@@ -163,7 +164,7 @@ def test_a_build_that_was_stopped_ends_in_the_same_bytes(
   monkeypatch.setattr(store.Store, "write_found", write)
   with pytest.raises(UserError, match="other settings"):
     _build(source, out, rate=24_000)
-  lines = _build(source, out, part=(0, 2))
+  lines = _build(source, out, part=Shard(1, 2))
   assert "without --shard" in lines[-1]
   _build(source, out)
   assert _bytes(out) == _bytes(corpus)

@@ -12,10 +12,11 @@ from s02jax import cli
 from s02jax.audio import recording
 from s02jax.cli import evaluate
 from s02jax.core.errors import UserError
+from s02jax.core.shard import Shard
 from s02jax.evaluation.benchmark import clips, passes, plan
 from s02jax.evaluation.benchmark.items import Item
 from s02jax.evaluation.benchmark.ledger import Asked, JudgeAnswer, Ledger
-from s02jax.evaluation.benchmark.plan import ItemGroup, Shard
+from s02jax.evaluation.benchmark.plan import ItemGroup
 from s02jax.synthesis.engine import Piece, Spoken
 from s02jax.synthesis.request import Settings
 from s02jax.synthesis.synthesizer import Synthesizer

@@ -4,7 +4,7 @@ import types
 
 import pytest
 
-from s02jax.training import hosts, slowest
+from s02jax.training import hosts, metrics
 
 
 @pytest.fixture
@@ -18,9 +18,9 @@ def process(monkeypatch):
 
   def of(number):
     monkeypatch.setattr(hosts, "store", lambda: client)
-    monkeypatch.setattr(slowest.jax, "process_index", lambda: number)
-    monkeypatch.setattr(slowest.socket, "gethostname", lambda: f"host-{number}")
-    return slowest.Slowest()
+    monkeypatch.setattr(metrics.jax, "process_index", lambda: number)
+    monkeypatch.setattr(metrics.socket, "gethostname", lambda: f"host-{number}")
+    return metrics.Slowest()
 
   return of
 
@@ -42,7 +42,7 @@ def test_the_worst_of_all_is_the_jobs(process):
 
 
 def test_one_process_names_nobody():
-  assert slowest.Slowest().among(measured(0.1, 0.2)) == (
+  assert metrics.Slowest().among(measured(0.1, 0.2)) == (
     measured(0.1, 0.2),
     None,
   )
