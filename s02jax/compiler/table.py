@@ -1,4 +1,4 @@
-"""Table of `docs/scale.md`: every stage and size on four TPU slices.
+"""Table of `docs/scale.md`: every stage and size on TPU slices and GPUs.
 
 Each row is one `s02 compile-check`. The measurements are kept beside the table
 as JSON lines, so that an interrupted run goes on where it was; delete a line
@@ -17,9 +17,16 @@ import jax
 
 from s02jax.compiler import check
 from s02jax.core import files, markdown
+from s02jax.hardware import GPUS
 
-TOPOLOGIES = ("v5e:16x16", "v5p:8x8x16", "v6e:16x16", "tpu7x:8x8x4")
-# Rows of the batch on each device, on HBM of 16, 32 and 95 GiB.
+TOPOLOGIES = (
+  "v5e:16x16",
+  "v5p:8x8x16",
+  "v6e:16x16",
+  "tpu7x:8x8x4",
+  "h200:64",
+)
+# Rows of the batch on each device, on HBM of 16, 32 and 95 GiB or more.
 ROWS = {
   "ar:small": (8, 16, 32),
   "ar:base": (4, 8, 16),
@@ -35,7 +42,7 @@ ROWS = {
   "flow_vae:base": (2, 4, 8),
   "flow_vae:large": (2, 2, 8),
 }
-# Stages compiled with --fast, which take many minutes otherwise.
+# Stages compiled for TPUs with --fast, which take many minutes otherwise.
 FAST = ("flow_vae",)
 _HEAD = (
   "config",
@@ -95,7 +102,9 @@ def _measure(name: str, topology: str) -> check.Report:
   config = importlib.import_module(f"configs.{stage}").get_config(size)
   kind = topology.partition(":")[0]
   place = {"v5e": 0, "v6e": 1}.get(kind, 2)
-  rows, fast = ROWS[name][place], stage in FAST
+  rows, fast = ROWS[name][place], stage in FAST and kind not in GPUS
+  if kind in GPUS:  # as launchers have it
+    config.mesh.fsdp = min(config.mesh.fsdp, GPUS[kind].node)
   return check.check(config, name, topology, rows, fast=fast)
 
 
@@ -118,17 +127,18 @@ def _write_table(path: pathlib.Path, done: dict) -> None:
     for name in ("machine", "jax")
   )
   lines = [
-    "# Every stage and size on four slices, by the TPU compiler",
+    "# Every stage and size on TPU slices and GPUs, by their compilers",
     "",
     f"`s02 compile-check --table {path}` on a {machines}, "
     f"{' to '.join(dict.fromkeys((dates[0], dates[-1])))}, jax {versions}. "
     "A row is of the code of its day; one that is missing is not measured "
-    "yet. Nothing here was run on a TPU: a row says that the train step "
-    "compiles, what a device holds, and how long the matrix products, the "
+    "yet. Nothing here was run on a TPU or a GPU: a row says that the train "
+    "step compiles, what a device holds, and how long the matrix products, the "
     "memory traffic and the collectives of the compiled step take at least "
     "(`s02jax/compiler/roofline.py` says what is assumed). Rows of the batch "
     "are those of the longest shape; "
-    "a tpu7x chip is two devices. Compiling takes longer beside other work. "
+    "a tpu7x chip is two devices; 64 H200 are 8 nodes, and of their memory the "
+    "75 % count that JAX takes. Compiling takes longer beside other work. "
     "Rows until 2026-11-29 count products at the peak even where they do not "
     "fill the matrix unit. "
     "Of a condition the branch that moves most counts. Where `fast` stands "
