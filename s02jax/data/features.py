@@ -23,7 +23,7 @@ from typing import Any
 
 import numpy as np
 
-from s02jax.core import files
+from s02jax.core import files, places
 from s02jax.core.errors import UserError
 from s02jax.data import shards
 from s02jax.data.records import CorpusFiles, Index
@@ -33,7 +33,7 @@ KINDS = ("tokens", "latents")
 
 def card_path(folder: str | os.PathLike) -> pathlib.Path:
   """Card of a corpus's features, written after all of them."""
-  return CorpusFiles(pathlib.Path(folder)).features / "card.json"
+  return CorpusFiles(places.at(folder)).features / "card.json"
 
 
 def _array_path(folder: pathlib.Path, kind: str, split: str) -> pathlib.Path:
@@ -79,7 +79,7 @@ class Features:
     Raises:
       UserError: `s02 extract` has not written this split, or another corpus's.
     """
-    return cls(pathlib.Path(folder), split)
+    return cls(places.at(folder), split)
 
   def __reduce__(self):
     return Features, self._arguments
@@ -110,7 +110,7 @@ class FeatureWriter:
   """
 
   def __init__(self, folder: str | os.PathLike, split: str):
-    folder = pathlib.Path(folder)
+    folder = places.at(folder)
     self._folder = CorpusFiles(folder).features
     self._writers = {
       kind: shards.ShardWriter(_array_path(folder, kind, split))
@@ -165,7 +165,7 @@ class FeatureWriter:
 
 def has_speaker_vectors(folder: str | os.PathLike, split: str) -> bool:
   """True if the fixed speaker vectors of a split are extracted."""
-  return _vectors_path(pathlib.Path(folder), split).exists()
+  return _vectors_path(places.at(folder), split).exists()
 
 
 def open_speaker_vectors(folder: str | os.PathLike, split: str) -> np.ndarray:
@@ -174,11 +174,11 @@ def open_speaker_vectors(folder: str | os.PathLike, split: str) -> np.ndarray:
   Raises:
     UserError: they are not extracted, or belong to another corpus.
   """
-  folder = pathlib.Path(folder)
+  folder = places.at(folder)
   run = f"run `s02 extract --corpus {folder} --speaker_vectors`"
   if not has_speaker_vectors(folder, split):
     raise UserError(f"{folder} has no speaker vectors for {split!r}: {run}")
-  vectors = np.load(_vectors_path(folder, split), mmap_mode="r")
+  vectors = np.load(places.local(_vectors_path(folder, split)), mmap_mode="r")
   expected = _num_records(folder, split)
   if len(vectors) != expected:
     raise UserError(
@@ -206,8 +206,8 @@ def write_speaker_vectors(
     OSError: the file cannot be written.
     ValueError: the parts are not `shape` together.
   """
-  path = _vectors_path(pathlib.Path(folder), split)
-  path.parent.mkdir(exist_ok=True)
+  path = _vectors_path(places.at(folder), split)
+  places.make_folder(path.parent)
   with files.atomic(path) as temporary, open(temporary, "wb") as file:
     header = {"descr": "<f4", "fortran_order": False, "shape": shape}
     np.lib.format.write_array_header_1_0(file, header)

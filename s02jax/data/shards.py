@@ -21,7 +21,7 @@ from typing import Any
 
 from array_record.python import array_record_module
 
-from s02jax.core import files
+from s02jax.core import files, places
 
 _OPTIONS = "readahead_buffer_size:0"
 
@@ -45,7 +45,8 @@ class _Readers:
       if path in self._open:
         self._open.move_to_end(path)
         return self._open[path]
-    made = array_record_module.ArrayRecordReader(path, options=_OPTIONS)
+    here = os.fspath(places.local(path))
+    made = array_record_module.ArrayRecordReader(here, options=_OPTIONS)
     with self._lock:
       reader = self._open.setdefault(path, made)
       # One that a thread still reads from is closed when that is done.
@@ -71,13 +72,17 @@ class Shards:
     """Opens nothing yet.
 
     Args:
-      paths: the files, in the order of their records.
+      paths: the files, in the order of their records, in one folder.
       lengths: number of records in each.
+
+    Raises:
+      UserError: they are objects, and copies of them would have no room.
     """
-    self._paths = [os.fspath(path) for path in paths]
+    self._paths = [str(path) for path in paths]
     self._ends = [*itertools.accumulate(lengths)]
     if len(self._paths) != len(self._ends):
       raise ValueError(f"{len(self._paths)} files of {len(self._ends)} lengths")
+    places.claim(self._paths)
 
   def __len__(self) -> int:
     return self._ends[-1] if self._ends else 0
@@ -144,7 +149,7 @@ class ShardWriter:
     self._parts: list[pathlib.Path] = []
     self._lengths: list[int] = []
     self._writer: Any = None
-    path.parent.mkdir(exist_ok=True)
+    places.make_folder(path.parent)
     self._next()
 
   def _next(self) -> None:
@@ -179,17 +184,18 @@ class ShardWriter:
       OSError, RuntimeError: they cannot be written.
     """
     self._finish()
-    before = set(self._path.parent.glob(f"{self._path.name}-*-of-*"))
+    pattern = f"{self._path.name}-*-of-*"
+    before = {x.name: x for x in self._path.parent.glob(pattern)}
     named = _names(self._path, len(self._parts))
     _card(self._path).unlink(missing_ok=True)
     for part, name in zip(self._parts, named, strict=True):
-      os.replace(part, name)
-      _readers.drop(os.fspath(name))
+      places.put(part, name)
+      _readers.drop(str(name))
     if len(named) > 1:
       files.write_json(_card(self._path), {"lengths": self._lengths})
       self._path.unlink(missing_ok=True)
-    for path in before - set(named):
-      path.unlink()
+    for stale in before.keys() - {name.name for name in named}:
+      before[stale].unlink()
 
   def discard(self) -> None:
     """Removes what was written."""
@@ -205,7 +211,7 @@ def length_of(path: str | os.PathLike) -> int:
   Raises:
     OSError: it cannot be read.
   """
-  name = os.fspath(path)
+  name = str(path)
   try:
     return _readers.get(name).num_records()
   except RuntimeError as error:

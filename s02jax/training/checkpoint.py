@@ -30,8 +30,9 @@ from orbax.checkpoint import multihost
 from orbax.checkpoint import v1 as ocp
 
 from s02jax import sharding
-from s02jax.core import errors
+from s02jax.core import errors, places
 from s02jax.core.trees import named
+from s02jax.training.objects import orbax_s3
 
 PyTree = Any
 Config = dict[str, Any]
@@ -53,7 +54,7 @@ class Checkpoints:
       workdir: folder of the run.
       keep: how many of the newest checkpoints stay.
     """
-    self.workdir = pathlib.Path(workdir).absolute()
+    self.workdir = places.absolute(workdir)
     self._keep = keep
     self._open()
 
@@ -63,7 +64,7 @@ class Checkpoints:
     policies = training.save_decision_policies
     self._orbax = training.Checkpointer(
       str(self.workdir / FOLDER),
-      context=_context(),
+      context=_context(self.workdir),
       # Orbax declares its own policies too narrowly.
       # pyrefly: ignore[bad-argument-type]
       save_decision_policy=policies.FixedIntervalPolicy(1),
@@ -88,7 +89,7 @@ class Checkpoints:
   def goodput(self, step: int) -> dict[str, Any] | None:
     """Goodput in a checkpoint; None where it is missing or unreadable."""
     try:
-      with _without_barrier():
+      with _without_barrier(self.workdir):
         found = self._orbax.load_checkpointables(step, {"goodput": None})
       return found["goodput"]
     except Exception as error:  # a lost statistic must not end the run
@@ -145,13 +146,13 @@ class Checkpoints:
     """State at `step`, checked for structure and bits; raises as `_agreed`."""
 
     def load() -> PyTree:
-      with _without_barrier():
+      with _without_barrier(self.workdir):
         loaded = self._orbax.load_checkpointables(step, {"state": abstract})
       return jax.block_until_ready(loaded["state"])
 
     self._agreed(step, lambda: self._check_structure(step, abstract))
     state = self._agreed(step, load)
-    self._agreed(step, lambda: _check_bits(self._orbax, step, state))
+    self._agreed(step, lambda: self._check_bits(step, state))
     return state
 
   def _agreed(self, step: int, read: Callable[[], Any]) -> Any:
@@ -185,6 +186,10 @@ class Checkpoints:
       )
     return found
 
+  def _check_bits(self, step: int, state: PyTree) -> None:
+    """Raises ValueError where an array has not the checksum of `step`."""
+    _check_bits(self._orbax, self.workdir, step, state)
+
   def _check_structure(self, step: int, abstract: PyTree) -> None:
     """Raises UserError where a readable checkpoint is of another state."""
     stored = self._orbax.checkpointables_metadata(step).metadata.get("state")
@@ -205,12 +210,12 @@ class Checkpoints:
     self._orbax.close()
     if jax.process_index() == 0:
       target = self.workdir / DAMAGED / str(step)
-      target.parent.mkdir(exist_ok=True)
+      places.make_folder(target.parent)
       n = 0
       while target.exists():
         n += 1
         target = target.with_name(f"{step}.{n}")
-      (self.workdir / FOLDER / str(step)).rename(target)
+      places.move_folder(self.workdir / FOLDER / str(step), target)
     _processes_with(None)  # a barrier: none may look before it has moved
     self._open()
 
@@ -238,17 +243,18 @@ def load(
   Raises:
     UserError: there is no checkpoint, or none of them can be read.
   """
-  folder = pathlib.Path(workdir).absolute() / FOLDER
+  folder = places.absolute(workdir) / FOLDER
   if not folder.is_dir():
     raise errors.UserError(
       f"{workdir} holds no checkpoint; train a stage there with "
       "`s02 train --workdir`."
     )
-  with ocp.training.Checkpointer(str(folder), context=_context()) as reader:
+  context = _context(folder)
+  with ocp.training.Checkpointer(str(folder), context=context) as reader:
     steps = sorted((c.step for c in reader.checkpoints), reverse=True)
     for step in steps:
       try:
-        return _read(reader, step, abstract)
+        return _read(reader, folder, step, abstract)
       except Exception as error:
         logging.warning(
           "checkpoint %d of %s cannot be read (%s); trying the one before it",
@@ -262,7 +268,10 @@ def load(
 
 
 def _read(
-  reader: ocp.training.Checkpointer, step: int, abstract: PyTree | None
+  reader: ocp.training.Checkpointer,
+  folder: pathlib.Path,
+  step: int,
+  abstract: PyTree | None,
 ) -> tuple[Config, PyTree]:
   """Config and state at `step`, arrays as NumPy."""
   if abstract is None:
@@ -271,11 +280,11 @@ def _read(
   abstract = jax.tree.map(
     lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=here), abstract
   )
-  with _without_barrier():
+  with _without_barrier(folder):
     loaded = reader.load_checkpointables(
       step, {"state": abstract, "config": None}
     )
-  _check_bits(reader, step, loaded["state"])
+  _check_bits(reader, folder, step, loaded["state"])
   return loaded["config"], jax.tree.map(np.asarray, loaded["state"])
 
 
@@ -326,13 +335,16 @@ def _sum(x: jax.Array) -> jax.Array:
 
 
 def _check_bits(
-  reader: ocp.training.Checkpointer, step: int, state: PyTree
+  reader: ocp.training.Checkpointer,
+  where: pathlib.Path,
+  step: int,
+  state: PyTree,
 ) -> None:
   """Raises ValueError where an array has not the checksum it was saved with."""
   found = checksums(state)  # before anything fails: all processes take part
   if "checksums" not in reader.checkpointables_metadata(step).metadata:
     return  # a checkpoint from before there were checksums
-  with _without_barrier():
+  with _without_barrier(where):
     loaded = reader.load_checkpointables(step, {"checksums": None})
   for name, value in found.items():
     if loaded["checksums"].get(name) != value:
@@ -342,19 +354,27 @@ def _check_bits(
 # --------------------------------------------------------------------- orbax
 
 
-def _context() -> ocp.Context:
-  """Orbax context that reads and writes all but the state as JSON."""
+def _context(where: pathlib.Path) -> ocp.Context:
+  """Orbax context that reads and writes all but the state as JSON.
+
+  Args:
+    where: place of the checkpoints, which decides how one is marked as whole.
+  """
   registry = ocp.handlers.local_registry()
   for name in ("config", "goodput", "checksums"):
     registry.add(ocp.handlers.JsonHandler, checkpointable_name=name)
   context = ocp.Context()
   context.checkpointables.registry = registry
+  if places.stored(where) is not None:  # a store renames nothing
+    context.atomicity.mode = ocp.options.AtomicityMode.COMMIT_FILE
+  if places.scheme(where) == "s3":
+    orbax_s3.enable()
   return context
 
 
-def _without_barrier() -> ocp.Context:
+def _without_barrier(where: pathlib.Path) -> ocp.Context:
   """Orbax context for reading without a barrier: a peer may have failed."""
-  context = _context()
+  context = _context(where)
   me = multihost.process_index()
   context.multiprocessing_options.primary_host = me
   context.multiprocessing_options.active_processes = {me}

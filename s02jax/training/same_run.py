@@ -8,16 +8,17 @@ import logging
 import os
 import pathlib
 import time
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from typing import Any
 
 import jax
 from ml_collections import ConfigDict
 
-from s02jax.core import trees
+from s02jax.core import places, trees
 from s02jax.core.config import plain
-from s02jax.core.errors import PassingError, UserError
+from s02jax.core.errors import PASSING, PassingError, UserError
 from s02jax.training import checkpoint, hosts
+from s02jax.training.objects.lease import Lease
 
 # Parts of a config that make another run of it: checkpoints do not fit.
 STRUCTURAL = ("stage", "model", "discriminators", "features", "adapter")
@@ -106,35 +107,51 @@ def only_writer(workdir: pathlib.Path) -> Generator[None]:
     PassingError: another job is in the folder and does not leave it.
     UserError: the folder cannot be made.
   """
-  try:
-    workdir.mkdir(parents=True, exist_ok=True)
-    file = lock(workdir) if jax.process_index() == 0 else None
-  except OSError as error:
-    raise disk_error(workdir, str(error.strerror)) from error
-  try:
+  with contextlib.ExitStack() as stack:
+    try:
+      places.make_folder(workdir)
+      if jax.process_index() == 0:
+        stack.callback(lock(workdir))
+    except OSError as error:
+      raise disk_error(workdir, str(error.strerror or error)) from error
     yield
-  finally:
-    if file is not None:
-      os.close(file)
 
 
-def lock(workdir: pathlib.Path) -> int:
+def lock(workdir: pathlib.Path) -> Callable[[], object]:
   """Locks a working directory for as long as this process lives.
 
   Waits for PATIENCE where another process has it. Where the file system has no
-  locks, a warning says so.
+  locks, a warning says so; in an object store it is a lease.
 
   Returns:
-    File descriptor of the lock; closing it unlocks.
+    Function that unlocks it.
 
   Raises:
     PassingError: another process holds the lock.
   """
+  if (store := places.stored(workdir)) is not None:
+    lease = Lease(store, lambda why: _lost(workdir, why))
+    _wait_for(lease.take, workdir)
+    return lease.give_back
   file = os.open(workdir / LOCK, os.O_RDWR | os.O_CREAT, 0o666)
+  try:
+    _wait_for(lambda: _locked(file, workdir), workdir)
+  except PassingError:
+    os.close(file)
+    raise
+  return lambda: os.close(file)
+
+
+def _lost(workdir: pathlib.Path, why: str) -> None:
+  """Ends this process, which may write no more."""
+  hosts.give_up(PASSING, f"{workdir} is no longer this job's: {why}")
+
+
+def _wait_for(take: Callable[[], bool], workdir: pathlib.Path) -> None:
+  """Tries until the lock is taken; raises as `lock`."""
   last, told = time.monotonic() + PATIENCE, False
-  while not _locked(file, workdir):
+  while not take():
     if time.monotonic() > last:
-      os.close(file)
       raise PassingError(
         f"another job trains in {workdir}; wait for its end, or choose "
         "another --workdir."
@@ -145,7 +162,6 @@ def lock(workdir: pathlib.Path) -> int:
       )
       told = True
     time.sleep(min(1.0, PATIENCE / 10))
-  return file
 
 
 def _locked(file: int, workdir: pathlib.Path) -> bool:

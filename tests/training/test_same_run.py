@@ -1,7 +1,6 @@
 """A run that goes on: same rows, or a change that is asked for by name."""
 
 import json
-import os
 
 import pytest
 from ml_collections import ConfigDict
@@ -52,10 +51,10 @@ def test_a_lock_that_is_let_go_is_waited_for(tmp_path, monkeypatch):
   def sleep(seconds):
     waited.append(seconds)
     if len(waited) == 3:
-      os.close(held)
+      held()
 
   monkeypatch.setattr(same_run.time, "sleep", sleep)
-  os.close(same_run.lock(tmp_path))
+  same_run.lock(tmp_path)()
   assert len(waited) == 3
 
 
