@@ -9,7 +9,7 @@ import numpy as np
 from s02jax.core import files
 from s02jax.core.errors import UserError
 from s02jax.data import text_ids
-from s02jax.data.records import SPLITS, Corpus, CorpusFiles
+from s02jax.data.records import SPLITS, Corpus
 from s02jax.text.tokenizer import TextModel, train_model
 
 
@@ -33,7 +33,7 @@ def build(
     train.text(index) for index in np.flatnonzero(train.text_bytes).tolist()
   )
   data = train_model(texts, vocab_size)
-  path = CorpusFiles(folder).text_model
+  path = train.files.text_model
   if path.exists() and path.read_bytes() != data and not overwrite:
     raise UserError(
       f"{path} exists and differs, and models trained on it need it as it is:"

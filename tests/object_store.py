@@ -1,6 +1,7 @@
 """An object store that speaks S3 on this machine, with faults on demand."""
 
 import contextlib
+import importlib
 import os
 import re
 from collections.abc import Callable, Generator
@@ -25,7 +26,7 @@ class Store:
 
   def __init__(self):
     self.url = f"s3://{BUCKET}"
-    self.refuses: Callable[[str, str], tuple[str, str] | None] = _nothing
+    self.refuses: Callable[[str, str], tuple[str, str] | None] = nothing
     self.asked: list[tuple[str, str]] = []
 
   def wrapped(self, app: Any) -> Any:
@@ -45,13 +46,20 @@ class Store:
 
     return answer
 
+  def empty(self) -> None:
+    """Removes all objects."""
+    fs = fsspec.filesystem("s3")
+    for path in fs.find(BUCKET):
+      fs.rm_file(path)
+
   def files(self, pattern: str) -> list[str]:
     """Paths of the objects whose path fits a regular expression."""
     found = fsspec.filesystem("s3").find(BUCKET)
     return [path for path in found if re.search(pattern, path)]
 
 
-def _nothing(method: str, path: str) -> None:
+def nothing(method: str, path: str) -> None:
+  """Answer of a store that serves everything."""
   del method, path
 
 
@@ -65,6 +73,7 @@ def full(method: str, path: str) -> tuple[str, str] | None:
 @contextlib.contextmanager
 def serve() -> Generator[Store]:
   """Context in which the clients of this process use a new, empty store."""
+  importlib.import_module("moto.s3")  # which takes longer than a request may
   store = Store()
   with pytest.MonkeyPatch.context() as patch:
     made = threaded_moto_server.DomainDispatcherApplication

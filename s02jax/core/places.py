@@ -146,7 +146,7 @@ def move_folder(folder: pathlib.Path, target: pathlib.Path) -> None:
   from s02jax.core import object_cache
 
   with object_cache.as_os_errors(found):
-    for path in found.fs.find(found.path):
+    for path in map(str, found.fs.find(found.path)):
       name = path.removeprefix(found.path)
       found.fs.mv(path, f"{cast('UPath', target).path}{name}")
 
@@ -173,13 +173,12 @@ def read_spans(
     part = spans[begin : begin + 512]
     some = [span for span in part if span[2] > span[1]]
     with object_cache.as_os_errors(found):
-      read = iter(
-        found.fs.cat_ranges(
-          [f"{found.path}/{name}" for name, _, _ in some],
-          [first for _, first, _ in some],
-          [last for _, _, last in some],
-          on_error="raise",
-        )
+      read = found.fs.cat_ranges(
+        [f"{found.path}/{name}" for name, _, _ in some],
+        [first for _, first, _ in some],
+        [last for _, _, last in some],
+        on_error="raise",
       )
+    contents = iter(cast(list[bytes], read))
     for _, first, last in part:
-      yield bytes(next(read)) if last > first else b""
+      yield next(contents) if last > first else b""

@@ -19,6 +19,7 @@ import functools
 import logging
 import os
 import pathlib
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -37,6 +38,8 @@ from s02jax.training.objects import orbax_s3
 PyTree = Any
 Config = dict[str, Any]
 
+# Seconds before each further try to read what cannot be read now.
+PAUSES = (1.0, 5.0, 15.0)
 FOLDER = "checkpoints"
 DAMAGED = "checkpoints.damaged"
 
@@ -158,32 +161,45 @@ class Checkpoints:
   def _agreed(self, step: int, read: Callable[[], Any]) -> Any:
     """Result of `read`, once it has succeeded on every process.
 
+    What may pass by itself is tried again by all, behind each of PAUSES.
+
     Raises:
       _Damaged: on every process, where any of them found damage.
       UserError: on every process, where any of them could not read for another
         reason.
     """
-    found, damage, other = None, None, None
+    for pause in PAUSES:
+      try:
+        return self._agreed_once(step, read)
+      except errors.PassingError as error:
+        logging.warning("%s Trying again in %.0f s.", error, pause)
+        time.sleep(pause)
+    return self._agreed_once(step, read)
+
+  def _agreed_once(self, step: int, read: Callable[[], Any]) -> Any:
+    """Result of one try of `read` on every process; raises as `_agreed`."""
+    found, damage, unfit, passing = None, None, None, None
     try:
       found = read()
     except errors.UserError as error:
-      other = error
+      unfit = error
     except Exception as error:  # Orbax wraps the errors of all its readers
       if _is_damage(error):
         damage = _why(error)
       else:
-        other = errors.PassingError(
+        passing = errors.PassingError(
           f"checkpoint {step} of {self.workdir} cannot be read now, and it may "
           f"not be its fault ({_why(error)}); it was left where it is."
         )
-    # Damage comes first: it stays, whatever else went wrong elsewhere.
+    # Damage comes first: it stays, whatever else went wrong elsewhere. Passing
+    # errors come last, so that all processes try again, or none.
     if who := _processes_with(damage):
       raise _Damaged(damage or f"process {who[0]} says so")
-    if who := _processes_with(other):
-      raise other or errors.PassingError(
-        f"process {who[0]} cannot read checkpoint {step} of {self.workdir}; "
-        "its log says why."
-      )
+    if who := _processes_with(unfit):
+      raise unfit or errors.UserError(_elsewhere(who[0], step, self.workdir))
+    if who := _processes_with(passing):
+      told = _elsewhere(who[0], step, self.workdir)
+      raise passing or errors.PassingError(told)
     return found
 
   def _check_bits(self, step: int, state: PyTree) -> None:
@@ -256,6 +272,11 @@ def load(
       try:
         return _read(reader, folder, step, abstract)
       except Exception as error:
+        if places.stored(folder) is not None and not _is_damage(error):
+          raise errors.PassingError(
+            f"checkpoint {step} of {workdir} cannot be read now "
+            f"({_why(error)}); try again."
+          ) from error
         logging.warning(
           "checkpoint %d of %s cannot be read (%s); trying the one before it",
           step,
@@ -388,8 +409,11 @@ def _shapes(tree: PyTree) -> dict[str, tuple[int, ...]]:
 
 # ------------------------------------------------------------ kinds of errors
 
-# Words of tensorstore and gRPC for errors that another try may not meet.
+# Words of tensorstore and gRPC for errors that another try may not meet. An
+# object that is missing is no answer of its service that tensorstore cites.
 _PASSING = (
+  "ABORTED",
+  "http_response_code",
   "RESOURCE_EXHAUSTED",
   "PERMISSION_DENIED",
   "UNAUTHENTICATED",
@@ -402,16 +426,16 @@ _PASSING = (
 )
 
 
-def _chain(error: BaseException) -> list[BaseException]:
-  """Exceptions from Orbax's outermost wrapper down to the reader's own."""
+def causes(error: BaseException) -> list[BaseException]:
+  """Exceptions from a library's outermost wrapper down to the first."""
   around = None if error.__suppress_context__ else error.__context__
   inner = error.__cause__ or around
-  return [error, *(_chain(inner) if inner else ())]
+  return [error, *(causes(inner) if inner else ())]
 
 
 def _is_damage(error: Exception) -> bool:
   """Whether an error tells of wrong or missing bytes or files."""
-  *_, cause = chain = _chain(error)
+  *_, cause = chain = causes(error)
   if any(word in str(e) for word in _PASSING for e in chain):
     return False
   # JSONDecodeError and tensorstore's errors are ValueErrors.
@@ -429,8 +453,16 @@ def _processes_with(what: object | None) -> list[int]:
   return sorted(int(process) for process in said.flat if process >= 0)
 
 
+def _elsewhere(process: int, step: int, workdir: pathlib.Path) -> str:
+  """Sentence of a process about what another one could not do."""
+  return (
+    f"process {process} cannot read checkpoint {step} of {workdir}; its log "
+    "says why."
+  )
+
+
 def _why(error: Exception) -> str:
   """First line of an error's innermost cause."""
-  cause = _chain(error)[-1]
+  cause = causes(error)[-1]
   text = str(cause).strip().splitlines()
   return (text[0] if text else type(cause).__name__)[:200]

@@ -187,6 +187,46 @@ DISK_ERRORS = (
 )
 
 
+# Words for a full disk or store, in errors that have no number for it.
+_FULL = (os.strerror(errno.ENOSPC), "QuotaExceeded", "quotaExceeded",
+         "StorageFull", "InsufficientStorage")  # fmt: skip
+# Libraries that ask object stores; their errors are not all OSErrors.
+_CLIENTS = ("aiobotocore", "aiohttp", "botocore", "fsspec", "gcsfs", "google",
+            "s3fs")  # fmt: skip
+
+
+def storage_error(
+  workdir: str, corpus: str, error: Exception
+) -> UserError | None:
+  """Sentence for an error of disks or stores; None where it is another kind.
+
+  Args:
+    workdir: folder of the run, or its URL.
+    corpus: folder of the corpus, or its URL.
+    error: what ended the training.
+  """
+  chain = checkpoint.causes(error)
+  if any(word in str(e) for word in _FULL for e in chain):
+    return disk_error(workdir, "there is no room")
+  if isinstance(error, OSError) and error.errno in DISK_ERRORS:
+    return disk_error(workdir, os.strerror(error.errno))
+  if not places.scheme(workdir) and not places.scheme(corpus):
+    return None
+  stored = any(
+    isinstance(e, OSError)
+    or type(e).__module__.partition(".")[0] in _CLIENTS
+    or "http_response_code" in str(e)
+    for e in chain
+  )
+  if not stored:
+    return None
+  why = " ".join(f"{chain[-1]}".split())[:300]
+  return PassingError(
+    f"an object store of {workdir} or {corpus} does not do its part: {why}; "
+    "the same command goes on from the newest checkpoint."
+  )
+
+
 def disk_error(workdir: str | os.PathLike, reason: str) -> UserError:
   """Error for a working directory that cannot be written to."""
   return UserError(

@@ -20,7 +20,7 @@ import threading
 import time
 import uuid
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
   from upath import UPath
@@ -40,7 +40,7 @@ class Lease:
       lost: called in another thread with the reason, where the lease that this
         process had is lost; the process must write no more.
     """
-    self._fs = folder.fs
+    self._fs: Any = folder.fs
     self._folder = f"{folder.path}/{FOLDER}"
     self._lost = lost
     self._me = f"{uuid.uuid4().hex[:12]}@{_host()}"
@@ -110,7 +110,7 @@ class Lease:
   def _over(self, number: int) -> bool:
     """Whether a lease ran out, as far as this process has watched it."""
     try:
-      content = self._fs.cat_file(f"{self._folder}/{number}")
+      content = bytes(self._fs.cat_file(f"{self._folder}/{number}"))
     except FileNotFoundError:  # given back in this moment
       return False
     if self._seen != (number, content):

@@ -15,6 +15,10 @@ from typing import Any
 
 from orbax.checkpoint._src.serialization import tensorstore_utils
 
+# As many tries as take some two minutes. The 32 that tensorstore makes alone
+# take a quarter of an hour, and launchers wait less for a process to end.
+RETRIES = {"max_retries": 8, "initial_delay": "500ms", "max_delay": "30s"}
+
 _plain = tensorstore_utils.build_kvstore_tspec
 
 
@@ -53,7 +57,7 @@ def _on_s3(spec: Any, service: dict[str, Any]) -> Any:
 def _service() -> dict[str, Any]:
   """Members of a tensorstore spec that say which service to ask, as whom."""
   env = os.environ
-  found: dict[str, Any] = {}
+  found: dict[str, Any] = {"s3_request_retries": RETRIES}
   endpoint = env.get("AWS_ENDPOINT_URL_S3") or env.get("AWS_ENDPOINT_URL")
   region = env.get("AWS_REGION") or env.get("AWS_DEFAULT_REGION")
   if endpoint:
