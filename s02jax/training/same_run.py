@@ -206,11 +206,13 @@ def storage_error(
     error: what ended the training.
   """
   chain = checkpoint.causes(error)
+  stores = [x for x in (workdir, corpus) if places.scheme(x)]
   if any(word in str(e) for word in _FULL for e in chain):
-    return disk_error(workdir, "there is no room")
-  if isinstance(error, OSError) and error.errno in DISK_ERRORS:
-    return disk_error(workdir, os.strerror(error.errno))
-  if not places.scheme(workdir) and not places.scheme(corpus):
+    full = "there is no room" if stores else os.strerror(errno.ENOSPC)
+    return disk_error(workdir, full)
+  if not stores:
+    if isinstance(error, OSError) and error.errno in DISK_ERRORS:
+      return disk_error(workdir, os.strerror(error.errno))
     return None
   stored = any(
     isinstance(e, OSError)
@@ -220,10 +222,17 @@ def storage_error(
   )
   if not stored:
     return None
-  why = " ".join(f"{chain[-1]}".split())[:300]
+  where, why = " and ".join(stores), " ".join(f"{chain[-1]}".split())[:300]
+  lasting = (FileNotFoundError, PermissionError)
+  if any(isinstance(e, lasting) or "Credentials" in type(e).__name__
+         for e in chain):  # fmt: skip
+    return UserError(
+      f"the object store of {where} refuses: {why}; check the names of buckets "
+      "and the keys that are set."
+    )
   return PassingError(
-    f"an object store of {workdir} or {corpus} does not do its part: {why}; "
-    "the same command goes on from the newest checkpoint."
+    f"the object store of {where} does not do its part: {why}; the same "
+    "command goes on from the newest checkpoint."
   )
 
 

@@ -7,12 +7,11 @@ import fsspec
 import jax
 import pytest
 
-from s02jax.core import object_cache
-from s02jax.core.errors import PassingError, UserError
+from s02jax.core import errors, object_cache, places
 from s02jax.data.digest import corpus_digest
 from s02jax.training import checkpoint, loop, same_run
 from s02jax.training.objects import orbax_s3
-from tests import object_store, toy_config
+from tests import object_store, runs, toy_config
 from tests.training import test_resume
 
 # A made-up corpus, and the settings of a run on it, are those of test_resume.
@@ -39,30 +38,41 @@ def store(server, monkeypatch, tmp_path):
   server.empty()
 
 
-def toy(store, steps: int) -> int:
-  """Trains the toy stage up to a step, with a checkpoint after every third."""
+STEPS = 7
+
+
+def toy(workdir, **changes) -> int:
+  """Trains the toy stage, with a checkpoint where it ends or is stopped."""
   config = toy_config.get_config()
-  config.update(steps=steps, eval_batches=0)
-  return loop.train(config, f"{store.url}/run", jax.devices()[:1])
+  config.update(steps=STEPS, eval_batches=0, checkpoint_every=0, **changes)
+  return loop.train(config, workdir, jax.devices()[:1])
 
 
-def losses(store) -> dict[int, float]:
-  """Training loss of every step in the store's metrics.jsonl."""
-  text = fsspec.filesystem("s3").cat_file("bucket/run/metrics.jsonl").decode()
+def stopped(workdir, **changes) -> None:
+  """Begins to train the toy stage, and stops behind its fourth step."""
+  with pytest.MonkeyPatch.context() as patch:
+    runs.stop_at(patch, 4)
+    assert toy(workdir, **changes) == errors.STOPPED
+
+
+def losses(workdir) -> dict[int, float]:
+  """Training loss of every step in metrics.jsonl."""
+  text = (places.at(workdir) / "metrics.jsonl").read_text()
   found = [json.loads(line) for line in text.splitlines()]
   return {x["step"]: x["loss"] for x in found if "loss" in x}
 
 
-def straight(tmp_path, steps: int) -> dict[int, float]:
-  """Losses of an undisturbed run on a disk."""
-  config = toy_config.get_config()
-  config.update(steps=steps, eval_batches=0)
-  assert loop.train(config, tmp_path / "straight", jax.devices()[:1]) == 0
-  lines = (tmp_path / "straight" / "metrics.jsonl").read_text().splitlines()
-  found = map(json.loads, lines)
-  return {x["step"]: x["loss"] for x in found if "loss" in x}
+@pytest.fixture(scope="module")
+def straight(tmp_path_factory) -> dict[int, float]:
+  """Losses of a run of the toy stage on a disk that nobody disturbed."""
+  workdir = tmp_path_factory.mktemp("straight")
+  assert toy(workdir) == 0
+  found = losses(workdir)
+  assert sorted(found) == list(range(1, STEPS + 1))
+  return found
 
 
+@pytest.mark.processes
 def test_a_killed_run_on_s3_goes_on_bit_for_bit(corpus, store, tmp_path):
   """Corpus and working directory lie in the store, as a kill leaves them."""
   fs = fsspec.filesystem("s3")
@@ -81,9 +91,8 @@ def test_a_killed_run_on_s3_goes_on_bit_for_bit(corpus, store, tmp_path):
   whole = checkpoint.load(tmp_path / "disk")
   assert config["corpus_digest"] == whole[0]["corpus_digest"]
   assert _bytes(state) == _bytes(whole[1])
-  disk = (tmp_path / "disk" / "metrics.jsonl").read_text().splitlines()
-  expected = {x["step"]: x["loss"] for x in map(json.loads, disk)}
-  assert losses(store) == expected and len(expected) == test_resume.STEPS
+  assert losses(url) == losses(tmp_path / "disk")
+  assert sorted(losses(url)) == list(range(1, test_resume.STEPS + 1))
   assert not store.files("/.lease/")
 
 
@@ -100,70 +109,86 @@ def _bytes(state) -> list[bytes]:
   return [x.tobytes() for x in jax.tree.leaves(state)]
 
 
-@pytest.mark.parametrize("place", ["/d/", "checkpoints/", ""])
+# Arrays of a checkpoint, logs, everything: the lease is refused first.
+@pytest.mark.parametrize("place", ["/d/", "metrics", ""])
 def test_a_full_store_is_one_sentence_and_nothing_is_lost(
-  place, store, tmp_path
+  place, store, straight
 ):
-  assert toy(store, 4) == 0
+  url = f"{store.url}/run"
+  stopped(url)
   whole = store.files("checkpoints/")
   store.refuses = lambda method, path: (
     object_store.full(method, path) if place in path else None
   )
-  with pytest.raises(Exception) as caught:  # Orbax's own, or the store's
-    toy(store, 7)
+  with pytest.raises((OSError, ValueError, errors.UserError)) as caught:
+    toy(url)
   told = caught.value
-  if not isinstance(told, UserError):
-    told = same_run.storage_error(f"{store.url}/run", "none", told)
-  assert "cannot write to --workdir s3://bucket/run: there is no room" in str(
-    told
-  ) or "QuotaExceeded" in str(told)
-  assert isinstance(told, UserError) and told.code == 2
+  if not isinstance(told, errors.UserError):
+    told = same_run.storage_error(url, "none", told)
+  assert isinstance(told, errors.UserError) and told.code == 2
+  assert f"cannot write to --workdir {url}: " in str(told)
   assert set(whole) <= set(store.files("checkpoints/"))
   store.refuses = object_store.nothing
-  assert toy(store, 7) == 0
-  assert losses(store) == straight(tmp_path, 7)
+  assert toy(url) == 0
+  assert losses(url) == straight
 
 
-def test_a_restore_that_fails_twice_is_tried_again(store, tmp_path, caplog):
-  assert toy(store, 4) == 0
-  left = [4]  # two tries of ours, with two of tensorstore each
+def away(method: str, path: str) -> tuple[str, str] | None:
+  """Answer of a store that does not give the arrays of checkpoints now."""
+  if method == "GET" and "/d/" in path:
+    return "503 Service Unavailable", "SlowDown"
+  return None
+
+
+def test_a_restore_that_fails_twice_is_tried_again(store, straight, caplog):
+  url = f"{store.url}/run"
+  stopped(url)
+  asked = []
 
   def refuse(method, path):
-    if method == "GET" and "/d/" in path and left[0]:
-      left[0] -= 1
-      return "503 Service Unavailable", "SlowDown"
-    return None
+    refused = away(method, path)
+    if refused:
+      asked.append(path)
+    # Each of our tries is two of tensorstore.
+    return refused if len(asked) <= 4 else None
 
   store.refuses = refuse
   with caplog.at_level(logging.WARNING):
-    assert toy(store, 7) == 0
+    assert toy(url) == 0
   assert caplog.text.count("Trying again") == 2
-  assert "is damaged" not in caplog.text and left == [0]
-  assert losses(store) == straight(tmp_path, 7)
+  assert "is damaged" not in caplog.text
+  assert losses(url) == straight
 
 
-def test_a_restore_that_goes_on_failing_is_a_clear_stop(store):
-  assert toy(store, 4) == 0
+def test_a_restore_that_goes_on_failing_is_a_clear_stop(store, straight):
+  url = f"{store.url}/run"
+  stopped(url)
   whole = store.files("checkpoints")
-  store.refuses = lambda method, path: (
-    ("503 Service Unavailable", "SlowDown")
-    if method == "GET" and "/d/" in path
-    else None
-  )
-  with pytest.raises(PassingError, match="checkpoint 4 .* cannot be read now"):
-    toy(store, 7)
-  with pytest.raises(PassingError, match="cannot be read now"):
-    checkpoint.load(f"{store.url}/run")
+  store.refuses = away
+  with pytest.raises(errors.PassingError, match="cannot be read now"):
+    toy(url)
+  with pytest.raises(errors.PassingError, match="cannot be read now"):
+    checkpoint.load(url)
   assert store.files("checkpoints") == whole
+  store.refuses = object_store.nothing
+  assert toy(url) == 0
+  assert losses(url) == straight
 
 
 def test_a_damaged_checkpoint_gives_way_to_the_one_before_it(store, caplog):
-  assert toy(store, 4) == 0
+  state = {"kernel": jax.random.normal(jax.random.key(0), (300, 400))}
+  url = f"{store.url}/run"
+  with checkpoint.Checkpoints(url, keep=2) as checkpoints:
+    for step in (1, 2):
+      checkpoints.save(step, state, {}, {})
   fs = fsspec.filesystem("s3")
-  for path in store.files("checkpoints/4/state/.*/d/|checkpoints/4/state/d/"):
+  for path in store.files("checkpoints/2/state/ocdbt.process_0/d/"):
     fs.pipe_file(path, fs.cat_file(path)[:9])
-  with caplog.at_level(logging.WARNING):
-    assert toy(store, 4) == 0
-  assert "checkpoint 4 is damaged" in caplog.text
-  assert store.files("checkpoints.damaged/4/state/manifest.ocdbt")
-  assert sorted(losses(store)) == [1, 2, 3, 4]
+  abstract = jax.tree.map(
+    lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=x.sharding),
+    state,
+  )
+  with checkpoint.Checkpoints(url, keep=2) as checkpoints:
+    restored = checkpoints.restore(abstract)
+  assert restored is not None and restored[0] == 1
+  assert store.files("checkpoints.damaged/2/state/manifest.ocdbt")
