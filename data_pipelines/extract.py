@@ -19,7 +19,6 @@ import hashlib
 import json
 import logging
 import pathlib
-import shutil
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
@@ -28,7 +27,7 @@ import numpy as np
 import tqdm
 
 from s02jax.bundle import CODECS, Bundle
-from s02jax.core import files
+from s02jax.core import files, places
 from s02jax.core.errors import UserError
 from s02jax.core.rates import TOKENS_PER_SECOND, whole_tokens
 from s02jax.core.shard import Shard
@@ -205,7 +204,7 @@ def _extract(
         "std": [float(x) for x in moments.std],
       }
       _write_card(card, tokenizer, vae, found, sources)
-      shutil.rmtree(card.parent / "pieces")
+      places.remove_folder(card.parent / "pieces")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

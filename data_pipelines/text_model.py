@@ -9,7 +9,7 @@ import numpy as np
 from s02jax.core import files
 from s02jax.core.errors import UserError
 from s02jax.data import text_ids
-from s02jax.data.records import SPLITS, Corpus, CorpusFiles
+from s02jax.data.records import SPLITS, Corpus
 from s02jax.text.tokenizer import TextModel, train_model
 
 # Texts that a text model is trained on; more hardly change it, and take memory.
@@ -34,7 +34,7 @@ def build(
   train = corpora["train"]
   chosen = _sample(np.flatnonzero(train.text_bytes))
   data = train_model((train.text(i) for i in chosen.tolist()), vocab_size)
-  path = CorpusFiles(folder).text_model
+  path = train.files.text_model
   if path.exists() and path.read_bytes() != data and not overwrite:
     raise UserError(
       f"{path} exists and differs, and models trained on it need it as it is:"

@@ -20,6 +20,7 @@ from collections.abc import Callable, Sequence
 from ml_collections import ConfigDict
 
 from s02jax import hardware, stages
+from s02jax.core import places
 from s02jax.core.errors import PASSING, UserError
 from s02jax.stages import train_state
 from s02jax.training import arguments, hosts
@@ -111,7 +112,7 @@ def add_remote(out: argparse.ArgumentParser) -> None:
   out.add_argument(
     "--cache",
     help="folder of compiled programs, for all hosts (default: .cache/xla "
-    "beside the workdir)",
+    "beside the workdir; each host's own where that is a URL)",
   )
   out.add_argument(
     "--env",
@@ -165,8 +166,13 @@ def positive(text: str) -> int:
 
 
 def cache(options: argparse.Namespace, workdir: str) -> str:
-  """Folder of a run's compiled programs, shared by the runs beside it."""
-  return options.cache or str(pathlib.PurePath(workdir).parent / ".cache/xla")
+  """Folder of a run's compiled programs, shared by the runs beside it.
+
+  Every host has one of its own where the working directory is a URL.
+  """
+  if options.cache or places.scheme(workdir):
+    return options.cache or "/tmp/s02jax/xla"
+  return str(pathlib.PurePath(workdir).parent / ".cache/xla")
 
 
 def name_of(workdir: str) -> str:
@@ -174,7 +180,7 @@ def name_of(workdir: str) -> str:
 
   Small letters, digits and dashes, a letter in front, at most 37 characters.
   """
-  path = pathlib.Path(workdir).absolute()
+  path = places.absolute(workdir)
   digest = hashlib.sha256(str(path).encode()).hexdigest()[:8]
   slug = re.sub(r"[^a-z0-9]+", "-", path.name.lower()).strip("-")[:24]
   return f"s02-{slug.strip('-')}-{digest}" if slug else f"s02-{digest}"

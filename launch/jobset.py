@@ -32,6 +32,7 @@ from typing import Any
 import yaml
 
 from launch import common, tpu_slices
+from s02jax.core import places
 from s02jax.core.errors import STOPPED, UserError, run
 
 DETACHED = True
@@ -309,7 +310,10 @@ def _processes(name: str, nodes: int) -> list[str]:
 
 
 def _claims(texts: Sequence[str], workdir: str) -> list[tuple[str, str]]:
-  """Pairs (claim, mount path) of every --volume; one holds the workdir."""
+  """Pairs (claim, mount path) of every --volume; one holds the workdir.
+
+  None needs to where that is a URL.
+  """
   claims = []
   for text in texts:
     claim, _, path = text.partition(":")
@@ -317,7 +321,10 @@ def _claims(texts: Sequence[str], workdir: str) -> list[tuple[str, str]]:
       raise UserError(f"--volume {text}: give CLAIM:/PATH, as data:/data.")
     claims.append((claim, path))
   mounted = [pathlib.PurePosixPath(path) for _, path in claims]
-  if not any(pathlib.PurePosixPath(workdir).is_relative_to(p) for p in mounted):
+  here = not places.scheme(workdir)
+  if here and not any(
+    pathlib.PurePosixPath(workdir).is_relative_to(p) for p in mounted
+  ):
     raise UserError(
       f"--workdir {workdir} lies in no --volume, so it would be lost with its "
       "pod; mount a claim with --volume CLAIM:/PATH and put it there."

@@ -22,7 +22,8 @@ import sys
 from collections.abc import Sequence
 
 from launch import common
-from s02jax.core.errors import STOPPED, run
+from s02jax.core import places
+from s02jax.core.errors import STOPPED, UserError, run
 
 DETACHED = True
 
@@ -83,6 +84,11 @@ def parser() -> argparse.ArgumentParser:
 def launch(options: argparse.Namespace, training: Sequence[str]) -> int:
   """Submits the job; returns sbatch's exit code."""
   workdir = common.check(training).workdir
+  if places.scheme(workdir):
+    raise UserError(
+      f"--workdir is {workdir}; SLURM keeps the log there: give a folder that "
+      "every node sees (config.corpus may be a URL)."
+    )
   text = script(options, training, workdir)
   if options.dry_run:
     print(text, end="")

@@ -7,7 +7,7 @@ options:
   --config FILE:SIZE         a file of configs/ and one of its sizes (required)
   --config.FIELD=VALUE       any field of it; config.corpus is required
   --help FILE:SIZE           list all fields of a config, and what they are
-  --workdir DIR              folder of the run (required)
+  --workdir DIR              folder of the run, also gs:// or s3:// (required)
   --coordinator HOST:PORT    of process 0 (default: what the cluster says)
   --num_processes N          processes of the job (default: what it says)
   --process_id I             number of this one (default: what it says)
@@ -29,17 +29,17 @@ Several hosts: the cluster's own variables (SLURM, Cloud TPU, JAX_*) are
 honoured, or give --coordinator HOST:PORT --num_processes N --process_id I.
 """
 
-import errno
 import logging
 import os
 
 from s02jax.cli.terminal.fields import describe
 from s02jax.core import startup
+from s02jax.core.errors import UserError
 from s02jax.training import hosts
 from s02jax.training.arguments import Arguments, parse, parse_config
 from s02jax.training.clock import Clock
 from s02jax.training.loop import train
-from s02jax.training.same_run import DISK_ERRORS, disk_error
+from s02jax.training.same_run import storage_error
 
 
 def _in_cluster() -> bool:
@@ -94,14 +94,14 @@ def main(argv: list[str]) -> int:
 
 
 def _train(arguments: Arguments, clock: Clock) -> int:
-  """Trains; the errors of a full or closed disk become one sentence."""
+  """Trains; the errors of disks and object stores become one sentence."""
+  config, workdir = arguments.config, arguments.workdir
   try:
-    return train(arguments.config, arguments.workdir, clock=clock)
-  except OSError as error:
-    if error.errno in DISK_ERRORS:
-      raise disk_error(arguments.workdir, os.strerror(error.errno)) from error
+    return train(config, workdir, clock=clock)
+  except UserError:
     raise
   except Exception as error:  # tensorstore has no class for a full disk
-    if os.strerror(errno.ENOSPC) in str(error):
-      raise disk_error(arguments.workdir, "the disk is full") from error
-    raise
+    told = storage_error(workdir, config.corpus, error)
+    if told is None:
+      raise
+    raise told from error

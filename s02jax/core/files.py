@@ -2,25 +2,24 @@
 
 Everything is written beside its name, as `.NAME.part`, and renamed at the end:
 a process that is killed in between leaves the former content under the name.
+A file in an object store is written on this host's disk, then put there whole.
 """
 
 import contextlib
 import json
-import os
 import pathlib
 import shutil
 from collections.abc import Generator
 from typing import Any
 
+from s02jax.core import inputs, places
 from s02jax.core.errors import UserError
-
-Path = str | os.PathLike[str]
+from s02jax.core.places import Named as Path
 
 
 def part_of(path: Path) -> pathlib.Path:
-  """Temporary name under which `path` is written, in the same folder."""
-  path = pathlib.Path(path)
-  return path.with_name(f".{path.name}.part")
+  """Temporary name on a disk under which `path` is written."""
+  return places.part_of(places.at(path))
 
 
 @contextlib.contextmanager
@@ -34,7 +33,7 @@ def atomic(path: Path) -> Generator[pathlib.Path]:
   temporary = part_of(path)
   try:
     yield temporary
-    os.replace(temporary, path)
+    places.put(temporary, places.at(path))
   finally:
     # The folder may be gone, or not be one.
     with contextlib.suppress(OSError):
@@ -47,7 +46,11 @@ def atomic_folder(out: Path) -> Generator[pathlib.Path]:
 
   Yields:
     Empty folder beside `out`; parents are made where they are missing.
+
+  Raises:
+    UserError: a URL: a store has no folder that appears whole.
   """
+  inputs.check_on_disk(out, "the folder to write")
   out = pathlib.Path(out)
   temporary = part_of(out)
   try:
@@ -108,7 +111,7 @@ def read_json(path: pathlib.Path, verb: str) -> Any:
 
 def write_bytes(path: Path, data: bytes) -> None:
   """Writes a file in one piece; parents are made where they are missing."""
-  pathlib.Path(path).parent.mkdir(parents=True, exist_ok=True)
+  places.make_folder(places.at(path).parent)
   with atomic(path) as temporary:
     temporary.write_bytes(data)
 

@@ -3,11 +3,11 @@
 import dataclasses
 import difflib
 import numbers
-import re
 import typing
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
+from s02jax.core import places
 from s02jax.core.errors import UserError
 
 if TYPE_CHECKING:
@@ -34,11 +34,10 @@ def check_on_disk(path: object, name: str) -> None:
     path: folder or file that somebody named.
     name: option or field that it is the value of.
   """
-  # A Path holds one slash of the two. One letter is a drive, no scheme.
-  if re.match(r"[a-z][a-z0-9+]+:/", str(path)):
+  if places.scheme(path):
     raise UserError(
-      f"{name} is {path}, a URL; locks and appended files need a file system:"
-      " mount the bucket on every host and give the path there."
+      f"{name} is {path}, a URL, which is not written directly: give a folder "
+      "on a disk, and copy it to the store when it is whole."
     )
 
 

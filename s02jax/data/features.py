@@ -25,7 +25,7 @@ from typing import Any
 
 import numpy as np
 
-from s02jax.core import files
+from s02jax.core import files, places
 from s02jax.core.errors import UserError
 from s02jax.data import shards
 from s02jax.data.records import CorpusFiles, Index
@@ -35,7 +35,7 @@ KINDS = ("tokens", "latents")
 
 def card_path(folder: str | os.PathLike) -> pathlib.Path:
   """Card of a corpus's features, written after all of them."""
-  return CorpusFiles(pathlib.Path(folder)).features / "card.json"
+  return CorpusFiles(places.at(folder)).features / "card.json"
 
 
 def _array_path(folder: pathlib.Path, kind: str, split: str) -> pathlib.Path:
@@ -81,7 +81,7 @@ class Features:
     Raises:
       UserError: `s02 extract` has not written this split, or another corpus's.
     """
-    return cls(pathlib.Path(folder), split)
+    return cls(places.at(folder), split)
 
   def __reduce__(self):
     return Features, self._arguments
@@ -123,7 +123,7 @@ def join_pieces(folder: str | os.PathLike, split: str, count: int) -> None:
   Raises:
     OSError: a piece is not there, or cannot be renamed.
   """
-  folder = pathlib.Path(folder)
+  folder = places.at(folder)
   for kind in KINDS:
     parts = [_piece_path(folder, kind, split, i) for i in range(count)]
     shards.join(_array_path(folder, kind, split), parts)
@@ -146,9 +146,9 @@ class FeatureWriter:
       piece: number of the part of the split, to be joined by `join_pieces`;
         the whole split where absent.
     """
-    folder = pathlib.Path(folder)
+    folder = places.at(folder)
     self._folder = CorpusFiles(folder).features
-    self._folder.mkdir(exist_ok=True)
+    places.make_folder(self._folder)
     self._writers = {
       kind: shards.ShardWriter(
         _array_path(folder, kind, split)
@@ -206,7 +206,7 @@ class FeatureWriter:
 
 def has_speaker_vectors(folder: str | os.PathLike, split: str) -> bool:
   """True if the fixed speaker vectors of a split are extracted."""
-  return _vectors_path(pathlib.Path(folder), split).exists()
+  return _vectors_path(places.at(folder), split).exists()
 
 
 def open_speaker_vectors(folder: str | os.PathLike, split: str) -> np.ndarray:
@@ -215,11 +215,11 @@ def open_speaker_vectors(folder: str | os.PathLike, split: str) -> np.ndarray:
   Raises:
     UserError: they are not extracted, or belong to another corpus.
   """
-  folder = pathlib.Path(folder)
+  folder = places.at(folder)
   run = f"run `s02 extract --corpus {folder} --speaker_vectors`"
   if not has_speaker_vectors(folder, split):
     raise UserError(f"{folder} has no speaker vectors for {split!r}: {run}")
-  vectors = np.load(_vectors_path(folder, split), mmap_mode="r")
+  vectors = np.load(places.local(_vectors_path(folder, split)), mmap_mode="r")
   expected = _num_records(folder, split)
   if len(vectors) != expected:
     raise UserError(
@@ -247,8 +247,8 @@ def write_speaker_vectors(
     OSError: the file cannot be written.
     ValueError: the parts are not `shape` together.
   """
-  path = _vectors_path(pathlib.Path(folder), split)
-  path.parent.mkdir(exist_ok=True)
+  path = _vectors_path(places.at(folder), split)
+  places.make_folder(path.parent)
   with files.atomic(path) as temporary, open(temporary, "wb") as file:
     header = {"descr": "<f4", "fortran_order": False, "shape": shape}
     np.lib.format.write_array_header_1_0(file, header)

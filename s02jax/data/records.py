@@ -29,7 +29,7 @@ from typing import Any
 import numpy as np
 import soundfile
 
-from s02jax.core import inputs, languages
+from s02jax.core import languages, places
 from s02jax.core.errors import UserError
 from s02jax.core.files import read_json
 from s02jax.data import example
@@ -97,6 +97,7 @@ class Index:
   @classmethod
   def read(cls, path: pathlib.Path) -> "Index":
     """Maps the index that `write` wrote: processes of a host share it."""
+    path = places.local(path)
     return cls(
       **{x.name: _mapped(path, x.name) for x in dataclasses.fields(cls)}
     )
@@ -104,7 +105,7 @@ class Index:
   @staticmethod
   def length(path: pathlib.Path) -> int:
     """Number of records, without reading every column."""
-    return len(_mapped(path, "num_samples"))
+    return len(_mapped(places.local(path), "num_samples"))
 
   def write(self, path: pathlib.Path) -> None:
     """Writes the columns as int32 arrays of one .npz file."""
@@ -224,7 +225,7 @@ class Corpus:
     """Opens a split of a corpus folder.
 
     Args:
-      folder: corpus folder.
+      folder: corpus folder, or its URL.
       split: one of SPLITS.
       cache_bytes: most memory that decoded waves are kept in.
 
@@ -234,8 +235,7 @@ class Corpus:
     if split not in SPLITS:
       known = ", ".join(SPLITS)
       raise UserError(f"corpus split {split!r} is unknown: there are {known}")
-    inputs.check_on_disk(folder, "the corpus")
-    return cls(pathlib.Path(folder), split, cache_bytes)
+    return cls(places.at(folder), split, cache_bytes)
 
   def __reduce__(self):
     return Corpus, self._arguments
@@ -256,7 +256,7 @@ class Corpus:
         f"{self.folder} has no text model yet: run"
         f" `s02 text --corpus {self.folder}`"
       )
-    return np.load(path, mmap_mode="r")
+    return np.load(places.local(path), mmap_mode="r")
 
   @functools.cached_property
   def text_ids(self) -> TextIds | None:

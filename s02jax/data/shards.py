@@ -16,12 +16,12 @@ import os
 import pathlib
 import resource
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from array_record.python import array_record_module
 
-from s02jax.core import files
+from s02jax.core import files, places
 
 _OPTIONS = "readahead_buffer_size:0"
 
@@ -45,7 +45,8 @@ class _Readers:
       if path in self._open:
         self._open.move_to_end(path)
         return self._open[path]
-    made = array_record_module.ArrayRecordReader(path, options=_OPTIONS)
+    here = os.fspath(places.local(path))
+    made = array_record_module.ArrayRecordReader(here, options=_OPTIONS)
     with self._lock:
       reader = self._open.setdefault(path, made)
       # One that a thread still reads from is closed when that is done.
@@ -71,13 +72,17 @@ class Shards:
     """Opens nothing yet.
 
     Args:
-      paths: the files, in the order of their records.
+      paths: the files, in the order of their records, in one folder.
       lengths: number of records in each.
+
+    Raises:
+      UserError: they are objects, and copies of them would have no room.
     """
-    self._paths = [os.fspath(path) for path in paths]
+    self._paths = [str(path) for path in paths]
     self._ends = [*itertools.accumulate(lengths)]
     if len(self._paths) != len(self._ends):
       raise ValueError(f"{len(self._paths)} files of {len(self._ends)} lengths")
+    places.claim(self._paths)
 
   def __len__(self) -> int:
     return self._ends[-1] if self._ends else 0
@@ -144,7 +149,7 @@ class ShardWriter:
     self._parts: list[pathlib.Path] = []
     self._lengths: list[int] = []
     self._writer: Any = None
-    path.parent.mkdir(exist_ok=True)
+    places.make_folder(path.parent)
     self._next()
 
   def _next(self) -> None:
@@ -179,7 +184,8 @@ class ShardWriter:
       OSError, RuntimeError: they cannot be written.
     """
     self._finish()
-    _name(self._path, list(zip(self._parts, self._lengths, strict=True)))
+    parts = list(zip(self._parts, self._lengths, strict=True))
+    _name(self._path, parts, places.put)
 
   def discard(self) -> None:
     """Removes what was written, where it has not got its name."""
@@ -199,24 +205,35 @@ def join(path: pathlib.Path, parts: Sequence[pathlib.Path]) -> None:
   Raises:
     OSError: a part is not there, or cannot be renamed.
   """
-  _name(path, [place for part in parts for place in _files_of(part)])
+  found = [place for part in parts for place in _files_of(part)]
+  _name(path, found, places.move)
   for part in parts:
     _card(part).unlink(missing_ok=True)
 
 
-def _name(path: pathlib.Path, parts: list[tuple[pathlib.Path, int]]) -> None:
-  """Renames files, given with their numbers of records, to those of `path`."""
-  before = set(path.parent.glob(f"{path.name}-*-of-*"))
+def _name(
+  path: pathlib.Path,
+  parts: list[tuple[pathlib.Path, int]],
+  give: Callable[[pathlib.Path, pathlib.Path], None],
+) -> None:
+  """Gives files the names that `path` is split into.
+
+  Args:
+    path: name of the whole.
+    parts: files, with their numbers of records.
+    give: moves a file to a name.
+  """
+  before = {x.name: x for x in path.parent.glob(f"{path.name}-*-of-*")}
   named = _names(path, len(parts))
   _card(path).unlink(missing_ok=True)
   for (part, _), name in zip(parts, named, strict=True):
-    os.replace(part, name)
-    _readers.drop(os.fspath(name))
+    give(part, name)
+    _readers.drop(str(name))
   if len(named) > 1:
     files.write_json(_card(path), {"lengths": [n for _, n in parts]})
     path.unlink(missing_ok=True)
-  for old in before - set(named):
-    old.unlink()
+  for stale in before.keys() - {name.name for name in named}:
+    before[stale].unlink()
 
 
 def _files_of(path: pathlib.Path) -> list[tuple[pathlib.Path, int]]:
@@ -233,7 +250,7 @@ def length_of(path: str | os.PathLike) -> int:
   Raises:
     OSError: it cannot be read.
   """
-  name = os.fspath(path)
+  name = str(path)
   try:
     return _readers.get(name).num_records()
   except RuntimeError as error:

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from s02jax.core import files
+from s02jax.core import files, places
 from s02jax.core.errors import UserError
 from s02jax.data import shards
 from s02jax.data.records import CorpusFiles, Index
@@ -24,7 +24,7 @@ from s02jax.data.records import CorpusFiles, Index
 
 def card_path(folder: str | os.PathLike) -> pathlib.Path:
   """Card of a corpus's teacher states, written after all of them."""
-  return CorpusFiles(pathlib.Path(folder)).features / "teacher.json"
+  return CorpusFiles(places.at(folder)).features / "teacher.json"
 
 
 def _path(folder: pathlib.Path, split: str) -> pathlib.Path:
@@ -72,7 +72,7 @@ class TeacherStates:
   @classmethod
   def open(cls, folder: str | os.PathLike, split: str) -> "TeacherStates":
     """Opens the states of a split; raises UserError if they are not there."""
-    return cls(pathlib.Path(folder), split)
+    return cls(places.at(folder), split)
 
   def __reduce__(self):
     return TeacherStates, self._arguments
@@ -97,7 +97,7 @@ def write_split(
   Raises:
     UserError: the file cannot be written.
   """
-  path = _path(pathlib.Path(folder), split)
+  path = _path(places.at(folder), split)
   with files.explain_errors(path, "the teacher's states"):
     writer = shards.ShardWriter(path)
     try:

@@ -17,7 +17,7 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from s02jax.core import files
+from s02jax.core import files, places
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,10 +57,12 @@ class TextIds:
     """Maps the files that `write` wrote."""
     card = files.read_json(paths.card, "s02 text")
     self.model: str = card["model"]
-    self._starts = np.load(paths.starts, mmap_mode="r")
+    self._starts = np.load(places.local(paths.starts), mmap_mode="r")
     kind = np.dtype(f"<u{card['bytes']}")
     some = len(self._starts) > 1 and self._starts[-1] > 0
-    self._ids = np.memmap(paths.ids, kind, "r") if some else np.zeros(0, kind)
+    self._ids = np.zeros(0, kind)
+    if some:
+      self._ids = np.memmap(places.local(paths.ids), kind, "r")
 
   @classmethod
   def open(cls, folder: pathlib.Path, split: str) -> "TextIds | None":

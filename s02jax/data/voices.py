@@ -17,7 +17,7 @@ import pathlib
 
 import numpy as np
 
-from s02jax.core import files
+from s02jax.core import files, places
 from s02jax.core.errors import UserError
 
 MOST_COORDINATES = 128
@@ -108,17 +108,17 @@ class VoiceSpace:
 
 
 def _table(folder: str | os.PathLike, split: str) -> pathlib.Path:
-  return pathlib.Path(folder) / f"voices-{split}.npz"
+  return places.at(folder) / f"voices-{split}.npz"
 
 
 def _space(folder: str | os.PathLike) -> pathlib.Path:
-  return pathlib.Path(folder) / "space.npz"
+  return places.at(folder) / "space.npz"
 
 
 def _read(path: pathlib.Path) -> dict[str, np.ndarray]:
   """Arrays of a file; raises UserError if there is none."""
   try:
-    with np.load(path) as arrays:
+    with np.load(places.local(path)) as arrays:
       return dict(arrays)
   except (OSError, ValueError) as error:
     raise UserError(

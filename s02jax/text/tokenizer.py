@@ -15,7 +15,6 @@ import importlib
 import io
 import logging
 import os
-import pathlib
 import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
@@ -23,7 +22,7 @@ from typing import Any
 import numpy as np
 import sentencepiece
 
-from s02jax.core import files, languages
+from s02jax.core import files, languages, places
 from s02jax.core.errors import UserError
 
 _SPEAKER = "<speaker>"
@@ -87,7 +86,7 @@ class TextModel:
       UserError: there is none at `path`, or it is of another kind.
     """
     try:
-      model = cls(pathlib.Path(path).read_bytes())
+      model = cls(places.local(path).read_bytes())
     except FileNotFoundError as error:
       raise UserError(
         f"there is no text model at {path}: `s02 text` trains one"

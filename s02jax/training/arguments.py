@@ -14,9 +14,11 @@ from absl import flags
 from ml_collections import ConfigDict, config_flags
 
 import configs
-from s02jax.core import inputs
+from s02jax.core import inputs, places
 from s02jax.core.errors import UserError
 
+# Schemes that Orbax writes checkpoints to; none is a path's.
+CHECKPOINTED = ("", "gs", "s3")
 # Spellings of the flag.
 _CONFIG = ("--config", "-config")
 
@@ -54,8 +56,7 @@ def parse(argv: list[str]) -> Arguments:
       "config.corpus has no value; give --config.corpus=DIR, a folder that "
       "`s02 corpus` wrote."
     )
-  inputs.check_on_disk(workdir, "--workdir")
-  inputs.check_on_disk(config.corpus, "config.corpus")
+  _check_places(workdir, config.corpus)
   return Arguments(
     config=config,
     workdir=workdir,
@@ -63,6 +64,17 @@ def parse(argv: list[str]) -> Arguments:
     num_processes=values["num_processes"].value,
     process_id=values["process_id"].value,
   )
+
+
+def _check_places(workdir: str, corpus: str) -> None:
+  """Raises UserError for a URL of a kind that cannot be opened."""
+  if (scheme := places.scheme(workdir)) not in CHECKPOINTED:
+    raise UserError(
+      f"--workdir is {workdir}; checkpoints are written to gs:// and s3:// and "
+      f"to disks, not to {scheme}://."
+    )
+  for where in (workdir, corpus):
+    places.at(where)
 
 
 def parse_config(

@@ -35,6 +35,7 @@ from ml_collections import ConfigDict
 
 from s02jax import stages
 from s02jax.bundle import Bundle
+from s02jax.core import places
 from s02jax.core.config import plain
 from s02jax.core.errors import UserError
 from s02jax.core.trees import count_parameters
@@ -307,7 +308,7 @@ def check_config(config: ConfigDict) -> None:
         f" {source} than the one whose features this run is trained on; give a"
         " bundle with that one."
       )
-  text = pathlib.Path(config.corpus) / "text.model"
+  text = places.at(config.corpus) / "text.model"
   if config.stage == "ar" and text.read_bytes() != lender.text_model:
     raise UserError(
       f"config.benchmark.bundle {config.benchmark.bundle} has another text"

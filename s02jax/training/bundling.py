@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from s02jax.bundle import MODELS, Bundle
-from s02jax.core import files
+from s02jax.core import files, places
 from s02jax.core.errors import UserError
 from s02jax.core.trees import count_parameters
 from s02jax.text.tokenizer import TextModel
@@ -26,7 +26,7 @@ def gather(corpus, workdirs: Mapping[str, str]) -> Bundle:
     UserError: a run that is not there, or runs that do not fit together.
   """
   runs = {name: Trained.load(place, name) for name, place in workdirs.items()}
-  corpus = pathlib.Path(corpus)
+  corpus = places.at(corpus)
   if set(runs) == set(MODELS):
     features = corpus / "features" / "card.json"
     check_match(

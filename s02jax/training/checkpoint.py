@@ -22,6 +22,7 @@ import functools
 import logging
 import os
 import pathlib
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -33,12 +34,15 @@ from orbax.checkpoint import multihost
 from orbax.checkpoint import v1 as ocp
 
 from s02jax import sharding
-from s02jax.core import errors
+from s02jax.core import errors, places
 from s02jax.core.trees import named
+from s02jax.training.objects import orbax_s3
 
 PyTree = Any
 Config = dict[str, Any]
 
+# Seconds before each further try to read what cannot be read now.
+PAUSES = (1.0, 5.0, 15.0)
 FOLDER = "checkpoints"
 DAMAGED = "checkpoints.damaged"
 
@@ -56,7 +60,7 @@ class Checkpoints:
       workdir: folder of the run.
       keep: how many of the newest checkpoints stay.
     """
-    self.workdir = pathlib.Path(workdir).absolute()
+    self.workdir = places.absolute(workdir)
     self._keep = keep
     self._open()
 
@@ -66,7 +70,7 @@ class Checkpoints:
     policies = training.save_decision_policies
     self._orbax = training.Checkpointer(
       str(self.workdir / FOLDER),
-      context=_context(),
+      context=_context(self.workdir),
       # Orbax declares its own policies too narrowly.
       # pyrefly: ignore[bad-argument-type]
       save_decision_policy=policies.FixedIntervalPolicy(1),
@@ -91,7 +95,7 @@ class Checkpoints:
   def goodput(self, step: int) -> dict[str, Any] | None:
     """Goodput in a checkpoint; None where it is missing or unreadable."""
     try:
-      with _without_barrier():
+      with _without_barrier(self.workdir):
         found = self._orbax.load_checkpointables(step, {"goodput": None})
       return found["goodput"]
     except Exception as error:  # a lost statistic must not end the run
@@ -150,45 +154,62 @@ class Checkpoints:
     read_once = jax.tree.map(_spread, abstract)
 
     def load() -> PyTree:
-      with _without_barrier():
+      with _without_barrier(self.workdir):
         loaded = self._orbax.load_checkpointables(step, {"state": read_once})
       return jax.block_until_ready(loaded["state"])
 
     self._agreed(step, lambda: self._check_structure(step, abstract))
     state = _placed(self._agreed(step, load), abstract)
-    self._agreed(step, lambda: _check_bits(self._orbax, step, state))
+    self._agreed(step, lambda: self._check_bits(step, state))
     return state
 
   def _agreed(self, step: int, read: Callable[[], Any]) -> Any:
     """Result of `read`, once it has succeeded on every process.
+
+    What may pass by itself is tried again by all, behind each of PAUSES.
 
     Raises:
       _Damaged: on every process, where any of them found damage.
       UserError: on every process, where any of them could not read for another
         reason.
     """
-    found, damage, other = None, None, None
+    for pause in PAUSES:
+      try:
+        return self._agreed_once(step, read)
+      except errors.PassingError as error:
+        logging.warning("%s Trying again in %.0f s.", error, pause)
+        time.sleep(pause)
+    return self._agreed_once(step, read)
+
+  def _agreed_once(self, step: int, read: Callable[[], Any]) -> Any:
+    """Result of one try of `read` on every process; raises as `_agreed`."""
+    found, damage, unfit, passing = None, None, None, None
     try:
       found = read()
     except errors.UserError as error:
-      other = error
+      unfit = error
     except Exception as error:  # Orbax wraps the errors of all its readers
       if _is_damage(error):
         damage = _why(error)
       else:
-        other = errors.PassingError(
+        passing = errors.PassingError(
           f"checkpoint {step} of {self.workdir} cannot be read now, and it may "
           f"not be its fault ({_why(error)}); it was left where it is."
         )
-    # Damage comes first: it stays, whatever else went wrong elsewhere.
+    # Damage comes first: it stays, whatever else went wrong elsewhere. Passing
+    # errors come last, so that all processes try again, or none.
     if who := _processes_with(damage):
       raise _Damaged(damage or f"process {who[0]} says so")
-    if who := _processes_with(other):
-      raise other or errors.PassingError(
-        f"process {who[0]} cannot read checkpoint {step} of {self.workdir}; "
-        "its log says why."
-      )
+    if who := _processes_with(unfit):
+      raise unfit or errors.UserError(_elsewhere(who[0], step, self.workdir))
+    if who := _processes_with(passing):
+      told = _elsewhere(who[0], step, self.workdir)
+      raise passing or errors.PassingError(told)
     return found
+
+  def _check_bits(self, step: int, state: PyTree) -> None:
+    """Raises ValueError where an array has not the checksum of `step`."""
+    _check_bits(self._orbax, self.workdir, step, state)
 
   def _check_structure(self, step: int, abstract: PyTree) -> None:
     """Raises UserError where a readable checkpoint is of another state."""
@@ -210,12 +231,12 @@ class Checkpoints:
     self._orbax.close()
     if jax.process_index() == 0:
       target = self.workdir / DAMAGED / str(step)
-      target.parent.mkdir(exist_ok=True)
+      places.make_folder(target.parent)
       n = 0
       while target.exists():
         n += 1
         target = target.with_name(f"{step}.{n}")
-      (self.workdir / FOLDER / str(step)).rename(target)
+      places.move_folder(self.workdir / FOLDER / str(step), target)
     _processes_with(None)  # a barrier: none may look before it has moved
     self._open()
 
@@ -259,18 +280,24 @@ def load(
   Raises:
     UserError: there is no checkpoint, or none of them can be read.
   """
-  folder = pathlib.Path(workdir).absolute() / FOLDER
+  folder = places.absolute(workdir) / FOLDER
   if not folder.is_dir():
     raise errors.UserError(
       f"{workdir} holds no checkpoint; train a stage there with "
       "`s02 train --workdir`."
     )
-  with ocp.training.Checkpointer(str(folder), context=_context()) as reader:
+  context = _context(folder)
+  with ocp.training.Checkpointer(str(folder), context=context) as reader:
     steps = sorted((c.step for c in reader.checkpoints), reverse=True)
     for step in steps:
       try:
-        return _read(reader, step, abstract)
+        return _read(reader, folder, step, abstract)
       except Exception as error:
+        if places.stored(folder) is not None and not _is_damage(error):
+          raise errors.PassingError(
+            f"checkpoint {step} of {workdir} cannot be read now "
+            f"({_why(error)}); try again."
+          ) from error
         logging.warning(
           "checkpoint %d of %s cannot be read (%s); trying the one before it",
           step,
@@ -283,7 +310,10 @@ def load(
 
 
 def _read(
-  reader: ocp.training.Checkpointer, step: int, abstract: PyTree | None
+  reader: ocp.training.Checkpointer,
+  folder: pathlib.Path,
+  step: int,
+  abstract: PyTree | None,
 ) -> tuple[Config, PyTree]:
   """Config and state at `step`, arrays as NumPy."""
   if abstract is None:
@@ -292,11 +322,11 @@ def _read(
   abstract = jax.tree.map(
     lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=here), abstract
   )
-  with _without_barrier():
+  with _without_barrier(folder):
     loaded = reader.load_checkpointables(
       step, {"state": abstract, "config": None}
     )
-  _check_bits(reader, step, loaded["state"])
+  _check_bits(reader, folder, step, loaded["state"])
   return loaded["config"], jax.tree.map(np.asarray, loaded["state"])
 
 
@@ -347,13 +377,16 @@ def _sum(x: jax.Array) -> jax.Array:
 
 
 def _check_bits(
-  reader: ocp.training.Checkpointer, step: int, state: PyTree
+  reader: ocp.training.Checkpointer,
+  where: pathlib.Path,
+  step: int,
+  state: PyTree,
 ) -> None:
   """Raises ValueError where an array has not the checksum it was saved with."""
   found = checksums(state)  # before anything fails: all processes take part
   if "checksums" not in reader.checkpointables_metadata(step).metadata:
     return  # a checkpoint from before there were checksums
-  with _without_barrier():
+  with _without_barrier(where):
     loaded = reader.load_checkpointables(step, {"checksums": None})
   for name, value in found.items():
     if loaded["checksums"].get(name) != value:
@@ -363,19 +396,27 @@ def _check_bits(
 # --------------------------------------------------------------------- orbax
 
 
-def _context() -> ocp.Context:
-  """Orbax context that reads and writes all but the state as JSON."""
+def _context(where: pathlib.Path) -> ocp.Context:
+  """Orbax context that reads and writes all but the state as JSON.
+
+  Args:
+    where: place of the checkpoints, which decides how one is marked as whole.
+  """
   registry = ocp.handlers.local_registry()
   for name in ("config", "goodput", "checksums"):
     registry.add(ocp.handlers.JsonHandler, checkpointable_name=name)
   context = ocp.Context()
   context.checkpointables.registry = registry
+  if places.stored(where) is not None:  # a store renames nothing
+    context.atomicity.mode = ocp.options.AtomicityMode.COMMIT_FILE
+  if places.scheme(where) == "s3":
+    orbax_s3.enable()
   return context
 
 
-def _without_barrier() -> ocp.Context:
+def _without_barrier(where: pathlib.Path) -> ocp.Context:
   """Orbax context for reading without a barrier: a peer may have failed."""
-  context = _context()
+  context = _context(where)
   me = multihost.process_index()
   context.multiprocessing_options.primary_host = me
   context.multiprocessing_options.active_processes = {me}
@@ -389,8 +430,11 @@ def _shapes(tree: PyTree) -> dict[str, tuple[int, ...]]:
 
 # ------------------------------------------------------------ kinds of errors
 
-# Words of tensorstore and gRPC for errors that another try may not meet.
+# Words of tensorstore and gRPC for errors that another try may not meet. An
+# object that is missing is no answer of its service that tensorstore cites.
 _PASSING = (
+  "ABORTED",
+  "http_response_code",
   "RESOURCE_EXHAUSTED",
   "PERMISSION_DENIED",
   "UNAUTHENTICATED",
@@ -403,16 +447,16 @@ _PASSING = (
 )
 
 
-def _chain(error: BaseException) -> list[BaseException]:
-  """Exceptions from Orbax's outermost wrapper down to the reader's own."""
+def causes(error: BaseException) -> list[BaseException]:
+  """Exceptions from a library's outermost wrapper down to the first."""
   around = None if error.__suppress_context__ else error.__context__
   inner = error.__cause__ or around
-  return [error, *(_chain(inner) if inner else ())]
+  return [error, *(causes(inner) if inner else ())]
 
 
 def _is_damage(error: Exception) -> bool:
   """Whether an error tells of wrong or missing bytes or files."""
-  *_, cause = chain = _chain(error)
+  *_, cause = chain = causes(error)
   if any(word in str(e) for word in _PASSING for e in chain):
     return False
   # JSONDecodeError and tensorstore's errors are ValueErrors.
@@ -430,8 +474,16 @@ def _processes_with(what: object | None) -> list[int]:
   return sorted(int(process) for process in said.flat if process >= 0)
 
 
+def _elsewhere(process: int, step: int, workdir: pathlib.Path) -> str:
+  """Sentence of a process about what another one could not do."""
+  return (
+    f"process {process} cannot read checkpoint {step} of {workdir}; its log "
+    "says why."
+  )
+
+
 def _why(error: Exception) -> str:
   """First line of an error's innermost cause."""
-  cause = _chain(error)[-1]
+  cause = causes(error)[-1]
   text = str(cause).strip().splitlines()
   return (text[0] if text else type(cause).__name__)[:200]

@@ -473,6 +473,11 @@ class Watch(threading.Thread):
     )
 
 
+def give_up(code: int, why: str) -> NoReturn:
+  """Ends the process from any thread, and its job with it."""
+  _watch.end(code, why) if _watch else die(code, why)
+
+
 def die(code: int, why: str) -> NoReturn:
   """Ends the process at once, as its other threads may wait for ever."""
   logging.error("%s (exit code %d)", why, code)
@@ -575,4 +580,4 @@ def _look_for_stuck(
         f"config.stuck_seconds, {seconds:g}; the stacks of all threads are "
         "above"
       )
-      _watch.end(STUCK, why) if _watch else die(STUCK, why)
+      give_up(STUCK, why)

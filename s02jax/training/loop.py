@@ -11,7 +11,6 @@ checkpoint once more, and takes the last steps again if that is damaged.
 
 import logging
 import os
-import pathlib
 from collections.abc import Sequence
 from typing import Any
 
@@ -20,7 +19,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from s02jax import sharding, stages
-from s02jax.core import files
+from s02jax.core import files, places
 from s02jax.core.config import plain
 from s02jax.core.errors import STOPPED
 from s02jax.core.trees import count_parameters
@@ -31,6 +30,7 @@ from s02jax.training.checkpoint import Checkpoints
 from s02jax.training.clock import Clock, Goodput, Profile
 from s02jax.training.feed import Feed
 from s02jax.training.log import Log, is_due
+from s02jax.training.objects.journal import Journal
 from s02jax.training.programs import CompiledByShape, StepFlops
 from s02jax.training.same_run import (
   PATIENCE,
@@ -52,7 +52,7 @@ def train(
 
   Args:
     config: unresolved config, as `configs/<stage>.py` makes it.
-    workdir: folder of the run; made where it is missing.
+    workdir: folder of the run, or its URL; made where it is missing.
     devices: devices to train on; all of them where absent.
     clock: clock of this start; begins now where absent.
 
@@ -62,7 +62,7 @@ def train(
   Raises:
     UserError: wrong config, unreadable corpus, unwritable folder.
   """
-  workdir = pathlib.Path(workdir).absolute()
+  workdir = places.absolute(workdir)
   clock = clock or Clock()
   config = stages.resolve(config)
   hosts.agree(run_facts(config, workdir))
@@ -70,17 +70,18 @@ def train(
     # Process 0 may wait for the lock; the others' collectives would not.
     hosts.meet("only_writer", PATIENCE)
     with (
+      Journal(workdir) as journal,
       Checkpoints(workdir, config.keep) as checkpoints,
       hosts.StopSignal() as stop,
     ):
       if checkpoints.steps():
         check_same_run(workdir, config)
-      return _run(config, workdir, checkpoints, devices, stop, clock)
+      return _run(config, journal, checkpoints, devices, stop, clock)
 
 
 def _run(
   config: ConfigDict,
-  workdir: pathlib.Path,
+  journal: Journal,
   checkpoints: Checkpoints,
   devices: Sequence[jax.Device] | None,
   stop: hosts.StopSignal,
@@ -88,6 +89,7 @@ def _run(
 ) -> int:
   """Training from the mesh to the last checkpoint; returns the exit code."""
   main_process = jax.process_index() == 0
+  workdir, logs = checkpoints.workdir, journal.folder
 
   # ------------------------------------------------------------------ mesh
   mesh = sharding.make_mesh(config.mesh, devices)
@@ -110,7 +112,7 @@ def _run(
 
   # ------------------------------------------------------------------ data
   logging.info("data: %s", config.corpus)
-  feed = Feed(config, stage, mesh, workdir)
+  feed = Feed(config, stage, mesh, logs)
 
   # ----------------------------------------------------------------- begin
   if restored is None:
@@ -122,10 +124,10 @@ def _run(
     start, state = restored
     logging.info("restored step %d of %s", start, workdir)
   goodput = Goodput(
-    workdir, clock, start, checkpoints.goodput(start) if start else None
+    logs, clock, start, checkpoints.goodput(start) if start else None
   )
   if main_process:
-    files.write_json(workdir / "config.json", plain(config))
+    files.write_json(logs / "config.json", plain(config))
 
   # ------------------------------------------------------------------ step
   train_step = CompiledByShape(
@@ -143,11 +145,11 @@ def _run(
   flops = StepFlops(stage)
 
   # ------------------------------------------------------------------- log
-  writer = metrics.MetricsWriter(workdir, start, config.steps, main_process)
+  writer = metrics.MetricsWriter(logs, start, config.steps, main_process)
   log = Log(config, feed, writer, goodput, clock, int(skipped_steps(state)))
 
   # ------------------------------------------------------------- benchmark
-  benchmark = BackgroundBenchmark(config, stage, workdir, writer.write, clock)
+  benchmark = BackgroundBenchmark(config, stage, logs, writer.write, clock)
 
   # -------------------------------------------------------------- evaluate
   def evaluate(step: int, state: PyTree) -> None:
@@ -166,11 +168,12 @@ def _run(
   def save(step: int, state: PyTree) -> None:
     """Begins to write a checkpoint; the loop goes on meanwhile."""
     with clock.during("checkpoint"):
+      journal.send()
       checkpoints.save(step, state, plain(config), goodput.read(step))
 
   # ------------------------------------------------------------------ loop
   logging.info("training: steps %d to %d", start + 1, config.steps)
-  profile = Profile(config.profile, workdir / "profile")
+  profile = Profile(config.profile, logs / "profile")
   last_saved, step = start, start
   alarm = hosts.Alarm(60 * config.checkpoint_minutes, config.log_every)
   batches = feed.training(start)

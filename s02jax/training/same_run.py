@@ -8,16 +8,17 @@ import logging
 import os
 import pathlib
 import time
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from typing import Any
 
 import jax
 from ml_collections import ConfigDict
 
-from s02jax.core import trees
+from s02jax.core import places, trees
 from s02jax.core.config import plain
-from s02jax.core.errors import PassingError, UserError
+from s02jax.core.errors import PASSING, PassingError, UserError
 from s02jax.training import checkpoint, hosts
+from s02jax.training.objects.lease import Lease
 
 # Parts of a config that make another run of it: checkpoints do not fit.
 STRUCTURAL = ("stage", "model", "discriminators", "features", "adapter")
@@ -106,35 +107,51 @@ def only_writer(workdir: pathlib.Path) -> Generator[None]:
     PassingError: another job is in the folder and does not leave it.
     UserError: the folder cannot be made.
   """
-  try:
-    workdir.mkdir(parents=True, exist_ok=True)
-    file = lock(workdir) if jax.process_index() == 0 else None
-  except OSError as error:
-    raise disk_error(workdir, str(error.strerror)) from error
-  try:
+  with contextlib.ExitStack() as stack:
+    try:
+      places.make_folder(workdir)
+      if jax.process_index() == 0:
+        stack.callback(lock(workdir))
+    except OSError as error:
+      raise disk_error(workdir, str(error.strerror or error)) from error
     yield
-  finally:
-    if file is not None:
-      os.close(file)
 
 
-def lock(workdir: pathlib.Path) -> int:
+def lock(workdir: pathlib.Path) -> Callable[[], object]:
   """Locks a working directory for as long as this process lives.
 
   Waits for PATIENCE where another process has it. Where the file system has no
-  locks, a warning says so.
+  locks, a warning says so; in an object store it is a lease.
 
   Returns:
-    File descriptor of the lock; closing it unlocks.
+    Function that unlocks it.
 
   Raises:
     PassingError: another process holds the lock.
   """
+  if (store := places.stored(workdir)) is not None:
+    lease = Lease(store, lambda why: _lost(workdir, why))
+    _wait_for(lease.take, workdir)
+    return lease.give_back
   file = os.open(workdir / LOCK, os.O_RDWR | os.O_CREAT, 0o666)
+  try:
+    _wait_for(lambda: _locked(file, workdir), workdir)
+  except PassingError:
+    os.close(file)
+    raise
+  return lambda: os.close(file)
+
+
+def _lost(workdir: pathlib.Path, why: str) -> None:
+  """Ends this process, which may write no more."""
+  hosts.give_up(PASSING, f"{workdir} is no longer this job's: {why}")
+
+
+def _wait_for(take: Callable[[], bool], workdir: pathlib.Path) -> None:
+  """Tries until the lock is taken; raises as `lock`."""
   last, told = time.monotonic() + PATIENCE, False
-  while not _locked(file, workdir):
+  while not take():
     if time.monotonic() > last:
-      os.close(file)
       raise PassingError(
         f"another job trains in {workdir}; wait for its end, or choose "
         "another --workdir."
@@ -145,7 +162,6 @@ def lock(workdir: pathlib.Path) -> int:
       )
       told = True
     time.sleep(min(1.0, PATIENCE / 10))
-  return file
 
 
 def _locked(file: int, workdir: pathlib.Path) -> bool:
@@ -169,6 +185,55 @@ DISK_ERRORS = (
   errno.ENOTDIR,
   errno.EEXIST,
 )
+
+
+# Words for a full disk or store, in errors that have no number for it.
+_FULL = (os.strerror(errno.ENOSPC), "QuotaExceeded", "quotaExceeded",
+         "StorageFull", "InsufficientStorage")  # fmt: skip
+# Libraries that ask object stores; their errors are not all OSErrors.
+_CLIENTS = ("aiobotocore", "aiohttp", "botocore", "fsspec", "gcsfs", "google",
+            "s3fs")  # fmt: skip
+
+
+def storage_error(
+  workdir: str, corpus: str, error: Exception
+) -> UserError | None:
+  """Sentence for an error of disks or stores; None where it is another kind.
+
+  Args:
+    workdir: folder of the run, or its URL.
+    corpus: folder of the corpus, or its URL.
+    error: what ended the training.
+  """
+  chain = checkpoint.causes(error)
+  stores = [x for x in (workdir, corpus) if places.scheme(x)]
+  if any(word in str(e) for word in _FULL for e in chain):
+    full = "there is no room" if stores else os.strerror(errno.ENOSPC)
+    return disk_error(workdir, full)
+  if not stores:
+    if isinstance(error, OSError) and error.errno in DISK_ERRORS:
+      return disk_error(workdir, os.strerror(error.errno))
+    return None
+  stored = any(
+    isinstance(e, OSError)
+    or type(e).__module__.partition(".")[0] in _CLIENTS
+    or "http_response_code" in str(e)
+    for e in chain
+  )
+  if not stored:
+    return None
+  where, why = " and ".join(stores), " ".join(f"{chain[-1]}".split())[:300]
+  lasting = (FileNotFoundError, PermissionError)
+  if any(isinstance(e, lasting) or "Credentials" in type(e).__name__
+         for e in chain):  # fmt: skip
+    return UserError(
+      f"the object store of {where} refuses: {why}; check the names of buckets "
+      "and the keys that are set."
+    )
+  return PassingError(
+    f"the object store of {where} does not do its part: {why}; the same "
+    "command goes on from the newest checkpoint."
+  )
 
 
 def disk_error(workdir: str | os.PathLike, reason: str) -> UserError:

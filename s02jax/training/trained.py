@@ -13,6 +13,7 @@ from ml_collections import ConfigDict
 
 from s02jax import stages
 from s02jax.bundle import Bundle, is_bundle
+from s02jax.core import places
 from s02jax.core.errors import UserError
 from s02jax.training import checkpoint
 
@@ -38,7 +39,7 @@ class Trained:
     Raises:
       UserError: no run, no checkpoint, or the run of another stage.
     """
-    workdir = pathlib.Path(workdir)
+    workdir = places.at(workdir)
     if is_bundle(workdir):
       return cls.of_bundle(Bundle.load(workdir, (stage,)), stage)
     config = _config(workdir)

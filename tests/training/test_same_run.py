@@ -1,7 +1,8 @@
 """A run that goes on: same rows, or a change that is asked for by name."""
 
+import errno
 import json
-import os
+import re
 
 import pytest
 from ml_collections import ConfigDict
@@ -52,10 +53,10 @@ def test_a_lock_that_is_let_go_is_waited_for(tmp_path, monkeypatch):
   def sleep(seconds):
     waited.append(seconds)
     if len(waited) == 3:
-      os.close(held)
+      held()
 
   monkeypatch.setattr(same_run.time, "sleep", sleep)
-  os.close(same_run.lock(tmp_path))
+  same_run.lock(tmp_path)()
   assert len(waited) == 3
 
 
@@ -82,3 +83,38 @@ def test_processes_compare_the_packages_that_decide_results(
   monkeypatch.setattr(hosts.importlib.metadata, "version", lambda _: "9.9")
   after = same_run.run_facts(config(), tmp_path)
   assert after["the version of jax"] == "9.9" != facts["the version of jax"]
+
+
+class ClientError(Exception):
+  """Error as the clients of stores raise it."""
+
+  __module__ = "botocore.exceptions"
+
+
+@pytest.mark.parametrize(
+  ("error", "code", "told"),
+  [
+    (OSError(errno.EIO, "QuotaExceeded"), 2, "there is no room"),
+    (ValueError("UNKNOWN: XMinioStorageFull"), 2, "there is no room"),
+    (PermissionError(errno.EACCES, "denied"), 2, "refuses: .*denied; check"),
+    (FileNotFoundError("no such bucket"), 2, "refuses: no such bucket"),
+    (OSError(errno.EIO, "reset"), 75, "of s3://b/x does not do its part"),
+    (ClientError("timed out"), 75, "timed out; the same command goes on"),
+    (ValueError("ABORTED: [http_response_code='503']"), 75, "'503'"),
+  ],
+  ids=str,
+)
+def test_an_error_of_a_store_is_one_sentence(error, code, told):
+  found = same_run.storage_error("s3://b/x", "corpus", error)
+  assert isinstance(found, UserError) and found.code == code
+  assert re.search(told, str(found))
+
+
+def test_other_errors_stay_what_they_are():
+  for workdir in ("run", "s3://b/x"):
+    bug = ValueError("shapes differ")
+    assert same_run.storage_error(workdir, "corpus", bug) is None
+  reset = OSError(errno.EIO, "reset")
+  assert same_run.storage_error("run", "corpus", reset) is None
+  full = same_run.storage_error("run", "corpus", OSError(errno.ENOSPC, ""))
+  assert "cannot write to --workdir run: No space left" in str(full)

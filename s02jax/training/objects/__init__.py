@@ -1,0 +1,1 @@
+"""Working directories in object stores: checkpoints, logs, one writer."""
