@@ -57,7 +57,7 @@ def set_up(arguments: Arguments) -> None:
   """Sets up logging, the job's processes and the cache, before any array."""
   startup.log_to_stderr(
     "%(asctime)s %(message)s",
-    quiet=("jax", "orbax", "grain", "tensorboardX"),
+    quiet=("jax", "orbax", "grain", "tensorboardX", "aiobotocore", "botocore"),
   )
   # Orbax logs an error, traces and all, in each of its threads, then raises it.
   logging.getLogger("absl").setLevel(logging.CRITICAL)
