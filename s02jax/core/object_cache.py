@@ -14,6 +14,7 @@ import fcntl
 import hashlib
 import os
 import pathlib
+import time
 from collections.abc import Generator
 from typing import TYPE_CHECKING
 
@@ -22,6 +23,8 @@ from s02jax.core.errors import UserError
 if TYPE_CHECKING:
   from upath import UPath
 
+# Seconds after which a half-written file is one of a process that was killed.
+STALE = 24 * 3600
 GIB = 50.0  # of all copies, where $S02_OBJECTS_GIB does not say it
 
 
@@ -112,11 +115,12 @@ def _make_room(where: pathlib.Path, size: int) -> None:
           state = path.stat()
           found.append((state.st_mtime_ns, state.st_size, path))
     held = sum(bytes_ for _, bytes_, _ in found)
-    for _, bytes_, path in sorted(found):
+    stale = time.time_ns() - STALE * 10**9
+    for used, bytes_, path in sorted(found):
       if held + size <= most:
         break
       # One that is being written is somebody's, and not there to be removed.
-      if not path.name.startswith("."):
+      if used < stale or not path.name.startswith("."):
         path.unlink(missing_ok=True)
         held -= bytes_
 

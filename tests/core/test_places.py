@@ -61,6 +61,17 @@ def test_the_copies_used_longest_ago_make_room(store, monkeypatch):
   assert copies() == sorted([a, c])
 
 
+def test_what_a_killed_process_left_makes_room_too(store, monkeypatch):
+  monkeypatch.setenv("S02_OBJECTS_GIB", str(1500 / 2**30))
+  store.pipe_file("/x", bytes(1000))
+  old, new = (object_cache.folder() / f".{name}.part" for name in "on")
+  for path in (old, new):
+    path.write_bytes(bytes(1000))
+  os.utime(old, (1, 1))
+  places.local("memory://x")
+  assert new.exists() and not old.exists()
+
+
 def test_a_copy_that_fails_leaves_nothing(store, monkeypatch):
   store.pipe_file("/x", bytes(1000))
 
