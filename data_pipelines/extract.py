@@ -157,7 +157,7 @@ def _extract(
   splits = {name: Corpus.open(corpus, name) for name in SPLITS}
   sources = _sources(trained, splits)
   card = card_path(corpus)
-  if _read_sources(card) == sources:
+  if _is_done(card, sources, statistics):
     logging.info(
       "%s already has the features of these checkpoints; nothing to do", corpus
     )
@@ -235,11 +235,20 @@ def _sources(
   return stages | {"records": records.hexdigest()[:16]}
 
 
-def _read_sources(card: pathlib.Path) -> dict[str, Any] | None:
+def _is_done(
+  card: pathlib.Path,
+  sources: dict[str, Any],
+  statistics: Mapping[str, Any] | None,
+) -> bool:
+  """Whether a card tells of these sources, and of given statistics."""
   try:
-    return json.loads(card.read_text())["sources"]
+    found = json.loads(card.read_text())
+    wanted = {"sources": sources} | {
+      name: list((statistics or found)[name]) for name in ("mean", "std")
+    }
+    return all(found[name] == value for name, value in wanted.items())
   except (OSError, ValueError, KeyError):
-    return None
+    return False
 
 
 def _check_rates(

@@ -35,6 +35,18 @@ def time_of(u: Float[Array, "*b"], sway: Float[Array, ""] | float):
   return u + sway * (jnp.cos(0.5 * jnp.pi * u) - 1.0 + u)
 
 
+def next_time(
+  t: Float[Array, "*b"], steps: int, sway: float = SWAY
+) -> Float[Array, "*b"]:
+  """Time at which a step of N that begins at time t would end, at most 1."""
+  if sway == 0:
+    return jnp.minimum(t + 1 / steps, 1.0)
+  if sway != -1:
+    raise ValueError(f"sway is {sway}; (3) is inverted for 0 and -1 only")
+  u = jnp.arccos(jnp.clip(1 - t, -1.0, 1.0)) / (0.5 * jnp.pi)
+  return jnp.clip(time_of(jnp.minimum(u + 1 / steps, 1.0), sway), t, 1.0)
+
+
 def guide(
   velocity: Callable[..., Float[Array, "2b l c"]],
   guidance: Float[Array, "*b"] | float,

@@ -49,13 +49,8 @@ def parse(argv: list[str]) -> Arguments:
   workdir = values["workdir"].value
   if workdir is None:
     raise UserError("`s02 train` needs --workdir=DIR.")
-  if not config.corpus:
-    raise UserError(
-      "config.corpus has no value; give --config.corpus=DIR, a folder that "
-      "`s02 corpus` wrote."
-    )
+  _check_corpus(config)
   inputs.check_on_disk(workdir, "--workdir")
-  inputs.check_on_disk(config.corpus, "config.corpus")
   return Arguments(
     config=config,
     workdir=workdir,
@@ -63,6 +58,31 @@ def parse(argv: list[str]) -> Arguments:
     num_processes=values["num_processes"].value,
     process_id=values["process_id"].value,
   )
+
+
+def parse_with_corpus(argv: list[str], command: str) -> ConfigDict:
+  """Reads --config and its fields, for verbs that need a corpus and no folder.
+
+  Args:
+    argv: --config and fields of it, config.corpus among them; nothing else.
+    command: command that these are the arguments of, for messages.
+
+  Raises:
+    UserError: as `parse` does.
+  """
+  config = _read(flags.FlagValues(), argv, command)
+  _check_corpus(config)
+  return config
+
+
+def _check_corpus(config: ConfigDict) -> None:
+  """Raises UserError unless a config names a corpus on a disk."""
+  if not config.corpus:
+    raise UserError(
+      "config.corpus has no value; give --config.corpus=DIR, a folder that "
+      "`s02 corpus` wrote."
+    )
+  inputs.check_on_disk(config.corpus, "config.corpus")
 
 
 def parse_config(

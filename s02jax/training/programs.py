@@ -31,6 +31,16 @@ def frozen_parameters(stage: stages.Stage, mesh: Mesh) -> PyTree:
   return jax.device_put(frozen, sharding.parameter_shardings(mesh, frozen))
 
 
+def abstract_frozen(stage: stages.Stage, mesh: Mesh) -> PyTree:
+  """Shapes and shardings of the frozen parameters; nothing is read."""
+  shapes = stages.frozen_shapes_of(stage)
+  return jax.tree.map(
+    lambda x, s: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=s),
+    shapes,
+    sharding.parameter_shardings(mesh, shapes),
+  )
+
+
 def abstract_state(
   stage: stages.Stage, mesh: Mesh, frozen: PyTree = NOTHING
 ) -> PyTree:
