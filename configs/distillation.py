@@ -9,8 +9,8 @@
     --ar BUNDLE --flow_matching runs/distillation --out fast
 
 The sizes are those of flow matching, for the number of steps and of rows: model
-and data are the bundle's. `s02 distill` solves the rows of the kind `line`;
-`--config.distillation.kind=mean` needs none.
+and data are the bundle's. `s02 distill` solves the rows of the velocity `line`;
+`--config.model.velocity=mean` needs none.
 """
 
 from ml_collections import ConfigDict, config_dict
@@ -27,10 +27,10 @@ def get_config(size: str = "demo"):
   config.stage = "distillation"
   # Folder of `s02 bundle`, whose flow matching teaches.
   config.bundle = config_dict.placeholder(str)
+  # What the student learns: line (Reflow) or mean (mean velocities).
+  config.model.velocity = "line"
   config.distillation = ConfigDict(
     dict(
-      # What the student learns: line (Reflow) or mean (mean velocities).
-      kind="line",
       # Steps and guidance of the teacher.
       steps=16,
       guidance=1.5,

@@ -32,10 +32,10 @@ def solve(
     UserError: a kind or stage that trains on no solved rows, a wrong bundle or
       corpus, a folder that cannot be written.
   """
-  if config.stage != "distillation" or config.distillation.kind != "line":
+  if config.stage != "distillation" or config.model.velocity != "line":
     raise UserError(
       "rows are solved for configs/distillation.py with"
-      " config.distillation.kind=line alone; train at once."
+      " config.model.velocity=line alone; train at once."
     )
   config = stages.resolve(config)
   stage: Any = stages.make(config)

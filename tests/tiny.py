@@ -177,7 +177,6 @@ def student(kind: str) -> Bundle:
   """
   base = bundle().configs["flow_matching"]
   config = distillation.get_config("test")
-  config.distillation.kind = kind
   config.latents = base["latents"]
   config.model.update(base["model"] | {"velocity": kind})
   config.data.update(base["data"])

@@ -2,7 +2,7 @@
 
 The teacher is frozen and guided; the student needs no guidance, begins with the
 teacher's parameters and is synthesised by the same solver. Kinds, by
-`config.distillation.kind`, for a teacher's guided velocity v:
+`config.model.velocity`, for a teacher's guided velocity v:
 
   line  Reflow (Liu et al. 2022): rows whose noise x₀ the teacher has solved to
         x₁ beforehand (`s02 distill`); on x_t = (1 − t) x₀ + t x₁ the student
@@ -23,7 +23,7 @@ Shape letters: as in `models/flow_matching.py`.
 
 import copy
 import dataclasses
-from typing import Any, Literal
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -54,14 +54,13 @@ FEW = (1, 2, 4)  # numbers of steps that an evaluation takes
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class DistillationConfig:
-  """Kind of the student's velocity, and the teacher's solver."""
+  """Solver of the teacher, and rows that the student learns from."""
 
-  kind: Literal["line", "mean"]
   steps: int = 16  # of the teacher's solver
   guidance: float = 1.5  # of the teacher
-  # Batches that the teacher solves, for the kind "line"; then they repeat.
+  # Batches that the teacher solves, for "line"; then they repeat.
   batches: int = 150
-  # Share of rows whose velocity is that of a time, for the kind "mean".
+  # Share of rows whose velocity is that of a time, for "mean".
   instant: float = 0.25
   teacher: str = ""  # fingerprint of the bundle
 
@@ -95,13 +94,23 @@ class DistillationStage:
       dataclasses.replace(self.inner.model_config, velocity="flow")
     )
     self._frozen: Any = None
+    if self.kind == "flow":
+      raise UserError(
+        "config.model.velocity is 'flow', the teacher's; a student's is line or"
+        " mean."
+      )
+
+  @property
+  def kind(self) -> str:
+    """Kind of the student's velocity."""
+    return self.inner.model_config.velocity
 
   # ------------------------------------------------------------------- data
 
   def rows(self, corpus: str, split: str, batch_size: int, seed: int):
     """Rows of flow matching; of "line", to train on, those that are solved."""
     rows = self.inner.rows(corpus, split, batch_size, seed)
-    if self.distillation.kind == "mean" or split != "train":
+    if self.kind == "mean" or split != "train":
       return rows
     return SolvedUtterances(rows, corpus, self.facts())
 
@@ -117,7 +126,7 @@ class DistillationStage:
   def batch_specs(self, batch_size: int) -> list[stages.Spec]:
     """Shapes of the batches of flow matching, and of what is solved."""
     specs = self.inner.batch_specs(batch_size)
-    if self.distillation.kind == "mean":
+    if self.kind == "mean":
       return specs
     number = stages.batch_spec(batch_size, draw=(jnp.uint32,))
     return [x | number | {"solved": x["latents"]} for x in specs]
@@ -245,7 +254,7 @@ class DistillationStage:
 
   def objective(self, params, batch):
     """Loss and metrics of a prepared batch."""
-    if self.distillation.kind == "line":
+    if self.kind == "line":
       draw = batch["draw"]
       given = draw["prompt_mask"][..., None]
       latents = jnp.where(given, batch["latents"], batch["solved"])
@@ -299,9 +308,13 @@ class DistillationStage:
     counted = (draw["segment"] > 0) & ~draw["prompt_mask"]
     student = self.path(self.inner.model, state.ema, batch, None)
     for name, path in (("apart", student), ("teacher", self.taught(batch))):
-      for steps in FEW:
+
+      def missed(steps, path=path):
         other = solver.euler(path, draw["noise"], steps)
-        metrics[f"{name}_{steps}"] = masked_mean((other - made) ** 2, counted)
+        return masked_mean((other - made) ** 2, counted)
+
+      squares = jax.lax.map(missed, jnp.asarray(FEW))
+      metrics |= {f"{name}_{n}": squares[i] for i, n in enumerate(FEW)}
     return metrics
 
   def inference_params(self, state: TrainState) -> dict:
@@ -310,7 +323,7 @@ class DistillationStage:
 
   def flops(self, batch, step=None) -> float:
     """FLOPs of a step: of "mean", three passes forward more."""
-    passes = 2.0 if self.distillation.kind == "mean" else 1.0
+    passes = 2.0 if self.kind == "mean" else 1.0
     return passes * self.inner.flops(batch, step)
 
 
@@ -319,15 +332,14 @@ class DistillationStage:
 
 def assume(config):
   """Fills the usual sizes of flow matching, without a bundle."""
-  config = flow_matching.assume(config)
-  config.model.velocity = config.distillation.kind
-  return config
+  return flow_matching.assume(config)
 
 
 def resolve(config):
   """Fills model, mel, data and latents from the bundle."""
   # The bundle's, whose teacher knows no other rows; how they mix is the run's.
   config.data = ConfigDict({"alpha": config.data.alpha})
+  velocity = config.model.velocity
   bundle = on_base.fill(config, "flow_matching")
   base = bundle.configs["flow_matching"]
   card = Features.open(config.corpus, "train").card
@@ -340,7 +352,7 @@ def resolve(config):
       f" knows: run `s02 extract --corpus {config.corpus} --bundle"
       f" {config.bundle}`."
     )
-  config.model.velocity = config.distillation.kind
+  config.model.velocity = velocity
   config.distillation.teacher = bundle.fingerprint
   config.features, config.latents = known, latents
   config.corpus_digest = corpus_digest(config.corpus, "records", "features")

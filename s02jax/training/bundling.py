@@ -66,9 +66,8 @@ def _solver(config: Mapping[str, Any]) -> dict[str, Any]:
   taught = config["distillation"]
   return {
     "solver": {"steps": config["solver"]["steps"], "guidance": None},
-    "distilled": {
-      name: taught[name] for name in ("kind", "teacher", "steps", "guidance")
-    },
+    "distilled": {"velocity": config["model"]["velocity"]}
+    | {name: taught[name] for name in ("teacher", "steps", "guidance")},
   }
 
 

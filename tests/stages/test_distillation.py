@@ -23,12 +23,13 @@ ROWS, SECONDS = 4, 0.64
 def made(kind: str, **teacher):
   """Stage of tiny sizes, bound to a teacher, and a batch of full rows."""
   config = stages.assume(distillation.get_config("test"))
-  config.distillation.update(kind=kind, **teacher)
+  config.distillation.update(**teacher)
   config.model.update(
     velocity=kind, num_codes=10, channels=4, token_lookahead=(1,),
     latent_lookahead=(1,), speaker_layers=1,
   )  # fmt: skip
   config.data.buckets = (SECONDS,)
+  config.steps, config.optimizer.learning_rate = 60, 3e-3
   stage = stages.make(config)
   shapes = stage.frozen_shapes()
   stage = stage.bind(tiny.random_params(shapes))
@@ -110,7 +111,7 @@ def test_training_brings_one_step_nearer_to_the_teacher(kind):
   state = jax.jit(stage.init_state)(jax.random.key(0))
   step, evaluate = jax.jit(stage.train_step), jax.jit(stage.eval_step)
   before = evaluate(state, batch)
-  for _ in range(60):
+  for _ in range(stage.config.steps):
     state, metrics = step(state, batch)
     assert np.isfinite(metrics["loss"])
   after = evaluate(state, batch)
@@ -133,7 +134,8 @@ def folder(tmp_path_factory):
 def config_of(folder, kind="line"):
   config = distillation.get_config("test")
   config.bundle, config.corpus = str(folder / "bundle"), str(folder / "corpus")
-  config.distillation.update(kind=kind, steps=2, batches=2)
+  config.model.velocity = kind
+  config.distillation.update(steps=2, batches=2)
   config.batch_size = 2
   config.mesh.data = 1
   return config
@@ -183,8 +185,8 @@ def test_no_solved_rows_are_one_sentence(folder, tmp_path):
   with pytest.raises(UserError, match="has no rows .*: run `s02 distill`"):
     stage.rows(config.corpus, "train", 2, 0)
   stage.rows(config.corpus, "unseen", 2, 0)
-  config.distillation.kind = "mean"
-  with pytest.raises(UserError, match="kind=line alone"):
+  config.model.velocity = "mean"
+  with pytest.raises(UserError, match="velocity=line alone"):
     solving.solve(config)
 
 
