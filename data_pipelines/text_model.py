@@ -14,7 +14,10 @@ from s02jax.text.tokenizer import TextModel, train_model
 
 
 def build(
-  folder: pathlib.Path, vocab_size: int, overwrite: bool = False
+  folder: pathlib.Path,
+  vocab_size: int,
+  overwrite: bool = False,
+  data: bytes | None = None,
 ) -> TextModel:
   """Trains the text model and writes it, with the lengths of all texts.
 
@@ -22,17 +25,17 @@ def build(
     folder: corpus folder, which gets text.model and index/*.text_tokens.npy.
     vocab_size: ids of the text model.
     overwrite: replace another text model that is there.
+    data: the text model, serialised, where none is to be trained.
 
   Raises:
     UserError: no such corpus, another text model is there, or the folder
       cannot be written.
   """
   corpora = {split: Corpus.open(folder, split) for split in SPLITS}
-  train = corpora["train"]
-  texts = (
-    train.text(index) for index in np.flatnonzero(train.text_bytes).tolist()
-  )
-  data = train_model(texts, vocab_size)
+  if data is None:
+    train = corpora["train"]
+    spoken = np.flatnonzero(train.text_bytes).tolist()
+    data = train_model(map(train.text, spoken), vocab_size)
   path = CorpusFiles(folder).text_model
   if path.exists() and path.read_bytes() != data and not overwrite:
     raise UserError(

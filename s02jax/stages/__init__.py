@@ -108,6 +108,20 @@ class OnBase(Protocol):
     ...
 
 
+@runtime_checkable
+class Begins(Protocol):
+  """Interface of a stage whose first parameters may come from elsewhere."""
+
+  def beginning(self) -> Mapping[str, Any]:
+    """Whole parameters by path, NumPy arrays, in place of random ones."""
+    ...
+
+
+def beginning_of(stage: Stage) -> Mapping[str, Any]:
+  """Parameters by path that a stage begins with; {} where all are random."""
+  return stage.beginning() if isinstance(stage, Begins) else {}
+
+
 def bound(stage: Stage, frozen: PyTree) -> Stage:
   """Stage with the frozen parameters it is given, or as it is without any."""
   return stage.bind(frozen) if isinstance(stage, OnBase) else stage

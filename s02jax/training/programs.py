@@ -14,6 +14,7 @@ import jax
 from jax.sharding import Mesh
 
 from s02jax import sharding, stages
+from s02jax.core.errors import UserError
 from s02jax.core.startup import Programs
 from s02jax.stages.train_state import skipped_steps
 from s02jax.training.clock import Clock
@@ -78,6 +79,45 @@ def init_program(
     compiler_options=options,
   )
   return functools.partial(init, frozen)
+
+
+def begun(stage: stages.Stage, state: PyTree) -> PyTree:
+  """State with the parameters that the stage begins with, where it has any.
+
+  Args:
+    stage: whose state it is.
+    state: result of `init_program`; a TrainState where the stage has any.
+
+  Raises:
+    UserError: what the stage begins from cannot be read, or does not fit.
+  """
+  given = stages.beginning_of(stage)
+  if not given:
+    return state
+  left = set(given)
+
+  def leaf(path, x):
+    name = jax.tree_util.keystr(path, simple=True, separator="/")
+    if name not in given:
+      return x
+    left.discard(name)
+    value = given[name]
+    if value.shape != x.shape:
+      raise UserError(
+        f"{name} has the shape {x.shape} and begins from {value.shape}: the"
+        " model's sizes are not those of config.init_from."
+      )
+    return jax.make_array_from_callback(
+      x.shape, x.sharding, lambda at: value[at]
+    )
+
+  params = jax.tree_util.tree_map_with_path(leaf, state.params)
+  average = jax.tree_util.tree_map_with_path(leaf, state.ema)
+  if left:
+    raise UserError(
+      f"config.init_from gives {min(left)}, which is no parameter."
+    )
+  return state.replace(params=params, ema=average)
 
 
 def train_program(
