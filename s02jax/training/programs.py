@@ -14,6 +14,7 @@ import jax
 from jax.sharding import Mesh
 
 from s02jax import sharding, stages
+from s02jax.core import trees
 from s02jax.core.errors import UserError
 from s02jax.core.startup import Programs
 from s02jax.stages.train_state import skipped_steps
@@ -94,30 +95,24 @@ def begun(stage: stages.Stage, state: PyTree) -> PyTree:
   given = stages.beginning_of(stage)
   if not given:
     return state
-  left = set(given)
+  shapes = {name: x.shape for name, x in trees.named(state.params).items()}
+  for name, value in given.items():
+    if shapes.get(name) != value.shape:
+      raise UserError(
+        f"{name} has the shape {shapes.get(name)} and begins from"
+        f" {value.shape}: the model's sizes are not those of config.init_from."
+      )
 
   def leaf(path, x):
-    name = jax.tree_util.keystr(path, simple=True, separator="/")
-    if name not in given:
+    value = given.get(jax.tree_util.keystr(path, simple=True, separator="/"))
+    if value is None:
       return x
-    left.discard(name)
-    value = given[name]
-    if value.shape != x.shape:
-      raise UserError(
-        f"{name} has the shape {x.shape} and begins from {value.shape}: the"
-        " model's sizes are not those of config.init_from."
-      )
     return jax.make_array_from_callback(
       x.shape, x.sharding, lambda at: value[at]
     )
 
-  params = jax.tree_util.tree_map_with_path(leaf, state.params)
-  average = jax.tree_util.tree_map_with_path(leaf, state.ema)
-  if left:
-    raise UserError(
-      f"config.init_from gives {min(left)}, which is no parameter."
-    )
-  return state.replace(params=params, ema=average)
+  begin = functools.partial(jax.tree_util.tree_map_with_path, leaf)
+  return state.replace(params=begin(state.params), ema=begin(state.ema))
 
 
 def train_program(

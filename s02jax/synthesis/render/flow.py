@@ -88,15 +88,11 @@ def flow_chunk(
 
   # In training x_t of the prompt lies on the straight line from its noise to
   # its latents, and its velocity is not learned: the solver keeps it there.
-  conditions = {
-    "condition": condition,
-    "speaker": speaker,
-    "prompt": known,
-    "prompt_mask": known_mask,
-    "mask": mask,
-  }
-  guided = guidance if c.guided else None
-  path = solver.path(velocity, conditions, noise, guided)
+  conditions = dict(condition=condition, speaker=speaker, mask=mask)
+  conditions |= dict(prompt=known, prompt_mask=known_mask)
+  path = solver.path(
+    velocity, conditions, noise, guidance if c.guided else None
+  )
   return solver.euler(path, noise, steps)
 
 
