@@ -237,6 +237,22 @@ def train_model(texts: Iterable[str], vocab_size: int) -> bytes:
   fragments = list(_without_rare(lines, vocab_size))
   if not any(map(str.strip, fragments)):
     raise UserError("there is no text to train a text model on")
+  model = _train(fragments, vocab_size)
+  size = sentencepiece.SentencePieceProcessor(
+    model_proto=model
+  ).get_piece_size()
+  if size < vocab_size:
+    _log.warning(
+      "The text fills only %d of the %d ids asked for; using %d.",
+      size,
+      vocab_size,
+      size,
+    )
+  return model
+
+
+def _train(fragments: Iterable[str], vocab_size: int) -> bytes:
+  """Trains a model of at most some ids, serialised."""
   model = io.BytesIO()
   sentencepiece.SentencePieceTrainer.train(
     sentence_iterator=iter(fragments),
@@ -259,16 +275,6 @@ def train_model(texts: Iterable[str], vocab_size: int) -> bytes:
     num_threads=1,
     minloglevel=2,
   )
-  size = sentencepiece.SentencePieceProcessor(
-    model_proto=model.getvalue()
-  ).get_piece_size()
-  if size < vocab_size:
-    _log.warning(
-      "The text fills only %d of the %d ids asked for; using %d.",
-      size,
-      vocab_size,
-      size,
-    )
   return model.getvalue()
 
 
@@ -307,7 +313,7 @@ def model_of_tokens(tokens: Sequence[bytes]) -> bytes:
     "sentencepiece.sentencepiece_model_pb2"
   )
   model = protobuf.ModelProto()
-  model.ParseFromString(train_model(["a"], SMALLEST_VOCABULARY))
+  model.ParseFromString(_train(["a"], SMALLEST_VOCABULARY))
   kept = [p for p in model.pieces if p.type != p.NORMAL]
   known = {piece.piece for piece in kept}
   del model.pieces[:]
