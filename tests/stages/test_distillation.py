@@ -1,6 +1,7 @@
 """Distillation: what the student learns, from which rows, and its refusals."""
 
 import functools
+import json
 
 import jax
 import jax.numpy as jnp
@@ -11,8 +12,14 @@ from configs import distillation
 from configs.adapters import full
 from data_pipelines import solving
 from s02jax import stages
+from s02jax.bundle import CODECS, MODELS, Bundle
 from s02jax.core.errors import UserError
+from s02jax.data.features import card_path
 from s02jax.data.rows import solved_utterances
+from s02jax.synthesis.synthesizer import Synthesizer
+from s02jax.training import bundling
+from s02jax.training.loop import train
+from s02jax.training.trained import Trained
 from tests import acted, tiny
 
 KINDS = ("line", "mean")
@@ -226,3 +233,30 @@ def test_features_of_other_models_are_one_sentence(folder, tmp_path):
   config.corpus = str(tmp_path / "corpus")
   with pytest.raises(UserError, match="extract --corpus .* --bundle"):
     stages.resolve(config)
+
+
+def test_a_run_becomes_a_bundle_that_says_how_it_is_solved(folder, tmp_path):
+  corpus = acted.write(tmp_path / "corpus")
+  base = folder / "bundle"
+  codecs = {n: Trained.load(base, n).fingerprint for n in CODECS}
+  card = json.loads(card_path(corpus).read_text())
+  card["sources"] = {n: {"fingerprint": x} for n, x in codecs.items()}
+  card_path(corpus).write_text(json.dumps(card))
+  config = config_of(folder, "mean")
+  config.corpus, config.steps, config.eval_splits = str(corpus), 1, ()
+  config.solver.steps = 3
+  assert train(config, tmp_path / "run", jax.devices()[:1]) == 0
+  places = dict.fromkeys(MODELS, str(base))
+  places["flow_matching"] = str(tmp_path / "run")
+  bundling.gather(corpus, places).write(tmp_path / "fast")
+  bundle = Bundle.load(tmp_path / "fast")
+  told = bundle.card["models"]["flow_matching"]
+  assert told["solver"] == {"steps": 3, "guidance": None}
+  assert told["distilled"] == {
+    "velocity": "mean",
+    "teacher": tiny.bundle().fingerprint,
+    "steps": 2,
+    "guidance": 1.5,
+  }
+  solver = Synthesizer(bundle).flow.solver
+  assert solver.settings(None, None) == {"steps": 3, "guidance": 1.0}
