@@ -8,11 +8,20 @@ CPU, `demo` (2.8 M parameters) minutes and `mini` (5.2 M) an hour on one core,
 `base` (0.5 B), `large` (1.5 B) and `xl` (7 B), on a corpus of 24 kHz or, as
 `small-32khz`, of 32.
 
-Those take three epochs of 100,000 h (2.7e10 audio tokens): 270, 54, 18 and 4
-tokens a parameter. A step reads 1,024 rows of about 60 s of speech. Learning
-rates fall with the size, as the field's language models have them; a sweep on
-the corpus at hand is worth more.
+`qwen3_0_6b` has the sizes of a language model, whose text embeddings and layers
+it begins with:
+
+  s02 text --corpus DIR --checkpoint Qwen3-0.6B
+  s02 train --config configs/ar.py:qwen3_0_6b --config.corpus DIR \
+    --config.init_from Qwen3-0.6B --workdir runs/ar
+
+The sizes for accelerators take three epochs of 100,000 h (2.7e10 audio tokens):
+270, 54, 18 and 4 tokens a parameter. A step reads 1,024 rows of about 60 s of
+speech. Learning rates fall with the size, as the field's language models have
+them; a sweep on the corpus at hand is worth more.
 """
+
+from ml_collections import config_dict
 
 from configs import common
 
@@ -41,17 +50,35 @@ _SIZES = {
   "xl": dict(
     width=4096, layers=32, heads=32, kv_heads=8, hidden=14336, speaker=1024
   ),
+  "qwen3_0_6b": dict(
+    width=1024,
+    layers=28,
+    heads=16,
+    kv_heads=8,
+    hidden=3072,
+    speaker=768,
+    head_dim=128,
+    rope_base=1e6,
+    rotary="position",
+  ),
 }
+_TEXT_SIZE = {"qwen3_0_6b": 151_936}  # about; the text model says it
 _STEPS = {"test": 20, "demo": 1450, "mini": 2800, "voice": 20_000}
 _EPOCHS, _ROW_SECONDS = 3, 60
-_LEARNING_RATE = {"small": 6e-4, "base": 4e-4, "large": 3e-4, "xl": 1.5e-4}
+_LEARNING_RATE = {
+  "small": 6e-4,
+  "base": 4e-4,
+  "large": 3e-4,
+  "xl": 1.5e-4,
+  "qwen3_0_6b": 1e-4,
+}
 _BATCH = {"test": 2, "demo": 4, "mini": 2, "voice": 2}
 # A row holds the longest one-shot pair: two clips and their texts.
 _ROW_TOKENS = {"test": 256, "demo": 256, "mini": 512, "voice": 1024}
 _SEGMENTS = {"test": 4, "demo": 4, "mini": 6, "voice": 10}
 _REFERENCE = {"test": 2.0, "demo": 2.0, "mini": 3.0, "voice": 4.0}
 # Devices that share one copy of the state.
-_FSDP = {"base": 8, "large": 16, "xl": 64}
+_FSDP = {"base": 8, "large": 16, "xl": 64, "qwen3_0_6b": 8}
 
 
 def get_config(size: str = "demo"):
@@ -77,8 +104,9 @@ def get_config(size: str = "demo"):
       layers=s["layers"],
       heads=s["heads"],
       kv_heads=s["kv_heads"],
-      head_dim=0,  # width // heads
+      head_dim=s.get("head_dim", 0),  # 0: width // heads
       hidden=s["hidden"],
+      rope_base=s.get("rope_base", 10_000.0),
       remat="full" if large else "none",
       unroll=1 if large else s["layers"],
     ),
@@ -89,8 +117,14 @@ def get_config(size: str = "demo"):
       out=s["speaker"],
       join=2,
     ),
+    # Places that rotary pairs turn by: both (position and cursor) or position.
+    rotary=s.get("rotary", "both"),
     dtype=common.dtype(size),
   )
+  if size in _TEXT_SIZE:
+    config.model.text_size = _TEXT_SIZE[size]
+  # Folder of a Qwen3 checkpoint to begin from, whose sizes the model then has.
+  config.init_from = config_dict.placeholder(str)
   config.data = dict(
     row_tokens=_ROW_TOKENS.get(size, 2048),
     max_segments=_SEGMENTS.get(size, 16),

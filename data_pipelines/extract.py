@@ -152,7 +152,7 @@ def extract(
   _extract(corpus, trained, None, shard)
 
 
-def extract_by(corpus: str, bundle: Bundle) -> None:
+def extract_by(corpus: str, bundle: Bundle, shard: Shard | None = None) -> None:
   """Writes the features of all splits by the models of a bundle.
 
   The latents' statistics are those that the bundle's flow matching knows, so
@@ -161,12 +161,14 @@ def extract_by(corpus: str, bundle: Bundle) -> None:
   Args:
     corpus: folder of `s02 corpus`, of the bundle's sample rate.
     bundle: whose tokens and latents they are.
+    shard: as of `extract`.
 
   Raises:
     UserError: as `extract`.
   """
   trained = {name: Trained.of_bundle(bundle, name) for name in CODECS}
-  _extract(corpus, trained, bundle.configs["flow_matching"]["latents"])
+  statistics = bundle.configs["flow_matching"]["latents"]
+  _extract(corpus, trained, statistics, shard)
 
 
 def _extract(
@@ -179,7 +181,7 @@ def _extract(
   splits = {name: Corpus.open(corpus, name) for name in SPLITS}
   sources = _sources(trained, splits)
   card = card_path(corpus)
-  if _read_sources(card) == sources:
+  if _is_done(card, sources, statistics):
     logging.info(
       "%s already has the features of these checkpoints; nothing to do", corpus
     )
@@ -330,11 +332,20 @@ def _sources(
   return stages | {"records": records.hexdigest()[:16]}
 
 
-def _read_sources(card: pathlib.Path) -> dict[str, Any] | None:
+def _is_done(
+  card: pathlib.Path,
+  sources: dict[str, Any],
+  statistics: Mapping[str, Any] | None,
+) -> bool:
+  """Whether a card tells of these sources, and of given statistics."""
   try:
-    return json.loads(card.read_text())["sources"]
+    found = json.loads(card.read_text())
+    wanted = {"sources": sources} | {
+      name: list((statistics or found)[name]) for name in ("mean", "std")
+    }
+    return all(found[name] == value for name, value in wanted.items())
   except (OSError, ValueError, KeyError):
-    return None
+    return False
 
 
 def _check_rates(

@@ -17,7 +17,10 @@ SAMPLE = 1_000_000
 
 
 def build(
-  folder: pathlib.Path, vocab_size: int, overwrite: bool = False
+  folder: pathlib.Path,
+  vocab_size: int,
+  overwrite: bool = False,
+  data: bytes | None = None,
 ) -> TextModel:
   """Trains the text model and writes it, with the lengths of all texts.
 
@@ -25,6 +28,7 @@ def build(
     folder: corpus folder, which gets text.model and index/*.text_tokens.npy.
     vocab_size: ids of the text model.
     overwrite: replace another text model that is there.
+    data: the text model, serialised, where none is to be trained.
 
   Raises:
     UserError: no such corpus, another text model is there, or the folder
@@ -32,8 +36,9 @@ def build(
   """
   corpora = {split: Corpus.open(folder, split) for split in SPLITS}
   train = corpora["train"]
-  chosen = _sample(np.flatnonzero(train.text_bytes))
-  data = train_model((train.text(i) for i in chosen.tolist()), vocab_size)
+  if data is None:
+    chosen = _sample(np.flatnonzero(train.text_bytes))
+    data = train_model(map(train.text, chosen.tolist()), vocab_size)
   path = train.files.text_model
   if path.exists() and path.read_bytes() != data and not overwrite:
     raise UserError(

@@ -35,6 +35,9 @@ RESOLVED = {
     "model.latents_per_token": 2,
   },
 }
+RESOLVED["distillation"] = RESOLVED["flow_matching"] | {
+  "model.velocity": "mean"
+}
 
 
 def config(stage: str, size: str) -> ConfigDict:

@@ -1,5 +1,6 @@
 """A bundle of tiny models with random weights, for tests."""
 
+import dataclasses
 import functools
 import pathlib
 import tempfile
@@ -12,6 +13,7 @@ import soundfile
 from configs import (
   ar,
   audio_tokenizer,
+  distillation,
   flow_matching,
   flow_vae,
   text_to_voice,
@@ -163,6 +165,30 @@ def bundle() -> Bundle:
     params={name: params for name, (_, params) in stages().items()},
     text_model=text_model(),
     card={"data": {"languages": ["en", "es"]}, "models": {}},
+  )
+
+
+@functools.cache
+def student(kind: str) -> Bundle:
+  """The bundle with a distilled flow matching of random parameters.
+
+  Args:
+    kind: of its velocity, "line" or "mean".
+  """
+  base = bundle().configs["flow_matching"]
+  config = distillation.get_config("test")
+  config.latents = base["latents"]
+  config.model.update(base["model"] | {"velocity": kind})
+  config.data.update(base["data"])
+  shapes = jax.eval_shape(
+    _init("flow_matching", config.model), jax.random.key(1)
+  )
+  models = {"flow_matching": random_params(shapes, seed=1)}
+  configs = {"flow_matching": config.to_dict()}
+  return dataclasses.replace(
+    bundle(),
+    configs=bundle().configs | configs,
+    params=bundle().params | models,
   )
 
 

@@ -37,6 +37,9 @@ VERBS = {
   "extract": Verb(
     "corpora.extract", "write tokens and latents beside a corpus"
   ),
+  "distill": Verb(
+    "distill", "solve rows by a bundle, for flow matching in a few steps"
+  ),
   "bundle": Verb("bundle", "gather trained stages into one folder"),
   "export": Verb(
     "export", "write a folder that speaks where s02jax is not installed"

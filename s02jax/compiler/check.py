@@ -185,12 +185,14 @@ def _trace(config: ConfigDict, devices: list[Any], rows: int | None) -> _Traced:
   mesh = sharding.make_mesh(config.mesh, devices)
   rows = rows_per_device(config, mesh, rows)
   stage = stages.make(config)
-  state = programs.abstract_state(stage, mesh)
+  frozen = programs.abstract_frozen(stage, mesh)
+  state = programs.abstract_state(stage, mesh, frozen)
   batch = _batch(stage, mesh, rows * _shards(mesh))
-  step = programs.train_program(stage, mesh, state)
+  step = programs.train_program(stage, mesh, state, frozen)
+  arguments = (state, batch, frozen) if frozen else (state, batch)
   with jax.set_mesh(mesh):
-    products = traced_products(jax.make_jaxpr(step)(state, batch))
-    lowered = step.lower(state, batch)
+    products = traced_products(jax.make_jaxpr(step)(*arguments))
+    lowered = step.lower(*arguments)
   return _Traced(
     mesh=mesh,
     rows=rows,

@@ -10,6 +10,7 @@ import logging
 import pathlib
 import runpy
 import sys
+import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -42,6 +43,7 @@ _SEEN_NOTE = (
   "Judged on `seen`, new sentences of speakers that the models have heard: the"
   " corpus has no case of `unseen`."
 )
+SPEED = "real_time_factor"  # measure of the whole chain, taken where asked for
 # Name of a line of the table -> measure -> figure.
 Figures = Mapping[str, Mapping[str, Figure]]
 Tell = Callable[[str], None]
@@ -54,6 +56,8 @@ class Tools:
   launch: sweep.Launch  # trains one run
   extract: Callable[[str, str, str], None]  # (corpus, tokenizer, Flow-VAE)
   extract_speakers: Callable[[str], None]  # (corpus): its fixed vectors
+  # (arguments of `s02 distill`): rows that a teacher solves
+  solve: Callable[[Sequence[str]], None]
   tell: Tell  # gets a line for people before each run
 
 
@@ -269,6 +273,27 @@ def _emotion_reference(job: AblationJob) -> Subjects:
   )
 
 
+def _solver_steps(job: AblationJob) -> Subjects:
+  base = pathlib.Path(job.finished("bundle")).absolute()
+  held_out(job.corpus)
+  own = [f"--config.bundle={base}", *job.fields]
+  job = dataclasses.replace(job, fields=own)
+  corpora = dict.fromkeys(job.ablation.variants, job.corpus)
+  for one in plan(job, corpora):
+    if one.overrides["model.velocity"] == "line" and not one.finished():
+      job.tools.solve([x for x in one.argv if not x.startswith("--workdir")])
+  train(job, corpora)
+  others = {name: str(base) for name in bundle.MODELS}
+  students = {
+    variant: bundling.gather(
+      job.corpus, others | {"flow_matching": str(job.workdir(variant))}
+    )
+    for variant in job.ablation.variants
+  }
+  teacher = {"teacher": bundle.Bundle.load(base)}
+  return _speaking(job, "flow_matching", teacher | students)
+
+
 def view(corpus: pathlib.Path, folder: pathlib.Path) -> pathlib.Path:
   """Corpus of the same records by links, with features of its own."""
   folder.mkdir(parents=True, exist_ok=True)
@@ -299,15 +324,26 @@ def _speaking(
     synthesizers = {name: Synthesizer(made) for name, made in bundles.items()}
     anyone = next(iter(synthesizers.values()))  # to play the recordings
     made = {}
+    timed = any(c.measure == SPEED for c in job.ablation.columns)
+    speeds = {}
     for row in job.ablation.rows:
       recipe = recipe_of[row.recipe or measures.GROUND_TRUTH]
       logging.info("%s", row.label)
+      told = settings
+      if row.steps is not None:
+        told = dataclasses.replace(settings, steps=row.steps)
+      speaker = synthesizers.get(row.variant, anyone)
       made[row.name] = recipes.make_renditions(
-        recipe, synthesizers.get(row.variant, anyone), panel.cases, settings
+        recipe, speaker, panel.cases, told
       )
+      if timed and row.recipe:
+        speeds[row.name] = _speed(recipe, speaker, panel, told)
     figures = judge.judge(panel, made, rate=rate, pool=pool).figures
     return {
-      name: {"asr_cer": Figure(value=None, n=0)}  # of a judge that may lack
+      name: {
+        "asr_cer": Figure(value=None, n=0),  # of a judge that may lack
+        SPEED: speeds.get(name, Figure(value=None, n=0)),
+      }
       | found
       | {
         "wrong_text": _complement(found["dtw_top1"]),
@@ -319,12 +355,26 @@ def _speaking(
   return Subjects(
     fingerprints={name: made.fingerprint for name, made in bundles.items()},
     steps={
-      name: made.card["models"][stage]["steps"]
-      for name, made in bundles.items()
+      name: bundles[name].card["models"][stage]["steps"]
+      for name in job.ablation.variants
     },
     rate=rate,
     judge=judge_speech,
   )
+
+
+def _speed(
+  recipe: recipes.Recipe,
+  speaker: Synthesizer,
+  panel: panels.Panel,
+  settings: Settings,
+) -> Figure:
+  """Seconds of work a second of speech, all cases at once, compiled before."""
+  began = time.perf_counter()
+  waves = recipe.make(speaker, panel.cases, settings).waves
+  took = time.perf_counter() - began
+  spoken = sum(map(len, waves)) / speaker.rate
+  return Figure(value=took / max(spoken, 1e-9), n=len(waves))
 
 
 def _complement(share: Figure) -> Figure:
@@ -346,6 +396,7 @@ SUBJECTS: dict[str, Callable[[AblationJob], Subjects]] = {
   "latents": _latents,
   "speaker_conditioning": _speaker_conditioning,
   "emotion_reference": _emotion_reference,
+  "solver_steps": _solver_steps,
 }
 
 

@@ -33,13 +33,17 @@ class VariantResult:
   label: str
   variant: str  # a trained variant, or `ground_truth`
   recipe: str = ""  # recipe of `report.recipes` that makes speech from text
+  steps: int | None = (
+    None  # of the solver; None: as the ablation's settings say
+  )
   # the paper's figures of this line, by name
   paper: Mapping[str, float] = dataclasses.field(default_factory=dict)
 
   @property
   def name(self) -> str:
     """Name of the line, unique in its table."""
-    return f"{self.variant}.{self.recipe}" if self.recipe else self.variant
+    parts = (self.variant, self.recipe, str(self.steps or ""))
+    return ".".join(part for part in parts if part)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -52,7 +56,7 @@ class Ablation:
   cases: int  # clips of held-out speakers to judge
   columns: tuple[Column, ...]
   rows: tuple[VariantResult, ...]  # lines of the table
-  source: str  # name of the paper's table
+  source: str  # name of the paper's table; "" where it has none
   note: str  # caution to the reader of the table
   # settings of speech made from text
   synthesis: Mapping[str, Any] = dataclasses.field(default_factory=dict)
@@ -88,7 +92,7 @@ def to_json(
     "config": ablation.config,
     "steps": dict(steps),
     "note": ablation.note,
-    "source": f"{PAPER}, {ablation.source}",
+    "source": ablation.source and f"{PAPER}, {ablation.source}",
   }
 
 
@@ -121,12 +125,15 @@ def _caution(table: Mapping[str, Any]) -> str:
   }
   told = ", ".join(f"{label} {n}" for label, n in counts.items())
   steps = " and ".join(str(n) for n in sorted({*table["steps"].values()}))
+  paper = (
+    f" The columns `paper:` are of {table['source']}: models, data and judges"
+    " of another scale, so that only the order of the rows may be held against"
+    " ours."
+  )
   return (
     f"Each variant of {table['config']} was trained for {steps} steps from one"
-    f" seed. The columns `paper:` are of {table['source']}: models, data and"
-    " judges of another scale, so that only the order of the rows may be held"
-    " against ours. Behind each of ours (clips, or groups of clips of one"
-    f" speaker): {told}."
+    f" seed.{paper if table['source'] else ''} Behind each of ours (clips, or"
+    f" groups of clips of one speaker): {told}."
   )
 
 

@@ -61,7 +61,14 @@ class ARConfig:
   transformer: TransformerConfig
   speaker: SpeakerConfig
   text_rates: tuple[tuple[str, float], ...] = ()  # (language, text_rate)
+  # Places that the rotary pairs turn by: half of them by each, or all by the
+  # position alone, as those of a language model that it began from.
+  rotary: Literal["both", "position"] = "both"
   dtype: str = "float32"  # of matrix products; parameters are float32
+
+  def axes(self, position: Array, cursor: Array) -> tuple[Array, ...]:
+    """Axes of positions that the rotary pairs turn by."""
+    return (position, cursor) if self.rotary == "both" else (position,)
 
   @property
   def end(self) -> int:
@@ -147,7 +154,7 @@ class ARTransformer(nn.Module):
       segment: 0 is padding; segment i speaks with speakers[:, i - 1].
       position: restarts at 0 in every segment.
       cursor: see `s02jax.text.sequence`. Half of each head's pairs turn by
-        `position`, half by this.
+        `position`, half by this, unless `rotary` says otherwise.
       speakers: one vector per segment; unused ones may hold anything.
     """
     return self.logits(self.hidden(ids, segment, position, cursor, speakers))
@@ -157,7 +164,8 @@ class ARTransformer(nn.Module):
   ) -> Float[Array, "b s d"]:
     """Normalised output of the layers; arguments as of `__call__`."""
     x = self._inputs(ids, segment, speakers)
-    return self.stack(x, segment, position, 1, rotary=(position, cursor))
+    axes = self.config.axes(position, cursor)
+    return self.stack(x, segment, position, 1, rotary=axes)
 
   def inputs(
     self,

@@ -18,6 +18,16 @@ Gaussian, the velocity would be known in closed form,
 so the Transformer learns only what (3) lacks: v = v* + Transformer. Where the
 conditions are dropped m = 0 and s = 1, the statistics of x₁ itself.
 
+A model that was distilled takes large steps, by one of two other velocities.
+With σ(t)² = (1 − t)² + s² t², the Gaussian's are known too:
+
+  (4)  mean velocity from t to a later r, along the curve of (2):
+       v* = m + (s² (t + r) − (2 − t − r)) / (σ(t) (σ(t) + σ(r))) · (x_t − t m)
+  (5)  velocity of the straight line from x₀ to where (2) takes it, m + s x₀:
+       v* = m + (s − 1) / (1 − t + s t) · (x_t − t m)
+
+(4) at r = t is (3). Neither needs guidance: it is in what they have learnt.
+
 Attention is full within a window, and a row may hold several; the look-ahead of
 the convolutions, which reach over windows, is stated in the config.
 
@@ -27,6 +37,7 @@ latent channels, d width, e speaker vector, t mel frames, m mel bins.
 
 import dataclasses
 import math
+from typing import Literal
 
 import flax.linen as nn
 import jax
@@ -61,7 +72,15 @@ class FlowMatchingConfig:
   speaker_width: int = 128  # channels of the speaker encoder's blocks
   speaker_layers: int = 3  # blocks of the speaker encoder
   speaker_dim: int = 128  # features of the speaker vector
+  # Velocity: of the flow at t, its mean until a later time, or that of a
+  # straight line (equations 3, 4, 5).
+  velocity: Literal["flow", "mean", "line"] = "flow"
   dtype: str = "float32"  # of matrix products; parameters are float32
+
+  @property
+  def guided(self) -> bool:
+    """Whether the model is solved with guidance: one that is no student."""
+    return self.velocity == "flow"
 
   @property
   def reach(self) -> tuple[int, int]:
@@ -74,13 +93,26 @@ class FlowMatchingConfig:
     return left, right
 
 
-def gaussian_velocity(x_t, t, mean, log_scale):
-  """Velocity of a Gaussian x₁ in closed form (equation 3).
+def gaussian_velocity(x_t, t, mean, log_scale, end=None):
+  """Velocity of a Gaussian x₁ in closed form (equations 3 and 4).
+
+  All arguments broadcast to [b, l, c]; `log_scale` is log s. The velocity is
+  the mean one until `end`; without, that of the time t.
+  """
+  end = t if end is None else end
+  scale = jnp.exp(log_scale)
+  now, then = (jnp.hypot(1 - r, scale * r) for r in (t, end))
+  slope = (scale**2 * (t + end) - (2 - t - end)) / (now * (now + then))
+  return mean + slope * (x_t - t * mean)
+
+
+def line_velocity(x_t, t, mean, log_scale):
+  """Velocity of straight lines to a Gaussian x₁ (equation 5).
 
   All arguments broadcast to [b, l, c]; `log_scale` is log s.
   """
-  variance = jnp.exp(2 * log_scale)
-  slope = (variance * t - (1 - t)) / ((1 - t) ** 2 + variance * t**2)
+  scale = jnp.exp(log_scale)
+  slope = (scale - 1) / (1 - t + scale * t)
   return mean + slope * (x_t - t * mean)
 
 
@@ -118,6 +150,9 @@ class FlowMatching(nn.Module):
     self.gaussian = Dense(2 * c.channels, dtype=jnp.float32)
     self.into = Dense(width, dtype=dtype)
     self.time_mlp = nn.Sequential([Dense(width), nn.silu, Dense(width)])
+    if c.velocity == "mean":
+      last = Dense(width, kernel_init=nn.initializers.zeros)
+      self.span_mlp = nn.Sequential([Dense(width), nn.silu, last])
     self.voice_mlp = Dense(width)
     self.modulation = Dense(
       6 * width * c.transformer.layers, kernel_init=nn.initializers.zeros
@@ -168,6 +203,7 @@ class FlowMatching(nn.Module):
     mask: Bool[Array, "b l"],
     keep: Bool[Array, "b"],
     segment: Int[Array, "b l"] | None = None,
+    end: Float[Array, "b"] | None = None,
   ) -> Float[Array, "b l c"]:
     """Velocity of latents (equation 2), float32; zero where masked.
 
@@ -182,7 +218,10 @@ class FlowMatching(nn.Module):
       keep: rows that see their conditions; in others all are dropped.
       segment: windows, numbers above 0 where `mask`, that do not see each
         other; None is one.
+      end: time until which the velocity is the mean one, at least t; None is
+        t. A model of another velocity does not look at it.
     """
+    end = t if end is None else end
     kept = keep[:, None, None]
     x_t = keep_valid(x_t, mask)
     condition = jnp.where(kept & mask[..., None], condition, 0)
@@ -195,6 +234,8 @@ class FlowMatching(nn.Module):
       [x_t, features, mean, prompt, prompt_mask[..., None]], axis=-1
     )
     where = self.time_mlp(time_features(t, 128)) + self.voice_mlp(speaker)
+    if self.config.velocity == "mean":
+      where += self.span_mlp(time_features(end - t, 128))
     modulation = self.modulation(nn.silu(where))
     layers = self.config.transformer.layers
     modulation = modulation.reshape(len(t), layers, -1).transpose(1, 0, 2)
@@ -206,8 +247,19 @@ class FlowMatching(nn.Module):
       None,
       modulation,
     )
-    linear = gaussian_velocity(x_t, t[:, None, None], mean, log_scale)
+    linear = self._linear(x_t, t, end, mean, log_scale)
     return keep_valid(linear + self.out(x), mask)
+
+  def _linear(self, x_t, t, end, mean, log_scale) -> Float[Array, "b l c"]:
+    """Velocity v* of the regressed Gaussian, of the kind that is learnt."""
+    t, end = t[:, None, None], end[:, None, None]
+    match self.config.velocity:
+      case "flow":
+        return gaussian_velocity(x_t, t, mean, log_scale)
+      case "mean":
+        return gaussian_velocity(x_t, t, mean, log_scale, end)
+      case "line":
+        return line_velocity(x_t, t, mean, log_scale)
 
   def predict(
     self,
@@ -220,13 +272,14 @@ class FlowMatching(nn.Module):
     mask,
     keep,
     segment=None,
+    end=None,
   ) -> dict[str, Array]:
     """Computes velocity, m and log s of equation 3, for training."""
     token_mask = mask[:, :: self.config.latents_per_token]
     condition = self.condition(tokens, token_mask, speaker)
     _, mean, log_scale = self.split_condition(condition)
     velocity = self.velocity(
-      x_t, t, condition, speaker, prompt, prompt_mask, mask, keep, segment
+      x_t, t, condition, speaker, prompt, prompt_mask, mask, keep, segment, end
     )
     return {"velocity": velocity, "mean": mean, "log_scale": log_scale}
 

@@ -71,6 +71,7 @@ def sizes(bundle: Bundle, synthesizer: Synthesizer) -> dict[str, Any]:
       "windows": list(matching.windows),
       "mean": np.asarray(latents["mean"]).tolist(),
       "std": np.asarray(latents["std"]).tolist(),
+      "solver": {"steps": matching.steps, "guidance": matching.guidance},
     },
     "flow_vae": {
       "reach": list(synthesizer.vae.vocoder.reach),

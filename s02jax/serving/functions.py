@@ -218,6 +218,8 @@ def _velocity(synthesizer: Synthesizer, w: Any) -> Iterator[Exportable]:
       "mask": flag,
       "keep": Shape((2,), np.dtype(bool)),
     }
+    if c.velocity == "mean":
+      arrays["end"] = Shape((2,), _F32)
     yield f"velocity_{latents}", velocity, (w, arrays)
 
 

@@ -262,6 +262,7 @@ def _renderer(
       windows=tuple(flow.get("windows", STREAMED)),
       run=solve,
       adapters=mixed,
+      **flow.get("solver", {}),
     ),
     vocoder=ChunkVocoder(
       reach=tuple(vocoder["reach"]),

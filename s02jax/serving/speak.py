@@ -19,7 +19,7 @@ import numpy as np
 from s02jax.core import files
 from s02jax.core.errors import UserError
 from s02jax.serving.runtime import Runtime
-from s02jax.synthesis.request import Request, Settings
+from s02jax.synthesis.request import Request, Settings, setting_kinds
 from s02jax.synthesis.voice import Transcript, Voice
 
 
@@ -41,9 +41,9 @@ def main(argv: list[str], folder: pathlib.Path) -> None:
   add("--reference-language", help="its code, if not the text's")
   add("--out", required=True, type=pathlib.Path, help="a WAV file to write")
   defaults = dataclasses.asdict(Settings())
-  for name, value in defaults.items():
+  for name, kind in setting_kinds().items():
     option = "--" + name.replace("_", "-")
-    add(option, type=type(value), default=value, help="(%(default)s)")
+    add(option, type=kind, default=defaults[name], help="(%(default)s)")
   args = parser.parse_args(argv)
   if (args.voice is None) == (args.reference is None):
     raise UserError("give either --voice or --reference.")

@@ -32,7 +32,10 @@ STAGES = {
   "flow_matching": "s02jax.stages.flow_matching:FlowMatchingStage",
   "adapter": "s02jax.stages.adapter:AdapterStage",
   "text_to_voice": "s02jax.stages.text_to_voice:TextToVoiceStage",
+  "distillation": "s02jax.stages.distillation:DistillationStage",
 }
+# Stage -> the stage whose place its model takes in a bundle.
+STANDS_FOR = {"distillation": "flow_matching"}
 
 
 class Stage(Protocol):
@@ -96,9 +99,27 @@ class OnBase(Protocol):
     """Parameters that no step changes, NumPy arrays."""
     ...
 
+  def frozen_shapes(self) -> PyTree:
+    """Shapes and dtypes of `frozen`; without the bundle where they can be."""
+    ...
+
   def bind(self, frozen: PyTree) -> Stage:
     """The stage with its frozen parameters, arrays that may be traced."""
     ...
+
+
+@runtime_checkable
+class Begins(Protocol):
+  """Interface of a stage whose first parameters may come from elsewhere."""
+
+  def beginning(self) -> Mapping[str, Any]:
+    """Whole parameters by path, NumPy arrays, in place of random ones."""
+    ...
+
+
+def beginning_of(stage: Stage) -> Mapping[str, Any]:
+  """Parameters by path that a stage begins with; {} where all are random."""
+  return stage.beginning() if isinstance(stage, Begins) else {}
 
 
 def bound(stage: Stage, frozen: PyTree) -> Stage:
@@ -109,6 +130,11 @@ def bound(stage: Stage, frozen: PyTree) -> Stage:
 def frozen_of(stage: Stage) -> PyTree:
   """Frozen parameters of a stage, NumPy arrays; {} of one that trains all."""
   return stage.frozen() if isinstance(stage, OnBase) else {}
+
+
+def frozen_shapes_of(stage: Stage) -> PyTree:
+  """Shapes of the frozen parameters of a stage; {} of one that trains all."""
+  return stage.frozen_shapes() if isinstance(stage, OnBase) else {}
 
 
 # ---------------------------------------------------- from config to stage

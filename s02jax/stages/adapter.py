@@ -22,12 +22,11 @@ from typing import Any, Literal
 import jax
 import jax.numpy as jnp
 import numpy as np
-from ml_collections import ConfigDict
 
 from s02jax import stages
 from s02jax.audio import spectra
 from s02jax.bundle import Bundle
-from s02jax.core.config import build, plain
+from s02jax.core.config import build
 from s02jax.core.errors import UserError
 from s02jax.data.digest import corpus_digest
 from s02jax.data.records import Corpus
@@ -40,6 +39,7 @@ from s02jax.data.rows.rehearsal import Rehearsed
 from s02jax.models.layers import lora
 from s02jax.models.layers.convnext import lengths_to_mask
 from s02jax.models.speaker_encoder import unit_power
+from s02jax.stages import on_base
 from s02jax.stages.train_state import (
   OptimizerConfig,
   TrainState,
@@ -89,7 +89,9 @@ class AdapterStage:
       OptimizerConfig, config.optimizer, "optimizer"
     )
     self.optimizer = make_optimizer(self.optimizer_config, config.steps)
-    self.inner: Any = stages.make(inner_config(config))
+    self.inner: Any = stages.make(
+      on_base.inner_config(config, self.adapter.model)
+    )
     self._frozen: Any = None
 
   # ------------------------------------------------------------------- data
@@ -135,6 +137,10 @@ class AdapterStage:
     if self.adapter.kind != "speaker":
       return {"params": params}
     return {"params": params, "start": self._start(params)}
+
+  def frozen_shapes(self):
+    """Shapes of `frozen`; those of a bundle, which is read for them."""
+    return jax.eval_shape(self.frozen)
 
   def bind(self, frozen) -> "AdapterStage":
     """The stage with its frozen parameters."""
@@ -269,23 +275,6 @@ def _padded(wave: np.ndarray, rate: int) -> np.ndarray:
 # -------------------------------------------------------------------- configs
 
 
-def inner_config(config) -> ConfigDict:
-  """Config of the stage whose model is adapted, by that of an adapter."""
-  names = ("model", "data", "loss", "mel", "optimizer")
-  fields = {name: config[name] for name in names}
-  return ConfigDict(
-    fields
-    | {
-      "stage": config.adapter.model,
-      "corpus": config.corpus,
-      "seed": config.seed,
-      "steps": config.steps,
-      "batch_size": config.batch_size,
-      "accumulate": config.accumulate,
-    }
-  )
-
-
 def assume(config):
   """Refuses: an adapter has the sizes of a bundle, which none are usual of."""
   raise UserError(
@@ -296,23 +285,7 @@ def assume(config):
 
 def resolve(config):
   """Fills model, mel, data and loss from the bundle; keeps what is given."""
-  if not config.bundle:
-    raise UserError(
-      "config.bundle has no value; give --config.bundle=DIR, the folder that"
-      " `s02 bundle` wrote."
-    )
-  bundle = Bundle.load(config.bundle)
-  base = bundle.configs[config.adapter.model]
-  rate = stages.corpus_rate(config)
-  if rate != bundle.rate:
-    raise UserError(
-      f"{config.corpus} is sampled at {rate} Hz and the bundle {config.bundle}"
-      f" at {bundle.rate} Hz; build the corpus with --rate {bundle.rate}."
-    )
-  config.model, config.mel = dict(base["model"]), dict(base["mel"])
-  for part in ("data", "loss"):
-    given = {k: v for k, v in plain(config)[part].items() if v is not None}
-    config[part] = dict(base[part]) | given
+  bundle = on_base.fill(config, config.adapter.model)
   # The base is a part of what the run is: a checkpoint fits no other.
   config.features = {"bundle": bundle.fingerprint}
   config.corpus_digest = corpus_digest(

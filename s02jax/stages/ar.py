@@ -14,6 +14,7 @@ Shape letters: as in `models/ar.py`; n samples of a reference.
 """
 
 import dataclasses
+import pathlib
 
 import jax
 import jax.numpy as jnp
@@ -32,6 +33,8 @@ from s02jax.data.rows.packed_sequences import PackedSequences
 from s02jax.flops import kernel_flops
 from s02jax.models import ar
 from s02jax.models.layers.convnext import lengths_to_mask
+from s02jax.pretrained.language_models import qwen3
+from s02jax.pretrained.language_models.qwen3 import Checkpoint
 from s02jax.sharding import shard
 from s02jax.stages.losses import cross_entropy, weighted_mean
 from s02jax.stages.train_state import (
@@ -172,6 +175,28 @@ class ARStage:
     """State with random parameters."""
     variables = ar.init(self.model, key)
     return TrainState.create(variables["params"], self.optimizer)
+
+  def beginning(self) -> dict[str, np.ndarray]:
+    """Parameters by path that a checkpoint gives, config.init_from; or none.
+
+    Codes, controls and the projected voice begin as large as its embeddings.
+    """
+    if not self.config.get("init_from"):
+      return {}
+    checkpoint = Checkpoint(pathlib.Path(self.config.init_from))
+    made = checkpoint.weights()
+    rows = made.pop("embedding")
+    text = TextModel.load(f"{self.config.corpus}/text.model")
+    cfg, seed = self.model_config, self.config.seed
+    made["embed/embedding"] = qwen3.embedding(
+      text.contents(), checkpoint.tokens(), rows, cfg.num_codes, seed
+    )
+    if cfg.speaker.features:
+      shape = (cfg.speaker.features, cfg.transformer.width)
+      fresh = np.random.default_rng(seed + 1).normal(size=shape)
+      scale = rows.std() * shape[0] ** -0.5
+      made["speaker_in/kernel"] = (scale * fresh).astype(np.float32)
+    return made
 
   def speakers(self, params, batch) -> Float[Array, "b r o"]:
     """Speaker vectors of the references of a batch."""
@@ -356,8 +381,9 @@ def text_rates(corpus: Corpus) -> tuple[float, tuple[tuple[str, float], ...]]:
 
 def assume(config):
   """Fills the vocabularies and rates of a usual large corpus."""
+  size = config.model.text_size or 8192
   config.model.update(
-    text_size=8192, speaker_id=1, text_rate=0.3, num_codes=8192
+    text_size=size, speaker_id=1, text_rate=0.3, num_codes=8192
   )
   return config
 
@@ -365,6 +391,10 @@ def assume(config):
 def resolve(config):
   """Fills the sizes of the text and audio vocabularies, and the text rates."""
   stages.check_rate(config, config.mel.rate)
+  if config.get("init_from"):
+    sizes = Checkpoint(pathlib.Path(config.init_from)).sizes()
+    config.model.transformer.update(sizes)
+    config.model.rotary = "position"
   text = TextModel.load(f"{config.corpus}/text.model")
   card = Features.open(config.corpus, "train").card
   config.model.text_size = text.size

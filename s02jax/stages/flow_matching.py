@@ -140,7 +140,7 @@ class FlowMatchingStage:
     b, frames, _ = batch["latents"].shape
     offset = jax.random.uniform(keys[0], (1,))
     t = (jnp.arange(b) / b + offset) % 1.0
-    segment, prompt_mask = self._windows(keys[1], batch["length"], frames)
+    segment, prompt_mask = self.windows(keys[1], batch["length"], frames)
     return {
       "noise": jax.random.normal(keys[2], batch["latents"].shape),
       "t": jax.random.permutation(keys[3], t),
@@ -149,7 +149,7 @@ class FlowMatchingStage:
       "keep": ~jax.random.bernoulli(keys[4], self.loss.drop, (b,)),
     }
 
-  def _windows(self, key, tokens, frames: int):
+  def windows(self, key, tokens, frames: int):
     """Windows int32[b, l] of rows of some tokens, and bool[b, l] of prompts.
 
     Windows have the numbers 1 and 2, padding 0. Cuts are denser towards both
@@ -186,13 +186,14 @@ class FlowMatchingStage:
     )
     return self.model.apply({"params": params}, mel, mask, method="speaker")
 
-  def objective(self, params, batch, vector=None):
+  def objective(self, params, batch, vector=None, target=None):
     """Loss and metrics of a prepared batch.
 
     Args:
       params: parameters of the model.
       batch: result of `prepared`.
       vector: f32[e], speaks all rows, in place of their references.
+      target: velocity f32[b, l, c] to be learnt; None is u of equation 1.
     """
     draw = batch["draw"]
     mask = draw["segment"] > 0
@@ -213,9 +214,10 @@ class FlowMatchingStage:
       mask=mask,
       keep=draw["keep"],
       segment=draw["segment"],
+      end=draw.get("end"),
       method="predict",
     )
-    target = x1 - draw["noise"]
+    target = x1 - draw["noise"] if target is None else target
     in_loss = mask & ~(draw["prompt_mask"] & draw["keep"][:, None])
     flow = masked_mean((out["velocity"] - target) ** 2, in_loss)
     error = (out["mean"] - x1) ** 2

@@ -1,6 +1,7 @@
 """Requests to synthesis, their settings and answers, and their checks."""
 
 import dataclasses
+import typing
 from collections.abc import Mapping
 from typing import Any
 
@@ -37,8 +38,10 @@ class Settings:
   """Settings of sampling and of the solver for one request."""
 
   seed: int = 0  # the same seed and request give the same samples
-  steps: int = 16  # steps of the Euler solver
-  guidance: float = 1.5  # guidance weight of flow matching; 1 is none
+  # Steps of the Euler solver, and guidance weight of flow matching, where 1 is
+  # none. None is what the model is made for: 16 and 1.5, or a few and none.
+  steps: int | None = None
+  guidance: float | None = None
   temperature: float = 0.7  # of the AR model; 0 takes the likeliest token
   top_k: int = 0  # likeliest tokens to choose from; 0 is all
   top_p: float = 1.0  # probability mass to choose from
@@ -65,8 +68,16 @@ class Settings:
     """Checks that settings are in range; raises UserError that names one."""
     check_numbers(self)
     for name, good, want in (
-      ("steps", 1 <= self.steps <= MOST_STEPS, f"1 to {MOST_STEPS}"),
-      ("guidance", 0 <= self.guidance < np.inf, "0 or more"),
+      (
+        "steps",
+        self.steps is None or 1 <= self.steps <= MOST_STEPS,
+        f"1 to {MOST_STEPS}",
+      ),
+      (
+        "guidance",
+        self.guidance is None or 0 <= self.guidance < np.inf,
+        "0 or more",
+      ),
       ("temperature", 0 <= self.temperature < np.inf, "0 or more"),
       ("top_k", self.top_k >= 0, "0 or more"),
       ("top_p", 0 < self.top_p <= 1, "above 0, at most 1"),
@@ -88,6 +99,15 @@ class Settings:
 
 
 DEFAULTS = Settings()
+
+
+def setting_kinds() -> dict[str, type]:
+  """Kind of each setting, int or float, whether or not it may be None."""
+  hints = typing.get_type_hints(Settings)
+  return {
+    name: (typing.get_args(hints[name]) or (hints[name],))[0]
+    for name in Settings.names()
+  }
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -99,8 +99,8 @@ class Synthesizer(Pipeline):
     references: Sequence[np.ndarray],
     *,
     seed: int = 0,
-    steps: int = 16,
-    guidance: float = 1.5,
+    steps: int | None = None,
+    guidance: float | None = None,
   ) -> list[np.ndarray]:
     """Renders given tokens in the references' voices, zero-shot.
 
@@ -108,8 +108,8 @@ class Synthesizer(Pipeline):
       tokens: int32 [s] of each utterance.
       references: wave float [n] of each speaker.
       seed: of the noise.
-      steps: of the Euler solver.
-      guidance: of flow matching; 1 is none.
+      steps: of the Euler solver; None is what the model is made for.
+      guidance: of flow matching; 1 is none, None what the model is made for.
 
     Returns:
       Waves float32 [n].

@@ -61,8 +61,8 @@ class Options(TypedDict, total=False):
   """
 
   seed: int  # the same seed gives the same sound
-  steps: int  # of the solver
-  guidance: float  # towards the condition; 1 is none
+  steps: int | None  # of the solver; None: what the model is made for
+  guidance: float | None  # towards the condition; 1 is none; None: as steps
   temperature: float  # 0 takes the likeliest token
   top_k: int  # likeliest tokens to choose from; 0 is all
   top_p: float  # probability mass to choose from

@@ -151,6 +151,20 @@ class TextModel:
       at += size
     return found
 
+  def contents(self) -> list[bytes | None]:
+    """Bytes that each id stands for; None for control symbols."""
+    processor = self._processor
+
+    def content(index: int) -> bytes | None:
+      name = processor.id_to_piece(index)
+      if processor.is_byte(index):
+        return bytes([int(name[1:-1], 16)])
+      if processor.is_control(index) or processor.is_unknown(index):
+        return None
+      return name.replace(_SPACE, " ").encode()
+
+    return [content(index) for index in range(self.size)]
+
   def tags(self) -> list[int]:
     """Ids of the tags of all languages that this model knows."""
     found = (self._processor.piece_to_id(_tag(c)) for c in languages.BY_CODE)
@@ -222,6 +236,22 @@ def train_model(texts: Iterable[str], vocab_size: int) -> bytes:
   fragments = list(_without_rare(lines, vocab_size))
   if not any(map(str.strip, fragments)):
     raise UserError("there is no text to train a text model on")
+  model = _train(fragments, vocab_size)
+  size = sentencepiece.SentencePieceProcessor(
+    model_proto=model
+  ).get_piece_size()
+  if size < vocab_size:
+    _log.warning(
+      "The text fills only %d of the %d ids asked for; using %d.",
+      size,
+      vocab_size,
+      size,
+    )
+  return model
+
+
+def _train(fragments: Iterable[str], vocab_size: int) -> bytes:
+  """Trains a model of at most some ids, serialised."""
   model = io.BytesIO()
   sentencepiece.SentencePieceTrainer.train(
     sentence_iterator=iter(fragments),
@@ -244,16 +274,6 @@ def train_model(texts: Iterable[str], vocab_size: int) -> bytes:
     num_threads=1,
     minloglevel=2,
   )
-  size = sentencepiece.SentencePieceProcessor(
-    model_proto=model.getvalue()
-  ).get_piece_size()
-  if size < vocab_size:
-    _log.warning(
-      "The text fills only %d of the %d ids asked for; using %d.",
-      size,
-      vocab_size,
-      size,
-    )
   return model.getvalue()
 
 
@@ -276,6 +296,46 @@ def _without_rare(lines: Sequence[str], vocab_size: int) -> Iterator[str]:
     del rare[ord(key)]
   for line in lines:
     yield from filter(None, line.translate(rare).split("\n"))
+
+
+def model_of_tokens(tokens: Sequence[bytes]) -> bytes:
+  """Text model of the tokens of a byte-level BPE, serialised.
+
+  Texts are cut into the same pieces as by the BPE, but where the BPE cuts a
+  text before it merges, or merges parts of a character.
+
+  Args:
+    tokens: in the order in which they are merged; those that are no text, and
+      the 256 bytes, are left out.
+  """
+  protobuf: Any = importlib.import_module(
+    "sentencepiece.sentencepiece_model_pb2"
+  )
+  model = protobuf.ModelProto()
+  model.ParseFromString(_train(["a"], SMALLEST_VOCABULARY))
+  kept = [p for p in model.pieces if p.type != p.NORMAL]
+  known = {piece.piece for piece in kept}
+  del model.pieces[:]
+  model.pieces.extend(kept)
+  for rank, token in enumerate(tokens):
+    text = _text_of(token)
+    if text and text not in known:
+      known.add(text)
+      model.pieces.add(piece=text, score=-float(rank))
+  model.trainer_spec.vocab_size = len(model.pieces)
+  return model.SerializeToString()
+
+
+def _text_of(token: bytes) -> str:
+  """Piece that a token of bytes is; "" where it can be none."""
+  try:
+    text = token.decode()
+  except UnicodeDecodeError:
+    return ""
+  control = any(unicodedata.category(c)[0] == "C" for c in text)
+  if control or any(c in _RESERVED for c in text):
+    return ""
+  return text.replace(" ", _SPACE)
 
 
 def grow_model(

@@ -51,11 +51,7 @@ def parse(argv: list[str]) -> Arguments:
   workdir = values["workdir"].value
   if workdir is None:
     raise UserError("`s02 train` needs --workdir=DIR.")
-  if not config.corpus:
-    raise UserError(
-      "config.corpus has no value; give --config.corpus=DIR, a folder that "
-      "`s02 corpus` wrote."
-    )
+  _check_corpus(config)
   _check_places(workdir, config.corpus)
   return Arguments(
     config=config,
@@ -75,6 +71,30 @@ def _check_places(workdir: str, corpus: str) -> None:
     )
   for where in (workdir, corpus):
     places.at(where)
+
+
+def parse_with_corpus(argv: list[str], command: str) -> ConfigDict:
+  """Reads --config and its fields, for verbs that need a corpus and no folder.
+
+  Args:
+    argv: --config and fields of it, config.corpus among them; nothing else.
+    command: command that these are the arguments of, for messages.
+
+  Raises:
+    UserError: as `parse` does.
+  """
+  config = _read(flags.FlagValues(), argv, command)
+  _check_corpus(config)
+  return config
+
+
+def _check_corpus(config: ConfigDict) -> None:
+  """Raises UserError unless a config names a corpus."""
+  if not config.corpus:
+    raise UserError(
+      "config.corpus has no value; give --config.corpus=DIR, a folder that "
+      "`s02 corpus` wrote."
+    )
 
 
 def parse_config(

@@ -51,11 +51,24 @@ def gather(corpus, workdirs: Mapping[str, str]) -> Bundle:
           "parameters": count_parameters(run.params),
           "fingerprint": run.fingerprint,
           "metrics": dict(run.metrics),
+          **_solver(run.config),
         }
         for name, run in runs.items()
       },
     },
   )
+
+
+def _solver(config: Mapping[str, Any]) -> dict[str, Any]:
+  """Entry of a card for a distilled model: how it is solved, by whom taught."""
+  if "distillation" not in config:
+    return {}
+  taught = config["distillation"]
+  return {
+    "solver": {"steps": config["solver"]["steps"], "guidance": None},
+    "distilled": {"velocity": config["model"]["velocity"]}
+    | {name: taught[name] for name in ("teacher", "steps", "guidance")},
+  }
 
 
 def check_match(

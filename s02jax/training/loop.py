@@ -119,7 +119,7 @@ def _run(
     start = 0
     with jax.set_mesh(mesh), clock.during("compile"):
       init = programs.init_program(stage, abstract, frozen)
-      state = init(jax.random.key(config.seed))
+      state = programs.begun(stage, init(jax.random.key(config.seed)))
   else:
     start, state = restored
     logging.info("restored step %d of %s", start, workdir)

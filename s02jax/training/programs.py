@@ -14,6 +14,8 @@ import jax
 from jax.sharding import Mesh
 
 from s02jax import sharding, stages
+from s02jax.core import trees
+from s02jax.core.errors import UserError
 from s02jax.core.startup import Programs
 from s02jax.stages.train_state import skipped_steps
 from s02jax.training.clock import Clock
@@ -29,6 +31,16 @@ def frozen_parameters(stage: stages.Stage, mesh: Mesh) -> PyTree:
   """Parameters that no step changes, on the mesh; {} where all are trained."""
   frozen = stages.frozen_of(stage)
   return jax.device_put(frozen, sharding.parameter_shardings(mesh, frozen))
+
+
+def abstract_frozen(stage: stages.Stage, mesh: Mesh) -> PyTree:
+  """Shapes and shardings of the frozen parameters; nothing is read."""
+  shapes = stages.frozen_shapes_of(stage)
+  return jax.tree.map(
+    lambda x, s: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=s),
+    shapes,
+    sharding.parameter_shardings(mesh, shapes),
+  )
 
 
 def abstract_state(
@@ -68,6 +80,39 @@ def init_program(
     compiler_options=options,
   )
   return functools.partial(init, frozen)
+
+
+def begun(stage: stages.Stage, state: PyTree) -> PyTree:
+  """State with the parameters that the stage begins with, where it has any.
+
+  Args:
+    stage: whose state it is.
+    state: result of `init_program`; a TrainState where the stage has any.
+
+  Raises:
+    UserError: what the stage begins from cannot be read, or does not fit.
+  """
+  given = stages.beginning_of(stage)
+  if not given:
+    return state
+  shapes = {name: x.shape for name, x in trees.named(state.params).items()}
+  for name, value in given.items():
+    if shapes.get(name) != value.shape:
+      raise UserError(
+        f"{name} has the shape {shapes.get(name)} and begins from"
+        f" {value.shape}: the model's sizes are not those of config.init_from."
+      )
+
+  def leaf(path, x):
+    value = given.get(jax.tree_util.keystr(path, simple=True, separator="/"))
+    if value is None:
+      return x
+    return jax.make_array_from_callback(
+      x.shape, x.sharding, lambda at: value[at]
+    )
+
+  begin = functools.partial(jax.tree_util.tree_map_with_path, leaf)
+  return state.replace(params=begin(state.params), ema=begin(state.ema))
 
 
 def train_program(

@@ -21,7 +21,14 @@ from s02jax.training import checkpoint, hosts
 from s02jax.training.objects.lease import Lease
 
 # Parts of a config that make another run of it: checkpoints do not fit.
-STRUCTURAL = ("stage", "model", "discriminators", "features", "adapter")
+STRUCTURAL = (
+  "stage",
+  "model",
+  "discriminators",
+  "features",
+  "adapter",
+  "distillation",
+)
 # Parts that the rows are a function of: with other values, row numbers that a
 # checkpoint has taken are those of other clips.
 ROWS = ("batch_size", "seed", "data", "corpus_digest")

@@ -34,7 +34,7 @@ class Trained:
 
     Args:
       workdir: folder that `s02 train` or `s02 bundle` wrote.
-      stage: name of the stage that it must hold.
+      stage: name of the stage that it must hold, or of one that it stands for.
 
     Raises:
       UserError: no run, no checkpoint, or the run of another stage.
@@ -43,7 +43,10 @@ class Trained:
     if is_bundle(workdir):
       return cls.of_bundle(Bundle.load(workdir, (stage,)), stage)
     config = _config(workdir)
-    if config["stage"] != stage:
+    if stage not in (
+      config["stage"],
+      stages.STANDS_FOR.get(config["stage"]),
+    ):
       raise UserError(
         f"{workdir}: a run of the stage {config['stage']}; give the workdir of"
         f" {stage}."

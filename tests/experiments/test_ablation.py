@@ -49,6 +49,7 @@ def job(name, out, size="test", **fields):
       launch=lambda argv: local.launch(None, argv),
       extract=extract.extract,
       extract_speakers=extract.extract_speaker_vectors,
+      solve=print,
       tell=print,
     ),
     corpus=pathlib.Path("corpus"),
@@ -159,7 +160,9 @@ def test_wrong_arguments_are_one_sentence(argv, complaint, tmp_path):
     ablate.main(["resynthesis", "--corpus=c", f"--out={tmp_path}", *argv])
 
 
-@pytest.mark.parametrize("name", ["latents", "speaker-conditioning"])
+@pytest.mark.parametrize(
+  "name", ["latents", "speaker-conditioning", "solver-steps"]
+)
 def test_other_stages_are_asked_for_before_anything_is_trained(
   name, tmp_path, monkeypatch
 ):
@@ -197,11 +200,11 @@ def invented(ablation):
 def test_every_row_stands_beside_the_papers(name, size):
   ablation = load(name, size)
   assert len({row.name for row in ablation.rows}) == len(ablation.rows)
-  base = {"base"} if name == "emotion-reference" else set()
+  base = {"emotion-reference": {"base"}, "solver-steps": {"teacher"}}
   assert {row.variant for row in ablation.rows} == {
     measures.GROUND_TRUTH,
     *ablation.variants,
-    *base,
+    *base.get(name, ()),
   }
   known = {recipe.name for recipe in recipes.RECIPES} | {""}
   assert {row.recipe for row in ablation.rows} <= known

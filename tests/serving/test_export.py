@@ -20,6 +20,7 @@ from s02jax.cli import export as verb
 from s02jax.compiler import tpu
 from s02jax.core import tensors
 from s02jax.core.errors import UserError
+from s02jax.models import solver
 from s02jax.models.layers import attention
 from s02jax.serving import (
   export,
@@ -31,7 +32,6 @@ from s02jax.serving import (
 from s02jax.serving.card import FORMAT_VERSION, read_card
 from s02jax.serving.exported_system import ExportedSystem
 from s02jax.serving.runtime import Runtime
-from s02jax.synthesis.render import solver
 from s02jax.synthesis.render.chunks import FlowChunk
 from s02jax.synthesis.request import Request, Settings
 from s02jax.synthesis.store import adapter_store
@@ -215,7 +215,8 @@ def test_the_velocity_solves_to_what_the_solver_gives(synthesizer, runtime):
     "mask": np.ones((2, latents), bool),
   }
 
-  def velocity(x, t, keep):
+  def velocity(x, t, end, keep):
+    del end
     arrays = {"x_t": x, "t": t, "keep": keep, **twice}
     return runtime.functions(f"velocity_{latents}", weights, arrays)
 

@@ -15,8 +15,11 @@ import pytest
 from s02jax import sharding, stages
 from s02jax.bench.step import fill
 from s02jax.training import programs
+from tests import tiny
 
 STAGES = ("audio_tokenizer", "flow_vae", "ar", "flow_matching")
+# Beside a frozen teacher, on the mesh of all axes but data.
+TAUGHT = "distillation"
 MESHES = (
   dict(data=8),
   dict(fsdp=8),
@@ -61,21 +64,32 @@ def stage_and_batch(name):
       "model.speaker_layers": 1,
       "data.buckets": (1.28,),
     },
-  }[name]
-  config.update_from_flattened_dict(changes)
+  }
+  changes[TAUGHT] = changes["flow_matching"] | {"model.velocity": "mean"}
+  config.update_from_flattened_dict(changes[name])
   stage = stages.make(config)
   rng = np.random.default_rng(0)
   spec = stage.batch_specs(ROWS)[-1]
   return stage, {k: fill(k, x, config, rng) for k, x in spec.items()}
 
 
+def frozen_on(stage, mesh):
+  """Random parameters of the teacher on a mesh, in a tuple; () without one."""
+  shapes = stages.frozen_shapes_of(stage)
+  if not shapes:
+    return ()
+  params = tiny.random_params(shapes)
+  return (jax.device_put(params, sharding.parameter_shardings(mesh, params)),)
+
+
 def begin(name, mesh):
   """Initial state of a stage, initialised on a mesh, as arrays of numpy."""
   stage, _ = stage_and_batch(name)
   with jax.set_mesh(mesh):
-    abstract = programs.abstract_state(stage, mesh)
+    frozen = frozen_on(stage, mesh)
+    abstract = programs.abstract_state(stage, mesh, *frozen)
     return jax.device_get(
-      programs.init_program(stage, abstract)(jax.random.key(0))
+      programs.init_program(stage, abstract, *frozen)(jax.random.key(0))
     )
 
 
@@ -83,12 +97,14 @@ def one_step(name, mesh):
   """Metrics of one step, and its gradients as Adam's first moments."""
   stage, batch = stage_and_batch(name)
   with jax.set_mesh(mesh):
-    abstract = programs.abstract_state(stage, mesh)
+    frozen = frozen_on(stage, mesh)
+    abstract = programs.abstract_state(stage, mesh, *frozen)
     state = jax.device_put(
       begun_alone(name), jax.tree.map(lambda x: x.sharding, abstract)
     )
     batch = jax.device_put(batch, sharding.batch_sharding(mesh))
-    state, metrics = programs.train_program(stage, mesh, abstract)(state, batch)
+    program = programs.train_program(stage, mesh, abstract, *frozen)
+    state, metrics = program(state, batch, *frozen)
   moments = [
     x.mu
     for x in jax.tree.leaves(state, is_leaf=_is_adam)
@@ -134,6 +150,7 @@ def cases():
       if name == "ar" or len(sizes) > 2:
         label = "-".join(f"{axis}{n}" for axis, n in sizes.items())
         yield pytest.param(name, sizes, id=f"{name}-{label}")
+  yield pytest.param(TAUGHT, MESHES[-1], id=TAUGHT)
 
 
 @pytest.mark.parametrize(("name", "sizes"), [*cases()])

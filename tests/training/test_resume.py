@@ -4,6 +4,7 @@ Real kills are in the tests that `make test` leaves out; the others begin with a
 folder such as a kill leaves.
 """
 
+import dataclasses
 import json
 import pathlib
 import shutil
@@ -15,7 +16,7 @@ import jax
 import numpy as np
 import pytest
 
-from configs import ar, audio_tokenizer, flow_matching, flow_vae
+from configs import ar, audio_tokenizer, distillation, flow_matching, flow_vae
 from s02jax import stages
 from s02jax.bench import resilience
 from s02jax.cli.corpora import corpus as corpus_door
@@ -24,6 +25,7 @@ from s02jax.core.errors import UserError
 from s02jax.data.features import FeatureWriter
 from s02jax.data.records import SPLITS, Corpus
 from s02jax.training import loop
+from tests import tiny
 from tests.processes import ROOT
 from tests.runs import losses
 
@@ -32,6 +34,7 @@ STAGES = {
   "flow_vae": flow_vae,
   "ar": ar,
   "flow_matching": flow_matching,
+  "distillation": distillation,
 }
 STEPS = 12
 SETTINGS = {
@@ -76,6 +79,7 @@ OF_STAGE = {
     "data.buckets": (2.0,),
     "data.reference_seconds": 1.0,
   },
+  "distillation": {"model.velocity": "mean"},
 }
 CODES, CHANNELS = 64, 16
 
@@ -103,10 +107,23 @@ def corpus(tmp_path_factory) -> pathlib.Path:
   return folder
 
 
+def _teacher(corpus: pathlib.Path) -> pathlib.Path:
+  """Bundle beside the corpus whose latents have the corpus's statistics."""
+  folder = corpus.with_name("bundle")
+  if not folder.exists():
+    configs = dict(tiny.bundle().configs)
+    same = dict(mean=[0.0] * CHANNELS, std=[1.0] * CHANNELS)
+    configs["flow_matching"] = configs["flow_matching"] | {"latents": same}
+    dataclasses.replace(tiny.bundle(), configs=configs).write(folder)
+  return folder
+
+
 def train(stage: str, corpus: pathlib.Path, workdir: pathlib.Path) -> int:
   """Trains a stage on one device up to STEPS; returns the exit code."""
   config = STAGES[stage].get_config("test")
   changes = SETTINGS | OF_STAGE.get(stage, {}) | {"corpus": str(corpus)}
+  if stage == "distillation":
+    changes["bundle"] = str(_teacher(corpus))
   config.update_from_flattened_dict(changes)
   return loop.train(config, workdir, jax.devices()[:1])
 

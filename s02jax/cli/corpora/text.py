@@ -3,11 +3,13 @@
   s02 text --show "Am 3. Mai um 14:30 Uhr" --language de
   s02 text --show "# HOW TO START" --markup markdown --language en
   s02 text --corpus corpus --vocab_size 512
+  s02 text --corpus corpus --checkpoint Qwen3-0.6B
 
 The first two print the text in spoken words, how each step of the front end
 changed it, and which part was read as what; with --bundle, as the models of a
 bundle get it. The third writes text.model into the corpus, and the number of
-ids of every text into its index.
+ids of every text into its index. The fourth makes it of the tokens of a Qwen3
+checkpoint, for an AR model with the same config.init_from.
 """
 
 import argparse
@@ -17,8 +19,10 @@ from data_pipelines import text_model
 from s02jax.bundle import load_audience
 from s02jax.cli import options
 from s02jax.core.errors import UserError
+from s02jax.pretrained.language_models.qwen3 import Checkpoint
 from s02jax.text import front
 from s02jax.text.markup import reader
+from s02jax.text.tokenizer import model_of_tokens
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -33,6 +37,7 @@ def _parser() -> argparse.ArgumentParser:
   add("--markup", choices=reader.KINDS, help="marks in the text")
   add("--bundle", help="folder of `s02 bundle`: its languages and characters")
   add("--vocab_size", type=int, default=512, help="ids of the text model")
+  add("--checkpoint", type=pathlib.Path, help="its tokens, and none are learnt")
   options.add_language_file(parser)
   add("--overwrite", action="store_true", help="replace another text model")
   return parser
@@ -48,7 +53,11 @@ def main(argv: list[str]) -> None:
   for name in ("language", "markup", "bundle"):
     if getattr(args, name) is not None:
       raise UserError(f"--{name} belongs to --show, not to --corpus.")
-  model = text_model.build(args.corpus, args.vocab_size, args.overwrite)
+  data = None
+  if args.checkpoint is not None:
+    tokens = Checkpoint(args.checkpoint).tokens()
+    data = model_of_tokens(sorted(tokens, key=tokens.__getitem__))
+  model = text_model.build(args.corpus, args.vocab_size, args.overwrite, data)
   print(f"Wrote {args.corpus / 'text.model'}: {model.size} ids.")
 
 

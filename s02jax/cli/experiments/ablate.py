@@ -4,6 +4,7 @@
   s02 ablate latents --corpus DIR --base DIR --out DIR [--vaes DIR]
   s02 ablate speaker-conditioning --corpus DIR --base DIR --out DIR
   s02 ablate emotion-reference --corpus DIR --base DIR --out DIR
+  s02 ablate solver-steps --corpus DIR --base DIR --out DIR
 
 The variants are in configs/ablations/NAME.py: one config, one budget, and what
 is changed. Finished runs are skipped and begun ones go on, so the same command
@@ -24,7 +25,7 @@ import pathlib
 import shlex
 from collections.abc import Sequence
 
-from data_pipelines import extract
+from data_pipelines import extract, solving
 from launch import local
 from s02jax import cli
 from s02jax.cli import options
@@ -39,6 +40,7 @@ from s02jax.experiments.ablation import (
   load,
   names,
 )
+from s02jax.training import arguments
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -83,6 +85,7 @@ def main(argv: list[str]) -> None:
       launch=_launch,
       extract=extract.extract,
       extract_speakers=extract.extract_speaker_vectors,
+      solve=_solve,
       tell=cli.tell,
     ),
     corpus=args.corpus,
@@ -95,6 +98,11 @@ def main(argv: list[str]) -> None:
   command = shlex.join(["s02", "ablate", *argv])
   text = ablation_table.write(args.out, {"command": command} | table)
   print(f"{text}{args.out / 'table.md'}")
+
+
+def _solve(words: Sequence[str]) -> None:
+  """Solves rows by the arguments of `s02 distill`."""
+  solving.solve(arguments.parse_with_corpus(list(words), "`s02 distill`"))
 
 
 def _launch(training: Sequence[str]) -> int:

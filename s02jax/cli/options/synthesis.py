@@ -9,8 +9,12 @@ from s02jax.synthesis.request import DEFAULTS, Settings
 def add_settings(parser: argparse.ArgumentParser) -> None:
   """Adds options of synthesis, all but the seed, that `settings` reads."""
   for name, kind, text in (
-    ("steps", int, "steps of the solver"),
-    ("guidance", float, "towards the condition; 1: none"),
+    ("steps", int, "of the solver (default: the model's own, 16 or a few)"),
+    (
+      "guidance",
+      float,
+      "towards the condition; 1: none (default: the model's own, 1.5 or none)",
+    ),
     ("temperature", float, "0: the likeliest token"),
     ("top-k", int, "tokens to choose from; 0: all"),
     ("top-p", float, "probability to choose from"),

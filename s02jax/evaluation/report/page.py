@@ -56,7 +56,7 @@ class Content:
   corpus: Mapping[str, Any]  # card of the corpus
   bundle: Mapping[str, Any]  # card of the bundle
   command: str  # that made the page
-  settings: Mapping[str, float]  # of synthesis
+  settings: Mapping[str, float | None]  # of synthesis; None: the bundle's own
   tables: Mapping[str, Mapping[str, Mapping[str, Figure]]]  # split, row, column
   diagnostics: Mapping[str, Mapping[str, Figure]]  # split, measure
   size: str | None  # whose requirements are shown

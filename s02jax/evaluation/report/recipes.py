@@ -26,8 +26,8 @@ class RecipeMethods(Protocol):
     references: Sequence[np.ndarray],
     *,
     seed: int,
-    steps: int,
-    guidance: float,
+    steps: int | None,
+    guidance: float | None,
   ) -> list[np.ndarray]: ...
   def tokenize(self, waves: Sequence[np.ndarray]) -> list[np.ndarray]: ...
   def tokenizer_reconstruction(

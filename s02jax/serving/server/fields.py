@@ -3,14 +3,13 @@
 import dataclasses
 import json
 import math
-import typing
 from collections.abc import Mapping
 from typing import Any
 
 from s02jax.core import inputs
 from s02jax.core.errors import UserError
 from s02jax.serving.server.refusals import Refusal
-from s02jax.synthesis.request import Settings
+from s02jax.synthesis.request import DEFAULTS, Settings, setting_kinds
 
 KINDS = {
   str: "a string",
@@ -48,14 +47,15 @@ Table = Mapping[str, Field]
 
 def settings_table() -> dict[str, Field]:
   """Fields of `Settings`, which `settings` reads."""
-  hints = typing.get_type_hints(Settings)
+  defaults = dataclasses.asdict(DEFAULTS)
   return {
-    field.name: Field(
-      kind=hints[field.name],
-      about=f"setting of the draws, by default {field.default}",
+    name: Field(
+      kind=kind,
+      about="setting of the draws, by default "
+      + ("what the model is made for" if value is None else f"{value}"),
     )
-    for field in dataclasses.fields(Settings)
-    if hints[field.name] in KINDS
+    for name, kind in setting_kinds().items()
+    for value in [defaults[name]]
   }
 
 

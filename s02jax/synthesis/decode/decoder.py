@@ -136,9 +136,8 @@ def read_prompt(
   """
   places = jnp.arange(len(ids))[None]
   segment = (places < length).astype(jnp.int32)
-  turn = model.config.transformer.turn(
-    places, jnp.where(segment > 0, cursor[None], 0)
-  )
+  cursors = jnp.where(segment > 0, cursor[None], 0)
+  turn = model.config.transformer.turn(*model.config.axes(places, cursors))
   mask = attention.row_mask(
     segment, places, 1, model.config.transformer.head_dim
   )
@@ -188,7 +187,8 @@ def _read(
   """Reads one id a slot: logits of the next token, and the cache with it."""
   places = slots.start + slots.count
   cursor = slots.cursor + slots.count * slots.rate
-  turn = model.config.transformer.turn(places[:, None], cursor[:, None])
+  axes = model.config.axes(places[:, None], cursor[:, None])
+  turn = model.config.transformer.turn(*axes)
   keys, values = list(cache.keys), list(cache.values)
 
   def attend_in(i):

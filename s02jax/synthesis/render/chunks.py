@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from s02jax.core.errors import UserError
 from s02jax.synthesis.batching import counts, group_equal, pad, stack
 
 # Streaming: tokens of the first chunk and of later ones, and of the windows, in
@@ -22,6 +23,8 @@ STREAMED = (3 * FIRST, 75)
 WHOLE = 128  # tokens of the least window of whole utterances, which double
 BUDGET = 8 * 1024  # most tokens of a batch of several windows
 FEWEST = 32  # latents of the vocoder's smallest window
+# Solver of a model that was not distilled, unless a request says otherwise.
+STEPS, GUIDANCE = 16, 1.5
 
 
 def windows(longest: int) -> tuple[int, ...]:
@@ -88,6 +91,29 @@ class FlowSolver:
   windows: tuple[int, ...]  # sizes in tokens, see `windows`
   run: Callable[..., Any]  # `flow.flow_chunk` of a model, arrays by name
   adapters: int = 0  # that a chunk may mix
+  # Steps and guidance of requests that say none; a guidance of None is that of
+  # a distilled model, which takes none.
+  steps: int = STEPS
+  guidance: float | None = GUIDANCE
+
+  def settings(
+    self, steps: int | None, guidance: float | None
+  ) -> dict[str, Any]:
+    """Steps and guidance of a chunk, where None is what the model is made for.
+
+    Raises:
+      UserError: guidance of a model that takes none.
+    """
+    if self.guidance is None and guidance is not None:
+      raise UserError(
+        f"guidance is {guidance}; the flow matching of this bundle is"
+        " distilled and takes none: leave it out."
+      )
+    told = self.guidance if guidance is None else guidance
+    return {
+      "steps": self.steps if steps is None else steps,
+      "guidance": 1.0 if told is None else told,
+    }
 
   def __call__(self, chunks: Sequence[FlowChunk]) -> list[np.ndarray]:
     """Solves chunks; latents float32 [size · r, c] of each."""

@@ -21,11 +21,16 @@ from jaxtyping import Array, Bool, Float, Int
 
 from s02jax.core.config import build
 from s02jax.core.rates import tokens
+from s02jax.models import solver
 from s02jax.models.flow_matching import FlowMatching, FlowMatchingConfig
 from s02jax.models.layers import lora
 from s02jax.models.layers.convnext import lengths_to_mask
-from s02jax.synthesis.render import solver
-from s02jax.synthesis.render.chunks import FlowSolver, windows
+from s02jax.synthesis.render.chunks import (
+  GUIDANCE,
+  STEPS,
+  FlowSolver,
+  windows,
+)
 from s02jax.synthesis.speaker_vectors import SpeakerVectors
 
 
@@ -58,7 +63,8 @@ def flow_chunk(
     lengths: latents of each window, the known ones included.
     first: frame number of each window's first latent.
     seeds: uint32, of the noise.
-    guidance: of each window; 1 is none.
+    guidance: of each window; 1 is none. A model that was distilled does not
+      look at it.
     strengths: of each window's adapters.
     steps: of the Euler solver.
   """
@@ -72,20 +78,20 @@ def flow_chunk(
   known_mask = lengths_to_mask(known_lengths, known.shape[1])
   keys = jax.vmap(jax.random.key)(seeds)
   noise = solver.start_noise(keys, first, *known.shape[1:])
-  twice = jax.tree.map(
-    lambda x: jnp.concatenate([x, x]),
-    dict(condition=condition, speaker=speaker, prompt=known, mask=mask)
-    | {"prompt_mask": known_mask},
-  )
 
-  def velocity(x, t, keep):
-    with lora.mixing(jnp.concatenate([strengths, strengths])):
-      return model.apply(variables, x, t, keep=keep, **twice, method="velocity")
+  def velocity(x, t, end, keep, **conditions):
+    mixed = jnp.concatenate([strengths] * (len(x) // len(strengths)))
+    with lora.mixing(mixed):
+      return model.apply(
+        variables, x, t, end=end, keep=keep, **conditions, method="velocity"
+      )
 
   # In training x_t of the prompt lies on the straight line from its noise to
   # its latents, and its velocity is not learned: the solver keeps it there.
-  path = solver.follow(
-    solver.guide(velocity, guidance), noise, known, known_mask
+  conditions = dict(condition=condition, speaker=speaker, mask=mask)
+  conditions |= dict(prompt=known, prompt_mask=known_mask)
+  path = solver.path(
+    velocity, conditions, noise, guidance if c.guided else None
   )
   return solver.euler(path, noise, steps)
 
@@ -119,4 +125,17 @@ class FlowDecoder:
       windows=windows(tokens(config["data"]["buckets"][-1])),
       run=functools.partial(flow_chunk, self.model, self.variables),
       adapters=len(changes),
+      **solver_settings(config),
     )
+
+
+def solver_settings(config: Mapping[str, Any]) -> dict[str, Any]:
+  """Steps and guidance that a model is solved with unless told otherwise.
+
+  Args:
+    config: resolved, of the stage. That of a distilled model says how many
+      steps; its guidance is None: it was trained to need none.
+  """
+  if "solver" not in config:
+    return {"steps": STEPS, "guidance": GUIDANCE}
+  return {"steps": config["solver"]["steps"], "guidance": None}

@@ -71,9 +71,9 @@ class RenderStream:
     voice: Voice,
     *,
     seed: int,
-    steps: int,
-    guidance: float,
     whole: bool,
+    steps: int | None = None,
+    guidance: float | None = None,
     strengths: np.ndarray | Sequence[float] = (),
   ):
     """Starts behind the voice's prompt.
@@ -82,10 +82,13 @@ class RenderStream:
       renderer: that is to render the stream.
       voice: of the utterance.
       seed: 32 bits, of the noise.
-      steps: of the Euler solver.
-      guidance: of flow matching; 1 is none.
       whole: wait for all tokens and render them in the longest windows.
+      steps: of the Euler solver; None is what the model is made for.
+      guidance: of flow matching; 1 is none, None what the model is made for.
       strengths: of the adapters; none: the base alone.
+
+    Raises:
+      UserError: guidance of a model that takes none.
     """
     prompt, channels = voice.prompt, renderer.flow.channels
     self._renderer, self.whole = renderer, whole
@@ -93,9 +96,8 @@ class RenderStream:
     self._settings: dict[str, Any] = dict(
       vector=voice.flow_vector,
       seed=seed,
-      steps=steps,
-      guidance=guidance,
       strengths=strengths,
+      **renderer.flow.settings(steps, guidance),
     )
     tokens = prompt.tokens if prompt else np.zeros(0)
     latents = prompt.latents if prompt else np.zeros((0, channels))

@@ -27,9 +27,9 @@ from s02jax.core.errors import UserError
 from s02jax.core.trees import flatten, unflatten
 from s02jax.data import descriptions
 from s02jax.data.voices import VoiceSpace
+from s02jax.models import solver
 from s02jax.models.voice_prior import VoicePrior, VoicePriorConfig
 from s02jax.synthesis.batching import BATCH_SIZES
-from s02jax.synthesis.render import solver
 from s02jax.synthesis.voice import Voice
 from s02jax.text.clean import clean
 from s02jax.text.tokenizer import TextModel
@@ -224,7 +224,8 @@ def _solve(
   k = model.config.coordinates
   twice = [jnp.concatenate([x, x]) for x in (ids, mask, tags)]
 
-  def velocity(x, t, keep):
+  def velocity(x, t, end, keep):
+    del end
     return model.apply(variables, x[:, 0], t, *twice, keep)[:, None]
 
   keys = jax.vmap(jax.random.key)(seeds)

@@ -5,14 +5,15 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from s02jax.synthesis.render import solver
+from s02jax.models import solver
 
 NOISE = np.random.default_rng(0).normal(size=(3, 5, 2)).astype(np.float32)
 TARGET = np.random.default_rng(1).normal(size=(3, 5, 2)).astype(np.float32)
 
 
-def towards_target(x, t):
+def towards_target(x, t, end=None):
   """Velocity of the straight path from any x to TARGET."""
+  del end
   return (TARGET - x) / (1 - t)[:, None, None]
 
 
@@ -26,7 +27,7 @@ def test_straight_paths_are_exact_in_any_number_of_steps(steps, sway):
 @pytest.mark.parametrize("sway", [0.0, -1.0])
 def test_converges_to_the_exponential_at_first_order(sway):
   def error(steps):
-    x = solver.euler(lambda x, t: -x, NOISE, steps, sway)
+    x = solver.euler(lambda x, t, end: -x, NOISE, steps, sway)
     return float(jnp.abs(x - NOISE * np.exp(-1.0)).max())
 
   assert error(256) < 0.005
@@ -34,7 +35,7 @@ def test_converges_to_the_exponential_at_first_order(sway):
 
 
 def test_equal_steps_are_the_recurrence_itself():
-  x = solver.euler(lambda x, t: x * t[:, None, None], NOISE, 4, sway=0.0)
+  x = solver.euler(lambda x, t, end: x * t[:, None, None], NOISE, 4, sway=0.0)
   expected = NOISE * np.prod([1 + 0.25 * k / 4 for k in range(4)])
   np.testing.assert_allclose(x, expected, rtol=1e-6)
 
@@ -65,24 +66,26 @@ def test_sway_of_minus_one_is_the_cosine():
   np.testing.assert_allclose(solver.time_of(u, -1.0), expected, atol=1e-6)
 
 
-def model(x, t, keep):
+def model(x, t, end, keep):
   """Velocity whose condition adds TARGET."""
+  del end
   target = np.concatenate([TARGET, TARGET])
   return x * t[:, None, None] + jnp.where(keep[:, None, None], target, 0)
 
 
 def test_guidance_of_one_is_the_condition_alone():
   t = jnp.full(3, 0.3)
-  guided = solver.guide(model, 1.0)(jnp.asarray(NOISE), t)
+  guided = solver.guide(model, 1.0)(jnp.asarray(NOISE), t, t)
   alone = model(
-    np.concatenate([NOISE, NOISE]), jnp.full(6, 0.3), np.ones(6, bool)
+    np.concatenate([NOISE, NOISE]), jnp.full(6, 0.3), None, np.ones(6, bool)
   )
   np.testing.assert_array_equal(guided, alone[:3])
 
 
 @pytest.mark.parametrize("guidance", [0.0, 2.0, 3.5])
 def test_guidance_is_linear_in_the_condition(guidance):
-  guided = solver.guide(model, guidance)(jnp.asarray(NOISE), jnp.full(3, 0.3))
+  t = jnp.full(3, 0.3)
+  guided = solver.guide(model, guidance)(jnp.asarray(NOISE), t, t)
   np.testing.assert_allclose(
     guided, NOISE * np.float32(0.3) + guidance * TARGET, atol=1e-5
   )
@@ -93,13 +96,14 @@ def test_known_latents_follow_their_line():
   mask[:, :2] = True
   seen = []
 
-  def velocity(x, t):
+  def velocity(x, t, end):
+    del end
     seen.append((np.array(x), float(t[0])))
     return jnp.full_like(x, 9.0)
 
   path = solver.follow(velocity, NOISE, TARGET, mask)
   for t in (0.0, 0.25, 0.75):
-    path(jnp.full_like(NOISE, 7.0), jnp.full(3, t))
+    path(jnp.full_like(NOISE, 7.0), jnp.full(3, t), jnp.ones(3))
   for x, t in seen:
     line = (1 - t) * NOISE + t * TARGET
     np.testing.assert_allclose(x[mask], line[mask], rtol=1e-5, atol=1e-6)

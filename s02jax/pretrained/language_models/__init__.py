@@ -1,0 +1,1 @@
+"""Language models whose weights the AR model may begin from."""
