@@ -90,7 +90,10 @@ def test_the_target_of_a_gaussian_is_its_mean_velocity():
   path = stage.path(stage.inner.model, params, batch, None)
   expected = path(x_t, draw["t"], draw["end"])
   assert float((draw["end"] - draw["t"]).max()) > 0.2
-  np.testing.assert_allclose(stage.target(params, batch), expected, atol=5e-3)
+  # One step of the teacher is a straight line, a little beside the curve.
+  np.testing.assert_allclose(
+    stage.target(params, batch), expected, rtol=5e-3, atol=5e-3
+  )
 
 
 def test_without_a_span_the_target_is_the_teachers_guided_velocity():
