@@ -194,19 +194,30 @@ def _extract(
   with files.explain_errors(card.parent, "the features"):
     card.unlink(missing_ok=True)
     pieces = _pieces(card, splits)
+    notes = {}
     for piece in (shard or Shard()).of(pieces):
-      if piece.read(sources) is None:
+      note = piece.read(sources)
+      if note is None:
         records = splits[piece.split]
-        moments = _extract_piece(corpus, piece, records, tokenizer, vae)
-        piece.write(sources, moments)
+        note = _extract_piece(corpus, piece, records, tokenizer, vae)
+        piece.write(sources, note)
+      notes[piece] = note
     if shard is None:
-      moments = _join(corpus, pieces, sources)
+      moments = _join(corpus, notes)
       found = statistics or {
         "mean": [float(x) for x in moments.mean],
         "std": [float(x) for x in moments.std],
       }
       _write_card(card, tokenizer, vae, found, sources)
       places.remove_folder(card.parent / "pieces")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class _Extracted:
+  """Features of a piece that are written."""
+
+  moments: Moments  # of the latents
+  lengths: dict[str, list[int]]  # records in each file, by kind
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -218,29 +229,31 @@ class _Piece:
   note: pathlib.Path
   records: range
 
-  def read(self, sources: Mapping[str, Any]) -> Moments | None:
-    """Moments of its latents; None where it has to be extracted (anew)."""
+  def read(self, sources: Mapping[str, Any]) -> _Extracted | None:
+    """Reads what was extracted; None where it has to be done (anew)."""
     try:
       found = json.loads(self.note.read_text())
     except (OSError, ValueError):
       return None
     if found["sources"] != sources:
       return None
-    return Moments(
+    moments = Moments(
       frames=found["frames"],
       total=np.array(found["total"]),
       squares=np.array(found["squares"]),
     )
+    return _Extracted(moments=moments, lengths=found["lengths"])
 
-  def write(self, sources: Mapping[str, Any], moments: Moments) -> None:
-    """Notes that its features are there, and the moments of its latents."""
+  def write(self, sources: Mapping[str, Any], found: _Extracted) -> None:
+    """Notes that the features of the piece are there."""
     files.write_json(
       self.note,
       {
         "sources": sources,
-        "frames": moments.frames,
-        "total": moments.total.tolist(),
-        "squares": moments.squares.tolist(),
+        "lengths": found.lengths,
+        "frames": found.moments.frames,
+        "total": found.moments.total.tolist(),
+        "squares": found.moments.squares.tolist(),
       },
     )
 
@@ -259,20 +272,15 @@ def _pieces(card: pathlib.Path, splits: Mapping[str, Corpus]) -> list[_Piece]:
   ]
 
 
-def _join(
-  corpus: str, pieces: list[_Piece], sources: Mapping[str, Any]
-) -> Moments:
+def _join(corpus: str, notes: Mapping[_Piece, _Extracted]) -> Moments:
   """Makes the features of all splits of their pieces; moments of train's."""
   moments = Moments()
   for split in SPLITS:
-    mine = [piece for piece in pieces if piece.split == split]
-    for piece in mine:
-      found = piece.read(sources)
-      assert found is not None, piece.note
-      if split == "train":
-        moments.merge(found)
-      piece.note.unlink()  # what is joined is a piece no longer
-    join_pieces(corpus, split, len(mine))
+    mine = [note for piece, note in notes.items() if piece.split == split]
+    if split == "train":
+      for note in mine:
+        moments.merge(note.moments)
+    join_pieces(corpus, split, [note.lengths for note in mine])
   return moments
 
 
@@ -366,8 +374,8 @@ def _extract_piece(
   records: Corpus,
   tokenizer: TokenizerCodec,
   vae: VaeCodec,
-) -> Moments:
-  """Writes tokens and latents of a piece; returns the latents' moments."""
+) -> _Extracted:
+  """Writes tokens and latents of a piece."""
   mine, moments = piece.records, Moments()
   samples = records.num_samples[mine.start : mine.stop]
   hours = float(np.sum(samples, dtype=np.int64)) / (records.rate * 3600)
@@ -385,7 +393,7 @@ def _extract_piece(
         writer.write(tokens, mean)
         moments.add(mean, sigma)
       bar.update(len(chunk))
-  return moments
+  return _Extracted(moments=moments, lengths=writer.lengths)
 
 
 def _waves(records: Corpus, numbers: range) -> list[np.ndarray]:

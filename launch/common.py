@@ -67,17 +67,18 @@ def within_node(training: Sequence[str], gpus: int) -> list[str]:
   """Arguments of `s02 train` whose FSDP stays among the GPUs of one node.
 
   Its gathers and sums in every layer then go by NVLink alone, and one sum a
-  step by the network. What the arguments say of `mesh.fsdp` themselves stays.
+  step by the network. What the arguments say of the mesh themselves stays.
 
   Args:
     training: arguments, which `check` has taken.
     gpus: GPUs of a node.
   """
-  given = any(word.startswith("--config.mesh.fsdp") for word in training)
-  fsdp = arguments.parse(list(training)).config.mesh.fsdp
-  if given or fsdp <= gpus:
+  given = any(word.startswith("--config.mesh.") for word in training)
+  mesh = arguments.parse(list(training)).config.mesh
+  most = gpus // (mesh.sequence * mesh.tensor)
+  if given or most < 2 or mesh.fsdp <= most:
     return list(training)
-  return [*training, f"--config.mesh.fsdp={gpus}"]
+  return [*training, f"--config.mesh.fsdp={most}"]
 
 
 def _check_rows(config: ConfigDict) -> None:

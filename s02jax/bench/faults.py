@@ -24,6 +24,7 @@ from typing import Any
 
 from s02jax.bench.resilience import LIMIT, Launcher, TrainingJob, last_step
 from s02jax.core.errors import PASSING, STOPPED
+from s02jax.training.checkpoint import PAUSES
 from s02jax.training.same_run import LOCK
 
 _MODULE = "s02jax.bench.faults"
@@ -144,7 +145,7 @@ def provoke(
   """Begins a training with every fault, one start after another.
 
   A read that fails twice on one process is tried again and changes nothing; a
-  restore that fails ends with PASSING, as often as it does; a full disk ends
+  restore that fails at every try of a start ends with PASSING; a full disk ends
   the start with a sentence; the lock of a node that died is waited for.
 
   Args:
@@ -157,10 +158,10 @@ def provoke(
   Returns:
     Records of the starts, as those of `resilience.disturb`.
   """
-  n = launcher.processes
+  n, tries = launcher.processes, 1 + len(PAUSES)
   plan = [
     ("a read fails on one process", "read", 2, (n - 1,), {STOPPED}),
-    *2 * [("a restore fails", "restore", n, range(n), {PASSING})],
+    *2 * [("a restore fails", "restore", n * tries, range(n), {PASSING})],
     ("a full disk", "full", n, range(n), {2}),
     ("the lock of a dead node", "", 0, (), {STOPPED}),
   ]

@@ -19,8 +19,8 @@ about the same, and it moves more through HBM than the run would.
 Topologies are KIND:AxB or KIND:AxBxC of a TPU's chips, KIND one of v4, v5e,
 v5p, v6e, tpu7x, or KIND:COUNT of GPUs in nodes of eight, KIND one of h100,
 h200. Of a GPU's memory a step may hold the 75 % that JAX takes where nothing is
-said. The workspace of cuDNN and the buffers of NCCL are not counted: without a
-GPU nobody knows them.
+said; launchers give it 90 %. The workspace of cuDNN and the buffers of NCCL are
+not counted: without a GPU nobody knows them.
 
 Exit codes: 0 it fits, 1 it does not, 2 wrong input, 3 the compiler failed, for
 another reason than want of memory. Runs on Linux on x86-64. TPUs need libtpu:

@@ -1,6 +1,7 @@
 """Table of `docs/scale.md`: every stage and size on TPU slices and GPUs.
 
-Each row is one `s02 compile-check`. The measurements are kept beside the table
+Each row is one `s02 compile-check`, on GPUs with FSDP within a node, as their
+launchers give it. The measurements are kept beside the table
 as JSON lines, so that an interrupted run goes on where it was; delete a line
 to measure it again.
 """

@@ -31,7 +31,7 @@ _EXTRAS = {"s3": "s3", "gs": "gcs"}
 def scheme(where: object) -> str:
   """Scheme of a URL, also of one made a Path, such as "s3"; "" of a path."""
   found = _URL.match(str(where))
-  return found[1] if found else ""
+  return found[1] if found and found[1] != "file" else ""
 
 
 def at(where: Named) -> pathlib.Path:
@@ -43,6 +43,8 @@ def at(where: Named) -> pathlib.Path:
   found = _URL.match(str(where))
   if found is None:
     return pathlib.Path(where)
+  if found[1] == "file":
+    return pathlib.Path("/", found[2])
   import fsspec.config
   import upath
 

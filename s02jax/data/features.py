@@ -20,7 +20,7 @@ Shape letters: t tokens, r latents per token, c channels, o features.
 import json
 import os
 import pathlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -112,20 +112,27 @@ def _piece_path(
   return pieces / f"{kind}-{split}-{piece:06d}.array_record"
 
 
-def join_pieces(folder: str | os.PathLike, split: str, count: int) -> None:
+def join_pieces(
+  folder: str | os.PathLike,
+  split: str,
+  pieces: Sequence[Mapping[str, Sequence[int]]],
+) -> None:
   """Makes the features of a split of those of its pieces, in order.
 
   Args:
     folder: corpus folder.
     split: one of SPLITS.
-    count: number of pieces that `FeatureWriter` wrote.
+    pieces: `lengths` of the `FeatureWriter` of each.
 
   Raises:
     OSError: a piece is not there, or cannot be renamed.
   """
   folder = places.at(folder)
   for kind in KINDS:
-    parts = [_piece_path(folder, kind, split, i) for i in range(count)]
+    parts = [
+      (_piece_path(folder, kind, split, i), lengths[kind])
+      for i, lengths in enumerate(pieces)
+    ]
     shards.join(_array_path(folder, kind, split), parts)
 
 
@@ -157,6 +164,11 @@ class FeatureWriter:
       )
       for kind in KINDS
     }
+
+  @property
+  def lengths(self) -> dict[str, list[int]]:
+    """Records in each file that is written, by kind."""
+    return {kind: writer.lengths for kind, writer in self._writers.items()}
 
   def write(self, tokens: np.ndarray, latents: np.ndarray) -> None:
     """Adds the features of the next record.

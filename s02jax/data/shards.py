@@ -169,6 +169,11 @@ class ShardWriter:
       writer, self._writer = self._writer, None
       writer.close()
 
+  @property
+  def lengths(self) -> list[int]:
+    """Number of records in each file, until now."""
+    return list(self._lengths)
+
   def write(self, data: bytes) -> None:
     """Adds a record; RuntimeError where there is no room."""
     if self._bytes + len(data) > FILE_BYTES and self._lengths[-1]:
@@ -195,20 +200,32 @@ class ShardWriter:
       part.unlink(missing_ok=True)
 
 
-def join(path: pathlib.Path, parts: Sequence[pathlib.Path]) -> None:
+def join(
+  path: pathlib.Path, parts: Sequence[tuple[pathlib.Path, Sequence[int]]]
+) -> None:
   """Gives records that several `ShardWriter`s wrote one name, in order.
+
+  A join that was cut short goes on: what is moved already stays.
 
   Args:
     path: name of the whole.
-    parts: names that the writers were given; they are gone afterwards.
+    parts: names that the writers were given, and their `lengths`.
 
   Raises:
     OSError: a part is not there, or cannot be renamed.
   """
-  found = [place for part in parts for place in _files_of(part)]
-  _name(path, found, places.move)
-  for part in parts:
-    _card(part).unlink(missing_ok=True)
+  found = [
+    place
+    for part, lengths in parts
+    for place in zip(_names(part, len(lengths)), lengths, strict=True)
+  ]
+  _name(path, found, _move_once)
+
+
+def _move_once(part: pathlib.Path, name: pathlib.Path) -> None:
+  """Moves a file, unless an earlier join has moved it."""
+  if part.exists() or not name.exists():
+    places.move(part, name)
 
 
 def _name(
@@ -234,14 +251,6 @@ def _name(
     path.unlink(missing_ok=True)
   for stale in before.keys() - {name.name for name in named}:
     before[stale].unlink()
-
-
-def _files_of(path: pathlib.Path) -> list[tuple[pathlib.Path, int]]:
-  """Files that a `ShardWriter` wrote, with the number of records in each."""
-  if not _card(path).exists():
-    return [(path, length_of(path))]
-  lengths = json.loads(_card(path).read_text())["lengths"]
-  return list(zip(_names(path, len(lengths)), lengths, strict=True))
 
 
 def length_of(path: str | os.PathLike) -> int:

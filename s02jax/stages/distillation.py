@@ -108,7 +108,7 @@ class DistillationStage:
   # ------------------------------------------------------------------- data
 
   def rows(self, corpus: str, split: str, batch_size: int, seed: int):
-    """Rows of flow matching; of "line", to train on, those that are solved."""
+    """Rows of flow matching; to train `line` on, the rows that were solved."""
     rows = self.inner.rows(corpus, split, batch_size, seed)
     if self.kind == "mean" or split != "train":
       return rows
@@ -322,7 +322,7 @@ class DistillationStage:
     return {"params": state.ema}
 
   def flops(self, batch, step=None) -> float:
-    """FLOPs of a step: of "mean", three passes forward more."""
+    """FLOPs of a step; `mean` takes three more forward passes."""
     passes = 2.0 if self.kind == "mean" else 1.0
     return passes * self.inner.flops(batch, step)
 

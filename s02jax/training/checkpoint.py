@@ -1,11 +1,12 @@
 """Checkpoints: state and resolved config of a run, written asynchronously.
 
 `<workdir>/checkpoints/<step>/` appears whole or not at all (Orbax renames it
-into place). The row index needs no entry of its own: rows are a pure function
-of the step. Beside the state stand the goodput until then, and a checksum of
-every array, because the files themselves do not tell a flipped bit. A
-checkpoint that any process finds damaged moves to `checkpoints.damaged` and
-the one before it is used; any other reason why it cannot be read is an error.
+into place, or marks it in an object store). The row index needs no entry of its
+own: rows are a pure function of the step. Beside the state stand the goodput
+until then, and a checksum of every array, because the files themselves do not
+tell a flipped bit. A checkpoint that any process finds damaged moves to
+`checkpoints.damaged` and the one before it is used; any other reason why it
+cannot be read is an error.
 
   checksum = Σᵢ bits(xᵢ) · (2i + 1)  mod 2³²,  i: row-major index        (1)
 
@@ -242,7 +243,7 @@ class Checkpoints:
 
 
 def _spread(x: jax.ShapeDtypeStruct) -> jax.ShapeDtypeStruct:
-  """The same array, no part of which two devices hold where that can be."""
+  """Shape and sharding that splits an array over its replicas too."""
   if not isinstance(x.sharding, NamedSharding):
     return x
   placed = sharding.spread(x.sharding, x.shape)

@@ -117,7 +117,7 @@ class Slowest:
 
     Returns:
       All measurements, and the process and host that waits longest for data;
-      None in its place where there is but one process.
+      on other processes than the first its own, and None.
     """
     if self._store is None:
       return dict(mine), None
@@ -125,6 +125,8 @@ class Slowest:
     self._store.key_value_set(
       f"{_TOLD}{self._me}", json.dumps(told), allow_overwrite=True
     )
+    if self._me:  # process 0 alone writes the metrics
+      return dict(mine), None
     found = {
       int(key.rpartition("/")[2]): json.loads(value)
       for key, value in self._store.key_value_dir_get(_TOLD)

@@ -120,7 +120,10 @@ def only_writer(workdir: pathlib.Path) -> Generator[None]:
       if jax.process_index() == 0:
         stack.callback(lock(workdir))
     except OSError as error:
-      raise disk_error(workdir, str(error.strerror or error)) from error
+      stored = places.stored(workdir) is not None
+      why = storage_error(str(workdir), "", error) if stored else None
+      reason = str(error.strerror or error)
+      raise why or disk_error(workdir, reason) from error
     yield
 
 
@@ -217,9 +220,14 @@ def storage_error(
   if any(word in str(e) for word in _FULL for e in chain):
     full = "there is no room" if stores else os.strerror(errno.ENOSPC)
     return disk_error(workdir, full)
+  if (
+    isinstance(error, OSError)
+    and error.errno in DISK_ERRORS
+    and not places.scheme(workdir)
+    and _is_under(error, workdir)
+  ):
+    return disk_error(workdir, os.strerror(error.errno))
   if not stores:
-    if isinstance(error, OSError) and error.errno in DISK_ERRORS:
-      return disk_error(workdir, os.strerror(error.errno))
     return None
   stored = any(
     isinstance(e, OSError)
@@ -240,6 +248,16 @@ def storage_error(
   return PassingError(
     f"the object store of {where} does not do its part: {why}; the same "
     "command goes on from the newest checkpoint."
+  )
+
+
+def _is_under(error: OSError, workdir: str) -> bool:
+  """Whether an error is of a file in the folder of a run, or of none."""
+  name = error.filename
+  if not isinstance(name, str | os.PathLike):
+    return True
+  return (
+    pathlib.Path(workdir).absolute() in pathlib.Path(name).absolute().parents
   )
 
 

@@ -128,3 +128,9 @@ def test_a_folder_of_objects_moves(store):
   places.move_folder(run / "checkpoints" / "2", run / "damaged" / "2")
   found = [path.removeprefix("/run/") for path in store.find("/run")]
   assert found == ["damaged/2/config", "damaged/2/state/d/1"]
+
+
+@pytest.mark.parametrize("url", ["file:///data/corpus", "file:/data/corpus"])
+def test_a_url_of_a_file_is_a_path(url):
+  assert places.at(url) == pathlib.Path("/data/corpus")
+  assert places.scheme(url) == "" and places.stored(places.at(url)) is None

@@ -9,6 +9,7 @@ import pytest
 
 from data_pipelines import extract
 from data_pipelines.extract import Moments, batches, features
+from s02jax.core import places
 from s02jax.core.errors import UserError
 from s02jax.core.shard import Shard
 from s02jax.data.features import Features, open_speaker_vectors
@@ -222,6 +223,27 @@ def test_hosts_extract_a_part_each_to_the_same_bytes(corpus, in_pieces):
       Features.open(corpus, "train")
   extract.extract(corpus, "10", "20")
   assert read_all(corpus) == alone
+
+
+def test_a_join_cut_short_goes_on(corpus, in_pieces, monkeypatch):
+  extract.extract(corpus, "10", "20")
+  whole = read_all(corpus)
+  shutil.rmtree(corpus / "features")
+  move, moved = places.move, []
+
+  def cut(part, name):
+    moved.append(part)
+    if len(moved) == 5:
+      raise KeyboardInterrupt
+    move(part, name)
+
+  monkeypatch.setattr(places, "move", cut)
+  with pytest.raises(KeyboardInterrupt):
+    extract.extract(corpus, "10", "20")
+  monkeypatch.setattr(places, "move", move)
+  monkeypatch.setattr(extract, "features", lambda *_: pytest.fail("anew"))
+  extract.extract(corpus, "10", "20")
+  assert read_all(corpus) == whole
 
 
 def test_an_extraction_cut_short_goes_on(corpus, in_pieces, monkeypatch):

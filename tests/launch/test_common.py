@@ -159,7 +159,13 @@ def test_every_launcher_passes_variables_on(tmp_path, monkeypatch, capsys):
 
 @pytest.mark.parametrize(
   ("gpus", "more", "kept"),
-  [(8, [], "8"), (4, [], "4"), (8, ["--config.mesh.fsdp=32"], "32")],
+  [
+    (8, [], ["8"]),
+    (4, [], ["4"]),
+    (1, [], []),  # nothing can stay within one
+    (8, ["--config.mesh.fsdp=32"], ["32"]),
+    (8, ["--config.mesh.tensor=4"], []),  # who says one axis says all
+  ],
 )
 def test_fsdp_stays_within_a_node_of_gpus(gpus, more, kept, tmp_path, capsys):
   training = ["--config", "configs/ar.py:large", "--workdir", "/data/runs/ar"]
@@ -171,10 +177,11 @@ def test_fsdp_stays_within_a_node_of_gpus(gpus, more, kept, tmp_path, capsys):
   ):
     assert launcher.main([*own, "--dry-run", "--", *training]) == 0
     found = re.findall(r"config\.mesh\.fsdp=(\d+)", capsys.readouterr().out)
-    assert found == [kept], launcher.__name__
+    assert found == kept, launcher.__name__
   argv = [*pods, "--tpu=v5p:4x4x4", "--dry-run", "--", *training]
   assert jobset.main(argv) == 0
-  assert ("mesh.fsdp" in capsys.readouterr().out) == bool(more)
+  out = capsys.readouterr().out
+  assert ("mesh.fsdp" in out) == (kept == ["32"])
 
 
 def test_a_variable_without_a_value_is_one_sentence():

@@ -33,7 +33,8 @@ def test_the_worst_of_all_is_the_jobs(process):
   first, second = process(0), process(1)
   found, who = first.among(measured(0.01, 0.5))
   assert (found, who) == (measured(0.01, 0.5), "process 0 (host-0)")
-  second.among(measured(0.4, 0.3))
+  # Process 0 alone writes, and so reads.
+  assert second.among(measured(0.4, 0.3)) == (measured(0.4, 0.3), None)
   found, who = first.among(measured(0.02, 0.6))
   assert (found, who) == (measured(0.4, 0.6), "process 1 (host-1)")
   second.among(measured(0.0, 0.3))  # it has caught up

@@ -56,6 +56,10 @@ def main(argv: list[str]) -> None:
       " alone."
     )
   shard = Shard.parse(args.shard) if args.shard else None
+  if shard is not None and args.teacher is not None:
+    raise UserError(
+      "--teacher takes no --shard: one command writes its states."
+    )
   startup.set_up()
   if args.bundle is not None:
     extract.extract_by(args.corpus, Bundle.load(args.bundle), shard)

@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from s02jax.core import files, trees
+from s02jax.core import files, places, trees
 from s02jax.core.errors import UserError
 from s02jax.data import shards
 from s02jax.data.records import CorpusFiles
@@ -29,7 +29,7 @@ _CARD, _LATENTS = "card.json", "latents.array_record"
 
 def folder_of(corpus: str | os.PathLike) -> pathlib.Path:
   """Folder of the solved rows of a corpus."""
-  return CorpusFiles(pathlib.Path(corpus)).features / "solved"
+  return CorpusFiles(places.at(corpus)).features / "solved"
 
 
 def read_card(corpus: str | os.PathLike) -> dict[str, Any] | None:

@@ -74,15 +74,19 @@ class Journal:
     with self._lock, object_cache.as_os_errors(self._store):
       for path in sorted(self.folder.rglob("*")):
         name = path.relative_to(self.folder).as_posix()
-        with contextlib.suppress(FileNotFoundError):  # gone in this moment
+        if _LENT in path.relative_to(self.folder).parts or not path.is_file():
+          continue
+        try:
           state = path.stat()
           version = state.st_mtime_ns, state.st_size
-          new = path.is_file() and self._sent.get(name) != version
-          if new and _LENT not in path.parts:
-            # What is appended meanwhile is sent the next time.
-            data = path.read_bytes()
-            self._store.fs.pipe_file(f"{self._store.path}/{name}", data)
-            self._sent[name] = version
+          if self._sent.get(name) == version:
+            continue
+          # What is appended meanwhile is sent the next time.
+          data = path.read_bytes()
+        except FileNotFoundError:  # gone in this moment
+          continue
+        self._store.fs.pipe_file(f"{self._store.path}/{name}", data)
+        self._sent[name] = version
 
   def _fetch(self) -> None:
     """Copies the logs of earlier starts to the folder, but for folders."""

@@ -90,7 +90,7 @@ class Lease:
     return f"{self._folder}/{self._number}"
 
   def _content(self) -> bytes:
-    """What this owner writes next."""
+    """Content of the next renewal."""
     self._count += 1
     return json.dumps({"owner": self._me, "count": self._count}).encode()
 
@@ -136,7 +136,8 @@ class Lease:
   def _keep(self, renewed: float) -> None:
     """Renews until the lease is given back, or lost."""
     pool = concurrent.futures.ThreadPoolExecutor(1)
-    while not self._done.wait(LENGTH / 4):
+    why = ""
+    while not self._done.wait(LENGTH / 50 if why else LENGTH / 4):
       began, why = time.monotonic(), ""
       left = renewed + LENGTH * 3 / 4 - began
       try:
@@ -147,13 +148,13 @@ class Lease:
       except Exception as error:  # a store's client has errors of its own
         why = " ".join(f"{type(error).__name__}: {error}".split())[:200]
         logging.warning("the lease of %s: %s", self._folder, why)
-      if time.monotonic() - renewed > LENGTH / 2 and why:
+      if time.monotonic() - renewed > LENGTH * 3 / 4 and why:
         self._lost(f"its lease cannot be renewed ({why})")
         return
 
 
 def _host() -> str:
-  """Name of what this process's number is a number in: boot and container."""
+  """Host, boot, namespace and number of this process."""
   parts = [socket.gethostname()]
   with contextlib.suppress(OSError):
     parts.append(pathlib.Path("/proc/sys/kernel/random/boot_id").read_text())
