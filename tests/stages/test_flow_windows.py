@@ -19,7 +19,7 @@ def windows(tokens=TOKENS, **loss):
     model_config=types.SimpleNamespace(latents_per_token=RATIO),
   )
   draw = jax.jit(
-    lambda key, n: FlowMatchingStage._windows(stage, key, n, FRAMES)
+    lambda key, n: FlowMatchingStage.windows(stage, key, n, FRAMES)
   )
   segment, prompt = draw(jax.random.key(0), np.full(ROWS, tokens, np.int32))
   return np.array(segment), np.array(prompt)

@@ -293,10 +293,10 @@ def test_a_checkpoint_of_another_state_is_named(straight, monkeypatch):
 
 def test_two_jobs_in_one_workdir_are_refused(straight, tmp_path, monkeypatch):
   monkeypatch.setattr(same_run, "PATIENCE", 0.1)
-  lock = same_run.lock(tmp_path)
+  unlock = same_run.lock(tmp_path)
   with pytest.raises(errors.PassingError, match="another job trains in"):
     run(tmp_path)
-  os.close(lock)
+  unlock()
   assert run(tmp_path, steps=1) == 0
 
 

@@ -8,6 +8,7 @@ import dataclasses
 import enum
 import functools
 import hashlib
+import json
 import logging
 import pathlib
 import sys
@@ -40,6 +41,7 @@ from s02jax.evaluation.benchmark.plan import (
 from s02jax.evaluation.benchmark.scores import VERSION
 from s02jax.pretrained import registry
 from s02jax.synthesis import long_text
+from s02jax.synthesis.render.flow import solver_settings
 from s02jax.synthesis.synthesizer import Synthesizer
 
 
@@ -175,20 +177,25 @@ def _source(options: Options) -> dict[str, Any]:
     return {"kind": "truth"}
   if options.bundle is None:
     return {"kind": "audio"}
-  digest = hashlib.sha256()
-  for name in ("config.json", "card.json"):
-    try:
-      digest.update((options.bundle / name).read_bytes())
-    except OSError as error:
-      raise UserError(
-        f"{options.bundle}: not a bundle; give the folder that `s02 bundle`"
-        " wrote."
-      ) from error
+  try:
+    config, card = (
+      (options.bundle / name).read_bytes()
+      for name in ("config.json", "card.json")
+    )
+  except OSError as error:
+    raise UserError(
+      f"{options.bundle}: not a bundle; give the folder that `s02 bundle`"
+      " wrote."
+    ) from error
   settings = dataclasses.asdict(options.settings)
   del settings["seed"]  # each clip has its own
+  models = json.loads(config).get("models", {})
+  for name, own in solver_settings(models.get("flow_matching", {})).items():
+    if settings[name] is None:
+      settings[name] = own
   return {
     "kind": "bundle",
-    "bundle": digest.hexdigest()[:16],
+    "bundle": hashlib.sha256(config + card).hexdigest()[:16],
     **settings,
   }
 
