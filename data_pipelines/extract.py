@@ -30,7 +30,7 @@ from s02jax.bundle import CODECS, Bundle
 from s02jax.core import files, places
 from s02jax.core.errors import UserError
 from s02jax.core.rates import TOKENS_PER_SECOND, whole_tokens
-from s02jax.core.shard import Shard
+from s02jax.core.shard import WHOLE, Shard
 from s02jax.data.features import (
   FeatureWriter,
   card_path,
@@ -130,7 +130,7 @@ def extract(
   corpus: str,
   audio_tokenizer: str,
   flow_vae: str,
-  shard: Shard | None = None,
+  shard: Shard = WHOLE,
 ) -> None:
   """Writes the features of all splits, unless these very ones are there.
 
@@ -138,8 +138,8 @@ def extract(
     corpus: folder of `s02 corpus`.
     audio_tokenizer: workdir of a trained audio tokenizer, or a bundle.
     flow_vae: workdir of a trained Flow-VAE, or a bundle.
-    shard: extracts its pieces alone; without it all that are left, after which
-      the features can be read.
+    shard: whose pieces are extracted; WHOLE extracts all that are left, after
+      which the features can be read.
 
   Raises:
     UserError: a stage of another sample rate, a run or corpus that is not
@@ -152,7 +152,7 @@ def extract(
   _extract(corpus, trained, None, shard)
 
 
-def extract_by(corpus: str, bundle: Bundle, shard: Shard | None = None) -> None:
+def extract_by(corpus: str, bundle: Bundle, shard: Shard = WHOLE) -> None:
   """Writes the features of all splits by the models of a bundle.
 
   The latents' statistics are those that the bundle's flow matching knows, so
@@ -175,7 +175,7 @@ def _extract(
   corpus: str,
   trained: Mapping[str, Trained],
   statistics: Mapping[str, Any] | None,
-  shard: Shard | None = None,
+  shard: Shard = WHOLE,
 ) -> None:
   """Writes the features of all splits; without statistics, with their own."""
   splits = {name: Corpus.open(corpus, name) for name in SPLITS}
@@ -195,14 +195,14 @@ def _extract(
     card.unlink(missing_ok=True)
     pieces = _pieces(card, splits)
     notes = {}
-    for piece in (shard or Shard()).of(pieces):
+    for piece in shard.of(pieces):
       note = piece.read(sources)
       if note is None:
         records = splits[piece.split]
         note = _extract_piece(corpus, piece, records, tokenizer, vae)
         piece.write(sources, note)
       notes[piece] = note
-    if shard is None:
+    if shard == WHOLE:
       moments = _join(corpus, notes)
       found = statistics or {
         "mean": [float(x) for x in moments.mean],

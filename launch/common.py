@@ -75,10 +75,10 @@ def within_node(training: Sequence[str], gpus: int) -> list[str]:
   """
   given = any(word.startswith("--config.mesh.") for word in training)
   mesh = arguments.parse(list(training)).config.mesh
-  most = gpus // (mesh.sequence * mesh.tensor)
-  if given or most < 2 or mesh.fsdp <= most:
+  kept = hardware.within_node(mesh, gpus)
+  if given or kept == mesh.fsdp:
     return list(training)
-  return [*training, f"--config.mesh.fsdp={most}"]
+  return [*training, f"--config.mesh.fsdp={kept}"]
 
 
 def _check_rows(config: ConfigDict) -> None:

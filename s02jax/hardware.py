@@ -106,6 +106,18 @@ GPUS = {
   "h200": _HOPPER,
 }
 
+
+def within_node(mesh: Mapping[str, int], gpus: int) -> int:
+  """Size of the fsdp axis that stays among the GPUs of one node.
+
+  Args:
+    mesh: config.mesh, whose last axes are the nearest devices.
+    gpus: GPUs of a node; where they hold no two parts, the size is kept.
+  """
+  most = gpus // (mesh["sequence"] * mesh["tensor"])
+  return mesh["fsdp"] if most < 2 else min(mesh["fsdp"], most)
+
+
 # Dense bfloat16 FLOP/s of a device, by `device_kind`.
 PEAK_FLOPS = {
   "NVIDIA A100-SXM4-40GB": 312e12,

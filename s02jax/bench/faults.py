@@ -105,7 +105,7 @@ class HeldLock:
   """Lock of a working directory, held by a process that is then killed."""
 
   def __init__(self, path: pathlib.Path):
-    """Takes the lock; returns once it is held.
+    """Starts a process that takes the lock, and waits until it has it.
 
     Args:
       path: of the file that is locked.

@@ -7,6 +7,7 @@ kernels tuning would choose, and it refuses nothing for want of memory.
 
 import contextlib
 import importlib
+import os
 import pathlib
 import sys
 from collections.abc import Generator
@@ -91,7 +92,9 @@ def _register() -> None:
   beside = pathlib.Path(sys.prefix) / "cuda"
   if beside.is_dir() and str(beside) not in sys.path:
     sys.path.append(str(beside))
-  with captured_stderr():  # the plugin says that there is no driver
+  # There is no driver whose version the plugin could check.
+  os.environ.setdefault("JAX_SKIP_CUDA_CONSTRAINTS_CHECK", "1")
+  with captured_stderr():  # it says that there is none
     jax.devices("cpu")  # the first call looks for plugins
     if "cuda" in xla_bridge._backend_factories:
       return

@@ -16,9 +16,9 @@ from collections.abc import Callable
 
 import jax
 
+from s02jax import hardware
 from s02jax.compiler import check
 from s02jax.core import files, markdown
-from s02jax.hardware import GPUS
 
 TOPOLOGIES = (
   "v5e:16x16",
@@ -103,9 +103,11 @@ def _measure(name: str, topology: str) -> check.Report:
   config = importlib.import_module(f"configs.{stage}").get_config(size)
   kind = topology.partition(":")[0]
   place = {"v5e": 0, "v6e": 1}.get(kind, 2)
-  rows, fast = ROWS[name][place], stage in FAST and kind not in GPUS
-  if kind in GPUS:  # as launchers have it
-    config.mesh.fsdp = min(config.mesh.fsdp, GPUS[kind].node)
+  rows, fast = ROWS[name][place], stage in FAST and kind not in hardware.GPUS
+  if kind in hardware.GPUS:  # as launchers have it
+    config.mesh.fsdp = hardware.within_node(
+      config.mesh, hardware.GPUS[kind].node
+    )
   return check.check(config, name, topology, rows, fast=fast)
 
 

@@ -3,7 +3,6 @@
 import json
 import os
 import pathlib
-import platform
 import re
 import subprocess
 import sys
@@ -24,13 +23,7 @@ from s02jax.flops import Product
 
 ROOT = pathlib.Path(__file__).parents[2]
 
-pytestmark = [
-  pytest.mark.usefixtures("nothing_is_kept"),
-  pytest.mark.skipif(
-    (sys.platform, platform.machine()) != ("linux", "x86_64"),
-    reason="the TPU compiler comes for Linux on x86-64 only",
-  ),
-]
+pytestmark = COMPILERS
 
 
 @pytest.fixture(scope="module")
@@ -149,6 +142,7 @@ def test_what_a_dying_compiler_said_is_kept():
   dies = """\
 import os
 from s02jax.compiler import messages
+from tests.compiler.marks import COMPILERS
 with messages.captured_stderr():
   os.write(2, b"what libtpu says\\n")
   os._exit(134)

@@ -1,7 +1,7 @@
 """`s02 compile-check` on XLA's GPU compiler, with the smallest config."""
 
-import platform
 import sys
+import types
 
 import jax
 import jax.numpy as jnp
@@ -12,14 +12,9 @@ from s02jax import flops
 from s02jax.compiler import check, gpu, targets
 from s02jax.core.errors import UserError
 from s02jax.hardware import GPUS
+from tests.compiler.marks import COMPILERS
 
-pytestmark = [
-  pytest.mark.usefixtures("nothing_is_kept"),
-  pytest.mark.skipif(
-    (sys.platform, platform.machine()) != ("linux", "x86_64"),
-    reason="the CUDA plugin comes for Linux on x86-64 only",
-  ),
-]
+pytestmark = COMPILERS
 
 
 @pytest.fixture(scope="module")
@@ -100,7 +95,8 @@ def test_without_the_plugin_the_command_that_fetches_it_is_said(
   monkeypatch, tmp_path
 ):
   monkeypatch.setattr(sys, "prefix", str(tmp_path))
-  monkeypatch.setattr(gpu.xla_bridge, "_backend_factories", {})
+  nothing = types.SimpleNamespace(_backend_factories={})
+  monkeypatch.setattr(gpu, "xla_bridge", nothing)
   monkeypatch.setattr(gpu, "PLUGINS", ("no_such_plugin",))
   with pytest.raises(UserError, match="`make -C .* cuda` fetches it"):
     targets.target("h200:8", slices=1, fast=False)

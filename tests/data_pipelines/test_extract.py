@@ -162,17 +162,23 @@ def test_the_same_checkpoints_are_not_extracted_again(
   assert card["sources"]["audio_tokenizer"]["step"] == 11
 
 
-def test_a_run_cut_short_leaves_no_features(corpus, monkeypatch):
-  extract.extract(corpus, "10", "20")
+def cut_at(monkeypatch, number: int) -> list:
+  """Interrupts that batch of features, from now on; the list of all."""
   calls = []
 
-  def fail(*args):
+  def counted(*args):
     calls.append(args)
-    if len(calls) == 2:
+    if len(calls) == number:
       raise KeyboardInterrupt
     return features(*args)
 
-  monkeypatch.setattr(extract, "features", fail)
+  monkeypatch.setattr(extract, "features", counted)
+  return calls
+
+
+def test_a_run_cut_short_leaves_no_features(corpus, monkeypatch):
+  extract.extract(corpus, "10", "20")
+  cut_at(monkeypatch, 2)
   with pytest.raises(KeyboardInterrupt):
     extract.extract(corpus, "11", "20")
   with pytest.raises(UserError, match="s02 extract"):
@@ -250,15 +256,7 @@ def test_an_extraction_cut_short_goes_on(corpus, in_pieces, monkeypatch):
   extract.extract(corpus, "10", "20")
   whole = read_all(corpus)
   shutil.rmtree(corpus / "features")
-  calls = []
-
-  def counted(*args):
-    calls.append(args)
-    if len(calls) == 3:
-      raise KeyboardInterrupt
-    return features(*args)
-
-  monkeypatch.setattr(extract, "features", counted)
+  calls = cut_at(monkeypatch, 3)
   with pytest.raises(KeyboardInterrupt):
     extract.extract(corpus, "10", "20")
   extract.extract(corpus, "10", "20")

@@ -213,8 +213,8 @@ def _add_build(parser: argparse.ArgumentParser) -> None:
   add("--processes", type=int, default=1, help="workers of DirectRunner")
   add(
     "--shard",
-    metavar="I/N",
-    help="hear only the shards of one of N jobs, from 1/N to N/N",
+    default="1/1",
+    help="part of the shards to hear, as 2/4",
   )
 
 
@@ -246,7 +246,7 @@ def _build_recordings(
       options=tuple(others),
     ),
     cli.tell,
-    Shard.parse(arguments.shard) if arguments.shard else Shard(),
+    Shard.parse(arguments.shard),
   )
 
 

@@ -22,7 +22,7 @@ from s02jax.bundle import Bundle
 from s02jax.cli import options
 from s02jax.core import startup
 from s02jax.core.errors import UserError
-from s02jax.core.shard import Shard
+from s02jax.core.shard import WHOLE, Shard
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -33,7 +33,7 @@ def _parser() -> argparse.ArgumentParser:
   add("--flow_vae", help="workdir of `s02 train`, or a bundle")
   add("--bundle", help="of `s02 bundle`, in place of both")
   add("--teacher", help="frozen encoder, such as faster-whisper:base")
-  add("--shard", metavar="I/N", help="extract one of N parts, as 2/4")
+  add("--shard", default="1/1", help="part of the work, as 2/4")
   add(
     "--speaker_vectors",
     action="store_true",
@@ -55,8 +55,8 @@ def main(argv: list[str]) -> None:
       "give both --audio_tokenizer and --flow_vae, or --bundle or --teacher"
       " alone."
     )
-  shard = Shard.parse(args.shard) if args.shard else None
-  if shard is not None and args.teacher is not None:
+  shard = Shard.parse(args.shard)
+  if shard != WHOLE and args.teacher is not None:
     raise UserError(
       "--teacher takes no --shard: one command writes its states."
     )
@@ -67,7 +67,7 @@ def main(argv: list[str]) -> None:
     teacher.extract_teacher(args.corpus, args.teacher)
   if None not in stages:
     extract.extract(args.corpus, *stages, shard)
-  if shard is not None:
+  if shard != WHOLE:
     print(f"Extracted part {shard}; run it without --shard after all parts.")
     return
   if args.speaker_vectors:
