@@ -20,6 +20,7 @@ from s02jax.cli import compile_check
 from s02jax.compiler import check, messages, tpu
 from s02jax.core.errors import UserError
 from s02jax.flops import Product
+from tests.compiler.marks import COMPILERS
 
 ROOT = pathlib.Path(__file__).parents[2]
 
@@ -142,7 +143,6 @@ def test_what_a_dying_compiler_said_is_kept():
   dies = """\
 import os
 from s02jax.compiler import messages
-from tests.compiler.marks import COMPILERS
 with messages.captured_stderr():
   os.write(2, b"what libtpu says\\n")
   os._exit(134)
